@@ -1,0 +1,207 @@
+//! A cargo command as the user gave it, and running it.
+
+use std::ffi::OsString;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use super::CargoError;
+
+/// The arguments of one cargo run: `["build", "--workspace"]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CargoCommand {
+    /// All arguments, a leading `+toolchain` included.
+    pub args: Vec<String>,
+}
+
+/// The subcommands that leave units behind and report them as JSON.
+const BUILDING: [&str; 9] = [
+    "build", "b", "check", "c", "clippy", "test", "t", "bench", "rustc",
+];
+
+impl CargoCommand {
+    /// Returns the commands in `args`, which `--then` separates; `build` where there is none.
+    pub fn split(args: &[String]) -> Vec<CargoCommand> {
+        let commands: Vec<CargoCommand> = args
+            .split(|arg| arg == "--then")
+            .filter(|args| !args.is_empty())
+            .map(|args| CargoCommand {
+                args: args.to_vec(),
+            })
+            .collect();
+        match commands.is_empty() {
+            true => vec![CargoCommand {
+                args: vec!["build".to_owned()],
+            }],
+            false => commands,
+        }
+    }
+
+    /// Returns the subcommand, if it is one that builds units.
+    pub fn building_subcommand(&self) -> Option<&str> {
+        let known = |arg: &&String| BUILDING.contains(&arg.as_str());
+        self.args
+            .iter()
+            .find(|arg| !arg.starts_with(['-', '+']))
+            .filter(known)
+            .map(String::as_str)
+    }
+
+    /// Returns the toolchain of a leading `+toolchain`.
+    pub fn toolchain(&self) -> Option<&str> {
+        self.args.first()?.strip_prefix('+')
+    }
+
+    /// Returns the value of `--name value` or `--name=value` before any `--`.
+    pub fn option(&self, name: &str) -> Option<&str> {
+        let own = self.args.iter().take_while(|arg| *arg != "--").enumerate();
+        own.filter_map(|(at, arg)| {
+            let rest = arg.strip_prefix(name)?;
+            match rest {
+                "" => self.args.get(at + 1).map(String::as_str),
+                _ => rest.strip_prefix('='),
+            }
+        })
+        .next()
+    }
+
+    /// Returns the arguments that make cargo report its artifacts as JSON and its diagnostics as ever.
+    fn reporting(&self) -> Vec<OsString> {
+        const REPORT: &str = "--message-format=json-render-diagnostics";
+        let end = self
+            .args
+            .iter()
+            .position(|arg| arg == "--")
+            .unwrap_or(self.args.len());
+        let mut args: Vec<OsString> = self.args.iter().map(OsString::from).collect();
+        args.insert(end, OsString::from(REPORT));
+        args
+    }
+
+    /// Returns the command line, for people.
+    pub fn shown(&self) -> String {
+        format!("cargo {}", self.args.join(" "))
+    }
+}
+
+/// Runs `command` in `dir` with `env` added, and returns its JSON lines.
+///
+/// Standard error goes where it always goes; a line that is no JSON goes to `pass_on`.
+#[expect(clippy::disallowed_methods, reason = "cargo::command starts cargo")]
+pub fn run(
+    command: &CargoCommand,
+    dir: &Path,
+    env: &[(String, OsString)],
+    mut pass_on: impl FnMut(&str),
+) -> Result<Vec<String>, CargoError> {
+    let start = |cause| CargoError::Start {
+        program: "cargo".to_owned(),
+        cause,
+    };
+    let mut child = Command::new("cargo")
+        .args(command.reporting())
+        .current_dir(dir)
+        .envs(env.iter().map(|(name, value)| (name, value)))
+        .stdout(Stdio::piped())
+        .spawn()
+        .map_err(start)?;
+    let stdout = child
+        .stdout
+        .take()
+        .expect("standard output was asked to be piped");
+    let mut messages = Vec::new();
+    for line in BufReader::new(stdout).lines() {
+        let line = line.map_err(start)?;
+        match line.starts_with('{') {
+            true => messages.push(line),
+            false => pass_on(&line),
+        }
+    }
+    let status = child.wait().map_err(start)?;
+    match status.success() {
+        true => Ok(messages),
+        false => Err(CargoError::Failed {
+            command: command.shown(),
+            code: status.code().unwrap_or(101),
+            stderr: String::new(),
+        }),
+    }
+}
+
+/// Runs `command` in `dir` with `env` added, everything else as if the user had typed it; returns its exit code.
+#[expect(clippy::disallowed_methods, reason = "cargo::command starts cargo")]
+pub fn run_plainly(
+    command: &CargoCommand,
+    dir: &Path,
+    env: &[(String, OsString)],
+) -> Result<i32, CargoError> {
+    let env = env.iter().map(|(name, value)| (name, value));
+    let status = Command::new("cargo")
+        .args(&command.args)
+        .current_dir(dir)
+        .envs(env)
+        .status();
+    let start = |cause| CargoError::Start {
+        program: "cargo".to_owned(),
+        cause,
+    };
+    Ok(status.map_err(start)?.code().unwrap_or(101))
+}
+
+/// Runs `program` with `args` in `dir`, and returns its standard output.
+#[expect(clippy::disallowed_methods, reason = "cargo::command starts cargo")]
+pub fn ask(
+    program: &str,
+    args: &[&str],
+    dir: &Path,
+    toolchain: Option<&str>,
+) -> Result<String, CargoError> {
+    let mut command = Command::new(program);
+    command.args(args).current_dir(dir).stdin(Stdio::null());
+    if let Some(toolchain) = toolchain {
+        command.env("RUSTUP_TOOLCHAIN", toolchain);
+    }
+    let output = command.output().map_err(|cause| CargoError::Start {
+        program: program.to_owned(),
+        cause,
+    })?;
+    match output.status.success() {
+        true => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
+        false => Err(CargoError::Failed {
+            command: format!("{program} {}", args.join(" ")),
+            code: output.status.code().unwrap_or(101),
+            stderr: String::from_utf8_lossy(&output.stderr).trim().to_owned(),
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::CargoCommand;
+
+    fn split(line: &str) -> Vec<CargoCommand> {
+        let args: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+        CargoCommand::split(&args)
+    }
+
+    /// A second command that is swallowed by the first would be published as one that never ran.
+    #[test]
+    fn then_separates_commands() {
+        let commands = split("build --workspace --then test --no-run -- --nocapture");
+        assert_eq!(commands.len(), 2);
+        assert_eq!(commands[1].building_subcommand(), Some("test"));
+        assert_eq!(split("")[0].args, ["build"]);
+    }
+
+    /// The report option behind `--` would be given to the tests instead of cargo.
+    #[test]
+    fn the_report_stands_before_the_separator() {
+        let command = split("+nightly test --target-dir=t -- --nocapture").remove(0);
+        assert_eq!(
+            command.reporting()[3],
+            "--message-format=json-render-diagnostics"
+        );
+        assert_eq!(command.option("--target-dir"), Some("t"));
+        assert_eq!(command.toolchain(), Some("nightly"));
+    }
+}

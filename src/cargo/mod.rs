@@ -1,0 +1,48 @@
+//! What cargo is asked, and what it leaves in its build directory.
+//!
+//! Reads cargo's files; never decides what is done with them.
+
+pub mod command;
+pub mod dep_info;
+pub mod layout;
+pub mod makefile;
+pub mod message;
+pub mod package;
+pub mod workspace;
+
+use std::path::PathBuf;
+
+/// A question to cargo that went unanswered, or an answer that makes no sense.
+#[derive(Debug, thiserror::Error)]
+pub enum CargoError {
+    /// cargo or rustc could not be started.
+    #[error("cannot run `{program}`: {cause}")]
+    Start {
+        /// What was to be run.
+        program: String,
+        /// What the system said.
+        #[source]
+        cause: std::io::Error,
+    },
+    /// The command failed; its own messages have been printed.
+    #[error("`{command}` failed with exit code {code}")]
+    Failed {
+        /// The command line.
+        command: String,
+        /// Its exit code.
+        code: i32,
+        /// What it wrote on standard error, where that was captured.
+        stderr: String,
+    },
+    /// cargo's output could not be read.
+    #[error("cargo's answer to `{command}` makes no sense: {why}")]
+    Answer {
+        /// The command line.
+        command: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// A build directory in a layout that we do not know.
+    #[error("{} has a layout that this headstart does not know", .0.display())]
+    Layout(PathBuf),
+}

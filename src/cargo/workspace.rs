@@ -1,0 +1,123 @@
+//! Where cargo has the workspace, its target directory and its build directory.
+
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use super::command::{CargoCommand, ask};
+use super::{CargoError, package};
+use crate::model::Toolchain;
+
+/// A workspace as cargo sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Workspace {
+    /// Its root.
+    pub root: PathBuf,
+    /// Where final outputs go.
+    pub target_dir: PathBuf,
+    /// Where everything else goes; the same directory unless `build.build-dir` is set.
+    pub build_dir: PathBuf,
+    /// The `Cargo.toml` of each member.
+    pub manifests: Vec<PathBuf>,
+}
+
+#[derive(Deserialize)]
+struct Metadata {
+    workspace_root: PathBuf,
+    target_directory: PathBuf,
+    build_directory: Option<PathBuf>,
+    packages: Vec<PackageEntry>,
+}
+
+#[derive(Deserialize)]
+struct PackageEntry {
+    manifest_path: PathBuf,
+}
+
+impl Workspace {
+    /// Returns the workspace that `command` builds when run in `dir`; reads no lock file and no network.
+    pub fn of(command: &CargoCommand, dir: &Path) -> Result<Workspace, CargoError> {
+        let mut args = vec![
+            "metadata",
+            "--format-version",
+            "1",
+            "--no-deps",
+            "--offline",
+        ];
+        for option in ["--manifest-path", "--config"] {
+            if let Some(value) = command.option(option) {
+                args.extend([option, value]);
+            }
+        }
+        let answer = ask("cargo", &args, dir, command.toolchain())?;
+        let metadata: Metadata =
+            serde_json::from_str(&answer).map_err(|error| CargoError::Answer {
+                command: format!("cargo {}", args.join(" ")),
+                why: error.to_string(),
+            })?;
+        let workspace = Workspace {
+            root: metadata.workspace_root,
+            build_dir: metadata
+                .build_directory
+                .unwrap_or_else(|| metadata.target_directory.clone()),
+            target_dir: metadata.target_directory,
+            manifests: metadata
+                .packages
+                .into_iter()
+                .map(|entry| entry.manifest_path)
+                .collect(),
+        };
+        Ok(match command.option("--target-dir") {
+            Some(target) => workspace.with_target_dir(&dir.join(target)),
+            None => workspace,
+        })
+    }
+
+    /// Returns this workspace with another target directory; a build directory set apart stays.
+    pub fn with_target_dir(self, target: &Path) -> Workspace {
+        let together = self.build_dir == self.target_dir;
+        let build_dir = if together {
+            target.to_path_buf()
+        } else {
+            self.build_dir
+        };
+        Workspace {
+            target_dir: target.to_path_buf(),
+            build_dir,
+            ..self
+        }
+    }
+
+    /// Returns the files that shape cargo's hashes: manifests, lock file, configuration.
+    pub fn settings(&self) -> Vec<PathBuf> {
+        let own = [
+            "Cargo.toml",
+            "Cargo.lock",
+            ".cargo/config.toml",
+            ".cargo/config",
+            "rust-toolchain.toml",
+        ];
+        let mut files: Vec<PathBuf> = own.iter().map(|name| self.root.join(name)).collect();
+        files.extend(self.manifests.iter().cloned());
+        files.retain(|file| file.is_file());
+        files.sort();
+        files.dedup();
+        files
+    }
+
+    /// Returns the packages that `Cargo.lock` names; none without a readable one.
+    pub fn locked(&self) -> Option<package::Locked> {
+        package::Locked::read(&self.root.join("Cargo.lock"))
+    }
+}
+
+/// Returns the versions of rustc and cargo that build in `dir`, of `toolchain` if one is named.
+pub fn toolchain(
+    rustc: &str,
+    dir: &Path,
+    toolchain: Option<&str>,
+) -> Result<Toolchain, CargoError> {
+    let cargo = ask("cargo", &["-V"], dir, toolchain)?.trim().to_owned();
+    let rustc = ask(rustc, &["-vV"], dir, toolchain)?;
+    Ok(Toolchain { rustc, cargo })
+}

@@ -1,0 +1,148 @@
+//! What can be typed.
+
+use std::path::PathBuf;
+
+use clap::builder::styling::{AnsiColor, Styles};
+use clap::{Args, Parser, Subcommand};
+
+/// The colours of help, on terminals only.
+const STYLES: Styles = Styles::styled()
+    .header(AnsiColor::Green.on_default().bold())
+    .usage(AnsiColor::Green.on_default().bold())
+    .literal(AnsiColor::Cyan.on_default().bold());
+
+/// Starts every Rust build from the nearest build somebody already did.
+#[derive(Debug, Parser)]
+#[command(name = "headstart", version, styles = STYLES, propagate_version = true)]
+#[command(
+    after_help = "Try it first: `headstart demo` in any cargo workspace; it changes nothing of yours."
+)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run cargo, and store what it built as the commit's starting point
+    Publish(PublishArgs),
+    /// Place the nearest starting point, so that cargo builds only what differs
+    Start(StartArgs),
+    /// Show the difference that a starting point makes, in a scratch directory
+    Demo(DemoArgs),
+    /// Show where this target directory comes from, and what the store holds
+    Status(StatusArgs),
+    /// Print a completion script for a shell
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Options of every command that reads or writes a store.
+#[derive(Clone, Debug, Default, Args)]
+pub struct StoreArgs {
+    /// The store's directory [default: $HEADSTART_STORE, `store` in headstart.toml, the cache directory]
+    #[arg(long, value_name = "DIR")]
+    pub store: Option<String>,
+    /// Print one JSON object on standard output instead of text
+    #[arg(long)]
+    pub json: bool,
+    /// Say nothing but errors
+    #[arg(long, short)]
+    pub quiet: bool,
+}
+
+/// `headstart publish`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  headstart publish -- build --workspace --all-targets
+  headstart publish --store /srv/headstart -- build --then test --no-run
+  headstart publish -- clippy --workspace")]
+pub struct PublishArgs {
+    /// Where and how.
+    #[command(flatten)]
+    pub store: StoreArgs,
+    /// Publish under this commit, which must have the same tree as HEAD
+    #[arg(long, value_name = "REV")]
+    pub commit: Option<String>,
+    /// Publish although the work tree differs from the commit; never offered as the commit's
+    #[arg(long)]
+    pub allow_dirty: bool,
+    /// Arguments of cargo; `--then` begins another command [default: build]
+    #[arg(last = true, value_name = "CARGO ARGS", allow_hyphen_values = true)]
+    pub cargo: Vec<String>,
+}
+
+/// `headstart start`.
+#[derive(Debug, Default, Args)]
+#[command(after_help = "Examples:
+  headstart start && cargo build
+  headstart start -- test --no-run     start, then run cargo with headstart as its wrapper
+  headstart start --dry-run --json     what would be placed, unit by unit")]
+pub struct StartArgs {
+    /// Where and how.
+    #[command(flatten)]
+    pub store: StoreArgs,
+    /// Look from this commit instead of HEAD
+    #[arg(long, value_name = "REV")]
+    pub commit: Option<String>,
+    /// Place this starting point, by the beginning of its name in `headstart status`
+    #[arg(long, value_name = "NAME", conflicts_with = "commit")]
+    pub manifest: Option<String>,
+    /// The target directory [default: cargo's]
+    #[arg(long, value_name = "DIR")]
+    pub target_dir: Option<PathBuf>,
+    /// Decide, and place nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Fail if there is no starting point
+    #[arg(long)]
+    pub required: bool,
+    /// Believe a store that belongs to another user, or that anybody can write
+    #[arg(long)]
+    pub believe_store: bool,
+    /// Run cargo with these arguments afterwards, with headstart as its wrapper
+    #[arg(last = true, value_name = "CARGO ARGS", allow_hyphen_values = true)]
+    pub cargo: Vec<String>,
+}
+
+/// `headstart demo`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  headstart demo
+  headstart demo --workspace ~/src/ripgrep
+  headstart demo -- build --workspace")]
+pub struct DemoArgs {
+    /// A cargo workspace with git history [default: the current one, else a generated sample]
+    #[arg(long, value_name = "PATH")]
+    pub workspace: Option<PathBuf>,
+    /// Where to work; it is removed at the end [default: the temporary directory]
+    #[arg(long, value_name = "DIR")]
+    pub scratch: Option<PathBuf>,
+    /// Print one JSON object on standard output instead of text
+    #[arg(long)]
+    pub json: bool,
+    /// Arguments of cargo [default: build]
+    #[arg(last = true, value_name = "CARGO ARGS", allow_hyphen_values = true)]
+    pub cargo: Vec<String>,
+}
+
+/// `headstart status`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  headstart status
+  headstart status --units        each unit's verdict in the last start")]
+pub struct StatusArgs {
+    /// Where and how.
+    #[command(flatten)]
+    pub store: StoreArgs,
+    /// The target directory [default: cargo's]
+    #[arg(long, value_name = "DIR")]
+    pub target_dir: Option<PathBuf>,
+    /// Show the units of the last start, each with its reason
+    #[arg(long)]
+    pub units: bool,
+}

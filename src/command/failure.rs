@@ -1,0 +1,125 @@
+//! How a command says that it failed: what happened, why, and a hint what to do.
+
+use std::process::ExitCode;
+
+use crate::cargo::CargoError;
+use crate::config::ConfigError;
+use crate::disk::DiskError;
+use crate::engine::restore::RestoreError;
+use crate::git::GitError;
+use crate::store::StoreError;
+use crate::trust::TrustError;
+
+/// A failure of a command itself, with its hint.
+#[derive(Debug, thiserror::Error)]
+#[error("{what}")]
+pub struct Failure {
+    /// What happened.
+    what: String,
+    /// What to do.
+    hint: String,
+}
+
+impl Failure {
+    /// Returns a failure that says `what` happened and gives `hint`.
+    pub fn new(what: impl Into<String>, hint: impl Into<String>) -> Failure {
+        Failure {
+            what: what.into(),
+            hint: hint.into(),
+        }
+    }
+}
+
+/// Prints `error` with its causes and a hint, and returns the exit code: cargo's if cargo failed, else 1.
+#[expect(clippy::print_stderr, reason = "this is the command's answer")]
+pub fn print(error: &anyhow::Error) -> ExitCode {
+    if let Some(CargoError::Failed { code, stderr, .. }) = error.downcast_ref()
+        && stderr.is_empty()
+    {
+        return ExitCode::from(u8::try_from(*code).unwrap_or(101));
+    }
+    eprintln!("error: {error}");
+    let shown = error.to_string();
+    for cause in error
+        .chain()
+        .skip(1)
+        .map(ToString::to_string)
+        .filter(|cause| !shown.contains(cause.as_str()))
+    {
+        eprintln!("  because {cause}");
+    }
+    if let Some(CargoError::Failed { stderr, .. }) = find(error) {
+        eprintln!("{stderr}");
+    }
+    if let Some(hint) = hint(error) {
+        eprintln!("\nhint: {hint}");
+    }
+    ExitCode::FAILURE
+}
+
+fn find<E: std::error::Error + Send + Sync + 'static>(error: &anyhow::Error) -> Option<&E> {
+    error.chain().find_map(|cause| cause.downcast_ref())
+}
+
+fn hint(error: &anyhow::Error) -> Option<String> {
+    if let Some(failure) = find::<Failure>(error) {
+        return Some(failure.hint.clone());
+    }
+    let disk = find::<DiskError>(error);
+    let full = disk.is_some_and(DiskError::is_full)
+        || find::<RestoreError>(error)
+            .is_some_and(|error| matches!(error, RestoreError::NoRoom { .. }));
+    if full {
+        return Some(
+            "make room on that disk, or name another with --store or --target-dir".to_owned(),
+        );
+    }
+    if let Some(disk) = disk {
+        return Some(format!("see whether you may use {}", disk.path.display()));
+    }
+    git_hint(error)
+        .or_else(|| store_hint(error))
+        .map(str::to_owned)
+}
+
+fn git_hint(error: &anyhow::Error) -> Option<&'static str> {
+    Some(match find::<GitError>(error)? {
+        GitError::Start(_) => "install git, or put it on PATH",
+        GitError::NoRepository(_) => {
+            "starting points belong to commits: run this inside a git work tree, or name a full commit with --commit"
+        }
+        GitError::NoCommits(_) => "make a first commit",
+        GitError::UnknownRevision(_) => "`git fetch` may bring it, if the clone is shallow or old",
+        GitError::Failed { .. } => "the same command in a terminal may say more",
+    })
+}
+
+fn store_hint(error: &anyhow::Error) -> Option<&'static str> {
+    if let Some(error) = find::<StoreError>(error) {
+        return Some(match error {
+            StoreError::Missing(_) => "`headstart publish` makes it; --store names another",
+            StoreError::Foreign(_) => "name an empty or a new directory with --store",
+            StoreError::Newer { .. } => "update headstart, or name another store with --store",
+            StoreError::Unusable { .. } => {
+                "publish that commit again; other starting points are not affected"
+            }
+            StoreError::Disk(_) => return None,
+        });
+    }
+    if find::<TrustError>(error).is_some() {
+        return Some("if you trust whoever writes there, say so with --believe-store");
+    }
+    if let Some(error) = find::<ConfigError>(error) {
+        return Some(match error {
+            ConfigError::NoHome(_) => "set HOME",
+            ConfigError::File { .. } => {
+                "correct the file; `store = \"DIR\"` is all that it may hold"
+            }
+            ConfigError::Remote(_) => "name a directory, for instance on a shared file system",
+        });
+    }
+    match find::<CargoError>(error)? {
+        CargoError::Start { .. } => Some("install Rust, or put cargo and rustc on PATH"),
+        _ => None,
+    }
+}

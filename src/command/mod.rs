@@ -1,0 +1,40 @@
+//! The commands that people type.
+
+pub mod cli;
+pub mod demo;
+pub mod failure;
+pub mod publish;
+pub mod sample;
+pub mod setup;
+pub mod start;
+pub mod status;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser};
+use jiff::Timestamp;
+
+use crate::config::Environment;
+use cli::{Cli, Command};
+
+/// Runs the command in `args`, and returns the process's exit code; errors have been printed.
+pub fn main(args: Vec<OsString>, environment: &Environment, now: Timestamp) -> ExitCode {
+    let cli = Cli::parse_from(args);
+    let result = match cli.command {
+        Command::Publish(args) => publish::run(&args, environment, now),
+        Command::Start(args) => start::run(&args, environment, now),
+        Command::Demo(args) => demo::run(&args, environment, now),
+        Command::Status(args) => status::run(&args, environment, now),
+        Command::Completions { shell } => {
+            clap_complete::generate(
+                shell,
+                &mut Cli::command(),
+                "headstart",
+                &mut std::io::stdout(),
+            );
+            Ok(ExitCode::SUCCESS)
+        }
+    };
+    result.unwrap_or_else(|error| failure::print(&error))
+}

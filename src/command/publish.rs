@@ -1,0 +1,254 @@
+//! `headstart publish`: run cargo, then store what it built.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context;
+use jiff::Timestamp;
+use serde_json::json;
+
+use super::cli::PublishArgs;
+use super::failure::Failure;
+use super::setup::{Setup, print_json, print_line};
+use crate::cargo::command::{self as cargo, CargoCommand};
+use crate::cargo::message;
+use crate::config::Environment;
+use crate::engine::publish::{Build, Published, publish};
+use crate::git::Repository;
+use crate::report::{Reporter, bytes, count};
+use crate::store::Store;
+use crate::wrapper;
+
+/// How many units that were left out are named without `--json`.
+const SHOWN_LEFT_OUT: usize = 5;
+
+/// A build that was published.
+#[derive(Debug)]
+pub struct Outcome {
+    /// What was stored.
+    pub published: Published,
+    /// How long cargo ran.
+    pub cargo_time: Duration,
+    /// How long storing took.
+    pub publish_time: Duration,
+}
+
+/// Runs the command, and returns its exit code.
+pub fn run(
+    args: &PublishArgs,
+    environment: &Environment,
+    now: Timestamp,
+) -> anyhow::Result<ExitCode> {
+    let reporter = Reporter::new(args.store.quiet);
+    let outcome = publish_build(args, environment, now, &reporter)?;
+    match args.store.json {
+        true => print_json(&as_json(&outcome)),
+        false if args.store.quiet => {}
+        false => print(&outcome),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Runs cargo and publishes what it left.
+pub fn publish_build(
+    args: &PublishArgs,
+    environment: &Environment,
+    now: Timestamp,
+    reporter: &Reporter,
+) -> anyhow::Result<Outcome> {
+    let commands = CargoCommand::split(&args.cargo);
+    check_commands(&commands)?;
+    let repository = Repository::discover(environment.dir())?;
+    let (commit, dirty) = commit_to_publish(&repository, args)?;
+    let setup = Setup::of(&commands[0], environment, None)?;
+    let typed = args.store.store.as_deref();
+    let store = Store::create(&environment.store(typed, Some(&setup.workspace.root))?)?;
+    let variables = wrapper::variables(environment.program(), &setup.roots);
+    let started = Clock::start();
+    let mut lines = Vec::new();
+    for command in &commands {
+        lines.extend(cargo::run(
+            command,
+            environment.dir(),
+            &variables,
+            print_line,
+        )?);
+    }
+    let cargo_time = started.elapsed();
+    let build = Build {
+        workspace: &setup.workspace,
+        roots: &setup.roots,
+        toolchain: setup.toolchain,
+        commands: commands.into_iter().map(|command| command.args).collect(),
+        commit,
+        dirty,
+        now_unix_s: now.as_second(),
+        report: message::live(&lines),
+    };
+    check_still_there(&repository, &build)?;
+    let started = Clock::start();
+    let published = publish(&build, &store, reporter)
+        .with_context(|| format!("cannot publish into {}", store.root().display()))?;
+    Ok(Outcome {
+        published,
+        cargo_time,
+        publish_time: started.elapsed(),
+    })
+}
+
+/// Measures how long something takes; the only clock of the commands beside the time they start at.
+#[derive(Debug)]
+pub struct Clock(std::time::Instant);
+
+impl Clock {
+    /// Begins to measure.
+    #[expect(clippy::disallowed_methods, reason = "commands time what they run")]
+    pub fn start() -> Clock {
+        Clock(std::time::Instant::now())
+    }
+
+    /// Returns the time since.
+    #[expect(clippy::disallowed_methods, reason = "commands time what they run")]
+    pub fn elapsed(&self) -> Duration {
+        self.0.elapsed()
+    }
+}
+
+fn check_commands(commands: &[CargoCommand]) -> Result<(), Failure> {
+    for command in commands {
+        if command.building_subcommand().is_none() {
+            return Err(Failure::new(
+                format!(
+                    "`{}` builds nothing that could be published",
+                    command.shown()
+                ),
+                "give build, check, clippy, test, bench or rustc with its options behind `--`",
+            ));
+        }
+        if command.option("--message-format").is_some() {
+            return Err(Failure::new(
+                format!(
+                    "`{}` sets --message-format, which publish needs for itself",
+                    command.shown()
+                ),
+                "leave the option out",
+            ));
+        }
+        if command.toolchain() != commands[0].toolchain() {
+            return Err(Failure::new(
+                "the commands name different toolchains",
+                "publish once for each toolchain",
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Returns the commit to publish under, and whether the work tree differs from it.
+fn commit_to_publish(
+    repository: &Repository,
+    args: &PublishArgs,
+) -> anyhow::Result<(String, bool)> {
+    let head = repository.head()?;
+    let changes = repository.changes()?;
+    if let Some(first) = changes.first().filter(|_| !args.allow_dirty) {
+        let more = changes.len() - 1;
+        let what = match more {
+            0 => format!("the work tree differs from the commit: {}", first.trim()),
+            _ => format!(
+                "the work tree differs from the commit: {} and {more} more",
+                first.trim()
+            ),
+        };
+        let hint =
+            "commit or stash the changes; --allow-dirty publishes them, but not as the commit's";
+        return Err(Failure::new(what, hint).into());
+    }
+    let Some(revision) = &args.commit else {
+        return Ok((head, !changes.is_empty()));
+    };
+    let commit = repository.commit(revision)?;
+    match repository.tree(&commit)? == repository.tree(&head)? {
+        true => Ok((commit, !changes.is_empty())),
+        false => Err(Failure::new(
+            format!("{revision} has other files than HEAD, which is what was built"),
+            format!("check {revision} out first"),
+        )
+        .into()),
+    }
+}
+
+/// A commit made, or a file changed, while cargo ran would be published under the wrong name.
+fn check_still_there(repository: &Repository, build: &Build<'_>) -> anyhow::Result<()> {
+    let moved = repository.tree(&repository.head()?)? != repository.tree(&build.commit)?;
+    let changed = !build.dirty && !repository.changes()?.is_empty();
+    match moved || changed {
+        false => Ok(()),
+        true => Err(Failure::new(
+            "the work tree changed while cargo was building",
+            "publish from a directory that nobody works in; a build that writes into its own sources \
+             needs --allow-dirty",
+        )
+        .into()),
+    }
+}
+
+fn as_json(outcome: &Outcome) -> serde_json::Value {
+    let Published {
+        point,
+        left_out,
+        new_objects,
+        new_bytes,
+        ..
+    } = &outcome.published;
+    let left_out: Vec<_> = left_out
+        .iter()
+        .map(|(unit, reason)| json!({ "unit": unit, "reason": reason }))
+        .collect();
+    json!({
+        "commit": point.commit,
+        "dirty": point.dirty,
+        "manifest": point.manifest.hex(),
+        "units": point.units,
+        "left_out": left_out,
+        "objects_new": new_objects,
+        "bytes_new": new_bytes,
+        "bytes_total": point.size_bytes,
+        "cargo_seconds": outcome.cargo_time.as_secs_f64(),
+        "publish_seconds": outcome.publish_time.as_secs_f64(),
+    })
+}
+
+fn print(outcome: &Outcome) {
+    let Published {
+        point,
+        left_out,
+        new_bytes,
+        ..
+    } = &outcome.published;
+    let dirty = if point.dirty {
+        " with changes (not offered as the commit's)"
+    } else {
+        ""
+    };
+    print_line(&format!(
+        "published {}{dirty}",
+        &point.commit[..point.commit.len().min(12)]
+    ));
+    print_line(&format!(
+        "  {}, {}, of which {} new, in {:.1} s",
+        count(point.units, "unit"),
+        bytes(point.size_bytes),
+        bytes(*new_bytes),
+        outcome.publish_time.as_secs_f64(),
+    ));
+    for (unit, reason) in left_out.iter().take(SHOWN_LEFT_OUT) {
+        print_line(&format!("  left out {unit}: {reason}"));
+    }
+    if left_out.len() > SHOWN_LEFT_OUT {
+        print_line(&format!(
+            "  and {} more; --json names them all",
+            left_out.len() - SHOWN_LEFT_OUT
+        ));
+    }
+}

@@ -1,0 +1,538 @@
+//! `headstart start`: find the nearest starting point, decide, place, and say so.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::process::ExitCode;
+
+use jiff::Timestamp;
+use serde_json::json;
+
+use super::cli::StartArgs;
+use super::failure::Failure;
+use super::publish::Clock;
+use super::setup::{Setup, print_json, print_line};
+use crate::cargo::command::{self as cargo, CargoCommand};
+use crate::config::Environment;
+use crate::engine::ledger::{Decision as Noted, Ledger, ReasonText, Started};
+use crate::engine::local::Inspector;
+use crate::engine::observe::{self, Digests, Observed, Reader};
+use crate::engine::plan::{self, Action, Decision, Evidence};
+use crate::engine::restore::{self, Held, Restored};
+use crate::git::{GitError, Repository};
+use crate::model::{Manifest, Reason};
+use crate::report::{Reporter, bytes, count};
+use crate::store::point::Point;
+use crate::store::{Store, StoreError};
+use crate::trust::{self, Verified};
+use crate::wrapper;
+
+/// How far back in history a starting point is looked for.
+const MAX_ANCESTORS: usize = 2000;
+/// How many starting points are compared; the nearest few differ by what changed between them.
+const MAX_CANDIDATES: usize = 3;
+/// How many reasons are shown without `--json`.
+const SHOWN_REASONS: usize = 5;
+
+/// A starting point that could serve.
+struct Candidate {
+    point: Point,
+    manifest: Verified<Manifest>,
+}
+
+/// What a start did.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The starting point.
+    pub point: Point,
+    /// How many commits it lies behind; none where git could not say.
+    pub behind: Option<usize>,
+    /// Each unit's decision.
+    pub decisions: Vec<Noted>,
+    /// What was placed.
+    pub restored: Restored,
+    /// How long all of it took, in seconds.
+    pub seconds: f64,
+}
+
+/// Runs the command, and returns its exit code.
+pub fn run(
+    args: &StartArgs,
+    environment: &Environment,
+    now: Timestamp,
+) -> anyhow::Result<ExitCode> {
+    let reporter = Reporter::new(args.store.quiet);
+    let command = CargoCommand {
+        args: args.cargo.clone(),
+    };
+    let setup = Setup::of(&command, environment, args.target_dir.as_deref())?;
+    let outcome = start(args, environment, &setup, now, &reporter)?;
+    match (&outcome, args.store.json) {
+        (Ok(outcome), true) => print_json(&as_json(outcome)),
+        (Err(why), true) => print_json(&json!({ "commit": null, "why": why })),
+        (_, false) if args.store.quiet => {}
+        (Ok(outcome), false) => print(outcome, args.dry_run, now),
+        (Err(why), false) => print_line(&format!(
+            "no starting point: {why}\ncargo will build from nothing"
+        )),
+    }
+    if let (Err(why), true) = (&outcome, args.required) {
+        return Err(Failure::new(
+            format!("no starting point: {why}"),
+            "leave --required out to go on",
+        )
+        .into());
+    }
+    if command.args.is_empty() || args.dry_run {
+        return Ok(ExitCode::SUCCESS);
+    }
+    let variables = wrapper::variables(environment.program(), &setup.roots);
+    let code = cargo::run_plainly(&command, environment.dir(), &variables)?;
+    Ok(ExitCode::from(u8::try_from(code).unwrap_or(101)))
+}
+
+/// Starts, or says in a sentence why there is no starting point.
+pub fn start(
+    args: &StartArgs,
+    environment: &Environment,
+    setup: &Setup,
+    now: Timestamp,
+    reporter: &Reporter,
+) -> anyhow::Result<Result<Outcome, String>> {
+    let clock = Clock::start();
+    let typed = args.store.store.as_deref();
+    let root = environment.store(typed, Some(&setup.workspace.root))?;
+    let store = match Store::open(&root) {
+        Err(StoreError::Missing(path)) => {
+            return Ok(Err(format!("there is no store at {}", path.display())));
+        }
+        store => store?,
+    };
+    let believed = trust::store(&root, args.believe_store)?;
+    let search = Search {
+        args,
+        environment,
+        setup,
+        store: &store,
+        reporter,
+    };
+    let points = match search.points()? {
+        Ok(points) => points,
+        Err(why) => return Ok(Err(why)),
+    };
+    let candidates: Vec<Candidate> = points
+        .into_iter()
+        .filter_map(|point| match store.manifest(point.manifest) {
+            Ok(manifest) => Some(Candidate {
+                manifest: believed.vouch(manifest),
+                point,
+            }),
+            Err(error) => {
+                reporter.warn(&error.to_string());
+                None
+            }
+        })
+        .collect();
+    if candidates.is_empty() {
+        return Ok(Err("none of the manifests can be used".to_owned()));
+    }
+    let mut starter = Starter::new(&search, &candidates)?;
+    let chosen = starter.nearest(&candidates);
+    let commit = candidates[chosen].point.commit.clone();
+    let mut outcome = starter.place(&candidates[chosen], now)?;
+    let others = candidates
+        .iter()
+        .enumerate()
+        .filter(|(at, one)| *at != chosen && one.point.commit == commit);
+    for (_, other) in others {
+        merge(&mut outcome, starter.place(other, now)?);
+    }
+    outcome.behind = search.behind(&commit);
+    outcome.seconds = clock.elapsed().as_secs_f64();
+    Ok(Ok(outcome))
+}
+
+/// Where and from what a starting point is looked for.
+struct Search<'a> {
+    args: &'a StartArgs,
+    environment: &'a Environment,
+    setup: &'a Setup,
+    store: &'a Store,
+    reporter: &'a Reporter,
+}
+
+impl Search<'_> {
+    /// Returns the points of the nearest commits that have any for this toolchain, nearest first.
+    fn points(&self) -> anyhow::Result<Result<Vec<Point>, String>> {
+        if let Some(name) = &self.args.manifest {
+            let all = self.store.all_points();
+            let found: Vec<Point> = all
+                .into_iter()
+                .filter(|point| point.manifest.hex().starts_with(name.as_str()))
+                .collect();
+            let why = || format!("the store has no starting point named {name}");
+            return Ok(if found.is_empty() {
+                Err(why())
+            } else {
+                Ok(found)
+            });
+        }
+        let commits = self.commits()?;
+        let mut found: Vec<Point> = Vec::new();
+        let mut found_commits = 0;
+        let mut other_toolchain: Option<Point> = None;
+        for commit in &commits {
+            let (points, problems) = self.store.points(commit);
+            problems
+                .iter()
+                .for_each(|problem| self.reporter.warn(&problem.to_string()));
+            let clean = points.into_iter().filter(|point| !point.dirty);
+            let (ours, others): (Vec<Point>, Vec<Point>) =
+                clean.partition(|point| point.toolchain == self.setup.toolchain);
+            found_commits += usize::from(!ours.is_empty());
+            found.extend(ours);
+            other_toolchain = other_toolchain.or_else(|| others.into_iter().next());
+            let at_head = Some(commit) == commits.first() && !found.is_empty();
+            if at_head || found_commits == MAX_CANDIDATES {
+                break;
+            }
+        }
+        Ok(if found.is_empty() {
+            Err(self.why_none(&commits, other_toolchain))
+        } else {
+            Ok(found)
+        })
+    }
+
+    /// Returns the commits to look at, nearest first.
+    fn commits(&self) -> anyhow::Result<Vec<String>> {
+        let repository = match (
+            Repository::discover(self.environment.dir()),
+            &self.args.commit,
+        ) {
+            (Ok(repository), _) => repository,
+            (Err(GitError::NoRepository(_)), Some(commit)) if is_full_id(commit) => {
+                return Ok(vec![commit.clone()]);
+            }
+            (Err(error), _) => return Err(error.into()),
+        };
+        let from = match &self.args.commit {
+            Some(revision) => repository.commit(revision)?,
+            None => repository.head()?,
+        };
+        Ok(repository.ancestors(&from, MAX_ANCESTORS)?)
+    }
+
+    fn why_none(&self, commits: &[String], other_toolchain: Option<Point>) -> String {
+        if let Some(point) = other_toolchain {
+            return format!(
+                "{} was published for {}, and here is {}",
+                &point.commit[..point.commit.len().min(12)],
+                point.toolchain.short(),
+                self.setup.toolchain.short(),
+            );
+        }
+        let shallow =
+            Repository::discover(self.environment.dir()).is_ok_and(|one| one.is_shallow());
+        let note = if shallow {
+            " (a shallow clone; `git fetch --deepen 50` shows more)"
+        } else {
+            ""
+        };
+        format!(
+            "none of {}{note} was published to {}",
+            count(commits.len(), "commit"),
+            self.store.root().display()
+        )
+    }
+
+    fn behind(&self, commit: &str) -> Option<usize> {
+        let from = self.args.commit.as_deref().unwrap_or("HEAD");
+        Repository::discover(self.environment.dir())
+            .ok()?
+            .distance(commit, from)
+            .ok()
+    }
+}
+
+fn is_full_id(commit: &str) -> bool {
+    matches!(commit.len(), 40 | 64) && commit.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+/// Decides and places; what was read of the reader's files is kept from one starting point to the next.
+struct Starter<'a> {
+    search: &'a Search<'a>,
+    held: Option<Held>,
+    digests: Digests,
+    set_by_cargo: BTreeSet<String>,
+    locked: Option<crate::cargo::package::Locked>,
+}
+
+impl<'a> Starter<'a> {
+    /// Takes cargo's locks, before any file is compared.
+    fn new(search: &'a Search<'a>, candidates: &[Candidate]) -> anyhow::Result<Starter<'a>> {
+        let units = candidates.iter().flat_map(|one| &one.manifest.get().units);
+        let profiles: BTreeSet<&str> = units.map(|unit| unit.name.profile_dir.as_str()).collect();
+        let workspace = &search.setup.workspace;
+        let held = match search.args.dry_run {
+            true => None,
+            false => Some(restore::hold(
+                &workspace.build_dir,
+                &profiles,
+                search.reporter,
+            )?),
+        };
+        let home = search.environment.cargo_home()?;
+        Ok(Starter {
+            search,
+            held,
+            digests: Digests::default(),
+            set_by_cargo: search.environment.set_by_cargo(&workspace.root, &home),
+            locked: workspace.locked(),
+        })
+    }
+
+    /// Returns the position of the candidate that leaves cargo the least to compile; of equals the first.
+    fn nearest(&mut self, candidates: &[Candidate]) -> usize {
+        if candidates.len() == 1 {
+            return 0;
+        }
+        let mut cost = |candidate: &Candidate| {
+            let manifest = candidate.manifest.get();
+            let (_, decisions) = self.decide(manifest);
+            plan::remaining_ms(manifest, &decisions)
+        };
+        let costs: Vec<u64> = candidates.iter().map(&mut cost).collect();
+        (0..candidates.len())
+            .min_by_key(|at| (costs[*at], *at))
+            .unwrap_or(0)
+    }
+
+    fn decide(&mut self, manifest: &Manifest) -> (Vec<Observed>, Vec<Decision>) {
+        let setup = self.search.setup;
+        let step = self.search.reporter.step("Comparing inputs", 0);
+        let reader = Reader {
+            roots: &setup.roots,
+            environment: self.search.environment,
+            set_by_cargo: &self.set_by_cargo,
+            locked: self.locked.as_ref(),
+        };
+        let observed = observe::observe(manifest, &reader, &mut self.digests);
+        let same_settings = observe::same_settings(manifest, &reader, &mut self.digests);
+        let evidence = evidence(manifest, &observed, &setup.workspace.build_dir, setup);
+        let decisions = plan::plan(manifest, &evidence, same_settings);
+        drop(step);
+        (observed, decisions)
+    }
+
+    fn place(&mut self, candidate: &Candidate, now: Timestamp) -> anyhow::Result<Outcome> {
+        let Search {
+            setup,
+            store,
+            reporter,
+            ..
+        } = *self.search;
+        let manifest = candidate.manifest.get();
+        let (observed, mut decisions) = self.decide(manifest);
+        let restored = match &self.held {
+            None => Restored::default(),
+            Some(held) => held.restore(
+                &candidate.manifest,
+                &observed,
+                &mut decisions,
+                &setup.roots,
+                store,
+                reporter,
+            )?,
+        };
+        let noted = noted(manifest, &decisions);
+        if let Some(held) = &self.held {
+            let started = Started {
+                commit: manifest.commit.clone(),
+                manifest: candidate.point.manifest,
+                unix_s: now.as_second(),
+                mtime: held.mtime(),
+                decisions: noted.clone(),
+            };
+            Ledger::of(&setup.workspace.build_dir).add_start(held.staging(), started)?;
+        }
+        Ok(Outcome {
+            point: candidate.point.clone(),
+            behind: None,
+            decisions: noted,
+            restored,
+            seconds: 0.0,
+        })
+    }
+}
+
+/// Looks at what the target directory holds of each unit.
+fn evidence(
+    manifest: &Manifest,
+    observed: &[Observed],
+    build: &Path,
+    setup: &Setup,
+) -> Vec<Evidence> {
+    let inspector = Inspector::new(build, &setup.roots);
+    let mut states = Vec::with_capacity(observed.len());
+    for (unit, seen) in manifest.units.iter().zip(observed) {
+        let deps: Vec<_> = unit.deps.iter().map(|dep| states[*dep as usize]).collect();
+        states.push(inspector.state(unit, &seen.fingerprint, &manifest.package(unit).dir, &deps));
+    }
+    let fresh = |at: usize| states[at].present == crate::engine::local::Present::Fresh;
+    let all_fresh = (0..states.len()).all(fresh);
+    let identical: Vec<bool> = {
+        use rayon::prelude::*;
+        let same = |(at, unit)| !all_fresh && fresh(at) && inspector.is_identical(unit);
+        manifest.units.par_iter().enumerate().map(same).collect()
+    };
+    let one = |at: usize| Evidence {
+        differs: observed[at].differs.clone(),
+        present: states[at].present,
+        identical: identical[at],
+    };
+    (0..observed.len()).map(one).collect()
+}
+
+fn noted(manifest: &Manifest, decisions: &[Decision]) -> Vec<Noted> {
+    let note = |(unit, decision): (&crate::model::Unit, &Decision)| {
+        let package = manifest.package(unit);
+        let end = unit.name.stem.len() - package_target_len(&unit.name.stem);
+        Noted {
+            unit: unit.name.to_string(),
+            package: format!("{} {}", package.name, package.version),
+            kind: unit.name.stem[..end].trim_end_matches('-').to_owned(),
+            verdict: decision.action.verdict().to_owned(),
+            reason: ReasonText {
+                code: decision.reason.code().to_owned(),
+                text: decision.reason.to_string(),
+            },
+        }
+    };
+    manifest.units.iter().zip(decisions).map(note).collect()
+}
+
+/// Returns the length of the target's name at the end of `<kind>-<target>`.
+fn package_target_len(stem: &str) -> usize {
+    const KINDS: [&str; 12] = [
+        "run-build-script-",
+        "build-script-",
+        "test-integration-test-",
+        "integration-test-",
+        "test-example-",
+        "test-bench-",
+        "test-bin-",
+        "test-lib-",
+        "example-",
+        "bench-",
+        "bin-",
+        "lib-",
+    ];
+    let kind = KINDS
+        .iter()
+        .find(|kind| stem.starts_with(*kind))
+        .map_or(0, |kind| kind.len());
+    stem.len() - kind
+}
+
+/// Adds what a further starting point of the same commit did.
+fn merge(outcome: &mut Outcome, other: Outcome) {
+    let mut decisions: BTreeMap<String, Noted> = outcome
+        .decisions
+        .drain(..)
+        .map(|one| (one.unit.clone(), one))
+        .collect();
+    for one in other.decisions {
+        decisions.entry(one.unit.clone()).or_insert(one);
+    }
+    outcome.decisions = decisions.into_values().collect();
+    outcome.restored.files += other.restored.files;
+    outcome.restored.bytes += other.restored.bytes;
+    outcome.restored.sessions += other.restored.sessions;
+}
+
+impl Outcome {
+    /// Returns how many units got the verdict of `action`.
+    pub fn count(&self, action: Action) -> usize {
+        self.decisions
+            .iter()
+            .filter(|one| one.verdict == action.verdict())
+            .count()
+    }
+}
+
+fn as_json(outcome: &Outcome) -> serde_json::Value {
+    json!({
+        "commit": outcome.point.commit,
+        "behind": outcome.behind,
+        "manifest": outcome.point.manifest.hex(),
+        "units": {
+            "fresh": outcome.count(Action::Place),
+            "kept": outcome.count(Action::Keep),
+            "near": outcome.count(Action::Seed),
+            "absent": outcome.count(Action::Leave),
+        },
+        "bytes": outcome.restored.bytes,
+        "files": outcome.restored.files,
+        "sessions": outcome.restored.sessions,
+        "seconds": outcome.seconds,
+        "decisions": outcome.decisions,
+    })
+}
+
+fn print(outcome: &Outcome, dry_run: bool, now: Timestamp) {
+    let point = &outcome.point;
+    let behind = match outcome.behind {
+        Some(0) => "this commit".to_owned(),
+        Some(behind) => format!("{} behind", count(behind, "commit")),
+        None => "from outside this history".to_owned(),
+    };
+    let age = super::status::age(point.published_unix_s, now);
+    let short = &point.commit[..point.commit.len().min(12)];
+    print_line(&format!(
+        "starting point {short}, {behind}, published {age}"
+    ));
+    let placed = match dry_run {
+        true => " (dry run: nothing was placed)".to_owned(),
+        false => format!(
+            ", {} placed in {:.1} s",
+            bytes(outcome.restored.bytes),
+            outcome.seconds
+        ),
+    };
+    let fresh = outcome.count(Action::Place) + outcome.count(Action::Keep);
+    let kept = match outcome.count(Action::Keep) {
+        0 => String::new(),
+        kept => format!(", {kept} of them here before"),
+    };
+    print_line(&format!("  {:>6} fresh{kept}{placed}", fresh));
+    print_line(&format!(
+        "  {:>6} near, to be compiled incrementally",
+        outcome.count(Action::Seed)
+    ));
+    print_line(&format!(
+        "  {:>6} absent, to be compiled from nothing",
+        outcome.count(Action::Leave)
+    ));
+    let own = outcome.decisions.iter().filter(|one| {
+        matches!(one.verdict.as_str(), "near" | "absent") && one.reason.code != dependency_code()
+    });
+    let reasons: BTreeSet<String> = own
+        .map(|one| format!("{}: {}", one.package, one.reason.text))
+        .collect();
+    for reason in reasons.iter().take(SHOWN_REASONS) {
+        print_line(&format!("  {reason}"));
+    }
+    if reasons.len() > SHOWN_REASONS {
+        print_line(&format!(
+            "  and {} more; `headstart status --units` names them all",
+            reasons.len() - SHOWN_REASONS
+        ));
+    }
+}
+
+fn dependency_code() -> &'static str {
+    Reason::Dependency {
+        unit: String::new(),
+    }
+    .code()
+}

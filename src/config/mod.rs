@@ -1,0 +1,197 @@
+//! What the user has set: the environment, `headstart.toml`, cargo's `[env]` tables.
+//!
+//! The only code that reads the environment; everything else is given an [`Environment`].
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use crate::disk;
+
+/// The variables and the directory that the process was started with.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Environment {
+    vars: BTreeMap<OsString, OsString>,
+    dir: PathBuf,
+    program: PathBuf,
+}
+
+/// A setting that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// Neither CARGO_HOME nor HOME is set.
+    #[error("neither {0} nor HOME is set")]
+    NoHome(&'static str),
+    /// `headstart.toml` cannot be read or understood.
+    #[error("cannot use {}: {why}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        why: String,
+    },
+    /// A store that is not a directory.
+    #[error(
+        "`{0}` is not a directory, and this version stores starting points in directories only"
+    )]
+    Remote(String),
+}
+
+/// `headstart.toml` at the root of a workspace.
+#[derive(Debug, Default, Deserialize)]
+struct ConfigFile {
+    store: Option<String>,
+}
+
+/// The name of the configuration file.
+const CONFIG_FILE: &str = "headstart.toml";
+/// The largest configuration file that we read.
+const MAX_CONFIG_BYTES: u64 = 1 << 20;
+
+impl Environment {
+    /// Returns this process's environment.
+    #[expect(clippy::disallowed_methods, reason = "config reads the environment")]
+    pub fn of_process() -> std::io::Result<Environment> {
+        Ok(Environment {
+            vars: std::env::vars_os().collect(),
+            dir: std::env::current_dir()?,
+            program: std::env::current_exe()?,
+        })
+    }
+
+    /// Returns the path of this program.
+    pub fn program(&self) -> &Path {
+        &self.program
+    }
+
+    /// Returns this environment with another current directory.
+    pub fn at(&self, dir: &Path) -> Environment {
+        Environment {
+            dir: dir.to_path_buf(),
+            ..self.clone()
+        }
+    }
+
+    /// Returns this environment with `name` set to `value`.
+    pub fn with(mut self, name: &str, value: impl Into<OsString>) -> Environment {
+        self.vars.insert(OsString::from(name), value.into());
+        self
+    }
+
+    /// Returns the current directory.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Returns the value of `name`, unless it is unset or empty.
+    pub fn var(&self, name: &str) -> Option<&OsStr> {
+        self.vars
+            .get(OsStr::new(name))
+            .map(OsString::as_os_str)
+            .filter(|value| !value.is_empty())
+    }
+
+    /// Returns the value of `name` as cargo compares it: set or not, UTF-8 only.
+    pub fn text(&self, name: &str) -> Option<&str> {
+        self.vars.get(OsStr::new(name))?.to_str()
+    }
+
+    /// Returns the path in `name`, made absolute.
+    pub fn path(&self, name: &str) -> Option<PathBuf> {
+        self.var(name).map(|value| self.dir.join(value))
+    }
+
+    /// Returns `CARGO_HOME`, as cargo spells it.
+    pub fn cargo_home(&self) -> Result<PathBuf, ConfigError> {
+        let default = || self.path("HOME").map(|home| home.join(".cargo"));
+        self.path("CARGO_HOME")
+            .or_else(default)
+            .ok_or(ConfigError::NoHome("CARGO_HOME"))
+    }
+
+    /// Returns the rustc that cargo runs.
+    pub fn rustc(&self) -> String {
+        self.text("RUSTC").unwrap_or("rustc").to_owned()
+    }
+
+    /// Returns the store's directory: what the user typed, else `HEADSTART_STORE`, else `headstart.toml`
+    /// in `workspace`, else the user's cache directory.
+    pub fn store(
+        &self,
+        typed: Option<&str>,
+        workspace: Option<&Path>,
+    ) -> Result<PathBuf, ConfigError> {
+        if let Some(typed) =
+            typed.or_else(|| self.text("HEADSTART_STORE").filter(|text| !text.is_empty()))
+        {
+            return directory(typed).map(|path| self.dir.join(path));
+        }
+        if let Some(workspace) = workspace
+            && let Some(store) = read_file(&workspace.join(CONFIG_FILE))?.store
+        {
+            return directory(&store).map(|path| workspace.join(path));
+        }
+        let cache = || self.path("HOME").map(|home| home.join(".cache"));
+        let cache = self
+            .path("XDG_CACHE_HOME")
+            .or_else(cache)
+            .ok_or(ConfigError::NoHome("XDG_CACHE_HOME"))?;
+        Ok(cache.join("headstart"))
+    }
+
+    /// Returns the variables that cargo's configuration sets for a build in `workspace`.
+    ///
+    /// Source: cargo: the `[env]` table of each `.cargo/config.toml` from the workspace upwards, and of
+    /// CARGO_HOME's.
+    pub fn set_by_cargo(&self, workspace: &Path, cargo_home: &Path) -> BTreeSet<String> {
+        let above = workspace.ancestors().map(|dir| dir.join(".cargo"));
+        let dirs = above.chain([cargo_home.to_path_buf()]);
+        let files = dirs.flat_map(|dir| [dir.join("config.toml"), dir.join("config")]);
+        files
+            .filter_map(|file| {
+                let bytes = disk::read(&file, MAX_CONFIG_BYTES).ok()?;
+                let table: toml::Table = toml::from_slice(&bytes).ok()?;
+                let set = table.get("env")?.as_table()?;
+                Some(set.keys().cloned().collect::<Vec<String>>())
+            })
+            .flatten()
+            .collect()
+    }
+}
+
+fn read_file(path: &Path) -> Result<ConfigFile, ConfigError> {
+    let wrong = |why: String| ConfigError::File {
+        path: path.to_path_buf(),
+        why,
+    };
+    match disk::read(path, MAX_CONFIG_BYTES) {
+        Ok(bytes) => toml::from_slice(&bytes).map_err(|error| wrong(error.message().to_owned())),
+        Err(error) if error.is_missing() => Ok(ConfigFile::default()),
+        Err(error) => Err(wrong(error.cause.to_string())),
+    }
+}
+
+/// Returns the directory that a store's address names.
+fn directory(address: &str) -> Result<PathBuf, ConfigError> {
+    match address.split_once("://") {
+        None => Ok(PathBuf::from(address)),
+        Some(("file", path)) if path.starts_with('/') => Ok(PathBuf::from(path)),
+        Some(_) => Err(ConfigError::Remote(address.to_owned())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::directory;
+    use std::path::Path;
+
+    /// A bucket's URL taken for a path would publish into a directory named `s3:`.
+    #[test]
+    fn only_directories_are_stores() {
+        assert_eq!(directory("/srv/x").unwrap(), Path::new("/srv/x"));
+        assert_eq!(directory("file:///srv/x").unwrap(), Path::new("/srv/x"));
+        assert!(directory("s3://bucket").is_err());
+    }
+}

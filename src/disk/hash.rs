@@ -1,0 +1,75 @@
+//! Digests of files and directories.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use super::walk::{self, Kind};
+use super::{DiskError, failed};
+use crate::model::Digest;
+
+/// How much is read at once: large enough that the system call costs nothing beside the hash.
+pub const CHUNK_BYTES: usize = 1 << 20;
+
+/// Returns the digest and the size of the file at `path`; reads it once.
+pub fn file(path: &Path) -> Result<(Digest, u64), DiskError> {
+    let mut hasher = blake3::Hasher::new();
+    let size_bytes = each_chunk(path, |chunk| {
+        hasher.update(chunk);
+    })?;
+    Ok((hasher.finalize().into(), size_bytes))
+}
+
+/// Calls `each` with the content of `path`, a chunk at a time, and returns its size in bytes.
+pub fn each_chunk(path: &Path, mut each: impl FnMut(&[u8])) -> Result<u64, DiskError> {
+    let mut file = File::open(path).map_err(failed("open", path))?;
+    let mut buffer = vec![0; CHUNK_BYTES];
+    let mut size_bytes = 0;
+    loop {
+        match file.read(&mut buffer) {
+            Ok(0) => return Ok(size_bytes),
+            Ok(count) => {
+                each(&buffer[..count]);
+                size_bytes += count as u64;
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(failed("read", path)(error)),
+        }
+    }
+}
+
+/// Returns one digest of all names, kinds and contents below the directory `path`, symlinks followed.
+///
+/// What cannot be read counts as its name alone, as cargo does (cargo: util/paths.rs, `mtime_recursive`).
+pub fn tree(path: &Path) -> Result<Digest, DiskError> {
+    let mut entries = walk::below(path)?;
+    entries.sort_by(|a, b| a.relative.cmp(&b.relative));
+    let files = entries.iter().map(|entry| {
+        let content = match entry.kind {
+            Kind::File => file(&path.join(&entry.relative))
+                .ok()
+                .map(|(digest, _)| digest),
+            Kind::Directory | Kind::Other => None,
+        };
+        (
+            entry.relative.as_os_str().as_encoded_bytes(),
+            entry.kind as u8,
+            content,
+        )
+    });
+    Ok(listing(files))
+}
+
+/// Returns one digest of a list of names, kinds and contents, in the order given.
+pub fn listing<'a>(entries: impl Iterator<Item = (&'a [u8], u8, Option<Digest>)>) -> Digest {
+    let mut hasher = blake3::Hasher::new();
+    for (name, kind, content) in entries {
+        hasher.update(&(name.len() as u64).to_le_bytes());
+        hasher.update(name);
+        hasher.update(&[kind, u8::from(content.is_some())]);
+        if let Some(digest) = content {
+            hasher.update(digest.hex().as_bytes());
+        }
+    }
+    hasher.finalize().into()
+}

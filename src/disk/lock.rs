@@ -1,0 +1,37 @@
+//! Exclusive locks on files, the same kind that cargo takes.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::path::Path;
+
+use super::{DiskError, failed};
+
+/// A lock that is held until this is dropped.
+#[derive(Debug)]
+pub struct Lock {
+    _file: File,
+}
+
+/// Locks the file at `path`, made if need be; waits as long as another process holds it.
+///
+/// `on_wait` is called once, before waiting. A file system without locks gives no lock and no error, as
+/// with cargo.
+#[expect(clippy::disallowed_methods, reason = "disk locks")]
+pub fn exclusive(path: &Path, on_wait: impl FnOnce()) -> Result<Lock, DiskError> {
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(path)
+        .map_err(failed("open", path))?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            on_wait();
+            file.lock().map_err(failed("lock", path))?;
+        }
+        Err(TryLockError::Error(error)) if error.kind() == std::io::ErrorKind::Unsupported => {}
+        Err(TryLockError::Error(error)) => return Err(failed("lock", path)(error)),
+    }
+    Ok(Lock { _file: file })
+}

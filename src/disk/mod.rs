@@ -1,0 +1,88 @@
+//! The only code that renames, links, locks and sets times.
+//!
+//! Knows files and directories, nothing of units or starting points.
+
+pub mod hash;
+pub mod lock;
+pub mod place;
+pub mod space;
+pub mod walk;
+
+use std::path::{Path, PathBuf};
+
+/// An operation on a file or directory that failed.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {operation} {}: {cause}", path.display())]
+pub struct DiskError {
+    /// What was tried: `read`, `write`, `lock`.
+    pub operation: &'static str,
+    /// On what.
+    pub path: PathBuf,
+    /// What the system said.
+    #[source]
+    pub cause: std::io::Error,
+}
+
+impl DiskError {
+    /// Tells whether there was nothing at the path.
+    pub fn is_missing(&self) -> bool {
+        self.cause.kind() == std::io::ErrorKind::NotFound
+    }
+
+    /// Tells whether the disk or the quota is full.
+    pub fn is_full(&self) -> bool {
+        use std::io::ErrorKind::{QuotaExceeded, StorageFull};
+        matches!(self.cause.kind(), StorageFull | QuotaExceeded)
+    }
+}
+
+/// Returns a closure that wraps an I/O error of `operation` on `path`.
+pub fn failed(operation: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> DiskError {
+    move |cause| DiskError {
+        operation,
+        path: path.to_path_buf(),
+        cause,
+    }
+}
+
+/// Returns the content of the file at `path`, which may have at most `limit_bytes`.
+pub fn read(path: &Path, limit_bytes: u64) -> Result<Vec<u8>, DiskError> {
+    use std::io::Read;
+    let file = std::fs::File::open(path).map_err(failed("open", path))?;
+    let mut bytes = Vec::new();
+    file.take(limit_bytes + 1)
+        .read_to_end(&mut bytes)
+        .map_err(failed("read", path))?;
+    match bytes.len() as u64 > limit_bytes {
+        true => Err(failed("read", path)(std::io::Error::other(format!(
+            "larger than {limit_bytes} bytes"
+        )))),
+        false => Ok(bytes),
+    }
+}
+
+/// Returns `path` with every symlink resolved, or `path` itself where that fails.
+pub fn canonical(path: &Path) -> PathBuf {
+    std::fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf())
+}
+
+/// Removes the directory at `path` with all below it; nothing there is success.
+pub fn remove_dir(path: &Path) -> Result<(), DiskError> {
+    match std::fs::remove_dir_all(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        result => result.map_err(failed("remove", path)),
+    }
+}
+
+/// Removes the file at `path`; nothing there is success.
+pub fn remove_file(path: &Path) -> Result<(), DiskError> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        result => result.map_err(failed("remove", path)),
+    }
+}
+
+/// Makes the directory `path` and its parents.
+pub fn make_dir(path: &Path) -> Result<(), DiskError> {
+    std::fs::create_dir_all(path).map_err(failed("create", path))
+}

@@ -1,0 +1,231 @@
+//! Puts whole files in place: written aside, given their mode and time, then renamed.
+//!
+//! A reader of the final path sees the old file or the new one, never a part. Files are never hard links
+//! of the store's: see note 0001.
+
+use std::fs::{File, FileTimes, OpenOptions};
+use std::io::{Read, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
+
+use super::hash::CHUNK_BYTES;
+use super::{DiskError, failed, make_dir, walk};
+use crate::model::Digest;
+
+/// A directory on the file system of the files to be placed, for files that are not complete yet.
+#[derive(Debug)]
+pub struct Staging {
+    dir: PathBuf,
+    next: AtomicU64,
+    reflink: AtomicBool,
+    umask: u32,
+}
+
+/// How a file is to look once it is in place.
+#[derive(Clone, Copy, Debug)]
+pub struct Finish {
+    /// Permission bits, before the umask.
+    pub mode: u32,
+    /// Its modification time; none leaves the time of writing.
+    pub mtime: Option<SystemTime>,
+}
+
+/// The mode of files that are not executed.
+pub const MODE_FILE: u32 = 0o666;
+/// The mode of executables.
+pub const MODE_EXECUTABLE: u32 = 0o777;
+/// The mode of stored objects, which nobody writes again.
+pub const MODE_STORED: u32 = 0o444;
+
+/// How long unfinished files must lie untouched before another process removes them.
+const ABANDONED: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Why a verified copy was not made.
+#[derive(Debug, thiserror::Error)]
+pub enum CopyError {
+    /// The source has another content than its name says.
+    #[error("{} does not hold what its name says", .0.display())]
+    Damaged(PathBuf),
+    /// An operation failed; [`DiskError::path`] says on which side.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+}
+
+impl Staging {
+    /// Makes `parent/<process id>-<name>` for the files of one operation; removes what others abandoned.
+    pub fn new(parent: &Path, name: &str) -> Result<Staging, DiskError> {
+        let dir = parent.join(format!("{}-{name}", std::process::id()));
+        make_dir(&dir)?;
+        remove_abandoned(parent, &dir);
+        let mut staging = Staging {
+            dir,
+            next: AtomicU64::new(0),
+            reflink: AtomicBool::new(true),
+            umask: 0,
+        };
+        let (probe, file) = staging.create(MODE_EXECUTABLE)?;
+        let made = file
+            .metadata()
+            .map_err(failed("inspect", &probe))?
+            .permissions()
+            .mode();
+        staging.umask = !made & MODE_EXECUTABLE;
+        drop(std::fs::remove_file(&probe));
+        Ok(staging)
+    }
+
+    /// Writes `bytes` to `path`, replacing what is there.
+    pub fn write(&self, path: &Path, bytes: &[u8], finish: Finish) -> Result<(), DiskError> {
+        let (aside, mut file) = self.create(finish.mode)?;
+        let written = file.write_all(bytes).map_err(failed("write", path));
+        self.settle(written.map(|()| file), &aside, path, finish)
+    }
+
+    /// Copies the file `source` to `path` if its content is `digest`; by reflink where the file system can.
+    pub fn copy(
+        &self,
+        source: &Path,
+        digest: Digest,
+        path: &Path,
+        finish: Finish,
+    ) -> Result<(), CopyError> {
+        if let Some(aside) = self.clone_aside(source) {
+            let (seen, _) = super::hash::file(&aside)?;
+            if seen != digest {
+                drop(std::fs::remove_file(&aside));
+                return Err(CopyError::Damaged(source.to_path_buf()));
+            }
+            let file = reopen(&aside, finish.mode & !self.umask);
+            return Ok(self.settle(file, &aside, path, finish)?);
+        }
+        let (aside, file) = self.create(finish.mode)?;
+        match copy_hashing(source, &file, path) {
+            Ok(seen) if seen == digest => Ok(self.settle(Ok(file), &aside, path, finish)?),
+            Ok(_) => {
+                drop(std::fs::remove_file(&aside));
+                Err(CopyError::Damaged(source.to_path_buf()))
+            }
+            Err(error) => Ok(self.settle(Err(error), &aside, path, finish)?),
+        }
+    }
+
+    /// Makes the symbolic link `path` to `target`, replacing what is there.
+    #[expect(clippy::disallowed_methods, reason = "disk renames")]
+    pub fn symlink(&self, target: &Path, path: &Path) -> Result<(), DiskError> {
+        let aside = self.aside();
+        std::os::unix::fs::symlink(target, &aside).map_err(failed("link", path))?;
+        std::fs::rename(&aside, path).map_err(failed("place", path))
+    }
+
+    /// Returns the current time of this file system, never later than a file written after this call.
+    pub fn now(&self) -> Result<SystemTime, DiskError> {
+        let (aside, file) = self.create(MODE_FILE)?;
+        let now = file.metadata().and_then(|meta| meta.modified());
+        drop(std::fs::remove_file(&aside));
+        now.map_err(failed("inspect", &aside))
+    }
+
+    fn aside(&self) -> PathBuf {
+        self.dir
+            .join(self.next.fetch_add(1, Ordering::Relaxed).to_string())
+    }
+
+    fn create(&self, mode: u32) -> Result<(PathBuf, File), DiskError> {
+        let aside = self.aside();
+        let file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(mode)
+            .open(&aside)
+            .map_err(failed("create", &aside))?;
+        Ok((aside, file))
+    }
+
+    /// Returns a reflink of `source`; none where the file system has none, which is tried once.
+    fn clone_aside(&self, source: &Path) -> Option<PathBuf> {
+        if !self.reflink.load(Ordering::Relaxed) {
+            return None;
+        }
+        let aside = self.aside();
+        match reflink_copy::reflink(source, &aside) {
+            Ok(()) => Some(aside),
+            Err(_) => {
+                drop(std::fs::remove_file(&aside));
+                self.reflink.store(false, Ordering::Relaxed);
+                None
+            }
+        }
+    }
+
+    /// Gives a complete file its time and its place, or removes an incomplete one.
+    #[expect(clippy::disallowed_methods, reason = "disk sets times and renames")]
+    fn settle(
+        &self,
+        file: Result<File, DiskError>,
+        aside: &Path,
+        path: &Path,
+        finish: Finish,
+    ) -> Result<(), DiskError> {
+        let placed = file.and_then(|file| {
+            if let Some(mtime) = finish.mtime {
+                file.set_times(FileTimes::new().set_modified(mtime))
+                    .map_err(failed("set the time of", path))?;
+            }
+            drop(file);
+            std::fs::rename(aside, path).map_err(failed("place", path))
+        });
+        if placed.is_err() {
+            drop(std::fs::remove_file(aside));
+        }
+        placed
+    }
+}
+
+impl Drop for Staging {
+    fn drop(&mut self) {
+        drop(std::fs::remove_dir_all(&self.dir));
+    }
+}
+
+/// Removes the directories beside `own` that nobody has touched for a day.
+fn remove_abandoned(parent: &Path, own: &Path) {
+    let now = walk::mtime(own);
+    for name in walk::subdirectories(parent) {
+        let dir = parent.join(name);
+        let idle = now
+            .zip(walk::mtime(&dir))
+            .and_then(|(now, then)| now.duration_since(then).ok());
+        if idle.is_some_and(|idle| idle > ABANDONED) {
+            drop(super::remove_dir(&dir));
+        }
+    }
+}
+
+/// Opens a reflinked file, which has its source's mode, and gives it `mode`.
+#[expect(clippy::disallowed_methods, reason = "disk sets modes")]
+fn reopen(path: &Path, mode: u32) -> Result<File, DiskError> {
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))
+        .map_err(failed("set the mode of", path))?;
+    File::open(path).map_err(failed("open", path))
+}
+
+/// Copies `source` into `file`, and returns the digest of what went through.
+fn copy_hashing(source: &Path, mut file: &File, path: &Path) -> Result<Digest, DiskError> {
+    let mut reader = File::open(source).map_err(failed("open", source))?;
+    let mut buffer = vec![0; CHUNK_BYTES];
+    let mut hasher = blake3::Hasher::new();
+    loop {
+        match reader.read(&mut buffer) {
+            Ok(0) => return Ok(hasher.finalize().into()),
+            Ok(count) => {
+                hasher.update(&buffer[..count]);
+                file.write_all(&buffer[..count])
+                    .map_err(failed("write", path))?;
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(failed("read", source)(error)),
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! What lies below a directory.
+
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use super::{DiskError, failed};
+
+/// How deep a tree is followed; deeper ones are a loop of links.
+const MAX_DEPTH: usize = 64;
+
+/// Something below a directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Its path, relative to the directory walked.
+    pub relative: PathBuf,
+    /// What it is, symlinks followed.
+    pub kind: Kind,
+    /// Whether the entry itself is a symlink.
+    pub link: bool,
+}
+
+/// What an entry is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Kind {
+    /// A regular file.
+    File = 0,
+    /// A directory.
+    Directory = 1,
+    /// A broken link, a socket, a device.
+    Other = 2,
+}
+
+/// Returns everything below `dir`, symlinks followed, in no order.
+pub fn below(dir: &Path) -> Result<Vec<Entry>, DiskError> {
+    let mut found = Vec::new();
+    visit(dir, Path::new(""), true, 0, &mut found)?;
+    Ok(found)
+}
+
+/// Returns everything below `dir` without following symlinks, which come as [`Kind::Other`] links.
+pub fn below_without_links(dir: &Path) -> Result<Vec<Entry>, DiskError> {
+    let mut found = Vec::new();
+    visit(dir, Path::new(""), false, 0, &mut found)?;
+    Ok(found)
+}
+
+fn visit(
+    dir: &Path,
+    relative: &Path,
+    follow: bool,
+    depth: usize,
+    found: &mut Vec<Entry>,
+) -> Result<(), DiskError> {
+    let here = dir.join(relative);
+    for entry in std::fs::read_dir(&here).map_err(failed("list", &here))? {
+        let entry = entry.map_err(failed("list", &here))?;
+        let relative = relative.join(entry.file_name());
+        let own = entry.file_type().map_err(failed("inspect", &here))?;
+        let link = own.is_symlink();
+        let kind = match (link, follow) {
+            (true, true) => std::fs::metadata(entry.path())
+                .map_or(Kind::Other, |meta| kind_of(meta.file_type())),
+            (true, false) => Kind::Other,
+            (false, _) => kind_of(own),
+        };
+        if kind == Kind::Directory && depth < MAX_DEPTH {
+            visit(dir, &relative, follow, depth + 1, found)?;
+        }
+        found.push(Entry {
+            relative,
+            kind,
+            link,
+        });
+    }
+    Ok(())
+}
+
+fn kind_of(kind: std::fs::FileType) -> Kind {
+    match (kind.is_file(), kind.is_dir()) {
+        (true, _) => Kind::File,
+        (_, true) => Kind::Directory,
+        _ => Kind::Other,
+    }
+}
+
+/// Returns the modification time of the file at `path`, or none where there is nothing.
+pub fn mtime(path: &Path) -> Option<SystemTime> {
+    std::fs::metadata(path).ok()?.modified().ok()
+}
+
+/// Returns the newest modification time at or below `path`, directories and links included.
+///
+/// Source: cargo: cargo-util/src/paths.rs, `mtime_recursive` @ 1.95.
+pub fn newest_mtime(path: &Path) -> Option<SystemTime> {
+    let own = mtime(path)?;
+    if !path.is_dir() {
+        return Some(own);
+    }
+    let mut newest = own;
+    for entry in below(path).unwrap_or_default() {
+        let entry_path = path.join(&entry.relative);
+        let link = entry
+            .link
+            .then(|| std::fs::symlink_metadata(&entry_path).ok()?.modified().ok());
+        newest = newest
+            .max(mtime(&entry_path).unwrap_or(own))
+            .max(link.flatten().unwrap_or(own));
+    }
+    Some(newest)
+}
+
+/// Returns the sorted names of the directories in `dir`; none where there is no such directory.
+pub fn subdirectories(dir: &Path) -> Vec<String> {
+    let mut names: Vec<String> = std::fs::read_dir(dir)
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| {
+            let entry = entry.ok()?;
+            entry
+                .file_type()
+                .ok()?
+                .is_dir()
+                .then(|| entry.file_name().into_string().ok())?
+        })
+        .collect();
+    names.sort();
+    names
+}

@@ -1,0 +1,143 @@
+//! What stands where an input is: digests at the builder's, comparison at the reader's.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use crate::cargo::package;
+use crate::disk::{self, hash, walk};
+use crate::git;
+use crate::model::{Digest, Expected, Input, Rooted, Roots, Seen};
+
+/// Returns the input that the file or directory `rooted` is now, as a build script or rustc saw it.
+pub fn watched(rooted: Rooted, roots: &Roots) -> Input {
+    let path = roots.resolve(&rooted);
+    let expected = match std::fs::metadata(&path) {
+        Err(_) => Expected::Nothing,
+        Ok(meta) if meta.is_dir() => hash::tree(&path).map_or(Expected::Nothing, Expected::Tree),
+        Ok(_) => hash::file(&path).map_or(Expected::Nothing, |(digest, _)| Expected::File(digest)),
+    };
+    Input {
+        path: rooted,
+        expected,
+    }
+}
+
+/// Returns the further input that a declared file in a git directory stands for: the commit at HEAD.
+///
+/// A script that watches `.git/HEAD` wants to know the commit, which on a branch is not in that file.
+pub fn git_head(rooted: &Rooted, roots: &Roots) -> Option<Input> {
+    let dir = git::enclosing_git_dir(&roots.resolve(rooted))?;
+    let commit = git::head_of_git_dir(&dir)?;
+    Some(Input {
+        path: roots.locate(&dir),
+        expected: Expected::GitHead(commit),
+    })
+}
+
+/// Returns the input that a whole package is; none where cargo's list of its files is not ours.
+pub fn package_files(dir: Rooted, roots: &Roots) -> Option<Input> {
+    let digest = package_digest(&roots.resolve(&dir))?;
+    Some(Input {
+        path: dir,
+        expected: Expected::PackageFiles(digest),
+    })
+}
+
+/// Returns what the reader sees where `input` is expected.
+pub fn compare(input: &Input, roots: &Roots) -> Seen {
+    let path = roots.resolve(&input.path);
+    let same = |found: Option<Digest>, expected: Digest| match found {
+        Some(digest) if digest == expected => Seen::Same,
+        Some(_) => Seen::Different,
+        None => Seen::Missing,
+    };
+    match &input.expected {
+        Expected::File(digest) => same(hash::file(&path).ok().map(|(digest, _)| digest), *digest),
+        Expected::Tree(digest) => same(hash::tree(&path).ok(), *digest),
+        Expected::PackageFiles(digest) => same(package_digest(&path), *digest),
+        Expected::GitHead(commit) => match git::head_of_git_dir(&path) {
+            Some(found) if found == *commit => Seen::Same,
+            Some(_) => Seen::Different,
+            None => Seen::Missing,
+        },
+        Expected::Nothing => Seen::Missing,
+    }
+}
+
+/// Returns cargo's list of the files of the package in `dir`, relative to it, in cargo's order.
+///
+/// The order matters: of several newest files, which a checkout often makes, cargo names the first that it
+/// meets, and it meets them as the file system lists them.
+///
+/// None where cargo's rules go beyond what git says: `include` and `exclude`, nested repositories, links to
+/// directories, no repository. Source: cargo: sources/path.rs, `list_files` @ 1.95.
+pub fn list_package(dir: &Path) -> Option<Vec<PathBuf>> {
+    if package::restricts_files(&dir.join("Cargo.toml")) {
+        return None;
+    }
+    let files = git::files(dir).ok()?;
+    let nested: Vec<PathBuf> = files
+        .iter()
+        .filter(|file| file.file_name().is_some_and(|name| name == "Cargo.toml"))
+        .filter_map(|file| file.parent().map(Path::to_path_buf))
+        .filter(|parent| !parent.as_os_str().is_empty())
+        .collect();
+    let own = |file: &PathBuf| {
+        !file.starts_with("target") && !nested.iter().any(|package| file.starts_with(package))
+    };
+    let files: BTreeSet<PathBuf> = files.into_iter().filter(own).collect();
+    let plain = files.iter().all(|file| !dir.join(file).is_dir());
+    plain.then(|| as_listed(dir, Path::new(""), &files))
+}
+
+/// Returns those of `files` that are below `dir/relative`, depth first, each directory as the file system
+/// lists it. Source: gix-dir: walk/readdir.rs, which cargo walks a work tree with.
+fn as_listed(dir: &Path, relative: &Path, files: &BTreeSet<PathBuf>) -> Vec<PathBuf> {
+    let mut listed = Vec::new();
+    for entry in std::fs::read_dir(dir.join(relative)).into_iter().flatten().flatten() {
+        let path = relative.join(entry.file_name());
+        let holds_files = || files.range(path.clone()..).next().is_some_and(|next| next.starts_with(&path));
+        if files.contains(&path) {
+            listed.push(path);
+        } else if holds_files() {
+            listed.extend(as_listed(dir, &path, files));
+        }
+    }
+    listed
+}
+
+fn package_digest(dir: &Path) -> Option<Digest> {
+    let mut files = list_package(dir)?;
+    files.sort();
+    let entries = files
+        .iter()
+        .filter(|file| walk::mtime(&dir.join(file)).is_some())
+        .map(|file| {
+            let content = hash::file(&dir.join(file)).ok().map(|(digest, _)| digest);
+            (
+                file.as_os_str().as_encoded_bytes(),
+                walk::Kind::File as u8,
+                content,
+            )
+        });
+    Some(hash::listing(entries))
+}
+
+/// Returns the settings files of a workspace as inputs.
+pub fn settings(files: &[PathBuf], roots: &Roots) -> Vec<Input> {
+    files
+        .iter()
+        .map(|file| watched(roots.locate(file), roots))
+        .collect()
+}
+
+/// Returns `path` below the workspace's root with symlinks resolved, for roots that have several spellings.
+pub fn with_aliases(roots: Roots) -> Roots {
+    let spelled: Vec<_> = roots
+        .spellings()
+        .map(|(root, _)| (root, roots.dir(root).to_path_buf()))
+        .collect();
+    spelled.into_iter().fold(roots, |roots, (root, dir)| {
+        roots.with_alias(root, &disk::canonical(&dir))
+    })
+}

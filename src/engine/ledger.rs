@@ -1,0 +1,139 @@
+//! What headstart notes in a target directory: one file for each compile, one for the starts.
+//!
+//! A note counts only as long as the outputs are those it was written for.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde::{Deserialize, Serialize};
+
+use crate::cargo::layout::{OWN_DIR, unit_hash};
+use crate::disk::place::{Finish, MODE_FILE, Staging};
+use crate::disk::{self, DiskError};
+use crate::model::unit::Compiled;
+use crate::model::{Digest, UnitName};
+use crate::rustc::argv::ledger_key;
+
+/// The largest ledger file that is read.
+const MAX_LEDGER_BYTES: u64 = 64 << 20;
+/// How many starts are remembered.
+const MAX_STARTS: usize = 20;
+/// How far a file's time may lie from the clock that timed rustc: file systems count in seconds at worst.
+const CLOCK_SLACK: Duration = Duration::from_secs(2);
+
+/// The note of one compile.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Note {
+    /// What was compiled.
+    pub compiled: Compiled,
+    /// When rustc was started, in milliseconds since 1970.
+    pub started_unix_ms: u64,
+}
+
+/// A start that this target directory has seen.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Started {
+    /// The commit that it started from.
+    pub commit: String,
+    /// The manifest.
+    pub manifest: Digest,
+    /// When, in seconds since 1970.
+    pub unix_s: i64,
+    /// The time that every placed file was given.
+    pub mtime: SystemTime,
+    /// Each unit with its verdict and the sentence that explains it.
+    pub decisions: Vec<Decision>,
+}
+
+/// What was decided for one unit.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Decision {
+    /// The unit.
+    pub unit: String,
+    /// Its package, with version.
+    pub package: String,
+    /// `lib`, `bin`, `run-build-script`, ...
+    pub kind: String,
+    /// `fresh`, `kept`, `near`, `absent`.
+    pub verdict: String,
+    /// Why.
+    pub reason: ReasonText,
+}
+
+/// A reason as it is shown.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReasonText {
+    /// The stable code.
+    pub code: String,
+    /// The sentence.
+    pub text: String,
+}
+
+/// The ledger of one build directory.
+#[derive(Debug)]
+pub struct Ledger {
+    dir: PathBuf,
+}
+
+impl Ledger {
+    /// Returns the ledger of the build directory `build`; nothing is read or made.
+    pub fn of(build: &Path) -> Ledger {
+        Ledger {
+            dir: build.join(OWN_DIR),
+        }
+    }
+
+    /// Returns the directory for unfinished files.
+    pub fn staging_parent(&self) -> PathBuf {
+        self.dir.join("tmp")
+    }
+
+    /// Writes the note of a compile.
+    pub fn write_note(&self, key: &str, note: &Note) -> Result<(), DiskError> {
+        let notes = self.dir.join("compiled");
+        disk::make_dir(&notes)?;
+        let bytes = serde_json::to_vec(note).expect("a note holds only plain values");
+        let finish = Finish {
+            mode: MODE_FILE,
+            mtime: None,
+        };
+        Staging::new(&self.staging_parent(), key)?.write(&notes.join(key), &bytes, finish)
+    }
+
+    /// Returns what was noted of `unit`, if `output`, one of its outputs, is the one that was noted.
+    pub fn compiled(&self, unit: &UnitName, crate_name: &str, output: &Path) -> Option<Compiled> {
+        let key = ledger_key(crate_name, Some(&format!("-{}", unit_hash(&unit.dir))), "");
+        let bytes = disk::read(&self.dir.join("compiled").join(key), MAX_LEDGER_BYTES).ok()?;
+        let note: Note = serde_json::from_slice(&bytes).ok()?;
+        let started = UNIX_EPOCH + Duration::from_millis(note.started_unix_ms);
+        let ended = started + Duration::from_millis(note.compiled.elapsed_ms);
+        let made = disk::walk::mtime(output)?;
+        (made + CLOCK_SLACK >= started && made <= ended + CLOCK_SLACK).then_some(note.compiled)
+    }
+
+    /// Returns the starts, oldest first.
+    pub fn starts(&self) -> Vec<Started> {
+        let read = || -> Option<Vec<Started>> {
+            let bytes = disk::read(&self.dir.join("starts"), MAX_LEDGER_BYTES).ok()?;
+            serde_json::from_slice(&bytes).ok()
+        };
+        read().unwrap_or_default()
+    }
+
+    /// Adds a start.
+    pub fn add_start(&self, staging: &Staging, started: Started) -> Result<(), DiskError> {
+        let mut starts = self.starts();
+        starts.push(started);
+        let surplus = starts.len().saturating_sub(MAX_STARTS);
+        starts.drain(..surplus);
+        let bytes = serde_json::to_vec(&starts).expect("a start holds only plain values");
+        staging.write(
+            &self.dir.join("starts"),
+            &bytes,
+            Finish {
+                mode: MODE_FILE,
+                mtime: None,
+            },
+        )
+    }
+}

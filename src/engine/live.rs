@@ -1,0 +1,213 @@
+//! From the units that cargo named in its report to their files in the build directory.
+//!
+//! A report has no unit hashes: most are in the names of the outputs, the others are found by comparing files.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use crate::cargo::layout::{Layout, hash_in, profile_of};
+use crate::cargo::message::{Artifact, Live, PackageId};
+use crate::cargo::workspace::Workspace;
+use crate::disk::hash;
+use crate::model::UnitName;
+
+/// A live unit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LiveUnit {
+    /// Where cargo keeps it.
+    pub name: UnitName,
+    /// Its package.
+    pub package: PackageId,
+    /// The directory of its package; none for the run of a build script, which has its script's.
+    pub package_dir: Option<PathBuf>,
+    /// Its main source, likewise.
+    pub source: Option<PathBuf>,
+    /// The kinds of the cargo target: `lib`, `proc-macro`, `cdylib`, ...
+    pub kinds: Vec<String>,
+    /// The name of the crate.
+    pub crate_name: String,
+    /// Outputs without a unit hash in their names, relative to the build directory.
+    pub plain_outputs: Vec<PathBuf>,
+}
+
+/// Returns the live units, each once, and what of the report could not be found.
+pub fn resolve(report: &[Live], workspace: &Workspace) -> (Vec<LiveUnit>, Vec<String>) {
+    let finder = Resolver {
+        layout: Layout::scan(&workspace.build_dir),
+        dirs: [&workspace.build_dir, &workspace.target_dir],
+    };
+    let mut units: Vec<LiveUnit> = Vec::new();
+    let mut unknown = Vec::new();
+    for live in report {
+        match finder.unit(live) {
+            Some(unit) => units.push(unit),
+            None => unknown.push(shown(live)),
+        }
+    }
+    units.sort_by(|a, b| a.name.cmp(&b.name));
+    units.dedup_by(|a, b| a.name == b.name);
+    (units, unknown)
+}
+
+fn shown(live: &Live) -> String {
+    match live {
+        Live::Artifact(artifact) => format!("{} of {}", artifact.stem(), artifact.package_id),
+        Live::Script { package_id, .. } => format!("build script of {package_id}"),
+    }
+}
+
+struct Resolver<'a> {
+    layout: Layout,
+    dirs: [&'a Path; 2],
+}
+
+impl<'a> Resolver<'a> {
+    fn build_dir(&self) -> &'a Path {
+        self.dirs[0]
+    }
+
+    fn unit(&self, live: &Live) -> Option<LiveUnit> {
+        match live {
+            Live::Artifact(artifact) => self.artifact(artifact),
+            Live::Script {
+                package_id,
+                out_dir,
+            } => self.script(package_id, out_dir),
+        }
+    }
+
+    fn script(&self, package_id: &str, out_dir: &Path) -> Option<LiveUnit> {
+        let (profile, rest) = profile_of(out_dir, &self.dirs, &self.layout.profiles())?;
+        let dir = rest.components().nth(1)?.as_os_str().to_str()?;
+        Some(LiveUnit {
+            name: self.layout.script_run(&profile, dir)?,
+            package: PackageId::parse(package_id)?,
+            package_dir: None,
+            source: None,
+            kinds: vec!["run-build-script".to_owned()],
+            crate_name: String::new(),
+            plain_outputs: Vec::new(),
+        })
+    }
+
+    fn artifact(&self, artifact: &Artifact) -> Option<LiveUnit> {
+        let package = PackageId::parse(&artifact.package_id)?;
+        let profiles = self.layout.profiles();
+        let (profile, _) = profile_of(artifact.filenames.first()?, &self.dirs, &profiles)?;
+        let candidates = self
+            .layout
+            .candidates(&profile, &package.name, &artifact.stem());
+        let crate_name = artifact.target.name.replace('-', "_");
+        let (name, plain_outputs) = self
+            .by_hash(artifact, &candidates)
+            .map(|name| (name, Vec::new()))
+            .or_else(|| self.by_file(artifact, &candidates, &crate_name))
+            .or_else(|| self.by_plain_name(artifact, &candidates, &profile, &crate_name))?;
+        Some(LiveUnit {
+            name,
+            package,
+            package_dir: artifact.manifest_path.parent().map(Path::to_path_buf),
+            source: Some(artifact.target.src_path.clone()),
+            kinds: artifact.target.kind.clone(),
+            crate_name: match artifact.target.kind.first().map(String::as_str) {
+                Some("custom-build") => crate_name_of_script(&artifact.target.name),
+                _ => crate_name,
+            },
+            plain_outputs,
+        })
+    }
+
+    /// The usual case: an output's name, or a build script's directory, has the hash.
+    fn by_hash(&self, artifact: &Artifact, candidates: &[UnitName]) -> Option<UnitName> {
+        let hash_of = |path: &PathBuf| {
+            let own = path.file_name()?.to_str().and_then(hash_in);
+            let parent = path.parent()?.file_name()?.to_str().and_then(hash_in);
+            own.or(parent).map(str::to_owned)
+        };
+        let hash = artifact.filenames.iter().find_map(hash_of)?;
+        candidates
+            .iter()
+            .find(|unit| unit.dir.ends_with(&hash))
+            .cloned()
+    }
+
+    /// A program or library that cargo linked to its final place: the same file, or the same content, under
+    /// a name with the hash.
+    fn by_file(
+        &self,
+        artifact: &Artifact,
+        candidates: &[UnitName],
+        crate_name: &str,
+    ) -> Option<(UnitName, Vec<PathBuf>)> {
+        let last = artifact.filenames.first()?;
+        let extension = last
+            .extension()
+            .map(|ext| format!(".{}", ext.to_string_lossy()));
+        let library = last.file_name()?.to_str()?.starts_with("lib") && extension.is_some();
+        let prefix = if library { "lib" } else { "" };
+        let original = |unit: &UnitName| {
+            let hash = crate::cargo::layout::unit_hash(&unit.dir);
+            let file = format!(
+                "{prefix}{crate_name}-{hash}{}",
+                extension.clone().unwrap_or_default()
+            );
+            let profile = self.build_dir().join(&unit.profile_dir);
+            ["deps", "examples"].map(|dir| profile.join(dir).join(&file))
+        };
+        let same = |alike: fn(&Path, &Path) -> bool| {
+            let mut units = candidates
+                .iter()
+                .filter(|unit| original(unit).iter().any(|file| alike(file, last)));
+            let found = units.next().cloned();
+            units.next().is_none().then_some(found).flatten()
+        };
+        same(same_inode)
+            .or_else(|| same(same_content))
+            .map(|name| (name, Vec::new()))
+    }
+
+    /// A dylib or cdylib, whose name has no hash anywhere: sure only where a single unit can have made it.
+    fn by_plain_name(
+        &self,
+        artifact: &Artifact,
+        candidates: &[UnitName],
+        profile: &str,
+        crate_name: &str,
+    ) -> Option<(UnitName, Vec<PathBuf>)> {
+        let [unit] = candidates else { return None };
+        let deps = Path::new(profile).join("deps");
+        let names = artifact
+            .filenames
+            .iter()
+            .filter_map(|file| file.file_name());
+        let mut outputs: Vec<PathBuf> = names.map(|name| deps.join(name)).collect();
+        outputs.push(deps.join(format!("lib{crate_name}.rmeta")));
+        outputs.push(deps.join(format!("{crate_name}.d")));
+        outputs.sort();
+        outputs.dedup();
+        outputs.retain(|output| self.build_dir().join(output).is_file());
+        Some((unit.clone(), outputs))
+    }
+}
+
+/// Returns the crate name of a build script: `build-script-build` is compiled as `build_script_build`.
+fn crate_name_of_script(target: &str) -> String {
+    target.replace('-', "_")
+}
+
+fn same_inode(a: &Path, b: &Path) -> bool {
+    let id = |path: &Path| {
+        std::fs::metadata(path)
+            .ok()
+            .map(|meta| (meta.dev(), meta.ino()))
+    };
+    id(a).is_some_and(|a| Some(a) == id(b))
+}
+
+fn same_content(a: &Path, b: &Path) -> bool {
+    let size = |path: &Path| std::fs::metadata(path).ok().map(|meta| meta.len());
+    size(a).is_some_and(|a| Some(a) == size(b))
+        && hash::file(a)
+            .ok()
+            .is_some_and(|a| hash::file(b).is_ok_and(|b| a == b))
+}

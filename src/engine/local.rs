@@ -1,0 +1,188 @@
+//! What a target directory already holds of a unit, by cargo's own rules.
+//!
+//! A prediction only: cargo decides again, and a wrong guess here costs time, never a stale unit.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::time::SystemTime;
+
+use crate::cargo::{dep_info, layout};
+use crate::disk::{hash, walk};
+use crate::model::root::bytes_path;
+use crate::model::{Content, Fingerprint, Local, Root, Rooted, Roots, Unit};
+
+/// What is there of a unit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Present {
+    /// Nothing that cargo would look at.
+    Nothing,
+    /// cargo would find it fresh.
+    Fresh,
+    /// cargo would build it again.
+    Stale,
+    /// Something with another fingerprint.
+    Other,
+}
+
+/// A unit's state with the times that its dependents compare.
+#[derive(Clone, Copy, Debug)]
+pub struct State {
+    /// What is there.
+    pub present: Present,
+    /// The newest time of its outputs, of its rmeta alone if it has one.
+    newest_for_dependents: Option<SystemTime>,
+}
+
+/// Looks at one target directory.
+#[derive(Debug)]
+pub struct Inspector<'a> {
+    build: &'a Path,
+    roots: &'a Roots,
+    times: Mutex<HashMap<PathBuf, Option<SystemTime>>>,
+}
+
+impl<'a> Inspector<'a> {
+    /// Returns an inspector of the build directory `build`.
+    pub fn new(build: &'a Path, roots: &'a Roots) -> Inspector<'a> {
+        Inspector {
+            build,
+            roots,
+            times: Mutex::new(HashMap::new()),
+        }
+    }
+
+    /// Returns the state of `unit`, whose fingerprint would be `wanted` here; `deps` are the states of its
+    /// dependencies, `package` is its package's directory.
+    pub fn state(
+        &self,
+        unit: &Unit,
+        wanted: &Fingerprint,
+        package: &Rooted,
+        deps: &[State],
+    ) -> State {
+        let found = std::fs::read(self.build.join(unit.name.hash_file()));
+        let present = match found {
+            Err(_) => Present::Nothing,
+            Ok(text) if text.is_empty() => Present::Stale,
+            Ok(text) if text != Fingerprint::hash_text(wanted.hash()).as_bytes() => Present::Other,
+            Ok(_) => match self.is_fresh(unit, wanted, package, deps) {
+                Some(()) => Present::Fresh,
+                None => Present::Stale,
+            },
+        };
+        let newest_for_dependents = match present {
+            Present::Fresh => self.newest_for_dependents(unit),
+            _ => None,
+        };
+        State {
+            present,
+            newest_for_dependents,
+        }
+    }
+
+    /// Returns something only if every rule of cargo's `check_filesystem` holds.
+    fn is_fresh(
+        &self,
+        unit: &Unit,
+        wanted: &Fingerprint,
+        package: &Rooted,
+        deps: &[State],
+    ) -> Option<()> {
+        let mut newest = SystemTime::UNIX_EPOCH;
+        for output in unit.files.iter().filter(|file| file.artifact) {
+            newest = newest.max(walk::mtime(&self.build.join(bytes_path(&output.path)))?);
+        }
+        let older = |dep: &State| {
+            dep.present == Present::Fresh
+                && dep.newest_for_dependents.is_none_or(|time| time <= newest)
+        };
+        if !deps.iter().all(older) {
+            return None;
+        }
+        for local in &wanted.local {
+            let fresh = match local {
+                Local::CheckDepInfo { .. } => self.dep_info_is_fresh(unit, package),
+                Local::RerunIfChanged { output, paths } => {
+                    let reference = walk::mtime(&self.build.join(output))?;
+                    let package = self.roots.resolve(package);
+                    paths
+                        .iter()
+                        .all(|path| self.not_newer(&package.join(path), reference))
+                }
+                Local::Precalculated(_) | Local::RerunIfEnvChanged { .. } => true,
+            };
+            if !fresh {
+                return None;
+            }
+        }
+        Some(())
+    }
+
+    fn dep_info_is_fresh(&self, unit: &Unit, package: &Rooted) -> bool {
+        let reference = walk::mtime(&self.build.join(unit.name.dep_info_file()));
+        let info = layout::dep_info(self.build, &unit.name)
+            .and_then(|bytes| dep_info::decode(&bytes, self.roots));
+        let (Some(reference), Some(info)) = (reference, info) else {
+            return false;
+        };
+        info.files.iter().all(|file| {
+            let path = self.roots.resolve(&dep_info::rooted(file, package));
+            self.not_newer(&path, reference)
+        })
+    }
+
+    /// Tells whether `path` exists and is not newer than `reference`; what cargo takes for immutable never is.
+    fn not_newer(&self, path: &Path, reference: SystemTime) -> bool {
+        let home = self.roots.dir(Root::CargoHome);
+        if ["registry", "git"]
+            .iter()
+            .any(|dir| path.starts_with(home.join(dir)))
+        {
+            return true;
+        }
+        let mut times = self
+            .times
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let time = times
+            .entry(path.to_path_buf())
+            .or_insert_with(|| walk::newest_mtime(path));
+        time.is_some_and(|time| time <= reference)
+    }
+
+    fn newest_for_dependents(&self, unit: &Unit) -> Option<SystemTime> {
+        let outputs = unit
+            .files
+            .iter()
+            .filter(|file| file.artifact)
+            .map(|file| bytes_path(&file.path));
+        let times = |path: &Path| walk::mtime(&self.build.join(path));
+        let rmeta = outputs
+            .clone()
+            .find(|path| path.extension().is_some_and(|ext| ext == "rmeta"));
+        match rmeta {
+            Some(rmeta) => times(rmeta),
+            None => outputs.filter_map(times).max(),
+        }
+    }
+
+    /// Tells whether this directory holds byte for byte what `unit` made, as far as other units read it.
+    pub fn is_identical(&self, unit: &Unit) -> bool {
+        let read_by_others = unit.files.iter().filter(|file| !file.rewrite);
+        read_by_others.into_iter().all(|file| {
+            let path = self.build.join(bytes_path(&file.path));
+            match &file.content {
+                Content::Object { digest, size_bytes } => {
+                    let size = std::fs::metadata(&path).map(|meta| meta.len());
+                    size.is_ok_and(|size| size == *size_bytes)
+                        && hash::file(&path).is_ok_and(|(found, _)| found == *digest)
+                }
+                Content::Inline(bytes) => std::fs::read(&path).is_ok_and(|found| found == *bytes),
+                Content::Symlink(target) => std::fs::read_link(&path)
+                    .is_ok_and(|found| found.as_os_str().as_encoded_bytes() == target),
+                Content::Directory => path.is_dir(),
+            }
+        })
+    }
+}

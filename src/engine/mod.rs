@@ -1,0 +1,15 @@
+//! What headstart is for: choosing, planning, restoring and publishing starting points.
+//!
+//! Decisions ([`plan`]) are pure; [`restore`] and [`seed`] alone write into a target directory.
+
+pub mod inputs;
+pub mod ledger;
+pub mod live;
+pub mod local;
+pub mod observe;
+pub mod pin;
+pub mod plan;
+pub mod publish;
+pub mod record;
+pub mod restore;
+pub mod seed;

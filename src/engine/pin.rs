@@ -1,0 +1,152 @@
+//! Looks for the builder's roots in what a unit made.
+//!
+//! A root in debug information that a C compiler wrote is not counted: no program reads its own.
+
+use std::fs::File;
+use std::ops::Range;
+use std::path::Path;
+
+use object::read::archive::ArchiveFile;
+use object::{Object, ObjectSection, ReadCache, ReadRef};
+
+use crate::disk::DiskError;
+use crate::disk::hash::{CHUNK_BYTES, each_chunk};
+use crate::model::rewrite::{Finder, Occurrence};
+use crate::model::{Digest, Root, Roots};
+
+/// A file, read once.
+#[derive(Debug)]
+pub struct Scanned {
+    /// The digest of its content.
+    pub digest: Digest,
+    /// Its size.
+    pub size_bytes: u64,
+    /// Where roots stand in it.
+    pub roots: Vec<Occurrence>,
+}
+
+/// How many occurrences are kept; a file with more is pinned whatever they are.
+const MAX_OCCURRENCES: usize = 1 << 20;
+
+/// Returns the digest of `path` and where it holds roots; memory does not grow with the file.
+pub fn scan(path: &Path, finder: &Finder, roots: &Roots) -> Result<Scanned, DiskError> {
+    let overlap = roots
+        .spellings()
+        .map(|(_, path)| path.len())
+        .max()
+        .unwrap_or(1)
+        .saturating_sub(1);
+    let mut hasher = blake3::Hasher::new();
+    let mut window: Vec<u8> = Vec::with_capacity(CHUNK_BYTES + overlap);
+    let mut window_start = 0;
+    let mut found: Vec<Occurrence> = Vec::new();
+    let size_bytes = each_chunk(path, |chunk| {
+        hasher.update(chunk);
+        let carried = window.len();
+        window.extend_from_slice(chunk);
+        let fresh = finder.held(&window).filter(|one| one.end > carried);
+        let moved = fresh.map(|one| Occurrence {
+            start: one.start + window_start,
+            end: one.end + window_start,
+            ..one
+        });
+        found.extend(moved.take(MAX_OCCURRENCES.saturating_sub(found.len())));
+        let dropped = window.len().saturating_sub(overlap);
+        window.drain(..dropped);
+        window_start += dropped;
+    })?;
+    Ok(Scanned {
+        digest: hasher.finalize().into(),
+        size_bytes,
+        roots: found,
+    })
+}
+
+/// Returns the first root that `scanned` holds outside debug information.
+pub fn outside_debug_info(path: &Path, scanned: &Scanned) -> Option<Root> {
+    let first = scanned.roots.first()?;
+    let Some(ranges) = debug_ranges(path) else {
+        return Some(first.root);
+    };
+    if scanned.roots.len() >= MAX_OCCURRENCES {
+        return Some(first.root);
+    }
+    let inside = |one: &&Occurrence| {
+        ranges
+            .iter()
+            .any(|range| range.start <= one.start as u64 && one.end as u64 <= range.end)
+    };
+    scanned
+        .roots
+        .iter()
+        .find(|one| !inside(one))
+        .map(|one| one.root)
+}
+
+/// Returns where debug information lies in an object file or an archive of them; none for other files.
+fn debug_ranges(path: &Path) -> Option<Vec<Range<u64>>> {
+    let cache = ReadCache::new(File::open(path).ok()?);
+    match object::FileKind::parse(&cache).ok()? {
+        object::FileKind::Archive => archive_ranges(&cache),
+        _ => object_ranges(&cache, 0),
+    }
+}
+
+fn archive_ranges(cache: &ReadCache<File>) -> Option<Vec<Range<u64>>> {
+    let archive = ArchiveFile::parse(cache).ok()?;
+    let mut ranges = Vec::new();
+    for member in archive.members() {
+        let (offset, size) = member.ok()?.file_range();
+        let part = cache.range(offset, size);
+        ranges.extend(object_ranges(part, offset).unwrap_or_default());
+    }
+    Some(ranges)
+}
+
+fn object_ranges<'data, R: ReadRef<'data>>(data: R, base: u64) -> Option<Vec<Range<u64>>> {
+    let file = object::File::parse(data).ok()?;
+    let debug = file.sections().filter(|section| {
+        section
+            .name()
+            .is_ok_and(|name| name.starts_with(".debug_") || name.starts_with("__debug_"))
+    });
+    let ranges = debug.filter_map(|section| {
+        let (start, size) = section.file_range()?;
+        Some(base + start..base + start + size)
+    });
+    Some(ranges.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::scan;
+    use crate::disk::hash::CHUNK_BYTES;
+    use crate::model::rewrite::Finder;
+    use crate::model::{Digest, Roots};
+    use std::path::Path;
+
+    /// A root across two reads would be missed, and the output taken for movable.
+    #[test]
+    fn a_root_across_chunks_is_seen_once() {
+        let roots = Roots::new(Path::new("/builder/ws"), Path::new("/t"), Path::new("/c"));
+        let finder = Finder::new(&roots);
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("f");
+        for before in [
+            CHUNK_BYTES - 11,
+            CHUNK_BYTES - 5,
+            CHUNK_BYTES - 1,
+            CHUNK_BYTES,
+            0,
+        ] {
+            let mut bytes = vec![b'.'; before];
+            bytes.extend_from_slice(b"/builder/ws");
+            bytes.resize(2 * CHUNK_BYTES + 7, b'.');
+            std::fs::write(&file, &bytes).unwrap();
+            let scanned = scan(&file, &finder, &roots).unwrap();
+            let found: Vec<usize> = scanned.roots.iter().map(|one| one.start).collect();
+            assert_eq!(found, [before]);
+            assert_eq!(scanned.digest, Digest::of(&bytes));
+        }
+    }
+}

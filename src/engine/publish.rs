@@ -1,0 +1,501 @@
+//! From a finished build to a stored starting point.
+//!
+//! Knows no git and no cargo command: it is given the commit, and cargo's report of the live units.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use rayon::prelude::*;
+
+use crate::cargo::layout::{self, HashedFiles};
+use crate::cargo::message::Live;
+use crate::cargo::workspace::Workspace;
+use crate::cargo::{dep_info, package};
+use crate::disk::walk;
+use crate::engine::inputs;
+use crate::engine::ledger::Ledger;
+use crate::engine::live::{self, LiveUnit};
+use crate::engine::record::{LeftOut, Recorded, Recorder, build_paths, read_dep_info};
+use crate::model::manifest::{Package, Source};
+use crate::model::rewrite::Finder;
+use crate::model::unit::{Compiled, DepInfo, DepPath};
+use crate::model::{
+    Digest, Fingerprint, Input, Local, Manifest, Root, Rooted, Roots, Toolchain, Unit, UnitName,
+};
+use crate::report::Reporter;
+use crate::store::point::Point;
+use crate::store::{Store, StoreError};
+
+/// What is published.
+#[derive(Debug)]
+pub struct Build<'a> {
+    /// The workspace that was built.
+    pub workspace: &'a Workspace,
+    /// The builder's roots.
+    pub roots: &'a Roots,
+    /// What built it.
+    pub toolchain: Toolchain,
+    /// The cargo commands.
+    pub commands: Vec<Vec<String>>,
+    /// The commit.
+    pub commit: String,
+    /// Whether the work tree differs from it.
+    pub dirty: bool,
+    /// The time, in seconds since 1970.
+    pub now_unix_s: i64,
+    /// cargo's report of the live units.
+    pub report: Vec<Live>,
+}
+
+/// What publishing did.
+#[derive(Debug)]
+pub struct Published {
+    /// The manifest's name.
+    pub manifest: Digest,
+    /// The pointer to it.
+    pub point: Point,
+    /// Units that are no part of it, each with its reason.
+    pub left_out: Vec<(String, String)>,
+    /// Objects that the store did not have.
+    pub new_objects: usize,
+    /// Their size.
+    pub new_bytes: u64,
+}
+
+/// A unit with all that was read of it before it is recorded.
+struct Candidate {
+    live: LiveUnit,
+    fingerprint: Fingerprint,
+    dep_info: Option<DepInfo>,
+    package: Package,
+}
+
+/// Stores the starting point of `build`. A unit that cannot be vouched for is left out, not an error.
+pub fn publish(
+    build: &Build<'_>,
+    store: &Store,
+    reporter: &Reporter,
+) -> Result<Published, StoreError> {
+    let mut left_out = Vec::new();
+    let (units, unknown) = live::resolve(&build.report, build.workspace);
+    left_out.extend(
+        unknown
+            .into_iter()
+            .map(|unit| (unit, "its files were not found".to_owned())),
+    );
+    let candidates = read_candidates(build, units, &mut left_out);
+    let staging = store.staging("publish")?;
+    let ledger = Ledger::of(&build.workspace.build_dir);
+    let step = reporter.step("Storing outputs", candidates.len() as u64);
+    let recorded: Vec<Result<Recorded, LeftOut>> = {
+        let context = Context::new(build, &candidates, &ledger, store);
+        let recorder = context.recorder(build, &ledger, store, &staging);
+        let record = |candidate: &Candidate| {
+            let (fingerprint, info) = (candidate.fingerprint.clone(), candidate.dep_info.clone());
+            let recorded =
+                recorder.record(&candidate.live, fingerprint, info, candidate.package.source);
+            step.done(1);
+            recorded
+        };
+        candidates.par_iter().map(record).collect()
+    };
+    drop(step);
+    let watched = watch_all(build, &candidates, reporter);
+    let mut assembly = Assembly::default();
+    let (mut new_objects, mut new_bytes) = (0, 0);
+    for (candidate, recorded) in candidates.iter().zip(recorded) {
+        let checked = recorded.and_then(|recorded| {
+            new_objects += recorded.new_objects;
+            new_bytes += recorded.new_bytes;
+            Ok((recorded, unit_inputs(build, candidate, &watched)?))
+        });
+        let added =
+            checked.and_then(|(recorded, inputs)| assembly.add(candidate, recorded, inputs));
+        if let Err(reason) = added {
+            left_out.push((candidate.live.name.to_string(), reason.to_string()));
+        }
+    }
+    let manifest = assembly.manifest(build);
+    let name = store.put_manifest(&staging, &manifest)?;
+    let point = Point::new(&manifest, name);
+    store.put_point(&staging, &point)?;
+    Ok(Published {
+        manifest: name,
+        point,
+        left_out,
+        new_objects,
+        new_bytes,
+    })
+}
+
+/// Reads cargo's records of `units`, and returns them with dependencies first.
+fn read_candidates(
+    build: &Build<'_>,
+    units: Vec<LiveUnit>,
+    left_out: &mut Vec<(String, String)>,
+) -> Vec<Candidate> {
+    let dirs: HashMap<(String, String), PathBuf> = units
+        .iter()
+        .filter_map(|unit| {
+            let id = (unit.package.name.clone(), unit.package.version.clone());
+            Some((id, unit.package_dir.clone()?))
+        })
+        .collect();
+    let read: Vec<(String, Result<Candidate, LeftOut>)> = units
+        .into_par_iter()
+        .map(|live| (live.name.to_string(), read_candidate(build, live, &dirs)))
+        .collect();
+    let mut candidates = Vec::new();
+    for (name, candidate) in read {
+        match candidate {
+            Ok(candidate) => candidates.push(candidate),
+            Err(reason) => left_out.push((name, reason.to_string())),
+        }
+    }
+    dependencies_first(candidates)
+}
+
+fn read_candidate(
+    build: &Build<'_>,
+    live: LiveUnit,
+    dirs: &HashMap<(String, String), PathBuf>,
+) -> Result<Candidate, LeftOut> {
+    let build_dir = &build.workspace.build_dir;
+    let fingerprint = layout::proven_fingerprint(build_dir, &live.name).ok_or(LeftOut::Unproven)?;
+    let dep_info = read_dep_info(build_dir, &live.name, build.roots)?;
+    let id = (live.package.name.clone(), live.package.version.clone());
+    let dir = live
+        .package_dir
+        .as_ref()
+        .or_else(|| dirs.get(&id))
+        .ok_or(LeftOut::OtherSource)?;
+    let dir = build.roots.locate(dir);
+    let source = match (live.package.is_path, dir.root) {
+        (true, _) => Source::Path,
+        (false, Root::CargoHome) => Source::Immutable,
+        (false, _) => Source::Vendored,
+    };
+    let (name, version) = id;
+    let package = Package {
+        name,
+        version,
+        source,
+        dir,
+    };
+    Ok(Candidate {
+        live,
+        fingerprint,
+        dep_info,
+        package,
+    })
+}
+
+/// Returns `candidates` in an order in which each stands behind what it depends on.
+fn dependencies_first(candidates: Vec<Candidate>) -> Vec<Candidate> {
+    let known: HashSet<u64> = candidates
+        .iter()
+        .map(|one| one.fingerprint.hash())
+        .collect();
+    let mut placed: HashSet<u64> = HashSet::new();
+    let mut ordered = Vec::with_capacity(candidates.len());
+    let mut waiting = candidates;
+    while !waiting.is_empty() {
+        let ready = |one: &Candidate| {
+            one.fingerprint
+                .deps
+                .iter()
+                .all(|dep| placed.contains(&dep.3) || !known.contains(&dep.3))
+        };
+        let (next, rest): (Vec<_>, Vec<_>) = waiting.into_iter().partition(ready);
+        if next.is_empty() {
+            return ordered;
+        }
+        placed.extend(next.iter().map(|one| one.fingerprint.hash()));
+        ordered.extend(next);
+        waiting = rest;
+    }
+    ordered
+}
+
+/// What recording needs that is read once.
+struct Context {
+    finder: Finder,
+    outputs: HashMap<String, [HashedFiles; 2]>,
+    read_by_rustc: HashSet<Vec<u8>>,
+    placed: HashMap<UnitName, (SystemTime, Compiled)>,
+}
+
+impl Context {
+    fn new(build: &Build<'_>, candidates: &[Candidate], ledger: &Ledger, store: &Store) -> Context {
+        let dir = &build.workspace.build_dir;
+        let profiles: HashSet<&String> = candidates
+            .iter()
+            .map(|one| &one.live.name.profile_dir)
+            .collect();
+        let files = |profile: &String| {
+            let at = |name: &str| HashedFiles::of(&dir.join(profile).join(name));
+            (profile.clone(), [at("deps"), at("examples")])
+        };
+        Context {
+            finder: Finder::new(build.roots),
+            outputs: profiles.into_iter().map(files).collect(),
+            read_by_rustc: candidates
+                .iter()
+                .filter_map(|one| one.dep_info.as_ref())
+                .flat_map(build_paths)
+                .collect(),
+            placed: placed_here(ledger, store),
+        }
+    }
+
+    fn recorder<'a>(
+        &'a self,
+        build: &'a Build<'_>,
+        ledger: &'a Ledger,
+        store: &'a Store,
+        staging: &'a crate::disk::place::Staging,
+    ) -> Recorder<'a> {
+        Recorder {
+            build: &build.workspace.build_dir,
+            roots: build.roots,
+            finder: &self.finder,
+            ledger,
+            placed: &self.placed,
+            outputs: &self.outputs,
+            read_by_rustc: &self.read_by_rustc,
+            rustc_version: build.toolchain.short().trim_start_matches("rustc "),
+            store,
+            staging,
+        }
+    }
+}
+
+/// Returns the notes of units that starts placed in this directory, with the time their files were given.
+fn placed_here(ledger: &Ledger, store: &Store) -> HashMap<UnitName, (SystemTime, Compiled)> {
+    let mut placed = HashMap::new();
+    for started in ledger.starts() {
+        let Ok(manifest) = store.manifest(started.manifest) else {
+            continue;
+        };
+        for unit in manifest.units {
+            if let Some(compiled) = unit.compiled {
+                placed.insert(unit.name, (started.mtime, compiled));
+            }
+        }
+    }
+    placed
+}
+
+/// Every file or directory that some unit was made from, as it is now, read in parallel.
+type Watched = HashMap<Rooted, Input>;
+
+fn watch_all(build: &Build<'_>, candidates: &[Candidate], reporter: &Reporter) -> Watched {
+    let wanted: HashSet<Rooted> = candidates.iter().flat_map(watched_paths).collect();
+    let step = reporter.step("Reading sources", wanted.len() as u64);
+    wanted
+        .into_par_iter()
+        .map(|path| {
+            let input = inputs::watched(path.clone(), build.roots);
+            step.done(1);
+            (path, input)
+        })
+        .collect()
+}
+
+/// Returns the paths that cargo compares for a unit, and the checksums of a vendored package.
+fn watched_paths(candidate: &Candidate) -> Vec<Rooted> {
+    let dir = &candidate.package.dir;
+    let files = candidate.dep_info.iter().flat_map(|info| &info.files);
+    let mut paths: Vec<Rooted> = files
+        .filter(|file| !matches!(file, DepPath::Build(path) if is_out_dir(path)))
+        .map(|file| dep_info::rooted(file, dir))
+        .collect();
+    for local in &candidate.fingerprint.local {
+        if let Local::RerunIfChanged {
+            paths: declared, ..
+        } = local
+        {
+            paths.extend(declared.iter().map(|path| declared_path(path, dir)));
+        }
+    }
+    if candidate.package.source == Source::Vendored {
+        paths.push(dir.join(".cargo-checksum.json"));
+    }
+    paths.retain(|path| !cargo_never_compares(path));
+    paths
+}
+
+/// A path as a build script declared it: relative to its package, or absolute.
+fn declared_path(path: &Path, dir: &Rooted) -> Rooted {
+    match path.is_absolute() {
+        true => Rooted::new(Root::Absolute, path),
+        false => dir.join(path),
+    }
+}
+
+/// Files of `OUT_DIR` come with the run of the build script that wrote them.
+fn is_out_dir(path: &[u8]) -> bool {
+    let parts: Vec<&[u8]> = path.split(|byte| *byte == b'/').collect();
+    parts
+        .windows(3)
+        .any(|window| window[0] == b"build" && window[2] == b"out")
+}
+
+/// cargo takes what lies in `$CARGO_HOME/{registry,git}` for immutable.
+fn cargo_never_compares(path: &Rooted) -> bool {
+    path.root == Root::CargoHome
+        && ["registry", "git"]
+            .iter()
+            .any(|dir| path.relative().starts_with(dir))
+}
+
+/// Returns the inputs of a unit, if none of them changed since it was made.
+fn unit_inputs(
+    build: &Build<'_>,
+    candidate: &Candidate,
+    watched: &Watched,
+) -> Result<Vec<Input>, LeftOut> {
+    let reference = build
+        .workspace
+        .build_dir
+        .join(match candidate.live.name.runs_script() {
+            true => Path::new(&candidate.live.name.profile_dir)
+                .join("build")
+                .join(&candidate.live.name.dir)
+                .join("output"),
+            false => candidate.live.name.dep_info_file(),
+        });
+    let made = walk::mtime(&reference).ok_or(LeftOut::NoOutputs)?;
+    let mut inputs = Vec::new();
+    for path in watched_paths(candidate) {
+        let input = watched.get(&path).cloned().ok_or(LeftOut::NoOutputs)?;
+        let located = build.roots.resolve(&path);
+        if walk::newest_mtime(&located).is_some_and(|mtime| mtime > made) {
+            return Err(LeftOut::Changed(path.shown()));
+        }
+        if candidate.live.name.runs_script() {
+            inputs.extend(inputs::git_head(&path, build.roots));
+        }
+        inputs.push(Input {
+            path: build.roots.locate(&located),
+            ..input
+        });
+    }
+    inputs.extend(package_input(build, candidate)?);
+    inputs.sort();
+    inputs.dedup();
+    Ok(inputs)
+}
+
+/// Returns the input of a build script that declared nothing: all files of its package.
+fn package_input(build: &Build<'_>, candidate: &Candidate) -> Result<Option<Input>, LeftOut> {
+    let Some(recorded) = newest_file_record(&candidate.fingerprint, &candidate.package) else {
+        return Ok(None);
+    };
+    let dir = build.roots.resolve(&candidate.package.dir);
+    let files = inputs::list_package(&dir).ok_or(LeftOut::PackageFiles)?;
+    if package::newest_file(&dir, &files) != recorded {
+        return Err(LeftOut::PackageFiles);
+    }
+    let input = inputs::package_files(candidate.package.dir.clone(), build.roots);
+    Ok(Some(input.ok_or(LeftOut::PackageFiles)?))
+}
+
+/// Returns cargo's "newest mtime (file)" of a path package, if that is what `fingerprint` has.
+pub fn newest_file_record<'a>(fingerprint: &'a Fingerprint, package: &Package) -> Option<&'a str> {
+    match (&fingerprint.local[..], package.source) {
+        ([Local::Precalculated(text)], Source::Path) if !text.starts_with("overridden") => {
+            Some(text)
+        }
+        _ => None,
+    }
+}
+
+/// A manifest in the making.
+#[derive(Default)]
+struct Assembly {
+    packages: Vec<Package>,
+    inputs: Vec<Input>,
+    input_positions: HashMap<Input, u32>,
+    package_positions: HashMap<Package, u32>,
+    units: Vec<Unit>,
+    by_hash: BTreeMap<u64, Vec<u32>>,
+}
+
+impl Assembly {
+    fn add(
+        &mut self,
+        candidate: &Candidate,
+        recorded: Recorded,
+        inputs: Vec<Input>,
+    ) -> Result<(), LeftOut> {
+        let mut deps = Vec::new();
+        for dep in &recorded.fingerprint.deps {
+            let units = self
+                .by_hash
+                .get(&dep.3)
+                .ok_or_else(|| LeftOut::Dependency(dep.1.clone()))?;
+            deps.extend(units);
+        }
+        deps.sort_unstable();
+        deps.dedup();
+        let position = u32::try_from(self.units.len()).expect("fewer than 2^32 units");
+        self.by_hash
+            .entry(recorded.fingerprint.hash())
+            .or_default()
+            .push(position);
+        let inputs = inputs.into_iter().map(|input| self.input(input)).collect();
+        let package = self.package(&candidate.package);
+        self.units.push(Unit {
+            name: recorded.name,
+            package,
+            deps,
+            fingerprint: recorded.fingerprint,
+            absolute_source: recorded.absolute_source,
+            dep_info: recorded.dep_info,
+            inputs,
+            files: recorded.files,
+            pinned: recorded.pinned,
+            compiled: recorded.compiled,
+            session: recorded.session,
+        });
+        Ok(())
+    }
+
+    fn input(&mut self, input: Input) -> u32 {
+        let inputs = &mut self.inputs;
+        *self
+            .input_positions
+            .entry(input)
+            .or_insert_with_key(|input| push(inputs, input))
+    }
+
+    fn package(&mut self, package: &Package) -> u32 {
+        let packages = &mut self.packages;
+        *self
+            .package_positions
+            .entry(package.clone())
+            .or_insert_with_key(|package| push(packages, package))
+    }
+
+    fn manifest(self, build: &Build<'_>) -> Manifest {
+        Manifest {
+            commit: build.commit.clone(),
+            dirty: build.dirty,
+            published_unix_s: build.now_unix_s,
+            toolchain: build.toolchain.clone(),
+            commands: build.commands.clone(),
+            roots: build.roots.clone(),
+            settings: inputs::settings(&build.workspace.settings(), build.roots),
+            packages: self.packages,
+            inputs: self.inputs,
+            units: self.units,
+        }
+    }
+}
+
+fn push<T: Clone>(table: &mut Vec<T>, value: &T) -> u32 {
+    table.push(value.clone());
+    u32::try_from(table.len() - 1).expect("fewer than 2^32 entries")
+}

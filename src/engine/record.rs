@@ -1,0 +1,478 @@
+//! From a build directory to the units of a starting point: reads, digests, stores.
+//!
+//! A unit is left out, with the reason, wherever what is on disk might not be what it was made from.
+
+use std::collections::{HashMap, HashSet};
+use std::path::{Path, PathBuf};
+
+use crate::cargo::dep_info;
+use crate::cargo::layout::{self, HashedFiles};
+use crate::disk::place::{CopyError, Staging};
+use crate::disk::walk::{self, Kind};
+use crate::disk::{self, DiskError};
+use crate::engine::ledger::Ledger;
+use crate::engine::live::LiveUnit;
+use crate::engine::pin;
+use crate::model::manifest::{Source, link_stays_beneath};
+use crate::model::rewrite::Finder;
+use crate::model::unit::{Compiled, DepInfo, DepPath, Pin, Session, SessionFile};
+use crate::model::{Content, Digest, Fingerprint, OutputFile, Root, Rooted, Roots, UnitName};
+use crate::rustc::session;
+use crate::store::Store;
+
+/// Files up to this size are kept in the manifest: most `.d` files, messages and scripts' outputs.
+const MAX_INLINE_BYTES: u64 = 4096;
+/// The largest text that is rewritten; a larger one is an object, and pinned if it holds a root.
+const MAX_TEXT_BYTES: u64 = 16 << 20;
+
+/// What recording a unit reads and writes.
+#[derive(Debug)]
+pub struct Recorder<'a> {
+    /// The build directory.
+    pub build: &'a Path,
+    /// The builder's roots.
+    pub roots: &'a Roots,
+    /// Finds them.
+    pub finder: &'a Finder,
+    /// The ledger of the build directory.
+    pub ledger: &'a Ledger,
+    /// Notes of units that a start placed here.
+    pub placed: &'a HashMap<UnitName, (std::time::SystemTime, Compiled)>,
+    /// Files of `deps` and `examples` of each profile.
+    pub outputs: &'a HashMap<String, [HashedFiles; 2]>,
+    /// Files in the build directory that some compile read.
+    pub read_by_rustc: &'a HashSet<Vec<u8>>,
+    /// rustc's version without the leading `rustc `.
+    pub rustc_version: &'a str,
+    /// Where objects go.
+    pub store: &'a Store,
+    /// For unfinished objects.
+    pub staging: &'a Staging,
+}
+
+/// A unit as recorded, before it has its place in the manifest.
+#[derive(Debug)]
+pub struct Recorded {
+    /// Where cargo keeps it.
+    pub name: UnitName,
+    /// cargo's record.
+    pub fingerprint: Fingerprint,
+    /// The main source where cargo hashes it as an absolute path.
+    pub absolute_source: Option<Rooted>,
+    /// cargo's dep-info.
+    pub dep_info: Option<DepInfo>,
+    /// What it made.
+    pub files: Vec<OutputFile>,
+    /// Roots that its outputs hold.
+    pub pinned: Vec<Pin>,
+    /// The note of its compile.
+    pub compiled: Option<Compiled>,
+    /// Its newest session.
+    pub session: Option<Session>,
+    /// Bytes that the store did not have.
+    pub new_bytes: u64,
+    /// Objects that the store did not have.
+    pub new_objects: usize,
+}
+
+/// Why a unit is no part of a starting point.
+#[derive(Debug, thiserror::Error)]
+pub enum LeftOut {
+    /// cargo's hash of it cannot be reproduced.
+    #[error("cargo's recorded hash could not be reproduced")]
+    Unproven,
+    /// Its main source is not the one that cargo hashed.
+    #[error("cargo hashed another main source than it reports")]
+    OtherSource,
+    /// cargo's dep-info is in a format that we do not know.
+    #[error("cargo's dep-info is missing or in an unknown format")]
+    DepInfo,
+    /// A file that it was made from changed since.
+    #[error("{0} changed while the commit was being published")]
+    Changed(String),
+    /// What cargo lists as its files cannot be reproduced.
+    #[error(
+        "its build script watches its whole package, and cargo's list of files could not be reproduced"
+    )]
+    PackageFiles,
+    /// It made nothing that we can find.
+    #[error("none of its outputs were found")]
+    NoOutputs,
+    /// A dependency is left out.
+    #[error("it depends on {0}, which was left out")]
+    Dependency(String),
+    /// A link that leaves the build directory.
+    #[error("{0} is a link out of the target directory")]
+    Link(String),
+    /// A file could not be read or stored.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    /// A file changed while it was read.
+    #[error("{0}")]
+    Copy(#[from] CopyError),
+}
+
+impl Recorder<'_> {
+    /// Records `unit`: stores what it made, and returns what is to be known of it.
+    pub fn record(
+        &self,
+        unit: &LiveUnit,
+        fingerprint: Fingerprint,
+        dep_info: Option<DepInfo>,
+        source: Source,
+    ) -> Result<Recorded, LeftOut> {
+        let absolute_source = self.absolute_source(unit, &fingerprint, source)?;
+        let mut recorded = Recorded {
+            name: unit.name.clone(),
+            fingerprint,
+            absolute_source,
+            dep_info,
+            files: Vec::new(),
+            pinned: Vec::new(),
+            compiled: None,
+            session: None,
+            new_bytes: 0,
+            new_objects: 0,
+        };
+        match unit.name.runs_script() {
+            true => self.script_run(&mut recorded)?,
+            false => self.compile(unit, &mut recorded)?,
+        }
+        let messages = recorded
+            .name
+            .fingerprint_dir()
+            .join(format!("output-{}", recorded.name.stem));
+        if self.build.join(&messages).is_file() {
+            self.text(&mut recorded, messages, false)?;
+        }
+        Ok(recorded)
+    }
+
+    fn absolute_source(
+        &self,
+        unit: &LiveUnit,
+        fingerprint: &Fingerprint,
+        source: Source,
+    ) -> Result<Option<Rooted>, LeftOut> {
+        let Some(path) = &unit.source else {
+            return Ok(None);
+        };
+        let hash = crate::model::fingerprint::path_hash;
+        let relative = path.strip_prefix(self.roots.dir(Root::Workspace)).ok();
+        if source == Source::Path && relative.is_some_and(|path| hash(path) == fingerprint.path) {
+            return Ok(None);
+        }
+        match hash(path) == fingerprint.path {
+            true => Ok(Some(self.roots.locate(path))),
+            false => Err(LeftOut::OtherSource),
+        }
+    }
+
+    /// The outputs of a compile: what has its hash in `deps` and `examples`, or in a build script's directory.
+    fn compile(&self, unit: &LiveUnit, recorded: &mut Recorded) -> Result<(), LeftOut> {
+        let outputs = self.compiled_files(unit);
+        let first = outputs
+            .iter()
+            .find(|path| !is_makefile(path))
+            .ok_or(LeftOut::NoOutputs)?;
+        recorded.compiled = self.note(unit, &self.build.join(first));
+        let remapped = recorded
+            .compiled
+            .as_ref()
+            .is_some_and(|compiled| compiled.remapped);
+        for path in outputs {
+            match is_makefile(&path) {
+                true => {
+                    self.pin_variables(&path, &unit.kinds, recorded)?;
+                    self.text(recorded, path, false)?;
+                }
+                false => self.binary(recorded, path, true, remapped)?,
+            }
+        }
+        recorded.session = self.session(unit, recorded)?;
+        Ok(())
+    }
+
+    fn compiled_files(&self, unit: &LiveUnit) -> Vec<PathBuf> {
+        let name = &unit.name;
+        let profile = Path::new(&name.profile_dir);
+        if name.stem.starts_with("build-script-") {
+            let dir = profile.join("build").join(&name.dir);
+            let files = HashedFiles::of(&self.build.join(&dir));
+            return files
+                .with(layout::unit_hash(&name.dir))
+                .iter()
+                .map(|file| dir.join(file))
+                .collect();
+        }
+        if !unit.plain_outputs.is_empty() {
+            return unit.plain_outputs.clone();
+        }
+        let Some(dirs) = self.outputs.get(&name.profile_dir) else {
+            return Vec::new();
+        };
+        let hash = layout::unit_hash(&name.dir);
+        let of = |dir: &str, files: &HashedFiles| -> Vec<PathBuf> {
+            let own = files
+                .with(hash)
+                .into_iter()
+                .filter(|file| !file.contains(".rcgu."));
+            own.map(|file| profile.join(dir).join(file)).collect()
+        };
+        [of("deps", &dirs[0]), of("examples", &dirs[1])].concat()
+    }
+
+    /// What the wrapper noted of the compile that made `output`, here or where a start had it from.
+    fn note(&self, unit: &LiveUnit, output: &Path) -> Option<Compiled> {
+        self.ledger
+            .compiled(&unit.name, &unit.crate_name, output)
+            .or_else(|| {
+                let (mtime, compiled) = self.placed.get(&unit.name)?;
+                (walk::mtime(output)? == *mtime).then(|| compiled.clone())
+            })
+    }
+
+    /// A variable that holds a root pins the unit, whether or not the value is seen in its bytes: its length
+    /// may be. `OUT_DIR` is used to include files, so its value must be seen, which compressed metadata
+    /// of a dylib does not allow.
+    fn pin_variables(
+        &self,
+        path: &Path,
+        kinds: &[String],
+        recorded: &mut Recorded,
+    ) -> Result<(), LeftOut> {
+        let bytes = disk::read(&self.build.join(path), MAX_TEXT_BYTES)?;
+        let compressed = kinds.iter().any(|kind| kind == "dylib");
+        for (name, value) in crate::cargo::makefile::variables(&String::from_utf8_lossy(&bytes)) {
+            let held = self
+                .finder
+                .held(value.as_bytes())
+                .max_by_key(|one| one.end - one.start);
+            if let Some(one) = held.filter(|_| name != "OUT_DIR" || compressed) {
+                recorded.pinned.push(Pin {
+                    root: one.root,
+                    seen_in: format!("env!(\"{name}\")"),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn session(
+        &self,
+        unit: &LiveUnit,
+        recorded: &mut Recorded,
+    ) -> Result<Option<Session>, LeftOut> {
+        let Some(compiled) = &recorded.compiled else {
+            return Ok(None);
+        };
+        let dir = session::crate_dir(
+            &compiled.crate_name,
+            &compiled.metadata,
+            compiled.executable,
+            self.rustc_version,
+        );
+        let crate_dir = Path::new(&unit.name.profile_dir)
+            .join("incremental")
+            .join(dir);
+        let Some(name) = session::newest(&self.build.join(&crate_dir)) else {
+            return Ok(None);
+        };
+        let dir = self.build.join(&crate_dir).join(&name);
+        let mut files = Vec::new();
+        for entry in walk::below_without_links(&dir)? {
+            let (digest, size_bytes) = disk::hash::file(&dir.join(&entry.relative))?;
+            self.keep(&dir.join(&entry.relative), digest, size_bytes, recorded)?;
+            let name = entry.relative.to_string_lossy().into_owned();
+            files.push(SessionFile {
+                name,
+                digest,
+                size_bytes,
+            });
+        }
+        files.sort_by(|a, b| a.name.cmp(&b.name));
+        let tail = session::Parts::of(&name).map(|parts| format!("{}-{}", parts.random, parts.svh));
+        Ok(tail.map(|name| Session {
+            crate_dir: crate_dir.to_string_lossy().into_owned(),
+            name,
+            files,
+        }))
+    }
+
+    /// What a build script left: its output, and everything in `OUT_DIR`.
+    fn script_run(&self, recorded: &mut Recorded) -> Result<(), LeftOut> {
+        let dir = Path::new(&recorded.name.profile_dir)
+            .join("build")
+            .join(&recorded.name.dir);
+        self.text(recorded, dir.join("output"), true)?;
+        for name in ["root-output", "stderr"] {
+            if self.build.join(&dir).join(name).is_file() {
+                self.text(recorded, dir.join(name), false)?;
+            }
+        }
+        let out = dir.join("out");
+        let entries = walk::below_without_links(&self.build.join(&out)).unwrap_or_default();
+        recorded.files.push(plain(&out, Content::Directory));
+        for entry in entries {
+            let path = out.join(&entry.relative);
+            match (entry.kind, entry.link) {
+                (_, true) => self.link(recorded, path)?,
+                (Kind::Directory, _) => recorded.files.push(plain(&path, Content::Directory)),
+                (Kind::File, _) => self.out_dir_file(recorded, path)?,
+                (Kind::Other, _) => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn link(&self, recorded: &mut Recorded, path: PathBuf) -> Result<(), LeftOut> {
+        let target =
+            std::fs::read_link(self.build.join(&path)).map_err(disk::failed("read", &path))?;
+        let target = target.as_os_str().as_encoded_bytes().to_vec();
+        match link_stays_beneath(path.as_os_str().as_encoded_bytes(), &target) {
+            true => recorded.files.push(plain(&path, Content::Symlink(target))),
+            false => return Err(LeftOut::Link(path.display().to_string())),
+        }
+        Ok(())
+    }
+
+    /// A file of `OUT_DIR` that holds a root pins the script's run if rustc read it, or if it is binary and
+    /// holds it outside debug information; other text is rewritten, as the script would have written it.
+    fn out_dir_file(&self, recorded: &mut Recorded, path: PathBuf) -> Result<(), LeftOut> {
+        let file = self.build.join(&path);
+        let scanned = pin::scan(&file, self.finder, self.roots)?;
+        let read = self
+            .read_by_rustc
+            .contains(path.as_os_str().as_encoded_bytes());
+        let text = !scanned.roots.is_empty()
+            && !read
+            && scanned.size_bytes <= MAX_TEXT_BYTES
+            && is_text(&disk::read(&file, MAX_TEXT_BYTES)?);
+        if text {
+            return self.text(recorded, path, false);
+        }
+        self.binary(recorded, path, false, !read)
+    }
+
+    /// Stores a file whose bytes stay as they are; `debug_info_may` hold roots.
+    fn binary(
+        &self,
+        recorded: &mut Recorded,
+        path: PathBuf,
+        artifact: bool,
+        debug_info_may: bool,
+    ) -> Result<(), LeftOut> {
+        let file = self.build.join(&path);
+        let scanned = pin::scan(&file, self.finder, self.roots)?;
+        let root = match debug_info_may {
+            true => pin::outside_debug_info(&file, &scanned),
+            false => scanned.roots.first().map(|one| one.root),
+        };
+        let seen_in = || {
+            path.file_name()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned()
+        };
+        for one in scanned.roots.iter().filter(|_| root.is_some()) {
+            if !recorded.pinned.iter().any(|pin| pin.root == one.root) {
+                recorded.pinned.push(Pin {
+                    root: one.root,
+                    seen_in: seen_in(),
+                });
+            }
+        }
+        let content = match !artifact && scanned.size_bytes <= MAX_INLINE_BYTES {
+            true => Content::Inline(disk::read(&file, MAX_INLINE_BYTES)?),
+            false => {
+                self.keep(&file, scanned.digest, scanned.size_bytes, recorded)?;
+                Content::Object {
+                    digest: scanned.digest,
+                    size_bytes: scanned.size_bytes,
+                }
+            }
+        };
+        let executable = is_executable(&file)?;
+        recorded.files.push(OutputFile {
+            artifact,
+            executable,
+            ..plain(&path, content)
+        });
+        Ok(())
+    }
+
+    /// Stores text whose roots are rewritten at the reader's.
+    fn text(&self, recorded: &mut Recorded, path: PathBuf, artifact: bool) -> Result<(), LeftOut> {
+        let bytes = disk::read(&self.build.join(&path), MAX_TEXT_BYTES)?;
+        let content = Content::Inline(bytes);
+        recorded.files.push(OutputFile {
+            artifact,
+            rewrite: true,
+            ..plain(&path, content)
+        });
+        Ok(())
+    }
+
+    fn keep(
+        &self,
+        file: &Path,
+        digest: Digest,
+        size_bytes: u64,
+        recorded: &mut Recorded,
+    ) -> Result<(), LeftOut> {
+        if !self.store.has(digest, size_bytes) {
+            self.store.put_file(self.staging, file, digest)?;
+            recorded.new_bytes += size_bytes;
+            recorded.new_objects += 1;
+        }
+        Ok(())
+    }
+}
+
+/// Returns the paths in the build directory that `info` names.
+pub fn build_paths(info: &DepInfo) -> impl Iterator<Item = Vec<u8>> + '_ {
+    info.files.iter().filter_map(|file| match file {
+        DepPath::Build(path) => Some(path.clone()),
+        DepPath::Package(_) | DepPath::Elsewhere(_) => None,
+    })
+}
+
+/// Returns cargo's dep-info of `unit`; nothing for the run of a build script.
+pub fn read_dep_info(
+    build: &Path,
+    unit: &UnitName,
+    roots: &Roots,
+) -> Result<Option<DepInfo>, LeftOut> {
+    if unit.runs_script() {
+        return Ok(None);
+    }
+    let bytes = layout::dep_info(build, unit).ok_or(LeftOut::DepInfo)?;
+    dep_info::decode(&bytes, roots)
+        .map(Some)
+        .ok_or(LeftOut::DepInfo)
+}
+
+fn plain(path: &Path, content: Content) -> OutputFile {
+    let path = path.as_os_str().as_encoded_bytes().to_vec();
+    OutputFile {
+        path,
+        artifact: false,
+        rewrite: false,
+        executable: false,
+        content,
+    }
+}
+
+fn is_makefile(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "d")
+}
+
+fn is_text(bytes: &[u8]) -> bool {
+    !bytes.contains(&0) && std::str::from_utf8(bytes).is_ok()
+}
+
+fn is_executable(path: &Path) -> Result<bool, DiskError> {
+    use std::os::unix::fs::PermissionsExt;
+    let meta = std::fs::metadata(path).map_err(disk::failed("inspect", path))?;
+    Ok(meta.permissions().mode() & 0o111 != 0)
+}

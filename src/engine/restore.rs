@@ -1,0 +1,400 @@
+//! Puts units in place so that cargo finds them fresh: store → target directory.
+//!
+//! Order is what makes this safe to interrupt at any point: first every unit that will be replaced loses
+//! its fingerprint, then files are placed, and a unit's fingerprint comes back last of all, dependencies
+//! before dependents. A unit without one is dirty, whatever else is there.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::time::{Duration, SystemTime};
+
+use rayon::prelude::*;
+
+use crate::cargo::{dep_info, layout};
+use crate::disk::lock::{self, Lock};
+use crate::disk::place::{Finish, MODE_EXECUTABLE, MODE_FILE, Staging};
+use crate::disk::{self, DiskError, space};
+use crate::engine::ledger::Ledger;
+use crate::engine::observe::Observed;
+use crate::engine::plan::{Action, Decision};
+use crate::engine::seed::{self, Seeded};
+use crate::model::rewrite::Finder;
+use crate::model::root::bytes_path;
+use crate::model::{Content, Fingerprint, Manifest, OutputFile, Reason, Roots, Unit};
+use crate::report::Reporter;
+use crate::store::{ObjectError, Store};
+use crate::trust::Verified;
+
+/// A build directory under cargo's own lock, with the time that placed files will be given.
+#[derive(Debug)]
+pub struct Held {
+    build: PathBuf,
+    staging: Staging,
+    mtime: SystemTime,
+    _locks: Vec<Lock>,
+}
+
+/// What was placed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Restored {
+    /// Files.
+    pub files: usize,
+    /// Their size, sessions included.
+    pub bytes: u64,
+    /// Sessions.
+    pub sessions: usize,
+}
+
+/// Why nothing more could be placed; what was placed is whole, the rest is dirty for cargo.
+#[derive(Debug, thiserror::Error)]
+pub enum RestoreError {
+    /// There is not enough room; nothing was touched.
+    #[error("{} needs {} and has only {} free", path.display(), crate::report::bytes(*needed_bytes), crate::report::bytes(*free_bytes))]
+    NoRoom {
+        /// The build directory.
+        path: PathBuf,
+        /// What placing would write.
+        needed_bytes: u64,
+        /// What is free.
+        free_bytes: u64,
+    },
+    /// An operation failed.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+}
+
+/// How far the time of placed files lies before the moment of locking.
+///
+/// A source edited at that moment or later is then newer than they are, although the kernel's clock for
+/// files ticks only every 1 to 10 ms (cargo: fingerprint/mod.rs, on #5918).
+const MARGIN: Duration = Duration::from_millis(20);
+
+/// Locks the profiles' directories below `build`, waiting for a cargo that builds there.
+///
+/// To be called before any input is compared: an input that changes later is newer than what is placed.
+pub fn hold(
+    build: &Path,
+    profiles: &BTreeSet<&str>,
+    reporter: &Reporter,
+) -> Result<Held, DiskError> {
+    make_target_dir(build)?;
+    let mut locks = Vec::new();
+    let mut ordered: Vec<&&str> = profiles.iter().collect();
+    ordered.sort_by_key(|profile| (profile.matches('/').count(), **profile));
+    for profile in ordered {
+        let dir = build.join(profile);
+        disk::make_dir(&dir)?;
+        for name in layout::LOCKS {
+            let wait = || reporter.note(&format!("waiting for a build in {}", dir.display()));
+            locks.push(lock::exclusive(&dir.join(name), wait)?);
+        }
+    }
+    let staging = Staging::new(&Ledger::of(build).staging_parent(), "start")?;
+    let mtime = staging.now()? - MARGIN;
+    Ok(Held {
+        build: build.to_path_buf(),
+        staging,
+        mtime,
+        _locks: locks,
+    })
+}
+
+/// Makes the build directory as cargo does, marked as something that backups leave out.
+fn make_target_dir(build: &Path) -> Result<(), DiskError> {
+    const TAG: &[u8] = b"Signature: 8a477f597d28d172789f06886806bc55\n\
+        # This file is a cache directory tag created by cargo.\n\
+        # For information about cache directory tags see https://bford.info/cachedir/\n";
+    if build.is_dir() {
+        return Ok(());
+    }
+    disk::make_dir(build)?;
+    let staging = Staging::new(&Ledger::of(build).staging_parent(), "tag")?;
+    staging.write(
+        &build.join("CACHEDIR.TAG"),
+        TAG,
+        Finish {
+            mode: MODE_FILE,
+            mtime: None,
+        },
+    )
+}
+
+impl Held {
+    /// Returns the time that placed files are given.
+    pub fn mtime(&self) -> SystemTime {
+        self.mtime
+    }
+
+    /// Returns the place for unfinished files.
+    pub fn staging(&self) -> &Staging {
+        &self.staging
+    }
+
+    /// Places what `decisions` say, and amends those whose objects turn out to be missing or damaged.
+    pub fn restore(
+        &self,
+        manifest: &Verified<Manifest>,
+        observed: &[Observed],
+        decisions: &mut [Decision],
+        roots: &Roots,
+        store: &Store,
+        reporter: &Reporter,
+    ) -> Result<Restored, RestoreError> {
+        let manifest = manifest.get();
+        self.check_room(manifest, decisions)?;
+        let placing = Placing {
+            held: self,
+            manifest,
+            roots,
+            finder: Finder::new(&manifest.roots),
+            store,
+        };
+        placing.invalidate(decisions)?;
+        let mut restored = placing.place_files(decisions, reporter)?;
+        amend_dependents(manifest, decisions);
+        for (at, unit) in manifest.units.iter().enumerate() {
+            if decisions[at].action == Action::Place {
+                placing.finish(unit, &observed[at].fingerprint)?;
+            }
+        }
+        placing.seed(decisions, &mut restored, reporter)?;
+        Ok(restored)
+    }
+
+    fn check_room(&self, manifest: &Manifest, decisions: &[Decision]) -> Result<(), RestoreError> {
+        let needed = |(unit, decision): (&Unit, &Decision)| match decision.action {
+            Action::Place => unit.size_bytes(),
+            Action::Seed => session_bytes(unit),
+            Action::Keep | Action::Leave => 0,
+        };
+        let needed_bytes: u64 = manifest.units.iter().zip(decisions).map(needed).sum();
+        match space::free_bytes(&self.build) {
+            Some(free_bytes) if free_bytes < needed_bytes => Err(RestoreError::NoRoom {
+                path: self.build.clone(),
+                needed_bytes,
+                free_bytes,
+            }),
+            _ => Ok(()),
+        }
+    }
+}
+
+struct Placing<'a> {
+    held: &'a Held,
+    manifest: &'a Manifest,
+    roots: &'a Roots,
+    finder: Finder,
+    store: &'a Store,
+}
+
+impl Placing<'_> {
+    fn path(&self, relative: impl AsRef<Path>) -> PathBuf {
+        self.held.build.join(relative)
+    }
+
+    fn finish_as(&self, executable: bool) -> Finish {
+        let mode = if executable {
+            MODE_EXECUTABLE
+        } else {
+            MODE_FILE
+        };
+        Finish {
+            mode,
+            mtime: Some(self.held.mtime),
+        }
+    }
+
+    /// Takes the fingerprint from every unit that will be replaced, and makes all directories.
+    fn invalidate(&self, decisions: &[Decision]) -> Result<(), DiskError> {
+        let mut dirs = BTreeSet::new();
+        for (unit, _) in self.units(decisions, Action::Place) {
+            disk::remove_file(&self.path(unit.name.hash_file()))?;
+            dirs.insert(unit.name.fingerprint_dir());
+            for file in &unit.files {
+                let path = bytes_path(&file.path);
+                match file.content {
+                    Content::Directory => dirs.insert(path.to_path_buf()),
+                    _ => path
+                        .parent()
+                        .is_some_and(|parent| dirs.insert(parent.to_path_buf())),
+                };
+            }
+        }
+        for (unit, _) in self
+            .units(decisions, Action::Place)
+            .filter(|(unit, _)| unit.name.runs_script())
+        {
+            let out = Path::new(&unit.name.profile_dir)
+                .join("build")
+                .join(&unit.name.dir)
+                .join("out");
+            disk::remove_dir(&self.path(out))?;
+        }
+        dirs.iter()
+            .try_for_each(|dir| disk::make_dir(&self.path(dir)))
+    }
+
+    fn units<'a>(
+        &'a self,
+        decisions: &'a [Decision],
+        action: Action,
+    ) -> impl Iterator<Item = (&'a Unit, usize)> {
+        let units = self.manifest.units.iter().zip(decisions).enumerate();
+        units
+            .filter(move |(_, (_, decision))| decision.action == action)
+            .map(|(at, (unit, _))| (unit, at))
+    }
+
+    /// Places the files of all units in parallel, the largest first.
+    fn place_files(
+        &self,
+        decisions: &mut [Decision],
+        reporter: &Reporter,
+    ) -> Result<Restored, DiskError> {
+        let mut files: Vec<(usize, &OutputFile)> = self
+            .units(decisions, Action::Place)
+            .flat_map(|(unit, at)| unit.files.iter().map(move |file| (at, file)))
+            .collect();
+        files.sort_by_key(|(_, file)| std::cmp::Reverse(file.content.size_bytes()));
+        let bytes: u64 = files
+            .iter()
+            .map(|(_, file)| file.content.size_bytes())
+            .sum();
+        let step = reporter.step("Placing outputs", bytes);
+        let lost: Mutex<Vec<(usize, Reason)>> = Mutex::new(Vec::new());
+        files.par_iter().try_for_each(|(at, file)| {
+            let placed = self.place_file(file);
+            step.done(file.content.size_bytes());
+            match placed {
+                Ok(()) => Ok(()),
+                Err(ObjectError::Disk(error)) => Err(error),
+                Err(error) => {
+                    let mut lost = lost
+                        .lock()
+                        .unwrap_or_else(std::sync::PoisonError::into_inner);
+                    lost.push((*at, lost_object(&error, file)));
+                    Ok(())
+                }
+            }
+        })?;
+        let count = files.len();
+        for (at, reason) in lost
+            .into_inner()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+        {
+            decisions[at] = Decision {
+                action: Action::Leave,
+                reason,
+            };
+        }
+        Ok(Restored {
+            files: count,
+            bytes,
+            sessions: 0,
+        })
+    }
+
+    fn place_file(&self, file: &OutputFile) -> Result<(), ObjectError> {
+        let path = self.path(bytes_path(&file.path));
+        let finish = self.finish_as(file.executable);
+        let staging = &self.held.staging;
+        match &file.content {
+            Content::Inline(bytes) if file.rewrite => {
+                staging.write(&path, &self.finder.rewrite(bytes, self.roots), finish)
+            }
+            Content::Inline(bytes) => staging.write(&path, bytes, finish),
+            Content::Object { digest, .. } => {
+                return self.store.get(*digest, staging, &path, finish);
+            }
+            Content::Symlink(target) => staging.symlink(bytes_path(target), &path),
+            Content::Directory => Ok(()),
+        }
+        .map_err(ObjectError::Disk)
+    }
+
+    /// Writes cargo's records of a unit, the fingerprint's hash last.
+    fn finish(&self, unit: &Unit, fingerprint: &Fingerprint) -> Result<(), DiskError> {
+        let finish = self.finish_as(false);
+        let staging = &self.held.staging;
+        if let Some(info) = &unit.dep_info {
+            let bytes = dep_info::encode(info, self.roots);
+            staging.write(&self.path(unit.name.dep_info_file()), &bytes, finish)?;
+        }
+        let json = serde_json::to_vec(fingerprint).expect("a fingerprint holds only plain values");
+        staging.write(&self.path(unit.name.json_file()), &json, finish)?;
+        let hash = Fingerprint::hash_text(fingerprint.hash());
+        staging.write(&self.path(unit.name.hash_file()), hash.as_bytes(), finish)
+    }
+
+    /// Places the sessions of the units that will be compiled; one that is incomplete is left out.
+    fn seed(
+        &self,
+        decisions: &[Decision],
+        restored: &mut Restored,
+        reporter: &Reporter,
+    ) -> Result<(), DiskError> {
+        let near: Vec<&Unit> = self
+            .units(decisions, Action::Seed)
+            .map(|(unit, _)| unit)
+            .collect();
+        let step = reporter.step("Placing sessions", near.len() as u64);
+        let place = |unit: &&Unit| {
+            let session = unit.session.iter();
+            let placed = session.map(|session| {
+                let placed =
+                    seed::place(session, &self.held.build, self.store, &self.held.staging)?;
+                Ok((placed, session_bytes(unit)))
+            });
+            let placed: Result<Vec<(Seeded, u64)>, DiskError> = placed.collect();
+            step.done(1);
+            placed
+        };
+        let placed: Result<Vec<_>, DiskError> = near.par_iter().map(place).collect();
+        for (seeded, bytes) in placed?.into_iter().flatten() {
+            if seeded == Seeded::Placed {
+                restored.sessions += 1;
+                restored.bytes += bytes;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn session_bytes(unit: &Unit) -> u64 {
+    unit.session
+        .iter()
+        .flat_map(|session| &session.files)
+        .map(|file| file.size_bytes)
+        .sum()
+}
+
+fn lost_object(error: &ObjectError, file: &OutputFile) -> Reason {
+    let path = String::from_utf8_lossy(&file.path).into_owned();
+    match error {
+        ObjectError::Damaged(_) => Reason::ObjectDamaged { path },
+        ObjectError::Missing(_) | ObjectError::Disk(_) => Reason::ObjectMissing { path },
+    }
+}
+
+/// A unit that depends on one that was not placed after all is built again as well.
+fn amend_dependents(manifest: &Manifest, decisions: &mut [Decision]) {
+    for (at, unit) in manifest.units.iter().enumerate() {
+        let lost = unit
+            .deps
+            .iter()
+            .map(|dep| *dep as usize)
+            .find(|dep| matches!(decisions[*dep].action, Action::Leave | Action::Seed));
+        if let (Action::Place, Some(dep)) = (decisions[at].action, lost) {
+            let reason = Reason::Dependency {
+                unit: manifest.units[dep].name.to_string(),
+            };
+            let action = if unit.session.is_some() {
+                Action::Seed
+            } else {
+                Action::Leave
+            };
+            decisions[at] = Decision { action, reason };
+        }
+    }
+}

@@ -1,0 +1,252 @@
+//! What git knows of the commits and files of a work tree; asked of the `git` program.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// A question to git that went unanswered.
+#[derive(Debug, thiserror::Error)]
+pub enum GitError {
+    /// git could not be started.
+    #[error("cannot run `git`: {0}")]
+    Start(#[source] std::io::Error),
+    /// The directory is in no work tree.
+    #[error("{} is not in a git work tree", .0.display())]
+    NoRepository(PathBuf),
+    /// There is nothing at HEAD yet.
+    #[error("the repository at {} has no commits yet", .0.display())]
+    NoCommits(PathBuf),
+    /// A revision that git does not know.
+    #[error("git does not know the revision `{0}`")]
+    UnknownRevision(String),
+    /// Any other failure.
+    #[error("`git {command}` failed: {stderr}")]
+    Failed {
+        /// The command.
+        command: String,
+        /// What git said.
+        stderr: String,
+    },
+}
+
+/// A git work tree.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Repository {
+    root: PathBuf,
+}
+
+impl Repository {
+    /// Returns the work tree that holds `dir`.
+    pub fn discover(dir: &Path) -> Result<Repository, GitError> {
+        match git(dir, &["rev-parse", "--show-toplevel"]) {
+            Ok(output) => Ok(Repository {
+                root: path(trim(&output)),
+            }),
+            Err(GitError::Failed { .. }) => Err(GitError::NoRepository(dir.to_path_buf())),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Returns the top of the work tree.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Returns the commit at HEAD, as 40 or 64 hex digits.
+    pub fn head(&self) -> Result<String, GitError> {
+        self.commit("HEAD").map_err(|error| match error {
+            GitError::UnknownRevision(_) => GitError::NoCommits(self.root.clone()),
+            other => other,
+        })
+    }
+
+    /// Returns the commit that `revision` names.
+    pub fn commit(&self, revision: &str) -> Result<String, GitError> {
+        let wanted = format!("{revision}^{{commit}}");
+        match git(
+            &self.root,
+            &[
+                "rev-parse",
+                "--verify",
+                "--quiet",
+                "--end-of-options",
+                &wanted,
+            ],
+        ) {
+            Ok(output) => Ok(text(trim(&output))),
+            Err(GitError::Failed { .. }) => Err(GitError::UnknownRevision(revision.to_owned())),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Returns the tree of `commit`.
+    pub fn tree(&self, commit: &str) -> Result<String, GitError> {
+        Ok(text(trim(&git(
+            &self.root,
+            &["rev-parse", "--verify", &format!("{commit}^{{tree}}")],
+        )?)))
+    }
+
+    /// Returns what differs from HEAD in the work tree, untracked files included, a line each.
+    pub fn changes(&self) -> Result<Vec<String>, GitError> {
+        let output = git(&self.root, &["status", "--porcelain"])?;
+        Ok(text(&output).lines().map(str::to_owned).collect())
+    }
+
+    /// Returns `commit` and its ancestors, nearest first, at most `limit`.
+    pub fn ancestors(&self, commit: &str, limit: usize) -> Result<Vec<String>, GitError> {
+        let output = git(
+            &self.root,
+            &["rev-list", "--max-count", &limit.to_string(), commit],
+        )?;
+        Ok(text(&output).lines().map(str::to_owned).collect())
+    }
+
+    /// Returns how many commits lead from `from` to `to`.
+    pub fn distance(&self, from: &str, to: &str) -> Result<usize, GitError> {
+        let output = git(
+            &self.root,
+            &["rev-list", "--count", &format!("{from}..{to}")],
+        )?;
+        Ok(text(trim(&output)).parse().unwrap_or(0))
+    }
+
+    /// Tells whether history was cut off by a shallow clone.
+    pub fn is_shallow(&self) -> bool {
+        git(&self.root, &["rev-parse", "--is-shallow-repository"])
+            .is_ok_and(|output| trim(&output) == b"true")
+    }
+}
+
+/// Returns the commit at HEAD of the repository whose git directory holds `path`.
+///
+/// None where `path` lies in no git directory, or where that has no commits.
+pub fn head_of_git_dir(path: &Path) -> Option<String> {
+    let git_dir = enclosing_git_dir(path)?;
+    let dir_arg = OsString::from("--git-dir");
+    let args = [
+        dir_arg.as_os_str(),
+        git_dir.as_os_str(),
+        OsStr::new("rev-parse"),
+        OsStr::new("HEAD"),
+    ];
+    Some(text(trim(&run(&git_dir, &args).ok()?)))
+}
+
+/// Returns the git directory that `path` lies in or is.
+pub fn enclosing_git_dir(path: &Path) -> Option<PathBuf> {
+    let is_git_dir = |dir: &&Path| {
+        dir.join("HEAD").is_file()
+            && (dir.join("objects").is_dir() || dir.join("commondir").is_file())
+    };
+    path.ancestors().find(is_git_dir).map(Path::to_path_buf)
+}
+
+/// Returns the files below `dir` that git tracks or would add, relative to `dir`.
+pub fn files(dir: &Path) -> Result<Vec<PathBuf>, GitError> {
+    let output = git(
+        dir,
+        &[
+            "ls-files",
+            "-z",
+            "--cached",
+            "--others",
+            "--exclude-standard",
+            "--",
+            ".",
+        ],
+    )?;
+    let mut files: Vec<PathBuf> = output
+        .split(|byte| *byte == 0)
+        .filter(|name| !name.is_empty())
+        .map(path)
+        .collect();
+    files.sort();
+    files.dedup();
+    Ok(files)
+}
+
+/// Clones the repository at `from` to `to`, and checks `commit` out there.
+pub fn clone_at(from: &Path, to: &Path, commit: &str) -> Result<(), GitError> {
+    let args = [
+        OsStr::new("clone"),
+        OsStr::new("--quiet"),
+        OsStr::new("--no-checkout"),
+        from.as_os_str(),
+        to.as_os_str(),
+    ];
+    run(from, &args)?;
+    git(
+        to,
+        &[
+            "-c",
+            "advice.detachedHead=false",
+            "checkout",
+            "--quiet",
+            "--detach",
+            commit,
+        ],
+    )?;
+    Ok(())
+}
+
+/// Makes a repository of the files in `dir`, or adds a commit of them to the one there.
+pub fn commit_all(dir: &Path, message: &str) -> Result<(), GitError> {
+    git(dir, &["init", "--quiet"])?;
+    git(dir, &["add", "--all"])?;
+    let author = [
+        "-c",
+        "user.name=headstart demo",
+        "-c",
+        "user.email=demo@headstart.invalid",
+    ];
+    let commit = [
+        "-c",
+        "commit.gpgsign=false",
+        "commit",
+        "--quiet",
+        "-m",
+        message,
+    ];
+    git(dir, &[author.as_slice(), commit.as_slice()].concat())?;
+    Ok(())
+}
+
+fn git(dir: &Path, args: &[&str]) -> Result<Vec<u8>, GitError> {
+    let args: Vec<&OsStr> = args.iter().map(OsStr::new).collect();
+    run(dir, &args)
+}
+
+/// Runs git in `dir` without ever waiting for a user or taking a lock that is not needed.
+#[expect(clippy::disallowed_methods, reason = "git starts git")]
+fn run(dir: &Path, args: &[&OsStr]) -> Result<Vec<u8>, GitError> {
+    let output = Command::new("git")
+        .args(args)
+        .current_dir(dir)
+        .env("GIT_OPTIONAL_LOCKS", "0")
+        .env("GIT_TERMINAL_PROMPT", "0")
+        .env("LC_ALL", "C")
+        .stdin(Stdio::null())
+        .output()
+        .map_err(GitError::Start)?;
+    match output.status.success() {
+        true => Ok(output.stdout),
+        false => Err(GitError::Failed {
+            command: args.join(OsStr::new(" ")).to_string_lossy().into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).trim().to_owned(),
+        }),
+    }
+}
+
+fn trim(output: &[u8]) -> &[u8] {
+    output.strip_suffix(b"\n").unwrap_or(output)
+}
+
+fn text(output: &[u8]) -> String {
+    String::from_utf8_lossy(output).into_owned()
+}
+
+fn path(output: &[u8]) -> PathBuf {
+    PathBuf::from(OsString::from_vec(output.to_vec()))
+}

@@ -1,0 +1,217 @@
+//! A starting point's list: what one commit's build left, and what it was made from.
+
+use serde::{Deserialize, Serialize};
+
+use super::fingerprint::Local;
+use super::input::Input;
+use super::root::{Rooted, Roots};
+use super::unit::{Content, Unit};
+
+/// A starting point, without the objects.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// The commit that was built.
+    pub commit: String,
+    /// Whether the work tree differed from the commit; such a starting point is never offered as the commit's.
+    pub dirty: bool,
+    /// When it was published, in seconds since 1970.
+    pub published_unix_s: i64,
+    /// What built it.
+    pub toolchain: Toolchain,
+    /// The cargo commands, each as its arguments.
+    pub commands: Vec<Vec<String>>,
+    /// Where the builder had its roots.
+    pub roots: Roots,
+    /// Configuration that shapes cargo's hashes: `Cargo.toml`s, `Cargo.lock`, `.cargo/config.toml`.
+    pub settings: Vec<Input>,
+    /// Packages of the units.
+    pub packages: Vec<Package>,
+    /// Everything that any unit was made from, each once.
+    pub inputs: Vec<Input>,
+    /// The units, dependencies first.
+    pub units: Vec<Unit>,
+}
+
+/// What compiled the units; a starting point serves only the same one.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Toolchain {
+    /// The text of `rustc -vV`.
+    pub rustc: String,
+    /// The text of `cargo -V`.
+    pub cargo: String,
+}
+
+impl Toolchain {
+    /// Returns the compiler's first line: `rustc 1.95.0 (...)`.
+    pub fn short(&self) -> &str {
+        self.rustc.lines().next().unwrap_or("rustc")
+    }
+}
+
+/// A package of a starting point.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Package {
+    /// Its name.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// Where cargo has it from.
+    pub source: Source,
+    /// The directory of its `Cargo.toml`.
+    pub dir: Rooted,
+}
+
+/// Where cargo has a package from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Source {
+    /// A directory: its files may change at any time.
+    Path,
+    /// A registry or git repository: name and version are its content.
+    Immutable,
+    /// A directory that stands for a registry (`cargo vendor`).
+    Vendored,
+}
+
+/// A manifest that no honest publisher writes.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Malformed {
+    /// A position points behind the end of its table.
+    #[error("unit {0} refers to something that is not in the manifest")]
+    Reference(String),
+    /// A path leaves its root.
+    #[error("unit {unit} names a path outside its root: {path}")]
+    Escape {
+        /// The unit.
+        unit: String,
+        /// The path.
+        path: String,
+    },
+}
+
+impl Manifest {
+    /// Checks all that decoding does not: positions lie in their tables, written paths stay beneath their root.
+    pub fn check(&self) -> Result<(), Malformed> {
+        for (position, unit) in self.units.iter().enumerate() {
+            let name = || unit.name.to_string();
+            let known = (unit.package as usize) < self.packages.len()
+                && unit.deps.iter().all(|dep| (*dep as usize) < position)
+                && unit
+                    .inputs
+                    .iter()
+                    .all(|input| (*input as usize) < self.inputs.len());
+            if !known {
+                return Err(Malformed::Reference(name()));
+            }
+            if let Some(path) = escaping_path(unit) {
+                return Err(Malformed::Escape { unit: name(), path });
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the package of `unit`.
+    pub fn package(&self, unit: &Unit) -> &Package {
+        &self.packages[unit.package as usize]
+    }
+
+    /// Returns the estimated time to compile `unit`, in milliseconds.
+    pub fn cost_ms(&self, unit: &Unit) -> u64 {
+        unit.compiled
+            .as_ref()
+            .map_or(UNKNOWN_COST_MS, |compiled| compiled.elapsed_ms)
+    }
+}
+
+/// What a unit whose compile nobody timed is taken to cost: the median of small crates.
+const UNKNOWN_COST_MS: u64 = 500;
+
+/// Returns a path of `unit` that placing it would write outside the build directory.
+fn escaping_path(unit: &Unit) -> Option<String> {
+    let name = &unit.name;
+    let parts = [&name.profile_dir, &name.dir, &name.stem];
+    let session = unit.session.iter().flat_map(|session| {
+        let files = session.files.iter().map(|file| &file.name);
+        [&session.crate_dir, &session.name].into_iter().chain(files)
+    });
+    let text = parts
+        .into_iter()
+        .chain(session)
+        .find(|part| !stays_beneath(part.as_bytes()));
+    let nested = [&name.dir, &name.stem]
+        .into_iter()
+        .find(|part| part.contains('/'));
+    let local = unit.fingerprint.local.iter().find_map(|local| match local {
+        Local::CheckDepInfo { dep_info: path, .. } | Local::RerunIfChanged { output: path, .. } => {
+            let bytes = path.as_os_str().as_encoded_bytes();
+            (!stays_beneath(bytes)).then(|| path.display().to_string())
+        }
+        Local::Precalculated(_) | Local::RerunIfEnvChanged { .. } => None,
+    });
+    let file = unit.files.iter().find(|file| {
+        let link = match &file.content {
+            Content::Symlink(target) => link_stays_beneath(&file.path, target),
+            _ => true,
+        };
+        !(stays_beneath(&file.path) && link)
+    });
+    text.or(nested)
+        .cloned()
+        .or(local)
+        .or_else(|| file.map(|file| String::from_utf8_lossy(&file.path).into_owned()))
+}
+
+/// Tells whether `path` is relative, not empty, and never goes up.
+fn stays_beneath(path: &[u8]) -> bool {
+    !path.is_empty()
+        && !path.contains(&0)
+        && path
+            .split(|byte| *byte == b'/')
+            .all(|part| !part.is_empty() && part != b"." && part != b"..")
+}
+
+/// Tells whether a link at `path` to `target` points beneath the build directory.
+pub fn link_stays_beneath(path: &[u8], target: &[u8]) -> bool {
+    let mut depth = path.iter().filter(|byte| **byte == b'/').count();
+    if target.is_empty() || target[0] == b'/' || target.contains(&0) {
+        return false;
+    }
+    for part in target.split(|byte| *byte == b'/') {
+        match part {
+            b"" | b"." => {}
+            b".." if depth == 0 => return false,
+            b".." => depth -= 1,
+            _ => depth += 1,
+        }
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{link_stays_beneath, stays_beneath};
+
+    /// A manifest could otherwise write anywhere its reader can.
+    #[test]
+    fn paths_stay_beneath_their_root() {
+        assert!(stays_beneath(b"debug/deps/libx.rlib"));
+        for hostile in [
+            &b"../x"[..],
+            b"/etc/x",
+            b"a/../../x",
+            b"",
+            b"a//b",
+            b"a\0b",
+            b".",
+        ] {
+            assert!(!stays_beneath(hostile), "{hostile:?}");
+        }
+    }
+
+    /// A link out of the target directory would let a later file be written through it.
+    #[test]
+    fn links_stay_beneath_their_root() {
+        assert!(link_stays_beneath(b"debug/build/x/out/a", b"../b"));
+        assert!(!link_stays_beneath(b"a/b", b"../../etc"));
+        assert!(!link_stays_beneath(b"a/b", b"/etc"));
+    }
+}

@@ -1,0 +1,18 @@
+//! Plain values and pure rules: no I/O, no clock, no path of this machine.
+
+pub mod digest;
+pub mod fingerprint;
+pub mod input;
+pub mod manifest;
+pub mod reason;
+pub mod rewrite;
+pub mod root;
+pub mod unit;
+
+pub use digest::Digest;
+pub use fingerprint::{Fingerprint, Local};
+pub use input::{Expected, Input, Seen};
+pub use manifest::{Manifest, Toolchain};
+pub use reason::Reason;
+pub use root::{Root, Rooted, Roots};
+pub use unit::{Content, OutputFile, Unit, UnitName};

@@ -1,0 +1,138 @@
+//! Finds roots in bytes, and puts other roots in their place.
+//!
+//! Knows nothing of files: it is given bytes, and says what they hold.
+
+use aho_corasick::{AhoCorasick, MatchKind};
+use memchr::memmem;
+
+use super::root::{Root, Roots};
+
+/// Finds the spellings of one machine's roots in bytes.
+#[derive(Debug)]
+pub struct Finder {
+    automaton: AhoCorasick,
+    searchers: Vec<memmem::Finder<'static>>,
+    spellings: Vec<(Root, Vec<u8>)>,
+}
+
+/// One place where a root's spelling stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Occurrence {
+    /// The root that stands there.
+    pub root: Root,
+    /// The offset of its first byte.
+    pub start: usize,
+    /// The offset behind its last byte.
+    pub end: usize,
+}
+
+impl Finder {
+    /// Returns a finder for `roots`, of which the longest spelling wins where several match.
+    pub fn new(roots: &Roots) -> Finder {
+        let spellings: Vec<(Root, Vec<u8>)> = roots
+            .spellings()
+            .map(|(root, path)| (root, path.to_vec()))
+            .collect();
+        let automaton = AhoCorasick::builder()
+            .match_kind(MatchKind::LeftmostLongest)
+            .build(spellings.iter().map(|(_, path)| path))
+            .expect("a handful of short patterns is within every limit of the automaton");
+        let searchers = spellings
+            .iter()
+            .map(|(_, path)| memmem::Finder::new(path).into_owned())
+            .collect();
+        Finder {
+            automaton,
+            searchers,
+            spellings,
+        }
+    }
+
+    /// Returns every place where a spelling stands in compiled code, whatever follows it.
+    ///
+    /// rustc packs string constants without a separator, so the next byte says nothing, and a root that
+    /// lies in another is reported with it.
+    pub fn held<'a>(&'a self, bytes: &'a [u8]) -> impl Iterator<Item = Occurrence> + 'a {
+        self.searchers
+            .iter()
+            .zip(&self.spellings)
+            .flat_map(move |(searcher, (root, path))| {
+                searcher.find_iter(bytes).map(move |start| Occurrence {
+                    root: *root,
+                    start,
+                    end: start + path.len(),
+                })
+            })
+    }
+
+    /// Returns every whole occurrence in text: the spelling, and then no further letter of a longer file name.
+    fn find<'a>(&'a self, bytes: &'a [u8]) -> impl Iterator<Item = Occurrence> + 'a {
+        self.automaton.find_iter(bytes).filter_map(|found| {
+            let next = bytes.get(found.end());
+            let ends = next.is_none_or(|byte| !continues_a_name(*byte));
+            let root = self.spellings[found.pattern().as_usize()].0;
+            ends.then_some(Occurrence {
+                root,
+                start: found.start(),
+                end: found.end(),
+            })
+        })
+    }
+
+    /// Returns `bytes` with each root's spelling replaced by `to`'s.
+    pub fn rewrite(&self, bytes: &[u8], to: &Roots) -> Vec<u8> {
+        let mut rewritten = Vec::with_capacity(bytes.len());
+        let mut done = 0;
+        for occurrence in self.find(bytes) {
+            rewritten.extend_from_slice(&bytes[done..occurrence.start]);
+            rewritten.extend_from_slice(to.dir(occurrence.root).as_os_str().as_encoded_bytes());
+            done = occurrence.end;
+        }
+        rewritten.extend_from_slice(&bytes[done..]);
+        rewritten
+    }
+}
+
+/// Tells whether `byte` behind a directory's spelling makes it another directory's.
+fn continues_a_name(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.') || byte >= 0x80
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Finder;
+    use crate::model::root::{Root, Roots};
+    use std::path::Path;
+
+    fn roots(workspace: &str) -> Roots {
+        let build = format!("{workspace}/target");
+        Roots::new(
+            Path::new(workspace),
+            Path::new(&build),
+            Path::new("/h/.cargo"),
+        )
+    }
+
+    /// The target directory lies in the workspace; taking the shorter root would move it with the sources.
+    #[test]
+    fn the_longest_root_is_replaced() {
+        let finder = Finder::new(&roots("/a/ws"));
+        let text = b"x=/a/ws/target/debug y=/a/ws/src z=/a/ws2 /h/.cargo";
+        let moved = finder.rewrite(
+            text,
+            &Roots::new(Path::new("/b"), Path::new("/t"), Path::new("/c")),
+        );
+        assert_eq!(moved, b"x=/t/debug y=/b/src z=/a/ws2 /c");
+    }
+
+    /// A missed occurrence would let a pinned output pass for a movable one: `"/a/ws"` and `"next"` are
+    /// neighbours without a separator in an executable.
+    #[test]
+    fn constants_need_no_separator() {
+        let finder = Finder::new(&roots("/a/ws"));
+        let held: Vec<Root> = finder.held(b"..\0/a/wsnext").map(|o| o.root).collect();
+        assert_eq!(held, [Root::Workspace]);
+        let held: Vec<Root> = finder.held(b"/a/ws/target").map(|o| o.root).collect();
+        assert_eq!(held, [Root::Workspace, Root::Build]);
+    }
+}

@@ -1,0 +1,192 @@
+//! The places that absolute paths are made relative to.
+//!
+//! A path that lies below no root stays absolute, and is then the same file only on a machine that has it there.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+/// One of the directories that differ between the builder and a reader.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Root {
+    /// cargo's workspace root.
+    Workspace,
+    /// cargo's build directory (`build.build-dir`, by default the target directory).
+    Build,
+    /// `CARGO_HOME`.
+    CargoHome,
+    /// None: the path is absolute.
+    Absolute,
+}
+
+impl Root {
+    /// Returns the directory that outputs name instead of this root once paths are remapped.
+    pub fn remapped(self) -> &'static str {
+        match self {
+            Root::Workspace => "/headstart/workspace",
+            Root::Build => "/headstart/target",
+            Root::CargoHome => "/headstart/cargo",
+            Root::Absolute => "",
+        }
+    }
+
+    /// Returns the name that people know this root by.
+    pub fn name(self) -> &'static str {
+        match self {
+            Root::Workspace => "workspace",
+            Root::Build => "target directory",
+            Root::CargoHome => "CARGO_HOME",
+            Root::Absolute => "absolute path",
+        }
+    }
+}
+
+/// A path as bytes, relative to a root (or absolute, below none); the same value on every machine.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Rooted {
+    /// What `path` is relative to.
+    pub root: Root,
+    /// The path's bytes; empty for the root itself.
+    pub path: Vec<u8>,
+}
+
+impl Rooted {
+    /// Returns the path `relative` below `root`.
+    pub fn new(root: Root, relative: impl AsRef<Path>) -> Rooted {
+        let path = relative.as_ref().as_os_str().as_bytes().to_vec();
+        Rooted { root, path }
+    }
+
+    /// Returns the relative part, or the whole of an absolute path.
+    pub fn relative(&self) -> &Path {
+        bytes_path(&self.path)
+    }
+
+    /// Returns this path extended by `tail`.
+    pub fn join(&self, tail: impl AsRef<Path>) -> Rooted {
+        Rooted::new(self.root, self.relative().join(tail))
+    }
+
+    /// Returns the spelling for people: `workspace/src/lib.rs`.
+    pub fn shown(&self) -> String {
+        let path = self.relative().display();
+        match self.root {
+            Root::Absolute | Root::Workspace => path.to_string(),
+            Root::Build => format!("<target>/{path}"),
+            Root::CargoHome => format!("<CARGO_HOME>/{path}"),
+        }
+    }
+}
+
+/// Returns `bytes` as a path.
+pub fn bytes_path(bytes: &[u8]) -> &Path {
+    Path::new(OsStr::from_bytes(bytes))
+}
+
+/// Where one machine has the roots.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Roots {
+    /// Each root with each absolute spelling of it, the one that cargo uses first.
+    spellings: Vec<(Root, Vec<u8>)>,
+}
+
+impl Roots {
+    /// Returns the roots at these absolute places, spelled as cargo spells them.
+    pub fn new(workspace: &Path, build: &Path, cargo_home: &Path) -> Roots {
+        let spell = |root, path: &Path| (root, path.as_os_str().as_bytes().to_vec());
+        let spellings = vec![
+            spell(Root::Workspace, workspace),
+            spell(Root::Build, build),
+            spell(Root::CargoHome, cargo_home),
+        ];
+        Roots { spellings }
+    }
+
+    /// Returns these roots with one more spelling of `root` (a symlink resolved).
+    pub fn with_alias(mut self, root: Root, path: &Path) -> Roots {
+        let spelling = (root, path.as_os_str().as_bytes().to_vec());
+        if !self.spellings.contains(&spelling) {
+            self.spellings.push(spelling);
+        }
+        self
+    }
+
+    /// Returns every spelling, the one that cargo uses first for each root.
+    pub fn spellings(&self) -> impl Iterator<Item = (Root, &[u8])> {
+        self.spellings
+            .iter()
+            .map(|(root, path)| (*root, path.as_slice()))
+    }
+
+    /// Returns where `root` is, as cargo spells it; `/` for [`Root::Absolute`].
+    pub fn dir(&self, root: Root) -> &Path {
+        self.spellings()
+            .find(|(known, _)| *known == root)
+            .map_or(Path::new("/"), |(_, path)| bytes_path(path))
+    }
+
+    /// Returns where this machine has `rooted`.
+    pub fn resolve(&self, rooted: &Rooted) -> PathBuf {
+        match rooted.path.is_empty() {
+            true => self.dir(rooted.root).to_path_buf(),
+            false => self.dir(rooted.root).join(rooted.relative()),
+        }
+    }
+
+    /// Returns `path` relative to the deepest root that holds it.
+    pub fn locate(&self, path: &Path) -> Rooted {
+        self.spellings()
+            .filter_map(|(root, dir)| {
+                let tail = path.strip_prefix(bytes_path(dir)).ok()?;
+                Some((dir.len(), Rooted::new(root, tail)))
+            })
+            .max_by_key(|(depth, _)| *depth)
+            .map_or_else(|| Rooted::new(Root::Absolute, path), |(_, rooted)| rooted)
+    }
+
+    /// Tells whether `root` is spelled the same on both machines.
+    pub fn agree(&self, other: &Roots, root: Root) -> bool {
+        self.dir(root) == other.dir(root)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Root, Rooted, Roots};
+    use std::path::Path;
+
+    fn roots() -> Roots {
+        Roots::new(
+            Path::new("/a/ws"),
+            Path::new("/a/ws/target"),
+            Path::new("/h/.cargo"),
+        )
+    }
+
+    /// An output below the target directory would be looked for among the sources, and never be found.
+    #[test]
+    fn the_deepest_root_wins() {
+        let located = roots().locate(Path::new("/a/ws/target/debug/x"));
+        assert_eq!(located, Rooted::new(Root::Build, "debug/x"));
+        assert_eq!(
+            roots().locate(Path::new("/a/ws/src")),
+            Rooted::new(Root::Workspace, "src")
+        );
+    }
+
+    /// `/a/ws2` is not below `/a/ws`: comparing it there would compare another file.
+    #[test]
+    fn a_root_ends_at_a_component() {
+        assert_eq!(roots().locate(Path::new("/a/ws2/x")).root, Root::Absolute);
+    }
+
+    /// A symlinked CARGO_HOME must not turn its files into absolute ones.
+    #[test]
+    fn an_alias_is_the_same_root() {
+        let roots = roots().with_alias(Root::CargoHome, Path::new("/real/cargo"));
+        let located = roots.locate(Path::new("/real/cargo/registry"));
+        assert_eq!(roots.resolve(&located), Path::new("/h/.cargo/registry"));
+    }
+}

@@ -1,0 +1,207 @@
+//! What one cargo step left behind.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::digest::Digest;
+use super::fingerprint::Fingerprint;
+use super::root::{Root, Rooted};
+
+/// A unit's place below the build directory; the same on every machine that builds the same thing.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct UnitName {
+    /// `debug`, `x86_64-unknown-linux-gnu/release`, ...
+    pub profile_dir: String,
+    /// `<package>-<hash>`.
+    pub dir: String,
+    /// `<kind>-<target>`: `lib-serde`, `test-bin-x`, `run-build-script-build-script-build`.
+    pub stem: String,
+}
+
+impl UnitName {
+    /// Returns the path of the fingerprint directory, relative to the build directory.
+    pub fn fingerprint_dir(&self) -> PathBuf {
+        PathBuf::from(&self.profile_dir)
+            .join(".fingerprint")
+            .join(&self.dir)
+    }
+
+    /// Returns the path of the file with the fingerprint's hash, relative to the build directory.
+    pub fn hash_file(&self) -> PathBuf {
+        self.fingerprint_dir().join(&self.stem)
+    }
+
+    /// Returns the path of the fingerprint's JSON, relative to the build directory.
+    pub fn json_file(&self) -> PathBuf {
+        self.fingerprint_dir().join(format!("{}.json", self.stem))
+    }
+
+    /// Returns the path of cargo's dep-info, relative to the build directory.
+    pub fn dep_info_file(&self) -> PathBuf {
+        self.fingerprint_dir().join(format!("dep-{}", self.stem))
+    }
+
+    /// Tells whether the unit is the run of a build script.
+    pub fn runs_script(&self) -> bool {
+        self.stem.starts_with("run-build-script-")
+    }
+}
+
+impl fmt::Display for UnitName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{}/.fingerprint/{}/{}",
+            self.profile_dir, self.dir, self.stem
+        )
+    }
+}
+
+/// A unit of a starting point.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unit {
+    /// Where cargo keeps it.
+    pub name: UnitName,
+    /// Position of its package in the manifest.
+    pub package: u32,
+    /// Positions of the units it depends on; each less than its own.
+    pub deps: Vec<u32>,
+    /// cargo's record.
+    pub fingerprint: Fingerprint,
+    /// The main source where cargo hashes it as an absolute path.
+    pub absolute_source: Option<Rooted>,
+    /// cargo's dep-info; none for the run of a build script.
+    pub dep_info: Option<DepInfo>,
+    /// Positions of its inputs in the manifest.
+    pub inputs: Vec<u32>,
+    /// What it made.
+    pub files: Vec<OutputFile>,
+    /// The builder's roots that its outputs hold.
+    pub pinned: Vec<Pin>,
+    /// What the wrapper noted when it was compiled.
+    pub compiled: Option<Compiled>,
+    /// rustc's newest finalised session.
+    pub session: Option<Session>,
+}
+
+impl Unit {
+    /// Returns the size of all that it made, in bytes.
+    pub fn size_bytes(&self) -> u64 {
+        self.files
+            .iter()
+            .map(|file| file.content.size_bytes())
+            .sum()
+    }
+}
+
+/// cargo's binary dep-info, its paths without this machine in them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DepInfo {
+    /// The files.
+    pub files: Vec<DepPath>,
+    /// Variables read by `env!` and `option_env!`, with their values.
+    pub env: Vec<(String, Option<String>)>,
+}
+
+/// A file of a dep-info.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum DepPath {
+    /// Relative to the package.
+    Package(Vec<u8>),
+    /// Relative to the build directory.
+    Build(Vec<u8>),
+    /// Somewhere else.
+    Elsewhere(Rooted),
+}
+
+/// One file that a unit made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OutputFile {
+    /// Its path relative to the build directory.
+    pub path: Vec<u8>,
+    /// Whether cargo compares its mtime: rlib, rmeta, executable, a build script's `output`.
+    pub artifact: bool,
+    /// Whether it is text in which the builder's roots are replaced by the reader's.
+    pub rewrite: bool,
+    /// Whether it may be executed.
+    pub executable: bool,
+    /// What it holds.
+    pub content: Content,
+}
+
+/// The content of an output.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Content {
+    /// Small, and kept in the manifest itself.
+    Inline(Vec<u8>),
+    /// An object of the store.
+    Object {
+        /// Its name.
+        digest: Digest,
+        /// Its size.
+        size_bytes: u64,
+    },
+    /// A symbolic link with a relative target.
+    Symlink(Vec<u8>),
+    /// An empty directory.
+    Directory,
+}
+
+impl Content {
+    /// Returns how many bytes placing it writes.
+    pub fn size_bytes(&self) -> u64 {
+        match self {
+            Content::Inline(bytes) => bytes.len() as u64,
+            Content::Object { size_bytes, .. } => *size_bytes,
+            Content::Symlink(_) | Content::Directory => 0,
+        }
+    }
+}
+
+/// A builder's root that an output holds: the unit is good only where that root has the same path.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pin {
+    /// The root.
+    pub root: Root,
+    /// Where it was seen: a file of the unit, or the name of a variable.
+    pub seen_in: String,
+}
+
+/// What the wrapper noted of a compile.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Compiled {
+    /// `--crate-name`.
+    pub crate_name: String,
+    /// `-C metadata`.
+    pub metadata: String,
+    /// Whether rustc makes an executable of it.
+    pub executable: bool,
+    /// How long rustc ran.
+    pub elapsed_ms: u64,
+    /// Whether the wrapper remapped the roots.
+    pub remapped: bool,
+}
+
+/// rustc's incremental state of a unit.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Session {
+    /// `<profile>/incremental/<crate>-<id>`, relative to the build directory.
+    pub crate_dir: String,
+    /// The session directory's name behind its timestamp: `<random>-<svh>`.
+    pub name: String,
+    /// File names with their objects.
+    pub files: Vec<SessionFile>,
+}
+
+/// One file of a session.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionFile {
+    /// Its name in the session directory.
+    pub name: String,
+    /// Its object.
+    pub digest: Digest,
+    /// Its size.
+    pub size_bytes: u64,
+}

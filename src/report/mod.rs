@@ -1,0 +1,114 @@
+//! What people see while they wait: progress on standard error, only on a terminal.
+
+use std::io::IsTerminal;
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+/// Where progress and notes go.
+#[derive(Clone, Copy, Debug)]
+pub struct Reporter {
+    bars: bool,
+    quiet: bool,
+}
+
+/// A step that is under way; gone from the terminal when dropped.
+#[derive(Debug)]
+pub struct Step {
+    bar: ProgressBar,
+}
+
+/// How long a step runs before it is worth showing.
+const REDRAW: Duration = Duration::from_millis(120);
+
+impl Reporter {
+    /// Returns a reporter for this process's standard error; `quiet` keeps notes back.
+    pub fn new(quiet: bool) -> Reporter {
+        Reporter {
+            bars: !quiet && std::io::stderr().is_terminal(),
+            quiet,
+        }
+    }
+
+    /// Begins a step of `length` parts; 0 for one of unknown length.
+    pub fn step(&self, what: &str, length: u64) -> Step {
+        let bar = match self.bars {
+            true => ProgressBar::with_draw_target(Some(length), ProgressDrawTarget::stderr()),
+            false => ProgressBar::hidden(),
+        };
+        let style = match length {
+            0 => "{spinner} {msg} [{elapsed}]",
+            _ => "{msg:<24} {wide_bar} {percent:>3}% [{elapsed}]",
+        };
+        if let Ok(style) = ProgressStyle::with_template(style) {
+            bar.set_style(style);
+        }
+        bar.set_message(what.to_owned());
+        bar.enable_steady_tick(REDRAW);
+        Step { bar }
+    }
+
+    /// Says one line that the user should see now.
+    #[expect(clippy::print_stderr, reason = "report speaks to the user")]
+    pub fn note(&self, line: &str) {
+        if !self.quiet {
+            eprintln!("{line}");
+        }
+    }
+
+    /// Says one line about something that went wrong, and was got over.
+    #[expect(clippy::print_stderr, reason = "report speaks to the user")]
+    pub fn warn(&self, line: &str) {
+        eprintln!("headstart: {line}");
+    }
+}
+
+impl Step {
+    /// Counts `parts` as done.
+    pub fn done(&self, parts: u64) {
+        self.bar.inc(parts);
+    }
+}
+
+impl Drop for Step {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+/// Returns a size for people: `1.2 GB`.
+pub fn bytes(count: u64) -> String {
+    const UNITS: [&str; 5] = ["B", "kB", "MB", "GB", "TB"];
+    let mut value = count as f64;
+    let mut unit = 0;
+    while value >= 1000.0 && unit + 1 < UNITS.len() {
+        value /= 1000.0;
+        unit += 1;
+    }
+    match unit {
+        0 => format!("{count} B"),
+        _ => format!("{value:.1} {}", UNITS[unit]),
+    }
+}
+
+/// Returns `count` with its noun: `1 unit`, `2 units`.
+pub fn count(count: usize, noun: &str) -> String {
+    match count {
+        1 => format!("1 {noun}"),
+        _ => format!("{count} {noun}s"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{bytes, count};
+
+    /// A size off by a factor of a thousand misleads whoever plans a disk.
+    #[test]
+    fn sizes_read_well() {
+        assert_eq!(bytes(999), "999 B");
+        assert_eq!(bytes(1_250_000_000), "1.2 GB");
+        assert_eq!(count(1, "unit"), "1 unit");
+        assert_eq!(count(0, "unit"), "0 units");
+    }
+}

@@ -1,0 +1,70 @@
+//! How a manifest is written: a versioned header, then postcard in one zstd frame. See `docs/format.md`.
+
+use std::io::Read;
+
+use crate::model::Manifest;
+use crate::model::manifest::Malformed;
+
+/// The first bytes of every manifest.
+const MAGIC: &[u8; 8] = b"HEADSTRT";
+/// The manifest version that this version writes and reads.
+const VERSION: u16 = 1;
+/// The largest manifest that is decoded.
+const MAX_DECODED_BYTES: u64 = 1 << 30;
+/// zstd's level: 3 halves a manifest again over 1, at a cost of milliseconds.
+const LEVEL: i32 = 3;
+
+/// Why stored bytes are no manifest or point.
+#[derive(Debug, thiserror::Error)]
+pub enum FormatError {
+    /// It is not there.
+    #[error("is missing")]
+    Missing,
+    /// Its content is not what its name says, or is torn.
+    #[error("is damaged")]
+    Damaged,
+    /// A later version wrote it.
+    #[error("is of format {0}, and this version knows only format {VERSION}")]
+    Newer(u16),
+    /// It decodes, and no honest publisher writes such a thing.
+    #[error("is malformed: {0}")]
+    Malformed(#[from] Malformed),
+}
+
+/// Returns the bytes of `manifest`.
+pub fn encode(manifest: &Manifest) -> Vec<u8> {
+    let plain = postcard::to_allocvec(manifest).expect("a manifest holds only plain values");
+    let packed = zstd::bulk::compress(&plain, LEVEL).expect("memory for a compressed manifest");
+    let mut bytes = MAGIC.to_vec();
+    bytes.extend_from_slice(&VERSION.to_le_bytes());
+    bytes.extend_from_slice(&(plain.len() as u64).to_le_bytes());
+    bytes.extend_from_slice(&packed);
+    bytes
+}
+
+/// Returns the manifest in `bytes`, checked against its own rules.
+pub fn decode(bytes: &[u8]) -> Result<Manifest, FormatError> {
+    let rest = bytes.strip_prefix(MAGIC).ok_or(FormatError::Damaged)?;
+    let (version, rest) = rest.split_first_chunk().ok_or(FormatError::Damaged)?;
+    let version = u16::from_le_bytes(*version);
+    if version != VERSION {
+        return Err(FormatError::Newer(version));
+    }
+    let (size, packed) = rest.split_first_chunk().ok_or(FormatError::Damaged)?;
+    let size_bytes = u64::from_le_bytes(*size);
+    if size_bytes > MAX_DECODED_BYTES {
+        return Err(FormatError::Damaged);
+    }
+    let decoder = zstd::stream::Decoder::new(packed).map_err(|_| FormatError::Damaged)?;
+    let mut plain = Vec::new();
+    decoder
+        .take(size_bytes + 1)
+        .read_to_end(&mut plain)
+        .map_err(|_| FormatError::Damaged)?;
+    if plain.len() as u64 != size_bytes {
+        return Err(FormatError::Damaged);
+    }
+    let manifest: Manifest = postcard::from_bytes(&plain).map_err(|_| FormatError::Damaged)?;
+    manifest.check()?;
+    Ok(manifest)
+}

@@ -1,0 +1,297 @@
+//! A directory of objects, manifests and points, shared by any number of processes without locks.
+//!
+//! The only code that writes below a store's root. Every file is written once, under its digest, except
+//! points, which a later publish of the same commit replaces. Layout: `docs/format.md`.
+
+pub mod format;
+pub mod point;
+
+use std::path::{Path, PathBuf};
+
+use crate::disk::place::{CopyError, Finish, MODE_STORED, Staging};
+use crate::disk::{self, DiskError, walk};
+use crate::model::{Digest, Manifest};
+use format::FormatError;
+use point::Point;
+
+/// An opened store.
+#[derive(Debug)]
+pub struct Store {
+    root: PathBuf,
+}
+
+/// Why a store could not serve.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// There is no store.
+    #[error("there is no store at {}", .0.display())]
+    Missing(PathBuf),
+    /// The directory holds something else.
+    #[error("{} is not a headstart store", .0.display())]
+    Foreign(PathBuf),
+    /// A later version made it.
+    #[error("the store at {} is of format {found}, and this version knows only format {KNOWN}", path.display())]
+    Newer {
+        /// The store.
+        path: PathBuf,
+        /// Its format.
+        found: u32,
+    },
+    /// A manifest or point cannot be used.
+    #[error("{what} {name} in the store {problem}")]
+    Unusable {
+        /// `manifest` or `point`.
+        what: &'static str,
+        /// Its name.
+        name: String,
+        /// What is wrong.
+        #[source]
+        problem: FormatError,
+    },
+    /// An operation failed.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+}
+
+/// The store format that this version writes and reads.
+const KNOWN: u32 = 1;
+/// The file that says which format a store has.
+const VERSION_FILE: &str = "headstart-store";
+/// What stands before the number in it.
+const VERSION_PREFIX: &str = "headstart store ";
+/// The largest manifest file that is read: 60 times the largest seen.
+const MAX_MANIFEST_BYTES: u64 = 256 << 20;
+/// The largest point that is read.
+const MAX_POINT_BYTES: u64 = 1 << 20;
+/// How an object was asked for and not had.
+#[derive(Debug, thiserror::Error)]
+pub enum ObjectError {
+    /// It is not there.
+    #[error("object {} is missing", .0.short())]
+    Missing(Digest),
+    /// It holds something else than its name says; it has been removed, so that a later publish writes it again.
+    #[error("object {} is damaged", .0.short())]
+    Damaged(Digest),
+    /// It could not be read or its copy not written.
+    #[error(transparent)]
+    Disk(DiskError),
+}
+
+impl Store {
+    /// Opens the store at `root` for reading.
+    pub fn open(root: &Path) -> Result<Store, StoreError> {
+        match disk::read(&root.join(VERSION_FILE), 256) {
+            Ok(bytes) => check_version(root, &bytes)?,
+            Err(error) if !error.is_missing() => return Err(error.into()),
+            Err(_) if !root.exists() => return Err(StoreError::Missing(root.to_path_buf())),
+            Err(_) if is_empty(root) => return Err(StoreError::Missing(root.to_path_buf())),
+            Err(_) => return Err(StoreError::Foreign(root.to_path_buf())),
+        }
+        Ok(Store {
+            root: root.to_path_buf(),
+        })
+    }
+
+    /// Opens the store at `root` for writing; makes it where there is nothing, or an empty directory.
+    pub fn create(root: &Path) -> Result<Store, StoreError> {
+        match Store::open(root) {
+            Err(StoreError::Missing(_)) => {}
+            opened => return opened,
+        }
+        disk::make_dir(root)?;
+        let store = Store {
+            root: root.to_path_buf(),
+        };
+        let version = format!("{VERSION_PREFIX}{KNOWN}\n");
+        let finish = Finish {
+            mode: 0o666,
+            mtime: None,
+        };
+        store
+            .staging("create")?
+            .write(&root.join(VERSION_FILE), version.as_bytes(), finish)?;
+        Ok(store)
+    }
+
+    /// Returns the store's directory.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Returns a place for unfinished files of this store.
+    pub fn staging(&self, name: &str) -> Result<Staging, StoreError> {
+        Ok(Staging::new(&self.root.join("tmp"), name)?)
+    }
+
+    /// Returns where the object `digest` is, if it is there.
+    pub fn object(&self, digest: Digest) -> PathBuf {
+        let hex = digest.hex();
+        self.root.join("objects").join(&hex[..2]).join(hex)
+    }
+
+    /// Tells whether the store holds `digest` with this size; the content is not read.
+    pub fn has(&self, digest: Digest, size_bytes: u64) -> bool {
+        std::fs::metadata(self.object(digest)).is_ok_and(|meta| meta.len() == size_bytes)
+    }
+
+    /// Stores the content of `file`, whose digest must still be `digest`. Several processes may store the same.
+    pub fn put_file(
+        &self,
+        staging: &Staging,
+        file: &Path,
+        digest: Digest,
+    ) -> Result<(), CopyError> {
+        let object = self.object(digest);
+        if let Some(dir) = object.parent() {
+            disk::make_dir(dir)?;
+        }
+        staging.copy(
+            file,
+            digest,
+            &object,
+            Finish {
+                mode: MODE_STORED,
+                mtime: None,
+            },
+        )
+    }
+
+    /// Copies the object `digest` to `path`, verified on the way; `path` is untouched unless all is well.
+    pub fn get(
+        &self,
+        digest: Digest,
+        staging: &Staging,
+        path: &Path,
+        finish: Finish,
+    ) -> Result<(), ObjectError> {
+        let object = self.object(digest);
+        match staging.copy(&object, digest, path, finish) {
+            Ok(()) => Ok(()),
+            Err(CopyError::Damaged(_)) => {
+                drop(disk::remove_file(&object));
+                Err(ObjectError::Damaged(digest))
+            }
+            Err(CopyError::Disk(error)) if error.is_missing() && error.path == object => {
+                Err(ObjectError::Missing(digest))
+            }
+            Err(CopyError::Disk(error)) => Err(ObjectError::Disk(error)),
+        }
+    }
+
+    /// Stores `manifest`, and returns its name.
+    pub fn put_manifest(
+        &self,
+        staging: &Staging,
+        manifest: &Manifest,
+    ) -> Result<Digest, StoreError> {
+        let bytes = format::encode(manifest);
+        let digest = Digest::of(&bytes);
+        let path = self.manifest_path(digest);
+        disk::make_dir(&self.root.join("manifests"))?;
+        staging.write(
+            &path,
+            &bytes,
+            Finish {
+                mode: MODE_STORED,
+                mtime: None,
+            },
+        )?;
+        Ok(digest)
+    }
+
+    /// Returns the manifest `digest`; its content has been checked against its name and its own rules.
+    pub fn manifest(&self, digest: Digest) -> Result<Manifest, StoreError> {
+        let unusable = |problem| StoreError::Unusable {
+            what: "manifest",
+            name: digest.short(),
+            problem,
+        };
+        let bytes = match disk::read(&self.manifest_path(digest), MAX_MANIFEST_BYTES) {
+            Err(error) if error.is_missing() => return Err(unusable(FormatError::Missing)),
+            other => other?,
+        };
+        match Digest::of(&bytes) == digest {
+            true => format::decode(&bytes).map_err(unusable),
+            false => Err(unusable(FormatError::Damaged)),
+        }
+    }
+
+    /// Makes `point` the starting point of its commit for its toolchain and commands.
+    pub fn put_point(&self, staging: &Staging, point: &Point) -> Result<(), StoreError> {
+        let dir = self.point_dir(&point.commit);
+        disk::make_dir(&dir)?;
+        let finish = Finish {
+            mode: 0o666,
+            mtime: None,
+        };
+        Ok(staging.write(&dir.join(point.file_name()), &point.encode(), finish)?)
+    }
+
+    /// Returns the points of `commit`, newest first, and what was wrong with those that cannot be read.
+    pub fn points(&self, commit: &str) -> (Vec<Point>, Vec<StoreError>) {
+        let dir = self.point_dir(commit);
+        let mut points = Vec::new();
+        let mut problems = Vec::new();
+        for entry in std::fs::read_dir(&dir).into_iter().flatten().flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let read = disk::read(&entry.path(), MAX_POINT_BYTES).map_err(StoreError::from);
+            let decode = |bytes: Vec<u8>| {
+                Point::decode(&bytes).map_err(|problem| StoreError::Unusable {
+                    what: "point",
+                    name,
+                    problem,
+                })
+            };
+            match read.and_then(decode) {
+                Ok(point) => points.push(point),
+                Err(problem) => problems.push(problem),
+            }
+        }
+        points.sort_by_key(|point| std::cmp::Reverse((point.published_unix_s, point.manifest)));
+        (points, problems)
+    }
+
+    /// Returns every point of the store, newest first; unreadable ones are passed over.
+    pub fn all_points(&self) -> Vec<Point> {
+        let top = self.root.join("points");
+        let mut points: Vec<Point> = walk::subdirectories(&top)
+            .iter()
+            .flat_map(|prefix| walk::subdirectories(&top.join(prefix)))
+            .flat_map(|commit| self.points(&commit).0)
+            .collect();
+        points.sort_by_key(|point| std::cmp::Reverse((point.published_unix_s, point.manifest)));
+        points
+    }
+
+    fn manifest_path(&self, digest: Digest) -> PathBuf {
+        self.root.join("manifests").join(digest.hex())
+    }
+
+    fn point_dir(&self, commit: &str) -> PathBuf {
+        let prefix = commit.get(..2).unwrap_or("__");
+        self.root.join("points").join(prefix).join(commit)
+    }
+}
+
+fn is_empty(dir: &Path) -> bool {
+    std::fs::read_dir(dir).is_ok_and(|mut entries| {
+        entries.all(|entry| entry.is_ok_and(|entry| entry.file_name() == "tmp"))
+    })
+}
+
+fn check_version(root: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+    let number = std::str::from_utf8(bytes).ok().and_then(|text| {
+        text.strip_prefix(VERSION_PREFIX)?
+            .trim()
+            .parse::<u32>()
+            .ok()
+    });
+    match number {
+        Some(found) if found > KNOWN => Err(StoreError::Newer {
+            path: root.to_path_buf(),
+            found,
+        }),
+        Some(_) => Ok(()),
+        None => Err(StoreError::Foreign(root.to_path_buf())),
+    }
+}

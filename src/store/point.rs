@@ -1,0 +1,79 @@
+//! The pointer from a commit to its manifest, with what is worth knowing before that is read.
+
+use serde::{Deserialize, Serialize};
+
+use super::format::FormatError;
+use crate::model::{Digest, Manifest, Toolchain};
+
+/// The point version that this version writes and reads.
+const VERSION: u16 = 1;
+
+/// A starting point as a commit's directory lists it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Point {
+    /// Format of this file.
+    version: u16,
+    /// The commit.
+    pub commit: String,
+    /// The manifest.
+    pub manifest: Digest,
+    /// Whether the work tree differed from the commit.
+    pub dirty: bool,
+    /// When it was published, in seconds since 1970.
+    pub published_unix_s: i64,
+    /// What built it.
+    pub toolchain: Toolchain,
+    /// The cargo commands.
+    pub commands: Vec<Vec<String>>,
+    /// How many units it has.
+    pub units: usize,
+    /// Size of all that its units made, in bytes.
+    pub size_bytes: u64,
+}
+
+#[derive(Deserialize)]
+struct Header {
+    version: u16,
+}
+
+impl Point {
+    /// Returns the point of `manifest`, stored under `digest`.
+    pub fn new(manifest: &Manifest, digest: Digest) -> Point {
+        Point {
+            version: VERSION,
+            commit: manifest.commit.clone(),
+            manifest: digest,
+            dirty: manifest.dirty,
+            published_unix_s: manifest.published_unix_s,
+            toolchain: manifest.toolchain.clone(),
+            commands: manifest.commands.clone(),
+            units: manifest.units.len(),
+            size_bytes: manifest
+                .units
+                .iter()
+                .map(crate::model::Unit::size_bytes)
+                .sum(),
+        }
+    }
+
+    /// Returns the name of the point's file: one for each toolchain, set of commands, and state of the tree.
+    pub fn file_name(&self) -> String {
+        let config = postcard::to_allocvec(&(&self.toolchain, &self.commands, self.dirty))
+            .expect("a point holds only plain values");
+        Digest::of(&config).hex()
+    }
+
+    /// Returns the file's bytes.
+    pub fn encode(&self) -> Vec<u8> {
+        serde_json::to_vec_pretty(self).expect("a point holds only plain values")
+    }
+
+    /// Returns the point in `bytes`.
+    pub fn decode(bytes: &[u8]) -> Result<Point, FormatError> {
+        let header: Header = serde_json::from_slice(bytes).map_err(|_| FormatError::Damaged)?;
+        if header.version != VERSION {
+            return Err(FormatError::Newer(header.version));
+        }
+        serde_json::from_slice(bytes).map_err(|_| FormatError::Damaged)
+    }
+}
