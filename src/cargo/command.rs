@@ -1,7 +1,7 @@
 //! A cargo command as the user gave it, and running it.
 
 use std::ffi::OsString;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read, Seek};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -84,61 +84,55 @@ impl CargoCommand {
     }
 }
 
-/// Runs `command` in `dir` with `env` added, and returns its JSON lines.
-///
-/// Standard error goes where it always goes; a line that is no JSON goes to `pass_on`.
-#[expect(clippy::disallowed_methods, reason = "cargo::command starts cargo")]
+/// Where and how cargo runs.
+#[derive(Clone, Copy, Debug)]
+pub struct Run<'a> {
+    /// The current directory.
+    pub dir: &'a Path,
+    /// Variables added to our own.
+    pub env: &'a [(String, OsString)],
+    /// Where cargo's messages go.
+    pub messages: Messages,
+}
+
+/// Where cargo's messages on standard error go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Messages {
+    /// To the user, as ever.
+    Shown,
+    /// Nowhere, unless cargo fails: then into [`CargoError::Failed`].
+    Kept,
+}
+
+/// Runs `command`, and returns its JSON lines; a line that is no JSON goes to `pass_on`.
 pub fn run(
     command: &CargoCommand,
-    dir: &Path,
-    env: &[(String, OsString)],
+    run: Run<'_>,
     mut pass_on: impl FnMut(&str),
 ) -> Result<Vec<String>, CargoError> {
-    let start = |cause| CargoError::Start {
-        program: "cargo".to_owned(),
-        cause,
-    };
-    let mut child = Command::new("cargo")
-        .args(command.reporting())
-        .current_dir(dir)
-        .envs(env.iter().map(|(name, value)| (name, value)))
-        .stdout(Stdio::piped())
-        .spawn()
-        .map_err(start)?;
-    let stdout = child
-        .stdout
-        .take()
-        .expect("standard output was asked to be piped");
-    let mut messages = Vec::new();
-    for line in BufReader::new(stdout).lines() {
-        let line = line.map_err(start)?;
-        match line.starts_with('{') {
-            true => messages.push(line),
-            false => pass_on(&line),
-        }
-    }
-    let status = child.wait().map_err(start)?;
-    match status.success() {
-        true => Ok(messages),
-        false => Err(CargoError::Failed {
+    let mut lines = Vec::new();
+    let args = command.reporting();
+    let stderr = execute(&args, run, |line| match line.starts_with('{') {
+        true => lines.push(line),
+        false => pass_on(&line),
+    })?;
+    match stderr {
+        Ok(()) => Ok(lines),
+        Err((code, stderr)) => Err(CargoError::Failed {
             command: command.shown(),
-            code: status.code().unwrap_or(101),
-            stderr: String::new(),
+            code,
+            stderr,
         }),
     }
 }
 
-/// Runs `command` in `dir` with `env` added, everything else as if the user had typed it; returns its exit code.
+/// Runs `command`, everything as if the user had typed it, and returns its exit code.
 #[expect(clippy::disallowed_methods, reason = "cargo::command starts cargo")]
-pub fn run_plainly(
-    command: &CargoCommand,
-    dir: &Path,
-    env: &[(String, OsString)],
-) -> Result<i32, CargoError> {
-    let env = env.iter().map(|(name, value)| (name, value));
+pub fn run_plainly(command: &CargoCommand, run: Run<'_>) -> Result<i32, CargoError> {
+    let env = run.env.iter().map(|(name, value)| (name, value));
     let status = Command::new("cargo")
         .args(&command.args)
-        .current_dir(dir)
+        .current_dir(run.dir)
         .envs(env)
         .status();
     let start = |cause| CargoError::Start {
@@ -148,16 +142,64 @@ pub fn run_plainly(
     Ok(status.map_err(start)?.code().unwrap_or(101))
 }
 
+/// Runs cargo with `args`; gives each line of its standard output to `each`; returns code and messages of a
+/// cargo that failed.
+#[expect(clippy::disallowed_methods, reason = "cargo::command starts cargo")]
+fn execute(
+    args: &[OsString],
+    run: Run<'_>,
+    mut each: impl FnMut(String),
+) -> Result<Result<(), (i32, String)>, CargoError> {
+    let start = |cause| CargoError::Start {
+        program: "cargo".to_owned(),
+        cause,
+    };
+    let mut kept = match run.messages {
+        Messages::Shown => None,
+        Messages::Kept => Some(tempfile::tempfile().map_err(start)?),
+    };
+    let stderr = match &kept {
+        None => Stdio::inherit(),
+        Some(file) => Stdio::from(file.try_clone().map_err(start)?),
+    };
+    let mut child = Command::new("cargo")
+        .args(args)
+        .current_dir(run.dir)
+        .envs(run.env.iter().map(|(name, value)| (name, value)))
+        .stdout(Stdio::piped())
+        .stderr(stderr)
+        .spawn()
+        .map_err(start)?;
+    let stdout = child
+        .stdout
+        .take()
+        .expect("standard output was asked to be piped");
+    for line in BufReader::new(stdout).lines() {
+        each(line.map_err(start)?);
+    }
+    let status = child.wait().map_err(start)?;
+    let mut stderr = String::new();
+    if let Some(file) = &mut kept {
+        file.rewind().map_err(start)?;
+        file.read_to_string(&mut stderr).map_err(start)?;
+    }
+    match status.success() {
+        true => Ok(Ok(())),
+        false => Ok(Err((status.code().unwrap_or(101), stderr))),
+    }
+}
+
 /// Runs `program` with `args` in `dir`, and returns its standard output.
 #[expect(clippy::disallowed_methods, reason = "cargo::command starts cargo")]
 pub fn ask(
     program: &str,
     args: &[&str],
-    dir: &Path,
+    run: Run<'_>,
     toolchain: Option<&str>,
 ) -> Result<String, CargoError> {
     let mut command = Command::new(program);
-    command.args(args).current_dir(dir).stdin(Stdio::null());
+    command.args(args).current_dir(run.dir).stdin(Stdio::null());
+    command.envs(run.env.iter().map(|(name, value)| (name, value)));
     if let Some(toolchain) = toolchain {
         command.env("RUSTUP_TOOLCHAIN", toolchain);
     }

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use ignore::gitignore::{Gitignore, GitignoreBuilder};
 use serde::Deserialize;
 
 use crate::disk::{self, walk};
@@ -43,6 +44,13 @@ impl Locked {
         })
     }
 
+    /// Returns the file names of the packages as registries ship them: `serde-1.0.0.crate`.
+    pub fn crate_files(&self) -> impl Iterator<Item = String> + '_ {
+        self.packages
+            .iter()
+            .map(|(name, version)| format!("{name}-{version}.crate"))
+    }
+
     /// Tells whether a package is locked in this version.
     pub fn has(&self, name: &str, version: &str) -> bool {
         self.packages
@@ -50,16 +58,66 @@ impl Locked {
     }
 }
 
-/// Tells whether the manifest at `path` sets `include` or `exclude`, whose rules change what cargo lists.
-pub fn restricts_files(path: &Path) -> bool {
-    let read = || -> Option<toml::Table> {
-        toml::from_slice(&disk::read(path, MAX_TOML_BYTES).ok()?).ok()
+/// Which files belong to a package by its manifest's `include` and `exclude`.
+///
+/// Source: cargo: sources/path.rs, `list_files` @ 1.95.
+#[derive(Debug)]
+pub struct FileRules {
+    include: Option<Gitignore>,
+    exclude: Gitignore,
+}
+
+impl FileRules {
+    /// Returns the rules of the package in `dir`; none where its manifest cannot be read or inherits them.
+    pub fn of(dir: &Path) -> Option<FileRules> {
+        let bytes = disk::read(&dir.join("Cargo.toml"), MAX_TOML_BYTES).ok()?;
+        let manifest: toml::Table = toml::from_slice(&bytes).ok()?;
+        let package = manifest.get("package")?.as_table()?;
+        let include = patterns(package, "include")?;
+        let exclude = matcher(dir, &patterns(package, "exclude")?)?;
+        let include = match include.is_empty() {
+            true => None,
+            false => Some(matcher(dir, &include)?),
+        };
+        Some(FileRules { include, exclude })
+    }
+
+    /// Tells whether the manifest lists what belongs to the package; git is then not asked.
+    pub fn includes(&self) -> bool {
+        self.include.is_some()
+    }
+
+    /// Tells whether `file`, relative to the package, belongs to it.
+    pub fn allow(&self, file: &Path) -> bool {
+        let matches =
+            |rules: &Gitignore| rules.matched_path_or_any_parents(file, false).is_ignore();
+        file == Path::new("Cargo.toml")
+            || file == Path::new("Cargo.lock")
+            || self
+                .include
+                .as_ref()
+                .map_or_else(|| !matches(&self.exclude), matches)
+    }
+}
+
+/// Returns the patterns of `key`; none where it is no list, as when it is inherited from the workspace.
+fn patterns(package: &toml::Table, key: &str) -> Option<Vec<String>> {
+    let Some(value) = package.get(key) else {
+        return Some(Vec::new());
     };
-    let sets = |table: toml::Table| {
-        let package = table.get("package")?.as_table()?;
-        Some(package.contains_key("include") || package.contains_key("exclude"))
-    };
-    read().and_then(sets).unwrap_or(true)
+    value
+        .as_array()?
+        .iter()
+        .map(|pattern| pattern.as_str().map(str::to_owned))
+        .collect()
+}
+
+fn matcher(dir: &Path, patterns: &[String]) -> Option<Gitignore> {
+    let mut builder = GitignoreBuilder::new(dir);
+    for pattern in patterns {
+        builder.add_line(None, pattern).ok()?;
+    }
+    builder.build().ok()
 }
 
 /// Returns cargo's fingerprint of a path package: the newest mtime and the file that has it.

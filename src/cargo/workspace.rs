@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use super::command::{CargoCommand, ask};
+use super::command::{CargoCommand, Run, ask};
 use super::{CargoError, package};
 use crate::model::Toolchain;
 
@@ -35,8 +35,8 @@ struct PackageEntry {
 }
 
 impl Workspace {
-    /// Returns the workspace that `command` builds when run in `dir`; reads no lock file and no network.
-    pub fn of(command: &CargoCommand, dir: &Path) -> Result<Workspace, CargoError> {
+    /// Returns the workspace that `command` builds when run so; reads no lock file and no network.
+    pub fn of(command: &CargoCommand, run: Run<'_>) -> Result<Workspace, CargoError> {
         let mut args = vec![
             "metadata",
             "--format-version",
@@ -49,7 +49,7 @@ impl Workspace {
                 args.extend([option, value]);
             }
         }
-        let answer = ask("cargo", &args, dir, command.toolchain())?;
+        let answer = ask("cargo", &args, run, command.toolchain())?;
         let metadata: Metadata =
             serde_json::from_str(&answer).map_err(|error| CargoError::Answer {
                 command: format!("cargo {}", args.join(" ")),
@@ -68,7 +68,7 @@ impl Workspace {
                 .collect(),
         };
         Ok(match command.option("--target-dir") {
-            Some(target) => workspace.with_target_dir(&dir.join(target)),
+            Some(target) => workspace.with_target_dir(&run.dir.join(target)),
             None => workspace,
         })
     }
@@ -111,13 +111,13 @@ impl Workspace {
     }
 }
 
-/// Returns the versions of rustc and cargo that build in `dir`, of `toolchain` if one is named.
+/// Returns the versions of rustc and cargo that build so, of `toolchain` if one is named.
 pub fn toolchain(
     rustc: &str,
-    dir: &Path,
+    run: Run<'_>,
     toolchain: Option<&str>,
 ) -> Result<Toolchain, CargoError> {
-    let cargo = ask("cargo", &["-V"], dir, toolchain)?.trim().to_owned();
-    let rustc = ask(rustc, &["-vV"], dir, toolchain)?;
+    let cargo = ask("cargo", &["-V"], run, toolchain)?.trim().to_owned();
+    let rustc = ask(rustc, &["-vV"], run, toolchain)?;
     Ok(Toolchain { rustc, cargo })
 }

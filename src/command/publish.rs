@@ -9,15 +9,14 @@ use serde_json::json;
 
 use super::cli::PublishArgs;
 use super::failure::Failure;
-use super::setup::{Setup, print_json, print_line};
-use crate::cargo::command::{self as cargo, CargoCommand};
+use super::setup::{Clock, Setup, print_json, print_line};
+use crate::cargo::command::{self as cargo, CargoCommand, Messages, Run};
 use crate::cargo::message;
 use crate::config::Environment;
 use crate::engine::publish::{Build, Published, publish};
 use crate::git::Repository;
 use crate::report::{Reporter, bytes, count};
 use crate::store::Store;
-use crate::wrapper;
 
 /// How many units that were left out are named without `--json`.
 const SHOWN_LEFT_OUT: usize = 5;
@@ -40,7 +39,7 @@ pub fn run(
     now: Timestamp,
 ) -> anyhow::Result<ExitCode> {
     let reporter = Reporter::new(args.store.quiet);
-    let outcome = publish_build(args, environment, now, &reporter)?;
+    let outcome = publish_build(args, environment, now, &reporter, Messages::Shown)?;
     match args.store.json {
         true => print_json(&as_json(&outcome)),
         false if args.store.quiet => {}
@@ -55,6 +54,7 @@ pub fn publish_build(
     environment: &Environment,
     now: Timestamp,
     reporter: &Reporter,
+    messages: Messages,
 ) -> anyhow::Result<Outcome> {
     let commands = CargoCommand::split(&args.cargo);
     check_commands(&commands)?;
@@ -63,16 +63,16 @@ pub fn publish_build(
     let setup = Setup::of(&commands[0], environment, None)?;
     let typed = args.store.store.as_deref();
     let store = Store::create(&environment.store(typed, Some(&setup.workspace.root))?)?;
-    let variables = wrapper::variables(environment.program(), &setup.roots);
+    let variables = setup.wrapped(environment);
+    let how = Run {
+        dir: environment.dir(),
+        env: &variables,
+        messages,
+    };
     let started = Clock::start();
     let mut lines = Vec::new();
     for command in &commands {
-        lines.extend(cargo::run(
-            command,
-            environment.dir(),
-            &variables,
-            print_line,
-        )?);
+        lines.extend(cargo::run(command, how, print_line)?);
     }
     let cargo_time = started.elapsed();
     let build = Build {
@@ -94,24 +94,6 @@ pub fn publish_build(
         cargo_time,
         publish_time: started.elapsed(),
     })
-}
-
-/// Measures how long something takes; the only clock of the commands beside the time they start at.
-#[derive(Debug)]
-pub struct Clock(std::time::Instant);
-
-impl Clock {
-    /// Begins to measure.
-    #[expect(clippy::disallowed_methods, reason = "commands time what they run")]
-    pub fn start() -> Clock {
-        Clock(std::time::Instant::now())
-    }
-
-    /// Returns the time since.
-    #[expect(clippy::disallowed_methods, reason = "commands time what they run")]
-    pub fn elapsed(&self) -> Duration {
-        self.0.elapsed()
-    }
 }
 
 fn check_commands(commands: &[CargoCommand]) -> Result<(), Failure> {

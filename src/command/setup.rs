@@ -1,14 +1,17 @@
 //! What every command needs to know first: workspace, roots, toolchain, store.
 
+use std::ffi::OsString;
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::Context;
 
-use crate::cargo::command::CargoCommand;
+use crate::cargo::command::{CargoCommand, Messages, Run};
 use crate::cargo::workspace::{self, Workspace};
 use crate::config::Environment;
 use crate::engine::inputs;
 use crate::model::{Roots, Toolchain};
+use crate::wrapper;
 
 /// A workspace on this machine.
 #[derive(Debug)]
@@ -29,12 +32,17 @@ impl Setup {
         target_dir: Option<&Path>,
     ) -> anyhow::Result<Setup> {
         let dir = environment.dir();
-        let workspace = Workspace::of(command, dir)?;
+        let run = Run {
+            dir,
+            env: environment.overrides(),
+            messages: Messages::Kept,
+        };
+        let workspace = Workspace::of(command, run)?;
         let workspace = match target_dir {
             Some(target) => workspace.with_target_dir(&dir.join(target)),
             None => workspace,
         };
-        let toolchain = workspace::toolchain(&environment.rustc(), dir, command.toolchain())
+        let toolchain = workspace::toolchain(&environment.rustc(), run, command.toolchain())
             .context("cannot tell which compiler cargo would run")?;
         let roots = Roots::new(
             &workspace.root,
@@ -46,6 +54,30 @@ impl Setup {
             workspace,
             toolchain,
         })
+    }
+
+    /// Returns the variables for a cargo that compiles through this program.
+    pub fn wrapped(&self, environment: &Environment) -> Vec<(String, OsString)> {
+        let own = wrapper::variables(environment.program(), &self.roots);
+        environment.overrides().iter().cloned().chain(own).collect()
+    }
+}
+
+/// Measures how long something takes; the only clock of the commands beside the time they start at.
+#[derive(Debug)]
+pub struct Clock(std::time::Instant);
+
+impl Clock {
+    /// Begins to measure.
+    #[expect(clippy::disallowed_methods, reason = "commands time what they run")]
+    pub fn start() -> Clock {
+        Clock(std::time::Instant::now())
+    }
+
+    /// Returns the time since.
+    #[expect(clippy::disallowed_methods, reason = "commands time what they run")]
+    pub fn elapsed(&self) -> Duration {
+        self.0.elapsed()
     }
 }
 

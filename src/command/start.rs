@@ -9,9 +9,8 @@ use serde_json::json;
 
 use super::cli::StartArgs;
 use super::failure::Failure;
-use super::publish::Clock;
-use super::setup::{Setup, print_json, print_line};
-use crate::cargo::command::{self as cargo, CargoCommand};
+use super::setup::{Clock, Setup, print_json, print_line};
+use crate::cargo::command::{self as cargo, CargoCommand, Messages, Run};
 use crate::config::Environment;
 use crate::engine::ledger::{Decision as Noted, Ledger, ReasonText, Started};
 use crate::engine::local::Inspector;
@@ -24,7 +23,6 @@ use crate::report::{Reporter, bytes, count};
 use crate::store::point::Point;
 use crate::store::{Store, StoreError};
 use crate::trust::{self, Verified};
-use crate::wrapper;
 
 /// How far back in history a starting point is looked for.
 const MAX_ANCESTORS: usize = 2000;
@@ -85,8 +83,13 @@ pub fn run(
     if command.args.is_empty() || args.dry_run {
         return Ok(ExitCode::SUCCESS);
     }
-    let variables = wrapper::variables(environment.program(), &setup.roots);
-    let code = cargo::run_plainly(&command, environment.dir(), &variables)?;
+    let variables = setup.wrapped(environment);
+    let how = Run {
+        dir: environment.dir(),
+        env: &variables,
+        messages: Messages::Shown,
+    };
+    let code = cargo::run_plainly(&command, how)?;
     Ok(ExitCode::from(u8::try_from(code).unwrap_or(101)))
 }
 

@@ -16,6 +16,7 @@ pub struct Environment {
     vars: BTreeMap<OsString, OsString>,
     dir: PathBuf,
     program: PathBuf,
+    overrides: Vec<(String, OsString)>,
 }
 
 /// A setting that cannot be used.
@@ -58,6 +59,7 @@ impl Environment {
             vars: std::env::vars_os().collect(),
             dir: std::env::current_dir()?,
             program: std::env::current_exe()?,
+            overrides: Vec::new(),
         })
     }
 
@@ -74,10 +76,17 @@ impl Environment {
         }
     }
 
-    /// Returns this environment with `name` set to `value`.
+    /// Returns this environment with `name` set to `value`, for us and for the programs that we start.
     pub fn with(mut self, name: &str, value: impl Into<OsString>) -> Environment {
-        self.vars.insert(OsString::from(name), value.into());
+        let value = value.into();
+        self.vars.insert(OsString::from(name), value.clone());
+        self.overrides.push((name.to_owned(), value));
         self
+    }
+
+    /// Returns what was set by [`Environment::with`].
+    pub fn overrides(&self) -> &[(String, OsString)] {
+        &self.overrides
     }
 
     /// Returns the current directory.
@@ -109,6 +118,11 @@ impl Environment {
         self.path("CARGO_HOME")
             .or_else(default)
             .ok_or(ConfigError::NoHome("CARGO_HOME"))
+    }
+
+    /// Returns the directory for temporary files.
+    pub fn temporary(&self) -> PathBuf {
+        self.path("TMPDIR").unwrap_or_else(|| PathBuf::from("/tmp"))
     }
 
     /// Returns the rustc that cargo runs.

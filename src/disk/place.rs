@@ -189,6 +189,17 @@ impl Drop for Staging {
     }
 }
 
+/// Copies the file `from` to `to`, whose directory is made; for scratch directories only.
+#[expect(clippy::disallowed_methods, reason = "disk copies")]
+pub fn copy(from: &Path, to: &Path) -> Result<(), DiskError> {
+    if let Some(parent) = to.parent() {
+        make_dir(parent)?;
+    }
+    std::fs::copy(from, to)
+        .map(|_| ())
+        .map_err(failed("copy", from))
+}
+
 /// Removes the directories beside `own` that nobody has touched for a day.
 fn remove_abandoned(parent: &Path, own: &Path) {
     let now = walk::mtime(own);

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use crate::cargo::package;
+use crate::cargo::package::FileRules;
 use crate::disk::{self, hash, walk};
 use crate::git;
 use crate::model::{Digest, Expected, Input, Rooted, Roots, Seen};
@@ -69,13 +69,30 @@ pub fn compare(input: &Input, roots: &Roots) -> Seen {
 /// The order matters: of several newest files, which a checkout often makes, cargo names the first that it
 /// meets, and it meets them as the file system lists them.
 ///
-/// None where cargo's rules go beyond what git says: `include` and `exclude`, nested repositories, links to
-/// directories, no repository. Source: cargo: sources/path.rs, `list_files` @ 1.95.
+/// None where cargo's rules go beyond what we know: nested repositories, links to directories, rules that
+/// are inherited. Source: cargo: sources/path.rs, `list_files` @ 1.95.
 pub fn list_package(dir: &Path) -> Option<Vec<PathBuf>> {
-    if package::restricts_files(&dir.join("Cargo.toml")) {
-        return None;
+    let rules = FileRules::of(dir)?;
+    if rules.includes() {
+        let all = walk::below(dir).ok()?;
+        let files = all
+            .into_iter()
+            .filter(|entry| entry.kind == walk::Kind::File);
+        return Some(of_package(
+            dir,
+            files.map(|entry| entry.relative).collect(),
+            &rules,
+        ));
     }
     let files = git::files(dir).ok()?;
+    let files = of_package(dir, files, &rules);
+    let plain = files.iter().all(|file| !dir.join(file).is_dir());
+    plain.then_some(files)
+}
+
+/// Returns those of `files` that belong to the package in `dir`: not built, not of a package inside it, and
+/// allowed by its rules.
+fn of_package(dir: &Path, files: Vec<PathBuf>, rules: &FileRules) -> Vec<PathBuf> {
     let nested: Vec<PathBuf> = files
         .iter()
         .filter(|file| file.file_name().is_some_and(|name| name == "Cargo.toml"))
@@ -83,23 +100,28 @@ pub fn list_package(dir: &Path) -> Option<Vec<PathBuf>> {
         .filter(|parent| !parent.as_os_str().is_empty())
         .collect();
     let own = |file: &PathBuf| {
-        !file.starts_with("target") && !nested.iter().any(|package| file.starts_with(package))
+        !file.starts_with("target")
+            && !nested.iter().any(|package| file.starts_with(package))
+            && rules.allow(file)
     };
     let files: BTreeSet<PathBuf> = files.into_iter().filter(own).collect();
-    let plain = files.iter().all(|file| !dir.join(file).is_dir());
-    plain.then(|| as_listed(dir, Path::new(""), &files))
+    as_listed(dir, Path::new(""), &files)
 }
 
 /// Returns those of `files` that are below `dir/relative`, depth first, each directory as the file system
 /// lists it. Source: gix-dir: walk/readdir.rs, which cargo walks a work tree with.
 fn as_listed(dir: &Path, relative: &Path, files: &BTreeSet<PathBuf>) -> Vec<PathBuf> {
     let mut listed = Vec::new();
-    for entry in std::fs::read_dir(dir.join(relative)).into_iter().flatten().flatten() {
+    for entry in std::fs::read_dir(dir.join(relative))
+        .into_iter()
+        .flatten()
+        .flatten()
+    {
         let path = relative.join(entry.file_name());
-        let holds_files = || files.range(path.clone()..).next().is_some_and(|next| next.starts_with(&path));
+        let next = files.range(path.clone()..).next();
         if files.contains(&path) {
             listed.push(path);
-        } else if holds_files() {
+        } else if next.is_some_and(|next| next.starts_with(&path)) {
             listed.extend(as_listed(dir, &path, files));
         }
     }

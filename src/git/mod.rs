@@ -191,13 +191,13 @@ pub fn clone_at(from: &Path, to: &Path, commit: &str) -> Result<(), GitError> {
     Ok(())
 }
 
-/// Makes a repository of the files in `dir`, or adds a commit of them to the one there.
+/// Makes a commit of all files in `dir`, and a repository for it where there is none.
 pub fn commit_all(dir: &Path, message: &str) -> Result<(), GitError> {
-    git(dir, &["init", "--quiet"])?;
+    git(dir, &["-c", "init.defaultBranch=main", "init", "--quiet"])?;
     git(dir, &["add", "--all"])?;
     let author = [
         "-c",
-        "user.name=headstart demo",
+        "user.name=headstart",
         "-c",
         "user.email=demo@headstart.invalid",
     ];
