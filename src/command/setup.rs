@@ -9,9 +9,8 @@ use anyhow::Context;
 use crate::cargo::command::{CargoCommand, Messages, Run};
 use crate::cargo::workspace::{self, Workspace};
 use crate::config::Environment;
-use crate::engine::inputs;
+use crate::engine::{inputs, wrapping};
 use crate::model::{Roots, Toolchain};
-use crate::wrapper;
 
 /// A workspace on this machine.
 #[derive(Debug)]
@@ -58,7 +57,7 @@ impl Setup {
 
     /// Returns the variables for a cargo that compiles through this program.
     pub fn wrapped(&self, environment: &Environment) -> Vec<(String, OsString)> {
-        let own = wrapper::variables(environment.program(), &self.roots);
+        let own = wrapping::variables(environment.program(), &self.roots);
         environment.overrides().iter().cloned().chain(own).collect()
     }
 }

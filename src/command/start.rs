@@ -16,7 +16,7 @@ use crate::engine::ledger::{Decision as Noted, Ledger, ReasonText, Started};
 use crate::engine::local::Inspector;
 use crate::engine::observe::{self, Digests, Observed, Reader};
 use crate::engine::plan::{self, Action, Decision, Evidence};
-use crate::engine::restore::{self, Held, Restored};
+use crate::engine::restore::{self, Decided, Held, Restored};
 use crate::git::{GitError, Repository};
 use crate::model::{Manifest, Reason};
 use crate::report::{Reporter, bytes, count};
@@ -338,14 +338,14 @@ impl<'a> Starter<'a> {
         let (observed, mut decisions) = self.decide(manifest);
         let restored = match &self.held {
             None => Restored::default(),
-            Some(held) => held.restore(
-                &candidate.manifest,
-                &observed,
-                &mut decisions,
-                &setup.roots,
-                store,
-                reporter,
-            )?,
+            Some(held) => {
+                let mut decided = Decided {
+                    manifest: &candidate.manifest,
+                    observed: &observed,
+                    decisions: &mut decisions,
+                };
+                held.restore(&mut decided, &setup.roots, store, reporter)?
+            }
         };
         let noted = noted(manifest, &decisions);
         if let Some(held) = &self.held {

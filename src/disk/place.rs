@@ -144,6 +144,7 @@ impl Staging {
     }
 
     /// Returns a reflink of `source`; none where the file system has none, which is tried once.
+    #[expect(clippy::disallowed_methods, reason = "disk links")]
     fn clone_aside(&self, source: &Path) -> Option<PathBuf> {
         if !self.reflink.load(Ordering::Relaxed) {
             return None;

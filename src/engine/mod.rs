@@ -13,3 +13,4 @@ pub mod publish;
 pub mod record;
 pub mod restore;
 pub mod seed;
+pub mod wrapping;

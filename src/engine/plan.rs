@@ -172,3 +172,212 @@ fn built_again(manifest: &Manifest, at: usize, reason: &Reason) -> Action {
         (_, Some(_)) => Action::Seed,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Action, Evidence, plan, remaining_ms};
+    use crate::engine::local::Present;
+    use crate::model::manifest::{Manifest, Toolchain};
+    use crate::model::unit::{Session, Unit, UnitName};
+    use crate::model::{Fingerprint, Reason, Roots};
+    use std::path::Path;
+
+    /// A chain `a ← b ← c` and a loner `d`; each has a session.
+    fn manifest() -> Manifest {
+        let unit = |name: &str, deps: &[u32]| Unit {
+            name: UnitName {
+                profile_dir: "debug".into(),
+                dir: format!("{name}-0"),
+                stem: format!("lib-{name}"),
+            },
+            package: 0,
+            deps: deps.to_vec(),
+            fingerprint: fingerprint(),
+            absolute_source: None,
+            dep_info: None,
+            inputs: Vec::new(),
+            files: Vec::new(),
+            pinned: Vec::new(),
+            compiled: None,
+            session: Some(Session {
+                crate_dir: name.into(),
+                name: "r-h".into(),
+                files: Vec::new(),
+            }),
+        };
+        Manifest {
+            commit: "c".into(),
+            dirty: false,
+            published_unix_s: 0,
+            toolchain: Toolchain {
+                rustc: "rustc 1".into(),
+                cargo: "cargo 1".into(),
+            },
+            commands: Vec::new(),
+            roots: Roots::new(Path::new("/w"), Path::new("/w/t"), Path::new("/c")),
+            settings: Vec::new(),
+            packages: Vec::new(),
+            inputs: Vec::new(),
+            units: vec![
+                unit("a", &[]),
+                unit("b", &[0]),
+                unit("c", &[1]),
+                unit("d", &[]),
+            ],
+        }
+    }
+
+    fn fingerprint() -> Fingerprint {
+        Fingerprint {
+            rustc: 1,
+            features: String::new(),
+            declared_features: String::new(),
+            target: 0,
+            profile: 0,
+            path: 0,
+            deps: Vec::new(),
+            local: Vec::new(),
+            rustflags: Vec::new(),
+            config: 0,
+            compile_kind: 0,
+        }
+    }
+
+    fn same(present: Present, identical: bool) -> Evidence {
+        Evidence {
+            differs: None,
+            present,
+            identical,
+        }
+    }
+
+    fn changed(present: Present) -> Evidence {
+        let differs = Some(Reason::Changed {
+            path: "src/lib.rs".into(),
+        });
+        Evidence {
+            differs,
+            present,
+            identical: false,
+        }
+    }
+
+    #[track_caller]
+    fn check(evidence: [Evidence; 4], same_settings: bool, expected: [Action; 4]) {
+        let decisions = plan(&manifest(), &evidence, same_settings);
+        let actions: Vec<Action> = decisions.iter().map(|one| one.action).collect();
+        assert_eq!(actions, expected);
+    }
+
+    /// The whole point: an empty target directory and unchanged sources need no rustc.
+    #[test]
+    fn what_is_the_same_is_placed() {
+        let nothing = || same(Present::Nothing, false);
+        check(
+            [nothing(), nothing(), nothing(), nothing()],
+            true,
+            [Action::Place; 4],
+        );
+    }
+
+    /// A dependent of a changed unit, placed, would run code compiled against the old one.
+    #[test]
+    fn what_depends_on_a_change_is_built_again() {
+        let nothing = || same(Present::Nothing, false);
+        check(
+            [nothing(), changed(Present::Nothing), nothing(), nothing()],
+            true,
+            [Action::Place, Action::Seed, Action::Seed, Action::Place],
+        );
+    }
+
+    /// A user whose build is fresh must not have it replaced.
+    #[test]
+    fn nothing_is_touched_where_all_is_fresh() {
+        let fresh = || same(Present::Fresh, false);
+        check(
+            [fresh(), fresh(), fresh(), fresh()],
+            true,
+            [Action::Keep; 4],
+        );
+    }
+
+    /// `c` placed against the builder's `b` over a locally built `b` does not link (E0460); so `b` and what
+    /// it was compiled against come along, unless the bytes are the same anyway.
+    #[test]
+    fn what_is_placed_brings_what_it_was_compiled_against() {
+        let fresh = |identical| same(Present::Fresh, identical);
+        let stale = || same(Present::Stale, false);
+        check(
+            [fresh(false), fresh(false), stale(), fresh(false)],
+            true,
+            [Action::Place, Action::Place, Action::Place, Action::Keep],
+        );
+        check(
+            [fresh(true), fresh(true), stale(), fresh(false)],
+            true,
+            [Action::Keep, Action::Keep, Action::Place, Action::Keep],
+        );
+    }
+
+    /// Newer local work stays, and so does all that was built on it.
+    #[test]
+    fn newer_local_work_is_kept() {
+        check(
+            [
+                same(Present::Fresh, true),
+                changed(Present::Fresh),
+                changed(Present::Fresh),
+                same(Present::Nothing, false),
+            ],
+            true,
+            [Action::Keep, Action::Keep, Action::Keep, Action::Place],
+        );
+    }
+
+    /// A locally fresh unit over a replaced dependency is stale for cargo; calling it kept would be a lie.
+    #[test]
+    fn a_unit_over_a_replaced_one_is_not_kept() {
+        let evidence = [
+            same(Present::Stale, false),
+            changed(Present::Fresh),
+            changed(Present::Fresh),
+            same(Present::Fresh, true),
+        ];
+        check(
+            evidence,
+            true,
+            [Action::Place, Action::Seed, Action::Seed, Action::Keep],
+        );
+    }
+
+    /// With other lints or profiles in `Cargo.toml`, what is here may be what cargo wants.
+    #[test]
+    fn other_settings_leave_what_is_here_alone() {
+        let other = || same(Present::Other, false);
+        let nothing = || same(Present::Nothing, false);
+        check(
+            [other(), nothing(), nothing(), nothing()],
+            false,
+            [Action::Leave, Action::Seed, Action::Seed, Action::Place],
+        );
+        check(
+            [other(), nothing(), nothing(), nothing()],
+            true,
+            [Action::Place; 4],
+        );
+    }
+
+    /// The estimate that picks among starting points counts what cargo compiles, and nothing else.
+    #[test]
+    fn the_estimate_counts_what_is_compiled() {
+        let manifest = manifest();
+        let nothing = || same(Present::Nothing, false);
+        let evidence = [nothing(), nothing(), changed(Present::Nothing), nothing()];
+        let decisions = plan(&manifest, &evidence, true);
+        assert_eq!(
+            remaining_ms(&manifest, &decisions),
+            manifest.cost_ms(&manifest.units[2])
+        );
+    }
+}

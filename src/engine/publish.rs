@@ -2,7 +2,7 @@
 //!
 //! Knows no git and no cargo command: it is given the commit, and cargo's report of the live units.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -17,6 +17,7 @@ use crate::engine::inputs;
 use crate::engine::ledger::Ledger;
 use crate::engine::live::{self, LiveUnit};
 use crate::engine::record::{LeftOut, Recorded, Recorder, build_paths, read_dep_info};
+use crate::engine::restore;
 use crate::model::manifest::{Package, Source};
 use crate::model::rewrite::Finder;
 use crate::model::unit::{Compiled, DepInfo, DepPath};
@@ -84,7 +85,12 @@ pub fn publish(
             .into_iter()
             .map(|unit| (unit, "its files were not found".to_owned())),
     );
-    let candidates = read_candidates(build, units, &mut left_out);
+    let profiles: BTreeSet<&str> = units
+        .iter()
+        .map(|unit| unit.name.profile_dir.as_str())
+        .collect();
+    let _locks = restore::lock(&build.workspace.build_dir, &profiles, reporter)?;
+    let candidates = read_candidates(build, &units, &mut left_out);
     let staging = store.staging("publish")?;
     let ledger = Ledger::of(&build.workspace.build_dir);
     let step = reporter.step("Storing outputs", candidates.len() as u64);
@@ -132,7 +138,7 @@ pub fn publish(
 /// Reads cargo's records of `units`, and returns them with dependencies first.
 fn read_candidates(
     build: &Build<'_>,
-    units: Vec<LiveUnit>,
+    units: &[LiveUnit],
     left_out: &mut Vec<(String, String)>,
 ) -> Vec<Candidate> {
     let dirs: HashMap<(String, String), PathBuf> = units
@@ -143,8 +149,13 @@ fn read_candidates(
         })
         .collect();
     let read: Vec<(String, Result<Candidate, LeftOut>)> = units
-        .into_par_iter()
-        .map(|live| (live.name.to_string(), read_candidate(build, live, &dirs)))
+        .par_iter()
+        .map(|live| {
+            (
+                live.name.to_string(),
+                read_candidate(build, live.clone(), &dirs),
+            )
+        })
         .collect();
     let mut candidates = Vec::new();
     for (name, candidate) in read {

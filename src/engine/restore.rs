@@ -35,6 +35,17 @@ pub struct Held {
     _locks: Vec<Lock>,
 }
 
+/// A starting point, and what was decided for each of its units.
+#[derive(Debug)]
+pub struct Decided<'a> {
+    /// The starting point.
+    pub manifest: &'a Verified<Manifest>,
+    /// How each unit is seen from here.
+    pub observed: &'a [Observed],
+    /// What was decided for it.
+    pub decisions: &'a mut [Decision],
+}
+
 /// What was placed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Restored {
@@ -70,7 +81,7 @@ pub enum RestoreError {
 /// files ticks only every 1 to 10 ms (cargo: fingerprint/mod.rs, on #5918).
 const MARGIN: Duration = Duration::from_millis(20);
 
-/// Locks the profiles' directories below `build`, waiting for a cargo that builds there.
+/// Locks the profiles' directories below `build`, and takes the time that placed files will be given.
 ///
 /// To be called before any input is compared: an input that changes later is newer than what is placed.
 pub fn hold(
@@ -79,17 +90,7 @@ pub fn hold(
     reporter: &Reporter,
 ) -> Result<Held, DiskError> {
     make_target_dir(build)?;
-    let mut locks = Vec::new();
-    let mut ordered: Vec<&&str> = profiles.iter().collect();
-    ordered.sort_by_key(|profile| (profile.matches('/').count(), **profile));
-    for profile in ordered {
-        let dir = build.join(profile);
-        disk::make_dir(&dir)?;
-        for name in layout::LOCKS {
-            let wait = || reporter.note(&format!("waiting for a build in {}", dir.display()));
-            locks.push(lock::exclusive(&dir.join(name), wait)?);
-        }
-    }
+    let locks = lock(build, profiles, reporter)?;
     let staging = Staging::new(&Ledger::of(build).staging_parent(), "start")?;
     let mtime = staging.now()? - MARGIN;
     Ok(Held {
@@ -98,6 +99,26 @@ pub fn hold(
         mtime,
         _locks: locks,
     })
+}
+
+/// Takes cargo's own locks below `build`, in cargo's order; waits for a cargo that builds there, and says so.
+pub fn lock(
+    build: &Path,
+    profiles: &BTreeSet<&str>,
+    reporter: &Reporter,
+) -> Result<Vec<Lock>, DiskError> {
+    let mut ordered: Vec<&&str> = profiles.iter().collect();
+    ordered.sort_by_key(|profile| (profile.matches('/').count(), **profile));
+    let mut locks = Vec::new();
+    for profile in ordered {
+        let dir = build.join(profile);
+        disk::make_dir(&dir)?;
+        for name in layout::LOCKS {
+            let wait = || reporter.note(&format!("waiting for a build in {}", dir.display()));
+            locks.push(lock::exclusive(&dir.join(name), wait)?);
+        }
+    }
+    Ok(locks)
 }
 
 /// Makes the build directory as cargo does, marked as something that backups leave out.
@@ -131,23 +152,23 @@ impl Held {
         &self.staging
     }
 
-    /// Places what `decisions` say, and amends those whose objects turn out to be missing or damaged.
+    /// Places what `decided` says, and amends the decisions on units whose objects are missing or damaged.
     pub fn restore(
         &self,
-        manifest: &Verified<Manifest>,
-        observed: &[Observed],
-        decisions: &mut [Decision],
+        decided: &mut Decided<'_>,
         roots: &Roots,
         store: &Store,
         reporter: &Reporter,
     ) -> Result<Restored, RestoreError> {
-        let manifest = manifest.get();
+        let manifest = decided.manifest.get();
+        let decisions = &mut *decided.decisions;
         self.check_room(manifest, decisions)?;
+        let finder = Finder::new(&manifest.roots);
         let placing = Placing {
             held: self,
             manifest,
             roots,
-            finder: Finder::new(&manifest.roots),
+            finder,
             store,
         };
         placing.invalidate(decisions)?;
@@ -155,7 +176,7 @@ impl Held {
         amend_dependents(manifest, decisions);
         for (at, unit) in manifest.units.iter().enumerate() {
             if decisions[at].action == Action::Place {
-                placing.finish(unit, &observed[at].fingerprint)?;
+                placing.finish(unit, &decided.observed[at].fingerprint)?;
             }
         }
         placing.seed(decisions, &mut restored, reporter)?;

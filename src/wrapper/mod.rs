@@ -3,41 +3,22 @@
 //! Never an error of ours: whatever goes wrong here, rustc runs (invariant 4).
 
 use std::ffi::{OsStr, OsString};
-use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::config::Environment;
-use crate::engine::inputs;
 use crate::engine::ledger::{Ledger, Note};
+use crate::engine::wrapping;
 use crate::model::unit::Compiled;
 use crate::model::{Root, Roots};
 use crate::rustc::argv::Invocation;
 use crate::rustc::run;
-
-/// Where the wrapper is told the roots; without all three, rustc runs as given.
-pub const WORKSPACE_VAR: &str = "HEADSTART_WORKSPACE";
-/// The build directory.
-pub const BUILD_VAR: &str = "HEADSTART_BUILD_DIR";
-/// `CARGO_HOME`.
-pub const CARGO_HOME_VAR: &str = "HEADSTART_CARGO_HOME";
-
-/// Returns what must be in cargo's environment for this program to wrap rustc.
-pub fn variables(program: &Path, roots: &Roots) -> Vec<(String, OsString)> {
-    let dir = |root| roots.dir(root).as_os_str().to_owned();
-    vec![
-        ("RUSTC_WRAPPER".to_owned(), program.as_os_str().to_owned()),
-        (WORKSPACE_VAR.to_owned(), dir(Root::Workspace)),
-        (BUILD_VAR.to_owned(), dir(Root::Build)),
-        (CARGO_HOME_VAR.to_owned(), dir(Root::CargoHome)),
-    ]
-}
 
 /// Runs the compiler `args[0]` with the rest of `args`, and returns its exit code.
 pub fn run(args: &[OsString], environment: &Environment, clock: fn() -> SystemTime) -> u8 {
     let Some((program, args)) = args.split_first() else {
         return 1;
     };
-    let unit = Invocation::parse(args).zip(roots(environment));
+    let unit = Invocation::parse(args).zip(wrapping::roots(environment));
     let Some((invocation, roots)) = unit else {
         return compile(program, args);
     };
@@ -61,16 +42,6 @@ fn compile(program: &OsStr, args: &[OsString]) -> u8 {
             127
         }
     }
-}
-
-fn roots(environment: &Environment) -> Option<Roots> {
-    let dir = |name| environment.path(name);
-    let roots = Roots::new(
-        &dir(WORKSPACE_VAR)?,
-        &dir(BUILD_VAR)?,
-        &dir(CARGO_HOME_VAR)?,
-    );
-    Some(inputs::with_aliases(roots))
 }
 
 /// Returns the options that put a fixed path for each root; rustc takes the last that matches, so the

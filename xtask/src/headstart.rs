@@ -141,6 +141,28 @@ impl Headstart {
 }
 
 impl Started {
+    /// Adds what the starting point lacks to the decisions, as `left out`; `published` holds all that may have served.
+    pub(crate) fn explain(&mut self, published: &[Published]) {
+        let source = published
+            .iter()
+            .find(|it| Some(&it.commit) == self.commit.as_ref());
+        for LeftOut { unit, reason } in source.iter().flat_map(|it| &it.left_out) {
+            let text = reason
+                .as_str()
+                .map_or_else(|| reason.to_string(), str::to_owned);
+            let reason = Reason {
+                code: "left-out".to_owned(),
+                text,
+            };
+            let (unit, verdict) = (unit.clone(), "left out".to_owned());
+            self.decisions.push(Decision {
+                unit,
+                verdict,
+                reason,
+            });
+        }
+    }
+
     /// Returns the start's answer in one line.
     pub(crate) fn summary(&self) -> String {
         let from = self

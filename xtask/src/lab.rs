@@ -19,6 +19,8 @@ pub(crate) const TOOL_LIMIT: Duration = Duration::from_secs(20 * 60);
 const POLL: Duration = Duration::from_millis(2);
 /// Lines of a failed process's stderr that its error shows.
 const ERROR_LINES: usize = 15;
+/// rustc's command lines have thousands of columns.
+const ERROR_COLUMNS: usize = 200;
 
 /// A scratch directory with its logs and the time since the run began.
 #[derive(Debug)]
@@ -190,10 +192,12 @@ impl Outcome {
         )
     }
 
-    /// Returns the last lines of stderr.
+    /// Returns the last lines of stderr, without the processes that cargo lists, and long lines cut.
     pub(crate) fn error_tail(&self) -> Result<String> {
         let text = self.stderr()?;
-        let lines: Vec<&str> = text.lines().collect();
+        let told = |line: &&str| !line.trim_start().starts_with("Running `");
+        let cut = |line: &str| line.chars().take(ERROR_COLUMNS).collect();
+        let lines: Vec<String> = text.lines().filter(told).map(cut).collect();
         Ok(lines[lines.len().saturating_sub(ERROR_LINES)..].join("\n"))
     }
 

@@ -144,7 +144,7 @@ mod tests {
        Fresh cfg-if v1.0.0
        Dirty grep-cli v0.1.11 (/tmp/b/crates/cli): the file `crates/cli/src/lib.rs` has changed (1 s after)
    Compiling grep-cli v0.1.11 (/tmp/b/crates/cli)
-     Running `/root/.rustup/bin/rustc --crate-name grep_cli --edition=2024 crates/cli/src/lib.rs --crate-type lib --emit=dep-info,link -C embed-bitcode=no --check-cfg 'cfg(docsrs,test)' -C metadata=aa -C extra-filename=-0123456789abcdef --out-dir /tmp/b/target/debug/deps`
+     Running `/toolchain/bin/rustc --crate-name grep_cli --edition=2024 crates/cli/src/lib.rs --crate-type lib --emit=dep-info,link -C embed-bitcode=no --check-cfg 'cfg(docsrs,test)' -C metadata=aa -C extra-filename=-0123456789abcdef --out-dir /tmp/b/target/debug/deps`
      Running `/bin/headstart /bin/clippy-driver /bin/rustc --crate-name it tests/it.rs --test -C metadata=bb --out-dir /x`
      Running `rustdoc --crate-type lib --crate-name grep_cli --test src/lib.rs`
      Running `/tmp/b/target/debug/build/rg-build-0011223344556677/build-script-build`

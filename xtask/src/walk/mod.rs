@@ -11,12 +11,12 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, ensure};
 
-use self::behaviour::Behaviour;
+use self::behaviour::{Behaviour, Built};
 use self::record::{Reading, Record, Step, Tests};
 use crate::build::{Build, Directories, build, cargo};
 use crate::checkout::{Checkout, commits, short};
 use crate::graph::Graph;
-use crate::headstart::Headstart;
+use crate::headstart::{Headstart, Published};
 use crate::lab::Lab;
 use crate::subject::Subject;
 use crate::{home, words};
@@ -63,13 +63,7 @@ struct Walk<'a> {
     keep: bool,
     publisher: Checkout,
     warm: Checkout,
-}
-
-/// A fresh clone after its start and build.
-#[derive(Debug)]
-struct Reader {
-    checkout: Checkout,
-    build: Build,
+    published: Vec<Published>,
 }
 
 /// Walks, prints what was found, and returns success when nothing is unexplained.
@@ -97,7 +91,7 @@ fn walk(lab: &Lab, arguments: &Arguments) -> Result<Record> {
         .other_home
         .then(|| home::second(lab.path("home/of/readers")));
     let reader_home = reader_home.transpose()?;
-    let walk = Walk {
+    let mut walk = Walk {
         lab,
         commands: arguments.subject.commands()?,
         headstart: arguments.subject.headstart(lab)?,
@@ -106,6 +100,7 @@ fn walk(lab: &Lab, arguments: &Arguments) -> Result<Record> {
         keep: arguments.keep,
         publisher: Checkout::clone(lab, &repo, "publisher/clone", &commits[0])?,
         warm: Checkout::clone(lab, &repo, "warm", &commits[0])?,
+        published: Vec::new(),
         repo,
     };
     let mut record = Record {
@@ -114,7 +109,7 @@ fn walk(lab: &Lab, arguments: &Arguments) -> Result<Record> {
         behaviour: None,
         tests: None,
     };
-    let mut last: Option<Reader> = None;
+    let mut last: Option<Built> = None;
     for (number, commit) in commits.iter().enumerate() {
         lab.say(format!(
             "commit {number} of {}: {}",
@@ -138,7 +133,7 @@ fn walk(lab: &Lab, arguments: &Arguments) -> Result<Record> {
 
 impl Walk<'_> {
     /// Takes one commit: warm builds, a reader starts from the earlier commits, the commit is published, another reader starts from it.
-    fn step(&self, number: usize, commit: &str) -> Result<(Step, Option<Reader>)> {
+    fn step(&mut self, number: usize, commit: &str) -> Result<(Step, Option<Built>)> {
         self.publisher.switch(self.lab, commit)?;
         self.publisher.fetch(self.lab)?;
         let lock = self.publisher.loose_lock(self.lab)?;
@@ -177,11 +172,11 @@ impl Walk<'_> {
             published.left_out.len(),
             published.bytes_new as f64 / 1e6,
         ));
-        let (same_reader, same) = self.read(
-            &format!("readers/at/the/same/commit-{number}"),
-            commit,
-            &Build::default(),
-        )?;
+        self.published.push(published.clone());
+        // Not always empty: a script that watches a path which does not exist runs in every build.
+        let idle = build(self.lab, "warm no-op build", &self.warm, &self.commands)?;
+        let name = format!("readers/at/the/same/commit-{number}");
+        let (same_reader, same) = self.read(&name, commit, &idle)?;
         self.discard(&same_reader)?;
         let (reader, next) = next.unzip();
         let warm_rebuilt = warm.rebuilt.into_iter().collect();
@@ -201,10 +196,11 @@ impl Walk<'_> {
     }
 
     /// Starts and builds a fresh clone at `name`, and compares what cargo rebuilt with what `expected` did.
-    fn read(&self, name: &str, commit: &str, expected: &Build) -> Result<(Reader, Reading)> {
+    fn read(&self, name: &str, commit: &str, expected: &Build) -> Result<(Built, Reading)> {
         let mut checkout = self.clone_with_lock(name, commit)?;
         checkout.cargo_home.clone_from(&self.reader_home);
-        let started = self.headstart.start(self.lab, &checkout, &self.store)?;
+        let mut started = self.headstart.start(self.lab, &checkout, &self.store)?;
+        started.explain(&self.published);
         self.lab.say(format!("  {name}: {}", started.summary()));
         let build = build(self.lab, name, &checkout, &self.commands)?;
         let graph = Graph::read(Directories::ask(self.lab, &checkout)?.intermediate())?;
@@ -222,7 +218,7 @@ impl Walk<'_> {
             build.seconds,
             reading.rebuilt.len(),
         ));
-        Ok((Reader { checkout, build }, reading))
+        Ok((Built { checkout, build }, reading))
     }
 
     /// Clones `commit` to `name`, with the publisher's lockfile if git tracks none.
@@ -233,26 +229,26 @@ impl Walk<'_> {
     }
 
     /// Builds `commit` from nothing in a fresh clone, without headstart.
-    fn clean(&self, commit: &str) -> Result<Reader> {
+    fn clean(&self, commit: &str) -> Result<Built> {
         self.lab.say("a clean build of the last commit");
         let checkout = self.clone_with_lock("clean", commit)?;
         let build = build(self.lab, "clean build", &checkout, &self.commands)?;
-        Ok(Reader { checkout, build })
+        Ok(Built { checkout, build })
     }
 
-    fn behaviour(&self, clean: &Reader, reader: &Reader) -> Result<Behaviour> {
-        self.lab.say(format!(
-            "asking {} executables of both builds",
-            clean.build.executables.len()
-        ));
-        behaviour::compare(
-            self.lab,
-            (&clean.checkout, &clean.build),
-            (&reader.checkout, &reader.build),
-        )
+    fn behaviour(&self, clean: &Built, reader: &Built) -> Result<Behaviour> {
+        let count = clean.build.executables.len();
+        self.lab
+            .say(format!("asking {count} executables of three builds"));
+        let build = build(self.lab, "warm no-op build", &self.warm, &self.commands)?;
+        let warm = Built {
+            checkout: self.warm.clone(),
+            build,
+        };
+        behaviour::compare(self.lab, clean, reader, &warm)
     }
 
-    fn test(&self, words: &[String], clean: &Reader, reader: &Reader) -> Result<Tests> {
+    fn test(&self, words: &[String], clean: &Built, reader: &Built) -> Result<Tests> {
         self.lab.say("tests in the reader's clone");
         let outcome = cargo(self.lab, "tests", &reader.checkout, words)?;
         let reader_passed = outcome.code == Some(0);
@@ -269,7 +265,7 @@ impl Walk<'_> {
         })
     }
 
-    fn discard(&self, reader: &Reader) -> Result<()> {
+    fn discard(&self, reader: &Built) -> Result<()> {
         if self.keep {
             Ok(())
         } else {

@@ -30,7 +30,7 @@ pub(crate) struct Step {
     pub(crate) published: Published,
     /// A fresh clone that starts from earlier commits, against the warm directory; None at the first commit.
     pub(crate) next: Option<Reading>,
-    /// A fresh clone that starts from this very commit, against nothing to do.
+    /// A fresh clone that starts from this very commit, against a warm build with nothing to do.
     pub(crate) same: Reading,
 }
 
@@ -102,10 +102,11 @@ impl Record {
                 .filter(|it| it.explained.is_none());
             faults.extend(unexplained.map(|it| format!("{name}: {}", it.line())));
         }
-        for it in self.behaviour.iter().flat_map(|it| &it.deviations) {
+        let deviations = self.behaviour.iter().flat_map(|it| &it.deviations);
+        for it in deviations.filter(|it| it.is_fault()) {
+            let (executable, question) = (&it.executable, &it.question);
             faults.push(format!(
-                "{} {}: not as built clean",
-                it.executable, it.question
+                "{executable} {question}: not as built clean, nor as built warm"
             ));
         }
         if self.tests.as_ref().is_some_and(Tests::is_fault) {
@@ -129,16 +130,7 @@ impl Record {
                 ));
             }
         }
-        if let Some(Behaviour {
-            questions,
-            deviations,
-        }) = &self.behaviour
-        {
-            let differing = deviations.len();
-            lines.push(format!(
-                "executables: {questions} questions, {differing} differing answers"
-            ));
-        }
+        lines.extend(self.behaviour.as_ref().map(Behaviour::line));
         lines.extend(self.tests.as_ref().map(Tests::line));
         let (commits, faults) = (self.steps.len(), self.faults());
         lines.push(match faults.len() {
