@@ -12,11 +12,12 @@ use super::failure::Failure;
 use super::setup::{Clock, Setup, print_json, print_line};
 use crate::cargo::command::{self as cargo, CargoCommand, Messages, Run};
 use crate::config::Environment;
+use crate::engine::hold::{self, Held};
 use crate::engine::ledger::{Decision as Noted, Ledger, ReasonText, Started};
 use crate::engine::local::Inspector;
 use crate::engine::observe::{self, Digests, Observed, Reader};
 use crate::engine::plan::{self, Action, Decision, Evidence};
-use crate::engine::restore::{self, Decided, Held, Restored};
+use crate::engine::restore::{Decided, Restored};
 use crate::git::{GitError, Repository};
 use crate::model::{Manifest, Reason};
 use crate::report::{Reporter, bytes, count};
@@ -278,7 +279,7 @@ impl<'a> Starter<'a> {
         let workspace = &search.setup.workspace;
         let held = match search.args.dry_run {
             true => None,
-            false => Some(restore::hold(
+            false => Some(hold::hold(
                 &workspace.build_dir,
                 &profiles,
                 search.reporter,

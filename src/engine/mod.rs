@@ -1,7 +1,8 @@
 //! What headstart is for: choosing, planning, restoring and publishing starting points.
 //!
-//! Decisions ([`plan`]) are pure; [`restore`] and [`seed`] alone write into a target directory.
+//! Decisions ([`plan`]) are pure; [`restore`], [`seed`] and [`ledger`] alone write into a target directory.
 
+pub mod hold;
 pub mod inputs;
 pub mod ledger;
 pub mod live;

@@ -9,7 +9,6 @@ use rayon::prelude::*;
 use crate::cargo::package::{self, Locked};
 use crate::config::Environment;
 use crate::engine::inputs;
-use crate::engine::publish::newest_file_record;
 use crate::model::fingerprint::path_hash;
 use crate::model::manifest::{Package, Source};
 use crate::model::{Expected, Fingerprint, Input, Local, Manifest, Reason, Roots, Seen, Unit};
@@ -177,7 +176,7 @@ fn here(
     for local in &mut fingerprint.local {
         move_local(local, &manifest.roots, reader.roots);
     }
-    if newest_file_record(&unit.fingerprint, package).is_some() {
+    if package.newest_file(&unit.fingerprint).is_some() {
         fingerprint.local = vec![Local::Precalculated(newest_file_here(
             package,
             reader.roots,

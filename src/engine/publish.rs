@@ -13,11 +13,10 @@ use crate::cargo::message::Live;
 use crate::cargo::workspace::Workspace;
 use crate::cargo::{dep_info, package};
 use crate::disk::walk;
-use crate::engine::inputs;
 use crate::engine::ledger::Ledger;
 use crate::engine::live::{self, LiveUnit};
 use crate::engine::record::{LeftOut, Recorded, Recorder, build_paths, read_dep_info};
-use crate::engine::restore;
+use crate::engine::{hold, inputs};
 use crate::model::manifest::{Package, Source};
 use crate::model::rewrite::Finder;
 use crate::model::unit::{Compiled, DepInfo, DepPath};
@@ -89,7 +88,7 @@ pub fn publish(
         .iter()
         .map(|unit| unit.name.profile_dir.as_str())
         .collect();
-    let _locks = restore::lock(&build.workspace.build_dir, &profiles, reporter)?;
+    let _locks = hold::lock(&build.workspace.build_dir, &profiles, reporter)?;
     let candidates = read_candidates(build, &units, &mut left_out);
     let staging = store.staging("publish")?;
     let ledger = Ledger::of(&build.workspace.build_dir);
@@ -401,7 +400,7 @@ fn unit_inputs(
 
 /// Returns the input of a build script that declared nothing: all files of its package.
 fn package_input(build: &Build<'_>, candidate: &Candidate) -> Result<Option<Input>, LeftOut> {
-    let Some(recorded) = newest_file_record(&candidate.fingerprint, &candidate.package) else {
+    let Some(recorded) = candidate.package.newest_file(&candidate.fingerprint) else {
         return Ok(None);
     };
     let dir = build.roots.resolve(&candidate.package.dir);
@@ -411,16 +410,6 @@ fn package_input(build: &Build<'_>, candidate: &Candidate) -> Result<Option<Inpu
     }
     let input = inputs::package_files(candidate.package.dir.clone(), build.roots);
     Ok(Some(input.ok_or(LeftOut::PackageFiles)?))
-}
-
-/// Returns cargo's "newest mtime (file)" of a path package, if that is what `fingerprint` has.
-pub fn newest_file_record<'a>(fingerprint: &'a Fingerprint, package: &Package) -> Option<&'a str> {
-    match (&fingerprint.local[..], package.source) {
-        ([Local::Precalculated(text)], Source::Path) if !text.starts_with("overridden") => {
-            Some(text)
-        }
-        _ => None,
-    }
 }
 
 /// A manifest in the making.

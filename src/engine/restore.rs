@@ -1,21 +1,19 @@
 //! Puts units in place so that cargo finds them fresh: store → target directory.
 //!
-//! Order is what makes this safe to interrupt at any point: first every unit that will be replaced loses
-//! its fingerprint, then files are placed, and a unit's fingerprint comes back last of all, dependencies
-//! before dependents. A unit without one is dirty, whatever else is there.
+//! Order is what makes this safe to interrupt at any point: first every unit that will be replaced is made
+//! dirty, dependents first; then files are placed; and a unit's fingerprint comes back last of all,
+//! dependencies first. A unit without one is dirty, whatever else is there.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
-use std::time::{Duration, SystemTime};
 
 use rayon::prelude::*;
 
-use crate::cargo::{dep_info, layout};
-use crate::disk::lock::{self, Lock};
-use crate::disk::place::{Finish, MODE_EXECUTABLE, MODE_FILE, Staging};
+use crate::cargo::dep_info;
+use crate::disk::place::{Finish, MODE_EXECUTABLE, MODE_FILE};
 use crate::disk::{self, DiskError, space};
-use crate::engine::ledger::Ledger;
+use crate::engine::hold::Held;
 use crate::engine::observe::Observed;
 use crate::engine::plan::{Action, Decision};
 use crate::engine::seed::{self, Seeded};
@@ -25,15 +23,6 @@ use crate::model::{Content, Fingerprint, Manifest, OutputFile, Reason, Roots, Un
 use crate::report::Reporter;
 use crate::store::{ObjectError, Store};
 use crate::trust::Verified;
-
-/// A build directory under cargo's own lock, with the time that placed files will be given.
-#[derive(Debug)]
-pub struct Held {
-    build: PathBuf,
-    staging: Staging,
-    mtime: SystemTime,
-    _locks: Vec<Lock>,
-}
 
 /// A starting point, and what was decided for each of its units.
 #[derive(Debug)]
@@ -75,83 +64,7 @@ pub enum RestoreError {
     Disk(#[from] DiskError),
 }
 
-/// How far the time of placed files lies before the moment of locking.
-///
-/// A source edited at that moment or later is then newer than they are, although the kernel's clock for
-/// files ticks only every 1 to 10 ms (cargo: fingerprint/mod.rs, on #5918).
-const MARGIN: Duration = Duration::from_millis(20);
-
-/// Locks the profiles' directories below `build`, and takes the time that placed files will be given.
-///
-/// To be called before any input is compared: an input that changes later is newer than what is placed.
-pub fn hold(
-    build: &Path,
-    profiles: &BTreeSet<&str>,
-    reporter: &Reporter,
-) -> Result<Held, DiskError> {
-    make_target_dir(build)?;
-    let locks = lock(build, profiles, reporter)?;
-    let staging = Staging::new(&Ledger::of(build).staging_parent(), "start")?;
-    let mtime = staging.now()? - MARGIN;
-    Ok(Held {
-        build: build.to_path_buf(),
-        staging,
-        mtime,
-        _locks: locks,
-    })
-}
-
-/// Takes cargo's own locks below `build`, in cargo's order; waits for a cargo that builds there, and says so.
-pub fn lock(
-    build: &Path,
-    profiles: &BTreeSet<&str>,
-    reporter: &Reporter,
-) -> Result<Vec<Lock>, DiskError> {
-    let mut ordered: Vec<&&str> = profiles.iter().collect();
-    ordered.sort_by_key(|profile| (profile.matches('/').count(), **profile));
-    let mut locks = Vec::new();
-    for profile in ordered {
-        let dir = build.join(profile);
-        disk::make_dir(&dir)?;
-        for name in layout::LOCKS {
-            let wait = || reporter.note(&format!("waiting for a build in {}", dir.display()));
-            locks.push(lock::exclusive(&dir.join(name), wait)?);
-        }
-    }
-    Ok(locks)
-}
-
-/// Makes the build directory as cargo does, marked as something that backups leave out.
-fn make_target_dir(build: &Path) -> Result<(), DiskError> {
-    const TAG: &[u8] = b"Signature: 8a477f597d28d172789f06886806bc55\n\
-        # This file is a cache directory tag created by cargo.\n\
-        # For information about cache directory tags see https://bford.info/cachedir/\n";
-    if build.is_dir() {
-        return Ok(());
-    }
-    disk::make_dir(build)?;
-    let staging = Staging::new(&Ledger::of(build).staging_parent(), "tag")?;
-    staging.write(
-        &build.join("CACHEDIR.TAG"),
-        TAG,
-        Finish {
-            mode: MODE_FILE,
-            mtime: None,
-        },
-    )
-}
-
 impl Held {
-    /// Returns the time that placed files are given.
-    pub fn mtime(&self) -> SystemTime {
-        self.mtime
-    }
-
-    /// Returns the place for unfinished files.
-    pub fn staging(&self) -> &Staging {
-        &self.staging
-    }
-
     /// Places what `decided` says, and amends the decisions on units whose objects are missing or damaged.
     pub fn restore(
         &self,
@@ -172,8 +85,17 @@ impl Held {
             store,
         };
         placing.invalidate(decisions)?;
+        let wanted: Vec<usize> = placing
+            .units(decisions, Action::Place)
+            .map(|(_, at)| at)
+            .collect();
         let mut restored = placing.place_files(decisions, reporter)?;
         amend_dependents(manifest, decisions);
+        for at in wanted.into_iter().rev() {
+            if decisions[at].action != Action::Place {
+                placing.make_dirty(&manifest.units[at])?;
+            }
+        }
         for (at, unit) in manifest.units.iter().enumerate() {
             if decisions[at].action == Action::Place {
                 placing.finish(unit, &decided.observed[at].fingerprint)?;
@@ -190,9 +112,9 @@ impl Held {
             Action::Keep | Action::Leave => 0,
         };
         let needed_bytes: u64 = manifest.units.iter().zip(decisions).map(needed).sum();
-        match space::free_bytes(&self.build) {
+        match space::free_bytes(self.build()) {
             Some(free_bytes) if free_bytes < needed_bytes => Err(RestoreError::NoRoom {
-                path: self.build.clone(),
+                path: self.build().to_path_buf(),
                 needed_bytes,
                 free_bytes,
             }),
@@ -211,7 +133,7 @@ struct Placing<'a> {
 
 impl Placing<'_> {
     fn path(&self, relative: impl AsRef<Path>) -> PathBuf {
-        self.held.build.join(relative)
+        self.held.build().join(relative)
     }
 
     fn finish_as(&self, executable: bool) -> Finish {
@@ -222,15 +144,20 @@ impl Placing<'_> {
         };
         Finish {
             mode,
-            mtime: Some(self.held.mtime),
+            mtime: Some(self.held.mtime()),
         }
     }
 
-    /// Takes the fingerprint from every unit that will be replaced, and makes all directories.
+    /// Makes every unit that will be replaced dirty, dependents before what they depend on, and makes all
+    /// directories.
     fn invalidate(&self, decisions: &[Decision]) -> Result<(), DiskError> {
         let mut dirs = BTreeSet::new();
-        for (unit, _) in self.units(decisions, Action::Place) {
-            disk::remove_file(&self.path(unit.name.hash_file()))?;
+        let replaced: Vec<&Unit> = self
+            .units(decisions, Action::Place)
+            .map(|(unit, _)| unit)
+            .collect();
+        for unit in replaced.into_iter().rev() {
+            self.make_dirty(unit)?;
             dirs.insert(unit.name.fingerprint_dir());
             for file in &unit.files {
                 let path = bytes_path(&file.path);
@@ -242,18 +169,25 @@ impl Placing<'_> {
                 };
             }
         }
-        for (unit, _) in self
-            .units(decisions, Action::Place)
-            .filter(|(unit, _)| unit.name.runs_script())
-        {
-            let out = Path::new(&unit.name.profile_dir)
-                .join("build")
-                .join(&unit.name.dir)
-                .join("out");
-            disk::remove_dir(&self.path(out))?;
-        }
         dirs.iter()
             .try_for_each(|dir| disk::make_dir(&self.path(dir)))
+    }
+
+    /// Makes `unit` dirty, and stale for its dependents.
+    ///
+    /// Without its hash alone, cargo would build it again and still call dependents fresh that it does not
+    /// know to be stale: their freshness is settled before anything runs, from times and from files that
+    /// are there. So what its own times are compared with goes as well.
+    fn make_dirty(&self, unit: &Unit) -> Result<(), DiskError> {
+        disk::remove_file(&self.path(unit.name.hash_file()))?;
+        if !unit.name.runs_script() {
+            return disk::remove_file(&self.path(unit.name.dep_info_file()));
+        }
+        let dir = Path::new(&unit.name.profile_dir)
+            .join("build")
+            .join(&unit.name.dir);
+        disk::remove_file(&self.path(dir.join("output")))?;
+        disk::remove_dir(&self.path(dir.join("out")))
     }
 
     fn units<'a>(
@@ -319,7 +253,7 @@ impl Placing<'_> {
     fn place_file(&self, file: &OutputFile) -> Result<(), ObjectError> {
         let path = self.path(bytes_path(&file.path));
         let finish = self.finish_as(file.executable);
-        let staging = &self.held.staging;
+        let staging = self.held.staging();
         match &file.content {
             Content::Inline(bytes) if file.rewrite => {
                 staging.write(&path, &self.finder.rewrite(bytes, self.roots), finish)
@@ -337,7 +271,7 @@ impl Placing<'_> {
     /// Writes cargo's records of a unit, the fingerprint's hash last.
     fn finish(&self, unit: &Unit, fingerprint: &Fingerprint) -> Result<(), DiskError> {
         let finish = self.finish_as(false);
-        let staging = &self.held.staging;
+        let staging = self.held.staging();
         if let Some(info) = &unit.dep_info {
             let bytes = dep_info::encode(info, self.roots);
             staging.write(&self.path(unit.name.dep_info_file()), &bytes, finish)?;
@@ -364,7 +298,7 @@ impl Placing<'_> {
             let session = unit.session.iter();
             let placed = session.map(|session| {
                 let placed =
-                    seed::place(session, &self.held.build, self.store, &self.held.staging)?;
+                    seed::place(session, self.held.build(), self.store, self.held.staging())?;
                 Ok((placed, session_bytes(unit)))
             });
             let placed: Result<Vec<(Seeded, u64)>, DiskError> = placed.collect();

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::fingerprint::Local;
+use super::fingerprint::{Fingerprint, Local};
 use super::input::Input;
 use super::root::{Rooted, Roots};
 use super::unit::{Content, Unit};
@@ -59,6 +59,18 @@ pub struct Package {
     pub source: Source,
     /// The directory of its `Cargo.toml`.
     pub dir: Rooted,
+}
+
+impl Package {
+    /// Returns cargo's "newest mtime (file)" of a path package, if that is what `fingerprint` has.
+    pub fn newest_file<'a>(&self, fingerprint: &'a Fingerprint) -> Option<&'a str> {
+        match (&fingerprint.local[..], self.source) {
+            ([Local::Precalculated(text)], Source::Path) if !text.starts_with("overridden") => {
+                Some(text)
+            }
+            _ => None,
+        }
+    }
 }
 
 /// Where cargo has a package from.

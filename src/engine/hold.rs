@@ -1,0 +1,104 @@
+//! A build directory under cargo's own locks, and the time that marks what is placed in it.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use crate::cargo::layout;
+use crate::disk::lock::{self, Lock};
+use crate::disk::place::{Finish, MODE_FILE, Staging};
+use crate::disk::{self, DiskError};
+use crate::engine::ledger::Ledger;
+use crate::report::Reporter;
+
+/// A build directory under cargo's own lock, with the time that placed files will be given.
+#[derive(Debug)]
+pub struct Held {
+    build: PathBuf,
+    staging: Staging,
+    mtime: SystemTime,
+    _locks: Vec<Lock>,
+}
+
+/// How far the time of placed files lies before the moment of locking.
+///
+/// A source edited at that moment or later is then newer than they are, although the kernel's clock for
+/// files ticks only every 1 to 10 ms (cargo: fingerprint/mod.rs, on #5918).
+const MARGIN: Duration = Duration::from_millis(20);
+
+/// Locks the profiles' directories below `build`, and takes the time that placed files will be given.
+///
+/// To be called before any input is compared: an input that changes later is newer than what is placed.
+pub fn hold(
+    build: &Path,
+    profiles: &BTreeSet<&str>,
+    reporter: &Reporter,
+) -> Result<Held, DiskError> {
+    make_target_dir(build)?;
+    let locks = lock(build, profiles, reporter)?;
+    let staging = Staging::new(&Ledger::of(build).staging_parent(), "start")?;
+    let mtime = staging.now()? - MARGIN;
+    Ok(Held {
+        build: build.to_path_buf(),
+        staging,
+        mtime,
+        _locks: locks,
+    })
+}
+
+/// Takes cargo's own locks below `build`, in cargo's order; waits for a cargo that builds there, and says so.
+pub fn lock(
+    build: &Path,
+    profiles: &BTreeSet<&str>,
+    reporter: &Reporter,
+) -> Result<Vec<Lock>, DiskError> {
+    let mut ordered: Vec<&&str> = profiles.iter().collect();
+    ordered.sort_by_key(|profile| (profile.matches('/').count(), **profile));
+    let mut locks = Vec::new();
+    for profile in ordered {
+        let dir = build.join(profile);
+        disk::make_dir(&dir)?;
+        for name in layout::LOCKS {
+            let wait = || reporter.note(&format!("waiting for a build in {}", dir.display()));
+            locks.push(lock::exclusive(&dir.join(name), wait)?);
+        }
+    }
+    Ok(locks)
+}
+
+/// Makes the build directory as cargo does, marked as something that backups leave out.
+fn make_target_dir(build: &Path) -> Result<(), DiskError> {
+    const TAG: &[u8] = b"Signature: 8a477f597d28d172789f06886806bc55\n\
+        # This file is a cache directory tag created by cargo.\n\
+        # For information about cache directory tags see https://bford.info/cachedir/\n";
+    if build.is_dir() {
+        return Ok(());
+    }
+    disk::make_dir(build)?;
+    let staging = Staging::new(&Ledger::of(build).staging_parent(), "tag")?;
+    staging.write(
+        &build.join("CACHEDIR.TAG"),
+        TAG,
+        Finish {
+            mode: MODE_FILE,
+            mtime: None,
+        },
+    )
+}
+
+impl Held {
+    /// Returns the build directory.
+    pub fn build(&self) -> &Path {
+        &self.build
+    }
+
+    /// Returns the time that placed files are given.
+    pub fn mtime(&self) -> SystemTime {
+        self.mtime
+    }
+
+    /// Returns the place for unfinished files.
+    pub fn staging(&self) -> &Staging {
+        &self.staging
+    }
+}
