@@ -13,6 +13,9 @@ pub fn watched(rooted: Rooted, roots: &Roots) -> Input {
     let path = roots.resolve(&rooted);
     let expected = match std::fs::metadata(&path) {
         Err(_) => Expected::Nothing,
+        Ok(_) if is_git_index(&path) => {
+            git::index_digest(&path).map_or(Expected::Nothing, Expected::GitIndex)
+        }
         Ok(meta) if meta.is_dir() => hash::tree(&path).map_or(Expected::Nothing, Expected::Tree),
         Ok(_) => hash::file(&path).map_or(Expected::Nothing, |(digest, _)| Expected::File(digest)),
     };
@@ -32,6 +35,13 @@ pub fn git_head(rooted: &Rooted, roots: &Roots) -> Option<Input> {
         path: roots.locate(&dir),
         expected: Expected::GitHead(commit),
     })
+}
+
+fn is_git_index(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name == "index")
+        && path
+            .parent()
+            .is_some_and(|dir| git::enclosing_git_dir(dir).as_deref() == Some(dir))
 }
 
 /// Returns the input that a whole package is; none where cargo's list of its files is not ours.
@@ -60,6 +70,7 @@ pub fn compare(input: &Input, roots: &Roots) -> Seen {
             Some(_) => Seen::Different,
             None => Seen::Missing,
         },
+        Expected::GitIndex(digest) => same(git::index_digest(&path), *digest),
         Expected::Nothing => Seen::Missing,
     }
 }

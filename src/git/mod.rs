@@ -5,6 +5,8 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use crate::model::Digest;
+
 /// A question to git that went unanswered.
 #[derive(Debug, thiserror::Error)]
 pub enum GitError {
@@ -123,15 +125,20 @@ impl Repository {
 ///
 /// None where `path` lies in no git directory, or where that has no commits.
 pub fn head_of_git_dir(path: &Path) -> Option<String> {
-    let git_dir = enclosing_git_dir(path)?;
-    let dir_arg = OsString::from("--git-dir");
-    let args = [
-        dir_arg.as_os_str(),
-        git_dir.as_os_str(),
-        OsStr::new("rev-parse"),
-        OsStr::new("HEAD"),
-    ];
-    Some(text(trim(&run(&git_dir, &args).ok()?)))
+    let output = in_git_dir(&enclosing_git_dir(path)?, &["rev-parse", "HEAD"])?;
+    Some(text(trim(&output)))
+}
+
+/// Returns one digest of the names, modes and contents in the index file `path`; none where git cannot read it.
+pub fn index_digest(path: &Path) -> Option<Digest> {
+    let output = in_git_dir(&enclosing_git_dir(path)?, &["ls-files", "--stage", "-z"])?;
+    Some(Digest::of(&output))
+}
+
+fn in_git_dir(git_dir: &Path, args: &[&str]) -> Option<Vec<u8>> {
+    let mut all = vec![OsStr::new("--git-dir"), git_dir.as_os_str()];
+    all.extend(args.iter().map(OsStr::new));
+    run(git_dir, &all).ok()
 }
 
 /// Returns the git directory that `path` lies in or is.

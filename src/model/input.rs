@@ -25,6 +25,8 @@ pub enum Expected {
     PackageFiles(Digest),
     /// A git directory whose HEAD is this commit; stands beside any declared file inside it.
     GitHead(String),
+    /// git's index, of which only names, modes and contents count: the rest differs in every clone.
+    GitIndex(Digest),
     /// Nothing there; cargo then always runs the unit again.
     Nothing,
 }
