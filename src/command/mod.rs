@@ -5,6 +5,7 @@ pub mod demo;
 pub mod failure;
 pub mod publish;
 pub mod sample;
+pub mod search;
 pub mod setup;
 pub mod start;
 pub mod status;

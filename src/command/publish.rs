@@ -116,6 +116,16 @@ fn check_commands(commands: &[CargoCommand]) -> Result<(), Failure> {
                 "leave the option out",
             ));
         }
+        let places = ["--target-dir", "--manifest-path", "--config"];
+        if places
+            .iter()
+            .any(|option| command.option(option) != commands[0].option(option))
+        {
+            return Err(Failure::new(
+                "the commands name different workspaces or target directories",
+                "publish once for each of them",
+            ));
+        }
         if command.toolchain() != commands[0].toolchain() {
             return Err(Failure::new(
                 "the commands name different toolchains",
@@ -163,11 +173,19 @@ fn commit_to_publish(
 /// A commit made, or a file changed, while cargo ran would be published under the wrong name.
 fn check_still_there(repository: &Repository, build: &Build<'_>) -> anyhow::Result<()> {
     let moved = repository.tree(&repository.head()?)? != repository.tree(&build.commit)?;
-    let changed = !build.dirty && !repository.changes()?.is_empty();
-    match moved || changed {
+    let changes = if build.dirty {
+        Vec::new()
+    } else {
+        repository.changes()?
+    };
+    let first = changes
+        .first()
+        .map(|change| format!(": {}", change.trim()))
+        .unwrap_or_default();
+    match moved || !changes.is_empty() {
         false => Ok(()),
         true => Err(Failure::new(
-            "the work tree changed while cargo was building",
+            format!("the work tree changed while cargo was building{first}"),
             "publish from a directory that nobody works in; a build that writes into its own sources \
              needs --allow-dirty",
         )

@@ -9,8 +9,10 @@ use anyhow::Context;
 use crate::cargo::command::{CargoCommand, Messages, Run};
 use crate::cargo::workspace::{self, Workspace};
 use crate::config::Environment;
+use crate::disk;
 use crate::engine::{inputs, wrapping};
-use crate::model::{Roots, Toolchain};
+use crate::git::Repository;
+use crate::model::{Root, Roots, Toolchain};
 
 /// A workspace on this machine.
 #[derive(Debug)]
@@ -43,11 +45,14 @@ impl Setup {
         };
         let toolchain = workspace::toolchain(&environment.rustc(), run, command.toolchain())
             .context("cannot tell which compiler cargo would run")?;
-        let roots = Roots::new(
-            &workspace.root,
-            &workspace.build_dir,
-            &environment.cargo_home()?,
-        );
+        let home = environment.cargo_home()?;
+        let roots = Roots::new(&workspace.root, &workspace.build_dir, &home);
+        let roots = match Repository::discover(dir) {
+            Ok(repository) if repository.root() != disk::canonical(&workspace.root) => {
+                roots.with_alias(Root::Repository, repository.root())
+            }
+            _ => roots,
+        };
         Ok(Setup {
             roots: inputs::with_aliases(roots),
             workspace,

@@ -8,7 +8,8 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use super::cli::StartArgs;
-use super::failure::Failure;
+use super::failure::{self, Failure};
+use super::search::Search;
 use super::setup::{Clock, Setup, print_json, print_line};
 use crate::cargo::command::{self as cargo, CargoCommand, Messages, Run};
 use crate::config::Environment;
@@ -18,17 +19,12 @@ use crate::engine::local::Inspector;
 use crate::engine::observe::{self, Digests, Observed, Reader};
 use crate::engine::plan::{self, Action, Decision, Evidence};
 use crate::engine::restore::{Decided, Restored};
-use crate::git::{GitError, Repository};
 use crate::model::{Manifest, Reason};
 use crate::report::{Reporter, bytes, count};
 use crate::store::point::Point;
 use crate::store::{Store, StoreError};
 use crate::trust::{self, Verified};
 
-/// How far back in history a starting point is looked for.
-const MAX_ANCESTORS: usize = 2000;
-/// How many starting points are compared; the nearest few differ by what changed between them.
-const MAX_CANDIDATES: usize = 3;
 /// How many reasons are shown without `--json`.
 const SHOWN_REASONS: usize = 5;
 
@@ -63,9 +59,45 @@ pub fn run(
     let command = CargoCommand {
         args: args.cargo.clone(),
     };
-    let setup = Setup::of(&command, environment, args.target_dir.as_deref())?;
-    let outcome = start(args, environment, &setup, now, &reporter)?;
-    match (&outcome, args.store.json) {
+    let goes_on = !command.args.is_empty() && !args.dry_run;
+    let setup = match Setup::of(&command, environment, args.target_dir.as_deref()) {
+        Err(error) if !goes_on => return Err(error),
+        setup => setup,
+    };
+    let outcome = match &setup {
+        Ok(setup) => start(args, environment, setup, now, &reporter),
+        Err(_) => Ok(Err(
+            "cargo could not be asked about this workspace".to_owned()
+        )),
+    };
+    match outcome {
+        Ok(outcome) => report(args, &outcome, now)?,
+        // Nothing of ours fails a build: cargo runs all the same.
+        Err(error) if goes_on => drop(failure::print(&error)),
+        Err(error) => return Err(error),
+    }
+    if !goes_on {
+        return Ok(ExitCode::SUCCESS);
+    }
+    let variables = setup
+        .map(|setup| setup.wrapped(environment))
+        .unwrap_or_default();
+    let how = Run {
+        dir: environment.dir(),
+        env: &variables,
+        messages: Messages::Shown,
+    };
+    let code = cargo::run_plainly(&command, how)?;
+    Ok(ExitCode::from(u8::try_from(code).unwrap_or(101)))
+}
+
+/// Says what was done; fails only if a starting point was required.
+fn report(
+    args: &StartArgs,
+    outcome: &Result<Outcome, String>,
+    now: Timestamp,
+) -> anyhow::Result<()> {
+    match (outcome, args.store.json) {
         (Ok(outcome), true) => print_json(&as_json(outcome)),
         (Err(why), true) => print_json(&json!({ "commit": null, "why": why })),
         (_, false) if args.store.quiet => {}
@@ -74,24 +106,13 @@ pub fn run(
             "no starting point: {why}\ncargo will build from nothing"
         )),
     }
-    if let (Err(why), true) = (&outcome, args.required) {
-        return Err(Failure::new(
-            format!("no starting point: {why}"),
-            "leave --required out to go on",
-        )
-        .into());
+    match (outcome, args.required) {
+        (Err(why), true) => {
+            let what = format!("no starting point: {why}");
+            Err(Failure::new(what, "leave --required out to go on").into())
+        }
+        _ => Ok(()),
     }
-    if command.args.is_empty() || args.dry_run {
-        return Ok(ExitCode::SUCCESS);
-    }
-    let variables = setup.wrapped(environment);
-    let how = Run {
-        dir: environment.dir(),
-        env: &variables,
-        messages: Messages::Shown,
-    };
-    let code = cargo::run_plainly(&command, how)?;
-    Ok(ExitCode::from(u8::try_from(code).unwrap_or(101)))
 }
 
 /// Starts, or says in a sentence why there is no starting point.
@@ -153,113 +174,6 @@ pub fn start(
     outcome.behind = search.behind(&commit);
     outcome.seconds = clock.elapsed().as_secs_f64();
     Ok(Ok(outcome))
-}
-
-/// Where and from what a starting point is looked for.
-struct Search<'a> {
-    args: &'a StartArgs,
-    environment: &'a Environment,
-    setup: &'a Setup,
-    store: &'a Store,
-    reporter: &'a Reporter,
-}
-
-impl Search<'_> {
-    /// Returns the points of the nearest commits that have any for this toolchain, nearest first.
-    fn points(&self) -> anyhow::Result<Result<Vec<Point>, String>> {
-        if let Some(name) = &self.args.manifest {
-            let all = self.store.all_points();
-            let found: Vec<Point> = all
-                .into_iter()
-                .filter(|point| point.manifest.hex().starts_with(name.as_str()))
-                .collect();
-            let why = || format!("the store has no starting point named {name}");
-            return Ok(if found.is_empty() {
-                Err(why())
-            } else {
-                Ok(found)
-            });
-        }
-        let commits = self.commits()?;
-        let mut found: Vec<Point> = Vec::new();
-        let mut found_commits = 0;
-        let mut other_toolchain: Option<Point> = None;
-        for commit in &commits {
-            let (points, problems) = self.store.points(commit);
-            problems
-                .iter()
-                .for_each(|problem| self.reporter.warn(&problem.to_string()));
-            let clean = points.into_iter().filter(|point| !point.dirty);
-            let (ours, others): (Vec<Point>, Vec<Point>) =
-                clean.partition(|point| point.toolchain == self.setup.toolchain);
-            found_commits += usize::from(!ours.is_empty());
-            found.extend(ours);
-            other_toolchain = other_toolchain.or_else(|| others.into_iter().next());
-            let at_head = Some(commit) == commits.first() && !found.is_empty();
-            if at_head || found_commits == MAX_CANDIDATES {
-                break;
-            }
-        }
-        Ok(if found.is_empty() {
-            Err(self.why_none(&commits, other_toolchain))
-        } else {
-            Ok(found)
-        })
-    }
-
-    /// Returns the commits to look at, nearest first.
-    fn commits(&self) -> anyhow::Result<Vec<String>> {
-        let repository = match (
-            Repository::discover(self.environment.dir()),
-            &self.args.commit,
-        ) {
-            (Ok(repository), _) => repository,
-            (Err(GitError::NoRepository(_)), Some(commit)) if is_full_id(commit) => {
-                return Ok(vec![commit.clone()]);
-            }
-            (Err(error), _) => return Err(error.into()),
-        };
-        let from = match &self.args.commit {
-            Some(revision) => repository.commit(revision)?,
-            None => repository.head()?,
-        };
-        Ok(repository.ancestors(&from, MAX_ANCESTORS)?)
-    }
-
-    fn why_none(&self, commits: &[String], other_toolchain: Option<Point>) -> String {
-        if let Some(point) = other_toolchain {
-            return format!(
-                "{} was published for {}, and here is {}",
-                &point.commit[..point.commit.len().min(12)],
-                point.toolchain.short(),
-                self.setup.toolchain.short(),
-            );
-        }
-        let shallow =
-            Repository::discover(self.environment.dir()).is_ok_and(|one| one.is_shallow());
-        let note = if shallow {
-            " (a shallow clone; `git fetch --deepen 50` shows more)"
-        } else {
-            ""
-        };
-        format!(
-            "none of {}{note} was published to {}",
-            count(commits.len(), "commit"),
-            self.store.root().display()
-        )
-    }
-
-    fn behind(&self, commit: &str) -> Option<usize> {
-        let from = self.args.commit.as_deref().unwrap_or("HEAD");
-        Repository::discover(self.environment.dir())
-            .ok()?
-            .distance(commit, from)
-            .ok()
-    }
-}
-
-fn is_full_id(commit: &str) -> bool {
-    matches!(commit.len(), 40 | 64) && commit.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 /// Decides and places; what was read of the reader's files is kept from one starting point to the next.

@@ -54,10 +54,12 @@ pub enum CopyError {
 }
 
 impl Staging {
-    /// Makes `parent/<process id>-<name>` for the files of one operation; removes what others abandoned.
+    /// Makes a directory `<name>-...` in `parent` for the files of one operation; removes what others abandoned.
     pub fn new(parent: &Path, name: &str) -> Result<Staging, DiskError> {
-        let dir = parent.join(format!("{}-{name}", std::process::id()));
-        make_dir(&dir)?;
+        make_dir(parent)?;
+        let prefix = format!("{name}-");
+        let made = tempfile::Builder::new().prefix(&prefix).tempdir_in(parent);
+        let dir = made.map_err(failed("make a directory in", parent))?.keep();
         remove_abandoned(parent, &dir);
         let mut staging = Staging {
             dir,

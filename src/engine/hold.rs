@@ -20,9 +20,10 @@ pub struct Held {
     _locks: Vec<Lock>,
 }
 
-/// How far the time of placed files lies before the moment of locking.
+/// How far the time of placed files lies before the moment at which it is taken.
 ///
-/// A source edited at that moment or later is then newer than they are, although the kernel's clock for
+/// Twice as long passes between locking and that moment, so that what the last cargo wrote is older than
+/// what is placed. A source edited at that moment or later is then newer than they are, although the kernel's clock for
 /// files ticks only every 1 to 10 ms (cargo: fingerprint/mod.rs, on #5918).
 const MARGIN: Duration = Duration::from_millis(20);
 
@@ -37,6 +38,7 @@ pub fn hold(
     make_target_dir(build)?;
     let locks = lock(build, profiles, reporter)?;
     let staging = Staging::new(&Ledger::of(build).staging_parent(), "start")?;
+    std::thread::sleep(2 * MARGIN);
     let mtime = staging.now()? - MARGIN;
     Ok(Held {
         build: build.to_path_buf(),

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use crate::cargo::package::FileRules;
 use crate::disk::{self, hash, walk};
@@ -25,12 +26,18 @@ pub fn watched(rooted: Rooted, roots: &Roots) -> Input {
     }
 }
 
-/// Returns the further input that a declared file in a git directory stands for: the commit at HEAD.
+/// Returns the further input that a file in a git directory stands for, read by a unit made at `made`: the
+/// commit at HEAD.
 ///
-/// A script that watches `.git/HEAD` wants to know the commit, which on a branch is not in that file.
-pub fn git_head(rooted: &Rooted, roots: &Roots) -> Option<Input> {
+/// A script that watches `.git/HEAD` wants to know the commit, which on a branch is not in that file. If HEAD
+/// has moved since, nobody knows what it saw, and no reader's commit is taken for the same.
+pub fn git_head(rooted: &Rooted, roots: &Roots, made: SystemTime) -> Option<Input> {
     let dir = git::enclosing_git_dir(&roots.resolve(rooted))?;
-    let commit = git::head_of_git_dir(&dir)?;
+    let moved = walk::mtime(&dir.join("logs/HEAD")).or_else(|| walk::mtime(&dir.join("HEAD")));
+    let commit = match moved.is_some_and(|moved| moved > made) {
+        true => String::new(),
+        false => git::head_of_git_dir(&dir)?,
+    };
     Some(Input {
         path: roots.locate(&dir),
         expected: Expected::GitHead(commit),

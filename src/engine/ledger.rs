@@ -103,6 +103,16 @@ impl Ledger {
     /// Returns what was noted of `unit`, if `output`, one of its outputs, is the one that was noted.
     pub fn compiled(&self, unit: &UnitName, crate_name: &str, output: &Path) -> Option<Compiled> {
         let key = ledger_key(crate_name, Some(&format!("-{}", unit_hash(&unit.dir))), "");
+        self.note_of(&key, output).or_else(|| {
+            let prefix = ledger_key(crate_name, None, "");
+            let notes = std::fs::read_dir(self.dir.join("compiled")).ok()?;
+            let names = notes.filter_map(|note| note.ok()?.file_name().into_string().ok());
+            let mut of_crate = names.filter(|name| name.starts_with(&prefix));
+            of_crate.find_map(|name| self.note_of(&name, output))
+        })
+    }
+
+    fn note_of(&self, key: &str, output: &Path) -> Option<Compiled> {
         let bytes = disk::read(&self.dir.join("compiled").join(key), MAX_LEDGER_BYTES).ok()?;
         let note: Note = serde_json::from_slice(&bytes).ok()?;
         let started = UNIX_EPOCH + Duration::from_millis(note.started_unix_ms);

@@ -5,7 +5,7 @@
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use crate::cargo::layout::{Layout, hash_in, profile_of};
+use crate::cargo::layout::{HashedFiles, Layout, hash_in, profile_of, unit_hash};
 use crate::cargo::message::{Artifact, Live, PackageId};
 use crate::cargo::workspace::Workspace;
 use crate::disk::hash;
@@ -146,7 +146,7 @@ impl<'a> Resolver<'a> {
         let library = last.file_name()?.to_str()?.starts_with("lib") && extension.is_some();
         let prefix = if library { "lib" } else { "" };
         let original = |unit: &UnitName| {
-            let hash = crate::cargo::layout::unit_hash(&unit.dir);
+            let hash = unit_hash(&unit.dir);
             let file = format!(
                 "{prefix}{crate_name}-{hash}{}",
                 extension.clone().unwrap_or_default()
@@ -174,8 +174,13 @@ impl<'a> Resolver<'a> {
         profile: &str,
         crate_name: &str,
     ) -> Option<(UnitName, Vec<PathBuf>)> {
-        let [unit] = candidates else { return None };
         let deps = Path::new(profile).join("deps");
+        let hashed = HashedFiles::of(&self.build_dir().join(&deps));
+        let plain = |unit: &&UnitName| hashed.with(unit_hash(&unit.dir)).is_empty();
+        let mut candidates = candidates.iter().filter(plain);
+        let (Some(unit), None) = (candidates.next(), candidates.next()) else {
+            return None;
+        };
         let names = artifact
             .filenames
             .iter()

@@ -9,7 +9,7 @@ use std::time::SystemTime;
 use rayon::prelude::*;
 
 use crate::cargo::layout::{self, HashedFiles};
-use crate::cargo::message::Live;
+use crate::cargo::message::{Live, PackageId};
 use crate::cargo::workspace::Workspace;
 use crate::cargo::{dep_info, package};
 use crate::disk::walk;
@@ -19,7 +19,7 @@ use crate::engine::record::{LeftOut, Recorded, Recorder, build_paths, read_dep_i
 use crate::engine::{hold, inputs};
 use crate::model::manifest::{Package, Source};
 use crate::model::rewrite::Finder;
-use crate::model::unit::{Compiled, DepInfo, DepPath};
+use crate::model::unit::{Compiled, DepInfo, DepPath, Pin};
 use crate::model::{
     Digest, Expected, Fingerprint, Input, Local, Manifest, Root, Rooted, Roots, Toolchain, Unit,
     UnitName,
@@ -63,6 +63,9 @@ pub struct Published {
     /// Their size.
     pub new_bytes: u64,
 }
+
+/// Where each package is; the run of a build script is reported without it.
+type PackageDirs = HashMap<PackageId, PathBuf>;
 
 /// A unit with all that was read of it before it is recorded.
 struct Candidate {
@@ -111,7 +114,8 @@ pub fn publish(
     let mut assembly = Assembly::default();
     let (mut new_objects, mut new_bytes) = (0, 0);
     for (candidate, recorded) in candidates.iter().zip(recorded) {
-        let checked = recorded.and_then(|recorded| {
+        let checked = recorded.and_then(|mut recorded| {
+            recorded.pinned.extend(outside_pins(candidate, build.roots));
             new_objects += recorded.new_objects;
             new_bytes += recorded.new_bytes;
             Ok((recorded, unit_inputs(build, candidate, &watched)?))
@@ -141,12 +145,9 @@ fn read_candidates(
     units: &[LiveUnit],
     left_out: &mut Vec<(String, String)>,
 ) -> Vec<Candidate> {
-    let dirs: HashMap<(String, String), PathBuf> = units
+    let dirs: PackageDirs = units
         .iter()
-        .filter_map(|unit| {
-            let id = (unit.package.name.clone(), unit.package.version.clone());
-            Some((id, unit.package_dir.clone()?))
-        })
+        .filter_map(|unit| Some((unit.package.clone(), unit.package_dir.clone()?)))
         .collect();
     let read: Vec<(String, Result<Candidate, LeftOut>)> = units
         .par_iter()
@@ -170,24 +171,23 @@ fn read_candidates(
 fn read_candidate(
     build: &Build<'_>,
     live: LiveUnit,
-    dirs: &HashMap<(String, String), PathBuf>,
+    dirs: &PackageDirs,
 ) -> Result<Candidate, LeftOut> {
     let build_dir = &build.workspace.build_dir;
     let fingerprint = layout::proven_fingerprint(build_dir, &live.name).ok_or(LeftOut::Unproven)?;
     let dep_info = read_dep_info(build_dir, &live.name, build.roots)?;
-    let id = (live.package.name.clone(), live.package.version.clone());
-    let dir = live
+    let known = live
         .package_dir
         .as_ref()
-        .or_else(|| dirs.get(&id))
-        .ok_or(LeftOut::OtherSource)?;
+        .or_else(|| dirs.get(&live.package));
+    let dir = known.ok_or(LeftOut::OtherSource)?;
     let dir = build.roots.locate(dir);
     let source = match (live.package.is_path, dir.root) {
         (true, _) => Source::Path,
         (false, Root::CargoHome) => Source::Immutable,
         (false, _) => Source::Vendored,
     };
-    let (name, version) = id;
+    let (name, version) = (live.package.name.clone(), live.package.version.clone());
     let package = Package {
         name,
         version,
@@ -302,7 +302,10 @@ fn placed_here(ledger: &Ledger, store: &Store) -> HashMap<UnitName, (SystemTime,
 type Watched = HashMap<Rooted, Input>;
 
 fn watch_all(build: &Build<'_>, candidates: &[Candidate], reporter: &Reporter) -> Watched {
-    let wanted: HashSet<Rooted> = candidates.iter().flat_map(watched_paths).collect();
+    let wanted: HashSet<Rooted> = candidates
+        .iter()
+        .flat_map(|one| watched_paths(one, build.roots))
+        .collect();
     let step = reporter.step("Reading sources", wanted.len() as u64);
     wanted
         .into_par_iter()
@@ -315,7 +318,7 @@ fn watch_all(build: &Build<'_>, candidates: &[Candidate], reporter: &Reporter) -
 }
 
 /// Returns the paths that cargo compares for a unit, and the checksums of a vendored package.
-fn watched_paths(candidate: &Candidate) -> Vec<Rooted> {
+fn watched_paths(candidate: &Candidate, roots: &Roots) -> Vec<Rooted> {
     let dir = &candidate.package.dir;
     let files = candidate.dep_info.iter().flat_map(|info| &info.files);
     let mut paths: Vec<Rooted> = files
@@ -327,7 +330,10 @@ fn watched_paths(candidate: &Candidate) -> Vec<Rooted> {
             paths: declared, ..
         } = local
         {
-            paths.extend(declared.iter().map(|path| declared_path(path, dir)));
+            paths.extend(declared.iter().map(|path| match path.is_absolute() {
+                true => roots.locate(path),
+                false => dir.join(path),
+            }));
         }
     }
     if candidate.package.source == Source::Vendored {
@@ -337,12 +343,27 @@ fn watched_paths(candidate: &Candidate) -> Vec<Rooted> {
     paths
 }
 
-/// A path as a build script declared it: relative to its package, or absolute.
-fn declared_path(path: &Path, dir: &Rooted) -> Rooted {
-    match path.is_absolute() {
-        true => Rooted::new(Root::Absolute, path),
-        false => dir.join(path),
-    }
+/// Returns the pins of a unit that was made from a file below no root, such as a neighbour of the workspace
+/// or the git directory of a linked work tree: elsewhere, another file stands for it.
+///
+/// What the system installs is the same file for everybody, and is compared as it is.
+fn outside_pins(candidate: &Candidate, roots: &Roots) -> Vec<Pin> {
+    const OF_THE_SYSTEM: [&str; 10] = [
+        "/usr", "/lib", "/lib64", "/bin", "/sbin", "/etc", "/opt", "/nix", "/dev", "/proc",
+    ];
+    let of_the_system = |path: &Rooted| {
+        OF_THE_SYSTEM
+            .iter()
+            .any(|dir| path.relative().starts_with(dir))
+    };
+    watched_paths(candidate, roots)
+        .into_iter()
+        .filter(|path| path.root == Root::Absolute && !of_the_system(path))
+        .map(|path| Pin {
+            root: Root::Workspace,
+            seen_in: path.shown(),
+        })
+        .collect()
 }
 
 /// Files of `OUT_DIR` come with the run of the build script that wrote them.
@@ -379,7 +400,7 @@ fn unit_inputs(
         });
     let made = walk::mtime(&reference).ok_or(LeftOut::NoOutputs)?;
     let mut inputs = Vec::new();
-    for path in watched_paths(candidate) {
+    for path in watched_paths(candidate, build.roots) {
         let input = watched.get(&path).cloned().ok_or(LeftOut::NoOutputs)?;
         let located = build.roots.resolve(&path);
         // git rewrites its index to refresh times alone; in a clean tree it says what it said before.
@@ -387,7 +408,7 @@ fn unit_inputs(
         if !refreshed && walk::newest_mtime(&located).is_some_and(|mtime| mtime > made) {
             return Err(LeftOut::Changed(path.shown()));
         }
-        inputs.extend(inputs::git_head(&path, build.roots));
+        inputs.extend(inputs::git_head(&path, build.roots, made));
         inputs.push(Input {
             path: build.roots.locate(&located),
             ..input

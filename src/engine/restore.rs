@@ -49,7 +49,7 @@ pub struct Restored {
 /// Why nothing more could be placed; what was placed is whole, the rest is dirty for cargo.
 #[derive(Debug, thiserror::Error)]
 pub enum RestoreError {
-    /// There is not enough room; nothing was touched.
+    /// There is not enough room; no unit was touched.
     #[error("{} needs {} and has only {} free", path.display(), crate::report::bytes(*needed_bytes), crate::report::bytes(*free_bytes))]
     NoRoom {
         /// The build directory.
@@ -328,7 +328,8 @@ fn lost_object(error: &ObjectError, file: &OutputFile) -> Reason {
     let path = String::from_utf8_lossy(&file.path).into_owned();
     match error {
         ObjectError::Damaged(_) => Reason::ObjectDamaged { path },
-        ObjectError::Missing(_) | ObjectError::Disk(_) => Reason::ObjectMissing { path },
+        ObjectError::Missing(_) => Reason::ObjectMissing { path },
+        ObjectError::Unreadable(_) | ObjectError::Disk(_) => Reason::ObjectUnreadable { path },
     }
 }
 

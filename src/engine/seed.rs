@@ -15,13 +15,14 @@ use crate::store::{ObjectError, Store};
 pub enum Seeded {
     /// It is in place.
     Placed,
-    /// rustc has one of its own here, which stays.
-    OwnIsThere,
-    /// An object is missing or damaged; rustc starts from nothing.
+    /// rustc has one of its own here, or this very one is here; it stays.
+    IsThere,
+    /// An object is missing, damaged or unreadable; rustc starts from nothing.
     Incomplete,
 }
 
-/// Places `session` in the build directory `build`, under cargo's lock, unless rustc has one there.
+/// Places `session` in the build directory `build`, under cargo's lock, unless rustc has one of its own
+/// there; one that an earlier start placed is replaced.
 ///
 /// The lock file comes last: rustc ignores and removes a session without one, so an interrupted placing
 /// leaves nothing that it would read.
@@ -32,10 +33,16 @@ pub fn place(
     staging: &Staging,
 ) -> Result<Seeded, DiskError> {
     let crate_dir = build.join(&session.crate_dir);
-    if session::newest(&crate_dir).is_some() {
-        return Ok(Seeded::OwnIsThere);
-    }
     let name = format!("s-{PLACED_TIMESTAMP}-{}", session.name);
+    if let Some(there) = session::newest(&crate_dir) {
+        match Parts::of(&there) {
+            Some(parts) if parts.timestamp == PLACED_TIMESTAMP && there != name => {
+                disk::remove_file(&crate_dir.join(parts.lock_file()))?;
+                disk::remove_dir(&crate_dir.join(&there))?;
+            }
+            _ => return Ok(Seeded::IsThere),
+        }
+    }
     let Some(parts) = Parts::of(&name) else {
         return Ok(Seeded::Incomplete);
     };
@@ -50,7 +57,7 @@ pub fn place(
         match store.get(file.digest, staging, &dir.join(&file.name), finish) {
             Ok(()) => {}
             Err(ObjectError::Disk(error)) => return Err(error),
-            Err(ObjectError::Missing(_) | ObjectError::Damaged(_)) => {
+            Err(ObjectError::Missing(_) | ObjectError::Damaged(_) | ObjectError::Unreadable(_)) => {
                 disk::remove_dir(&dir)?;
                 return Ok(Seeded::Incomplete);
             }

@@ -1,11 +1,14 @@
 //! A starting point's list: what one commit's build left, and what it was made from.
 
+use std::collections::HashSet;
+use std::path::Path;
+
 use serde::{Deserialize, Serialize};
 
 use super::fingerprint::{Fingerprint, Local};
 use super::input::Input;
-use super::root::{Rooted, Roots};
-use super::unit::{Content, Unit};
+use super::root::{Rooted, Roots, bytes_path};
+use super::unit::{Content, OutputFile, Unit};
 
 /// A starting point, without the objects.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,6 +45,11 @@ pub struct Toolchain {
 }
 
 impl Toolchain {
+    /// Returns both versions, for people.
+    pub fn shown(&self) -> String {
+        format!("{} with {}", self.short(), self.cargo)
+    }
+
     /// Returns the compiler's first line: `rustc 1.95.0 (...)`.
     pub fn short(&self) -> &str {
         self.rustc.lines().next().unwrap_or("rustc")
@@ -103,6 +111,12 @@ pub enum Malformed {
 impl Manifest {
     /// Checks all that decoding does not: positions lie in their tables, written paths stay beneath their root.
     pub fn check(&self) -> Result<(), Malformed> {
+        let files = self.units.iter().flat_map(|unit| &unit.files);
+        let is_link = |file: &&OutputFile| matches!(file.content, Content::Symlink(_));
+        let links: HashSet<&Path> = files
+            .filter(is_link)
+            .map(|file| bytes_path(&file.path))
+            .collect();
         for (position, unit) in self.units.iter().enumerate() {
             let name = || unit.name.to_string();
             let known = (unit.package as usize) < self.packages.len()
@@ -114,7 +128,7 @@ impl Manifest {
             if !known {
                 return Err(Malformed::Reference(name()));
             }
-            if let Some(path) = escaping_path(unit) {
+            if let Some(path) = escaping_path(unit).or_else(|| through_link(unit, &links)) {
                 return Err(Malformed::Escape { unit: name(), path });
             }
         }
@@ -172,6 +186,13 @@ fn escaping_path(unit: &Unit) -> Option<String> {
         .or_else(|| file.map(|file| String::from_utf8_lossy(&file.path).into_owned()))
 }
 
+/// Returns a path of `unit` that leads through one of `links`.
+fn through_link(unit: &Unit, links: &HashSet<&Path>) -> Option<String> {
+    let through = |path: &&Path| path.ancestors().skip(1).any(|above| links.contains(above));
+    let mut paths = unit.files.iter().map(|file| bytes_path(&file.path));
+    paths.find(through).map(|path| path.display().to_string())
+}
+
 /// Tells whether `path` is relative, not empty, and never goes up.
 fn stays_beneath(path: &[u8]) -> bool {
     !path.is_empty()
@@ -187,12 +208,14 @@ pub fn link_stays_beneath(path: &[u8], target: &[u8]) -> bool {
     if target.is_empty() || target[0] == b'/' || target.contains(&0) {
         return false;
     }
+    // Upwards only at the beginning: behind a name, which may be a link itself, `..` leads anywhere.
+    let mut named = false;
     for part in target.split(|byte| *byte == b'/') {
         match part {
             b"" | b"." => {}
-            b".." if depth == 0 => return false,
+            b".." if depth == 0 || named => return false,
             b".." => depth -= 1,
-            _ => depth += 1,
+            _ => named = true,
         }
     }
     true
@@ -225,5 +248,6 @@ mod tests {
         assert!(link_stays_beneath(b"debug/build/x/out/a", b"../b"));
         assert!(!link_stays_beneath(b"a/b", b"../../etc"));
         assert!(!link_stays_beneath(b"a/b", b"/etc"));
+        assert!(!link_stays_beneath(b"a/b/c", b"link/../../x"));
     }
 }

@@ -58,6 +58,11 @@ pub enum Reason {
         /// The file that it was for.
         path: String,
     },
+    /// An object of the store is there and cannot be read.
+    ObjectUnreadable {
+        /// The file that it was for.
+        path: String,
+    },
     /// An object of the store is damaged.
     ObjectDamaged {
         /// The file that it was for.
@@ -82,6 +87,7 @@ impl Reason {
             Reason::NotLocked => "not-locked",
             Reason::Unproven => "unproven",
             Reason::ObjectMissing { .. } => "object-missing",
+            Reason::ObjectUnreadable { .. } => "object-unreadable",
             Reason::ObjectDamaged { .. } => "object-damaged",
         }
     }
@@ -117,6 +123,9 @@ impl fmt::Display for Reason {
             Reason::NotLocked => write!(f, "Cargo.lock no longer has its package"),
             Reason::Unproven => write!(f, "cargo's hash of it could not be reproduced"),
             Reason::ObjectMissing { path } => write!(f, "the store has lost {path}"),
+            Reason::ObjectUnreadable { path } => {
+                write!(f, "the store's copy of {path} cannot be read")
+            }
             Reason::ObjectDamaged { path } => write!(f, "the store's copy of {path} is damaged"),
         }
     }

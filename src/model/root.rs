@@ -19,6 +19,8 @@ pub enum Root {
     CargoHome,
     /// None: the path is absolute.
     Absolute,
+    /// The top of the git work tree, where the workspace lies below it.
+    Repository,
 }
 
 impl Root {
@@ -28,6 +30,7 @@ impl Root {
             Root::Workspace => "/headstart/workspace",
             Root::Build => "/headstart/target",
             Root::CargoHome => "/headstart/cargo",
+            Root::Repository => "/headstart/repository",
             Root::Absolute => "",
         }
     }
@@ -38,6 +41,7 @@ impl Root {
             Root::Workspace => "workspace",
             Root::Build => "target directory",
             Root::CargoHome => "CARGO_HOME",
+            Root::Repository => "git work tree",
             Root::Absolute => "absolute path",
         }
     }
@@ -75,6 +79,7 @@ impl Rooted {
         match self.root {
             Root::Absolute | Root::Workspace => path.to_string(),
             Root::Build => format!("<target>/{path}"),
+            Root::Repository => format!("<work tree>/{path}"),
             Root::CargoHome => format!("<CARGO_HOME>/{path}"),
         }
     }
@@ -104,7 +109,8 @@ impl Roots {
         Roots { spellings }
     }
 
-    /// Returns these roots with one more spelling of `root` (a symlink resolved).
+    /// Returns these roots with one more spelling of `root`: a symlink resolved, or a root that not every
+    /// machine has.
     pub fn with_alias(mut self, root: Root, path: &Path) -> Roots {
         let spelling = (root, path.as_os_str().as_bytes().to_vec());
         if !self.spellings.contains(&spelling) {
@@ -120,11 +126,16 @@ impl Roots {
             .map(|(root, path)| (*root, path.as_slice()))
     }
 
-    /// Returns where `root` is, as cargo spells it; `/` for [`Root::Absolute`].
+    /// Returns where `root` is, as cargo spells it; `/` for one that this machine has not.
     pub fn dir(&self, root: Root) -> &Path {
         self.spellings()
             .find(|(known, _)| *known == root)
             .map_or(Path::new("/"), |(_, path)| bytes_path(path))
+    }
+
+    /// Tells whether this machine has `root`.
+    pub fn has(&self, root: Root) -> bool {
+        self.spellings().any(|(known, _)| known == root)
     }
 
     /// Returns where this machine has `rooted`.

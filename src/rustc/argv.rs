@@ -37,7 +37,7 @@ impl Invocation {
             metadata: codegen("metadata")?.to_owned(),
             extra_filename: codegen("extra-filename").map(str::to_owned),
             out_dir: PathBuf::from(single("--out-dir")?),
-            executable: test || single("--crate-type") == Some("bin"),
+            executable: test || matches!(single("--crate-type"), None | Some("bin")),
         })
     }
 

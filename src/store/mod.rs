@@ -72,7 +72,10 @@ pub enum ObjectError {
     /// It holds something else than its name says; it has been removed, so that a later publish writes it again.
     #[error("object {} is damaged", .0.short())]
     Damaged(Digest),
-    /// It could not be read or its copy not written.
+    /// It is there and cannot be read.
+    #[error(transparent)]
+    Unreadable(DiskError),
+    /// Its copy could not be written.
     #[error(transparent)]
     Disk(DiskError),
 }
@@ -173,6 +176,9 @@ impl Store {
             }
             Err(CopyError::Disk(error)) if error.is_missing() && error.path == object => {
                 Err(ObjectError::Missing(digest))
+            }
+            Err(CopyError::Disk(error)) if error.path == object => {
+                Err(ObjectError::Unreadable(error))
             }
             Err(CopyError::Disk(error)) => Err(ObjectError::Disk(error)),
         }

@@ -1,7 +1,7 @@
 //! Who is believed. A starting point is code that runs on the reader: proc-macros, build scripts' results.
 //!
 //! In this version starting points come from directories only, and are not signed: a directory is believed
-//! if its files can only have been written by the reader or by root.
+//! if it belongs to the reader or to root, and not everybody may write there.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};

@@ -1,0 +1,131 @@
+//! Finds the starting points that could serve: git's history on one side, the store's points on the other.
+
+use super::cli::StartArgs;
+use super::setup::Setup;
+use crate::config::Environment;
+use crate::git::{GitError, Repository};
+use crate::report::{Reporter, count};
+use crate::store::Store;
+use crate::store::point::Point;
+
+/// How far back in history a starting point is looked for.
+const MAX_ANCESTORS: usize = 2000;
+/// How many starting points are compared; the nearest few differ by what changed between them.
+const MAX_CANDIDATES: usize = 3;
+/// Where and from what a starting point is looked for.
+#[derive(Debug)]
+pub struct Search<'a> {
+    /// What was typed.
+    pub args: &'a StartArgs,
+    /// Where it was typed.
+    pub environment: &'a Environment,
+    /// The workspace and what builds it.
+    pub setup: &'a Setup,
+    /// Where to look.
+    pub store: &'a Store,
+    /// Where trouble is told.
+    pub reporter: &'a Reporter,
+}
+
+impl Search<'_> {
+    /// Returns the points of the nearest commits that have any for this toolchain, nearest first.
+    pub fn points(&self) -> anyhow::Result<Result<Vec<Point>, String>> {
+        if let Some(name) = &self.args.manifest {
+            let all = self.store.all_points();
+            let found: Vec<Point> = all
+                .into_iter()
+                .filter(|point| point.manifest.hex().starts_with(name.as_str()))
+                .collect();
+            let ours = |point: &&Point| point.toolchain == self.setup.toolchain;
+            return Ok(match (found.iter().find(ours), found.first()) {
+                (Some(point), _) => Ok(vec![point.clone()]),
+                (None, Some(other)) => Err(self.why_other_toolchain(other)),
+                (None, None) => Err(format!("the store has no starting point named {name}")),
+            });
+        }
+        let commits = self.commits()?;
+        let mut found: Vec<Point> = Vec::new();
+        let mut found_commits = 0;
+        let mut other_toolchain: Option<Point> = None;
+        for commit in &commits {
+            let (points, problems) = self.store.points(commit);
+            problems
+                .iter()
+                .for_each(|problem| self.reporter.warn(&problem.to_string()));
+            let clean = points.into_iter().filter(|point| !point.dirty);
+            let (ours, others): (Vec<Point>, Vec<Point>) =
+                clean.partition(|point| point.toolchain == self.setup.toolchain);
+            found_commits += usize::from(!ours.is_empty());
+            found.extend(ours);
+            other_toolchain = other_toolchain.or_else(|| others.into_iter().next());
+            let at_head = Some(commit) == commits.first() && !found.is_empty();
+            if at_head || found_commits == MAX_CANDIDATES {
+                break;
+            }
+        }
+        Ok(if found.is_empty() {
+            Err(self.why_none(&commits, other_toolchain))
+        } else {
+            Ok(found)
+        })
+    }
+
+    /// Returns the commits to look at, nearest first.
+    fn commits(&self) -> anyhow::Result<Vec<String>> {
+        let repository = match (
+            Repository::discover(self.environment.dir()),
+            &self.args.commit,
+        ) {
+            (Ok(repository), _) => repository,
+            (Err(GitError::NoRepository(_)), Some(commit)) if is_full_id(commit) => {
+                return Ok(vec![commit.clone()]);
+            }
+            (Err(error), _) => return Err(error.into()),
+        };
+        let from = match &self.args.commit {
+            Some(revision) => repository.commit(revision)?,
+            None => repository.head()?,
+        };
+        Ok(repository.ancestors(&from, MAX_ANCESTORS)?)
+    }
+
+    fn why_none(&self, commits: &[String], other_toolchain: Option<Point>) -> String {
+        if let Some(point) = other_toolchain {
+            return self.why_other_toolchain(&point);
+        }
+        let shallow =
+            Repository::discover(self.environment.dir()).is_ok_and(|one| one.is_shallow());
+        let note = if shallow {
+            " (a shallow clone; `git fetch --deepen 50` shows more)"
+        } else {
+            ""
+        };
+        format!(
+            "none of {}{note} was published to {}",
+            count(commits.len(), "commit"),
+            self.store.root().display()
+        )
+    }
+
+    fn why_other_toolchain(&self, point: &Point) -> String {
+        format!(
+            "{} was published for {}, and here is {}",
+            &point.commit[..point.commit.len().min(12)],
+            point.toolchain.shown(),
+            self.setup.toolchain.shown(),
+        )
+    }
+
+    /// Returns how many commits `commit` lies behind; none where git cannot say.
+    pub fn behind(&self, commit: &str) -> Option<usize> {
+        let from = self.args.commit.as_deref().unwrap_or("HEAD");
+        Repository::discover(self.environment.dir())
+            .ok()?
+            .distance(commit, from)
+            .ok()
+    }
+}
+
+fn is_full_id(commit: &str) -> bool {
+    matches!(commit.len(), 40 | 64) && commit.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
