@@ -136,7 +136,13 @@ fn variable(unit: &Unit, reader: &Reader<'_>) -> Option<Reason> {
         .dep_info
         .iter()
         .flat_map(|info| info.env.iter().map(|(name, value)| (name, value)));
-    let ours = |name: &str| !name.starts_with("CARGO") && !reader.set_by_cargo.contains(name);
+    // cargo and its clippy set these for the compilers that they start; only they can judge them.
+    let theirs = |name: &str| {
+        ["CARGO", "CLIPPY_"]
+            .iter()
+            .any(|prefix| name.starts_with(prefix))
+    };
+    let ours = |name: &str| !theirs(name) && !reader.set_by_cargo.contains(name);
     declared
         .chain(read)
         .filter(|(name, _)| ours(name))
