@@ -10,8 +10,6 @@ pub mod message;
 pub mod package;
 pub mod workspace;
 
-use std::path::PathBuf;
-
 /// A question to cargo that went unanswered, or an answer that makes no sense.
 #[derive(Debug, thiserror::Error)]
 pub enum CargoError {
@@ -42,7 +40,4 @@ pub enum CargoError {
         /// What is wrong with it.
         why: String,
     },
-    /// A build directory in a layout that we do not know.
-    #[error("{} has a layout that this headstart does not know", .0.display())]
-    Layout(PathBuf),
 }

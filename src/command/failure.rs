@@ -120,6 +120,9 @@ fn store_hint(error: &anyhow::Error) -> Option<&'static str> {
     }
     match find::<CargoError>(error)? {
         CargoError::Start { .. } => Some("install Rust, or put cargo and rustc on PATH"),
-        _ => None,
+        CargoError::Failed { .. } => {
+            Some("run this in a cargo workspace that `cargo metadata` can read")
+        }
+        CargoError::Answer { .. } => None,
     }
 }
