@@ -169,6 +169,9 @@ pub fn start(
         .enumerate()
         .filter(|(at, one)| *at != chosen && one.point.commit == commit);
     for (_, other) in others {
+        if let Some(held) = &mut starter.held {
+            held.later();
+        }
         merge(&mut outcome, starter.place(other, now)?);
     }
     outcome.behind = search.behind(&commit);

@@ -20,6 +20,9 @@ pub struct Held {
     _locks: Vec<Lock>,
 }
 
+/// By how much: seen by every file system that counts finer than seconds, and far below [`MARGIN`].
+const STEP: Duration = Duration::from_millis(1);
+
 /// How far the time of placed files lies before the moment at which it is taken.
 ///
 /// Twice as long passes between locking and that moment, so that what the last cargo wrote is older than
@@ -97,6 +100,12 @@ impl Held {
     /// Returns the time that placed files are given.
     pub fn mtime(&self) -> SystemTime {
         self.mtime
+    }
+
+    /// Makes what is placed from now on newer than what was placed before, so that cargo builds again what
+    /// was compiled against something that a further starting point replaces.
+    pub fn later(&mut self) {
+        self.mtime += STEP;
     }
 
     /// Returns the place for unfinished files.

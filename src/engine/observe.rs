@@ -9,9 +9,12 @@ use rayon::prelude::*;
 use crate::cargo::package::{self, Locked};
 use crate::config::Environment;
 use crate::engine::inputs;
+use crate::git;
 use crate::model::fingerprint::path_hash;
 use crate::model::manifest::{Package, Source};
-use crate::model::{Expected, Fingerprint, Input, Local, Manifest, Reason, Roots, Seen, Unit};
+use crate::model::{
+    Expected, Fingerprint, Input, Local, Manifest, Reason, Root, Roots, Seen, Unit,
+};
 
 /// The reader's side of every comparison.
 #[derive(Debug)]
@@ -75,7 +78,60 @@ pub fn observe(manifest: &Manifest, reader: &Reader<'_>, digests: &mut Digests) 
             fingerprint,
         });
     }
+    for (script, reason) in generators(manifest, reader.roots, digests) {
+        observed[script].differs.get_or_insert(reason);
+    }
     observed
+}
+
+/// Returns the runs of build scripts that must be run again for what they wrote among the sources.
+///
+/// A source that differs here, and that git neither tracks nor would add, was most likely written by the
+/// script that its unit depends on; that script has no such output in the starting point.
+fn generators(manifest: &Manifest, roots: &Roots, digests: &Digests) -> Vec<(usize, Reason)> {
+    let differs = |input: &&Input| {
+        input.path.root == Root::Workspace
+            && matches!(input.expected, Expected::File(_))
+            && *digests.of(input) != Seen::Same
+    };
+    let runs = |unit: &Unit| -> Vec<usize> {
+        let deps = unit.deps.iter().map(|dep| *dep as usize);
+        deps.filter(|dep| manifest.units[*dep].name.runs_script())
+            .collect()
+    };
+    let suspects: Vec<(Vec<usize>, &Input)> = manifest
+        .units
+        .iter()
+        .filter(|unit| !unit.name.runs_script())
+        .map(|unit| (runs(unit), unit))
+        .filter(|(runs, _)| !runs.is_empty())
+        .flat_map(|(runs, unit)| {
+            let inputs = unit
+                .inputs
+                .iter()
+                .map(|input| &manifest.inputs[*input as usize]);
+            inputs
+                .filter(differs)
+                .map(move |input| (runs.clone(), input))
+        })
+        .collect();
+    if suspects.is_empty() {
+        return Vec::new();
+    }
+    let known: BTreeSet<PathBuf> = git::files(roots.dir(Root::Workspace))
+        .unwrap_or_default()
+        .into_iter()
+        .collect();
+    let generated = suspects
+        .into_iter()
+        .filter(|(_, input)| !known.contains(input.path.relative()));
+    generated
+        .flat_map(|(runs, input)| {
+            let path = input.path.shown();
+            runs.into_iter()
+                .map(move |run| (run, Reason::Changed { path: path.clone() }))
+        })
+        .collect()
 }
 
 /// Tells whether the settings that shape cargo's hashes are the builder's.

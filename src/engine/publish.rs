@@ -317,7 +317,8 @@ fn watch_all(build: &Build<'_>, candidates: &[Candidate], reporter: &Reporter) -
         .collect()
 }
 
-/// Returns the paths that cargo compares for a unit, and the checksums of a vendored package.
+/// Returns the paths that cargo compares for a unit, and the whole of a vendored package, of which cargo
+/// compares nothing.
 fn watched_paths(candidate: &Candidate, roots: &Roots) -> Vec<Rooted> {
     let dir = &candidate.package.dir;
     let files = candidate.dep_info.iter().flat_map(|info| &info.files);
@@ -337,7 +338,7 @@ fn watched_paths(candidate: &Candidate, roots: &Roots) -> Vec<Rooted> {
         }
     }
     if candidate.package.source == Source::Vendored {
-        paths.push(dir.join(".cargo-checksum.json"));
+        paths.push(dir.clone());
     }
     paths.retain(|path| !cargo_never_compares(path));
     paths

@@ -181,7 +181,9 @@ impl Build {
 impl Ran {
     fn parse(command: &str) -> Self {
         let words = shell_words(command);
-        if let Some(script) = Script::parse(&words) {
+        // cargo quotes arguments, and leaves the program as it is: a script's path may have spaces.
+        let whole = Script::parse(&[command.to_owned()]);
+        if let Some(script) = whole.or_else(|| Script::parse(&words)) {
             return Self::Script(script);
         }
         match Rustc::parse(&words) {
@@ -312,7 +314,7 @@ mod tests {
        Dirty probe v0.1.0 (/w s/probe): the file `src/lib.rs` has changed (1s after)
    Compiling probe v0.1.0 (/w s/probe)
      Running `/bin/rustc --crate-name build_script_build --edition=2024 build.rs --crate-type bin --emit=dep-info,link -C extra-filename=-01 --out-dir '/w s/target/debug/build/my-probe-01'`
-     Running `'/w s/target/debug/build/my-probe-01/build-script-build'`
+     Running `/w s/target/debug/build/my-probe-01/build-script-build`
      Running `/bin/wrapper /bin/rustc --crate-name probe --edition=2024 src/lib.rs --crate-type lib --emit=dep-info,metadata,link -C extra-filename=-02 --out-dir '/w s/target/debug/deps'`
      Running `/bin/rustc --crate-name probe --edition=2024 src/lib.rs --emit=dep-info,link -C extra-filename=-03 --test --out-dir '/w s/target/debug/deps'`
      Running `/bin/rustc --crate-name show examples/show.rs --crate-type bin --emit=dep-info,link -C extra-filename=-04 --out-dir '/w s/target/debug/examples'`

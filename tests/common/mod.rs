@@ -1,9 +1,16 @@
 //! A store, a publisher and a reader, each with a place of its own.
-#![allow(dead_code, unreachable_pub, missing_debug_implementations, reason = "each test file uses its part")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    missing_debug_implementations,
+    reason = "each test file uses its part"
+)]
 
 use std::path::{Path, PathBuf};
 
-use headstart_testkit::{Cargo, Headstart, Scratch, Workspace, cargo_home, fixture, headstart};
+use headstart_testkit::{
+    Build, Cargo, Headstart, Scratch, Workspace, cargo_home, fixture, headstart,
+};
 use serde_json::Value;
 
 /// The program under test.
@@ -16,7 +23,9 @@ pub struct Place {
 
 impl Place {
     pub fn new() -> Place {
-        Place { scratch: Scratch::new() }
+        Place {
+            scratch: Scratch::new(),
+        }
     }
 
     pub fn store(&self) -> PathBuf {
@@ -24,7 +33,7 @@ impl Place {
     }
 }
 
-/// A fresh clone with a CARGO_HOME of its own, after `headstart start`.
+/// A clone with a CARGO_HOME of its own, and what `headstart start` said there, if it ran.
 pub struct There {
     pub clone: Workspace,
     pub home: PathBuf,
@@ -45,14 +54,63 @@ impl There {
     pub fn reasons(&self, unit: &str) -> Vec<String> {
         reasons(&self.started, unit)
     }
+
+    /// Runs each cargo command, and panics if one of them runs rustc or a build script.
+    #[track_caller]
+    pub fn rests(&self, commands: &[&[&str]]) -> Vec<Build> {
+        let run = |command: &&[&str]| rests(&self.cargo(), command);
+        commands.iter().map(run).collect()
+    }
+}
+
+/// Runs a cargo command that has nothing to do, and returns what cargo said.
+#[track_caller]
+pub fn rests(cargo: &Cargo, command: &[&str]) -> Build {
+    let build = cargo.run(command).succeeded();
+    let (ran, why) = (build.units(), &build.dirty);
+    assert!(
+        ran.is_empty(),
+        "`cargo {}` ran {ran:#?} because of {why:#?}",
+        command.join(" ")
+    );
+    build
+}
+
+/// Returns what cargo compiled and ran, in order of their names.
+pub fn named(build: &Build) -> Vec<String> {
+    build.crates_compiled().into_iter().collect()
 }
 
 /// Returns the reason codes that `started` gives for units whose name ends with `unit`.
 pub fn reasons(started: &Value, unit: &str) -> Vec<String> {
-    let decisions = started["decisions"].as_array().expect("start --json lists its decisions");
-    let of = |one: &&Value| one["unit"].as_str().is_some_and(|name| name.ends_with(unit));
-    let code = |one: &Value| one["reason"]["code"].as_str().map(str::to_owned);
-    decisions.iter().filter(of).filter_map(code).collect()
+    column(started, unit, |one| &one["reason"]["code"])
+}
+
+/// Returns the verdicts that `started` gives for units whose name ends with `unit`.
+pub fn verdicts(started: &Value, unit: &str) -> Vec<String> {
+    column(started, unit, |one| &one["verdict"])
+}
+
+fn column(started: &Value, unit: &str, of: impl Fn(&Value) -> &Value) -> Vec<String> {
+    let decisions = started["decisions"]
+        .as_array()
+        .unwrap_or_else(|| panic!("start --json lists its decisions: {started}"));
+    let named = |one: &&Value| {
+        one["unit"]
+            .as_str()
+            .is_some_and(|name| name.ends_with(unit))
+    };
+    let text = |one: &Value| of(one).as_str().map(str::to_owned);
+    decisions.iter().filter(named).filter_map(text).collect()
+}
+
+/// Returns how many units got each verdict: fresh, kept, near, absent.
+pub fn counts(started: &Value) -> [u64; 4] {
+    ["fresh", "kept", "near", "absent"].map(|verdict| {
+        started["units"][verdict]
+            .as_u64()
+            .unwrap_or_else(|| panic!("start --json counts its verdicts: {started}"))
+    })
 }
 
 /// The runner of headstart in `dir`.
@@ -62,23 +120,49 @@ pub fn runner(dir: &Path, place: &Place) -> Headstart {
 
 /// Publishes what cargo builds with `args`, and returns what publish says.
 pub fn publish(workspace: &Workspace, place: &Place, args: &[&str]) -> Value {
-    let command = ["publish", "--json", "--"].iter().chain(args).copied().collect::<Vec<_>>();
-    let output = runner(workspace.root(), place).args(command).run().succeeded();
+    publish_by(runner(workspace.root(), place), args)
+}
+
+/// Does the same with a runner of the test's own.
+pub fn publish_by(runner: Headstart, args: &[&str]) -> Value {
+    let command = ["publish", "--json", "--"].iter().chain(args);
+    let output = runner.args(command).run().succeeded();
     let said = output.json();
     assert_eq!(said["left_out"], serde_json::json!([]), "{}", output.stderr);
     said
 }
 
+/// Clones `workspace` to `name` in `place`, with another CARGO_HOME than the publisher's; nothing is started.
+pub fn clone_elsewhere(workspace: &Workspace, place: &Place, name: &str) -> There {
+    let clone = workspace.clone_to(&place.scratch.path(name));
+    let home = place.scratch.path("another-home");
+    if !home.exists() {
+        cargo_home(&home, fixture::REGISTRY_CRATES);
+    }
+    There {
+        clone,
+        home,
+        started: Value::Null,
+    }
+}
+
 /// Clones `workspace` to another path, with another CARGO_HOME, and starts there.
 pub fn start_elsewhere(workspace: &Workspace, place: &Place, args: &[&str]) -> There {
-    let clone = workspace.clone_to(&place.scratch.path("elsewhere/deep/clone"));
-    let home = cargo_home(&place.scratch.path("another-home"), fixture::REGISTRY_CRATES);
-    let started = start_in(clone.root(), place, &home, args);
-    There { clone, home, started }
+    let there = clone_elsewhere(workspace, place, "elsewhere/deep/clone");
+    let started = there.start(place, args);
+    There { started, ..there }
 }
 
 /// Runs `headstart start` in `dir`, and returns what it says.
 pub fn start_in(dir: &Path, place: &Place, home: &Path, args: &[&str]) -> Value {
-    let command = ["start", "--json"].iter().chain(args).copied().collect::<Vec<_>>();
-    runner(dir, place).home(home).args(command).run().succeeded().json()
+    start_by(runner(dir, place).home(home), args)
 }
+
+/// Does the same with a runner of the test's own.
+pub fn start_by(runner: Headstart, args: &[&str]) -> Value {
+    let command = ["start", "--json"].iter().chain(args);
+    runner.args(command).run().succeeded().json()
+}
+
+pub mod around;
+pub mod chain;
