@@ -112,9 +112,16 @@ pub fn run(
 ) -> Result<Vec<String>, CargoError> {
     let mut lines = Vec::new();
     let args = command.reporting();
-    let stderr = execute(&args, run, |line| match line.starts_with('{') {
-        true => lines.push(line),
-        false => pass_on(&line),
+    // What the program or the tests print comes behind cargo's last message, and is theirs whatever it looks like.
+    let mut reporting = true;
+    let stderr = execute(&args, run, |line| {
+        match reporting && line.starts_with('{') {
+            true => {
+                reporting = !line.contains("\"reason\":\"build-finished\"");
+                lines.push(line);
+            }
+            false => pass_on(&line),
+        }
     })?;
     match stderr {
         Ok(()) => Ok(lines),

@@ -35,6 +35,9 @@ pub enum Command {
     /// Show where this target directory comes from, and what the store holds
     Status(StatusArgs),
     /// Print a completion script for a shell
+    #[command(after_help = "Examples:
+  headstart completions bash > ~/.local/share/bash-completion/completions/headstart
+  headstart completions fish > ~/.config/fish/completions/headstart.fish")]
     Completions {
         /// The shell.
         shell: clap_complete::Shell,

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::cli::{DemoArgs, PublishArgs, StartArgs, StoreArgs};
 use super::failure::Failure;
-use super::setup::{Clock, Setup, print_json, print_line};
+use super::setup::{Clock, Setup, print_json, print_line, short};
 use super::{publish, sample, start};
 use crate::cargo::command::{self as cargo, CargoCommand, Messages, Run};
 use crate::cargo::package::Locked;
@@ -293,7 +293,6 @@ fn as_json(measured: &Measured) -> serde_json::Value {
 fn print(measured: &Measured) {
     let (alone, started) = (measured.alone.as_secs_f64(), measured.started.as_secs_f64());
     let fresh = measured.start.count(Action::Place);
-    let short = |commit: &str| commit[..commit.len().min(12)].to_owned();
     print_line(&format!(
         "\nA fresh clone of {}, at another path, with another CARGO_HOME:",
         short(&measured.commit)

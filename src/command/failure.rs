@@ -39,14 +39,12 @@ pub fn print(error: &anyhow::Error) -> ExitCode {
         return ExitCode::from(u8::try_from(*code).unwrap_or(101));
     }
     eprintln!("error: {error}");
-    let shown = error.to_string();
-    for cause in error
-        .chain()
-        .skip(1)
-        .map(ToString::to_string)
-        .filter(|cause| !shown.contains(cause.as_str()))
-    {
-        eprintln!("  because {cause}");
+    let mut shown = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !shown.contains(&cause) {
+            eprintln!("  because {cause}");
+            shown.push_str(&cause);
+        }
     }
     if let Some(CargoError::Failed { stderr, .. }) = find(error) {
         eprintln!("{stderr}");

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::cli::PublishArgs;
 use super::failure::Failure;
-use super::setup::{Clock, Setup, print_json, print_line};
+use super::setup::{Clock, Setup, print_json, print_line, short};
 use crate::cargo::command::{self as cargo, CargoCommand, Messages, Run};
 use crate::cargo::message;
 use crate::config::Environment;
@@ -72,7 +72,10 @@ pub fn publish_build(
     let started = Clock::start();
     let mut lines = Vec::new();
     for command in &commands {
-        lines.extend(cargo::run(command, how, print_line)?);
+        lines.extend(cargo::run(command, how, |line| match args.store.json {
+            true => reporter.note(line),
+            false => print_line(line),
+        })?);
     }
     let cargo_time = started.elapsed();
     let build = Build {
@@ -231,10 +234,7 @@ fn print(outcome: &Outcome) {
     } else {
         ""
     };
-    print_line(&format!(
-        "published {}{dirty}",
-        &point.commit[..point.commit.len().min(12)]
-    ));
+    print_line(&format!("published {}{dirty}", short(&point.commit)));
     print_line(&format!(
         "  {}, {}, of which {} new, in {:.1} s",
         count(point.units, "unit"),

@@ -1,7 +1,7 @@
 //! Finds the starting points that could serve: git's history on one side, the store's points on the other.
 
 use super::cli::StartArgs;
-use super::setup::Setup;
+use super::setup::{Setup, short};
 use crate::config::Environment;
 use crate::git::{GitError, Repository};
 use crate::report::{Reporter, count};
@@ -110,7 +110,7 @@ impl Search<'_> {
     fn why_other_toolchain(&self, point: &Point) -> String {
         format!(
             "{} was published for {}, and here is {}",
-            &point.commit[..point.commit.len().min(12)],
+            short(&point.commit),
             point.toolchain.shown(),
             self.setup.toolchain.shown(),
         )

@@ -85,6 +85,11 @@ impl Clock {
     }
 }
 
+/// Returns the beginning of a commit's name, for people.
+pub fn short(commit: &str) -> &str {
+    commit.get(..12).unwrap_or(commit)
+}
+
 /// Prints `value` as one line of JSON on standard output.
 #[expect(clippy::print_stdout, reason = "this is the command's answer")]
 pub fn print_json(value: &serde_json::Value) {

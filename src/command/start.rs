@@ -10,7 +10,7 @@ use serde_json::json;
 use super::cli::StartArgs;
 use super::failure::{self, Failure};
 use super::search::Search;
-use super::setup::{Clock, Setup, print_json, print_line};
+use super::setup::{Clock, Setup, print_json, print_line, short};
 use crate::cargo::command::{self as cargo, CargoCommand, Messages, Run};
 use crate::config::Environment;
 use crate::engine::hold::{self, Held};
@@ -147,6 +147,13 @@ pub fn start(
     let candidates: Vec<Candidate> = points
         .into_iter()
         .filter_map(|point| match store.manifest(point.manifest) {
+            Ok(manifest) if manifest.toolchain != point.toolchain => {
+                let name = point.manifest.short();
+                reporter.warn(&format!(
+                    "manifest {name} is of another toolchain than its point says"
+                ));
+                None
+            }
             Ok(manifest) => Some(Candidate {
                 manifest: believed.vouch(manifest),
                 point,
@@ -408,7 +415,7 @@ fn print(outcome: &Outcome, dry_run: bool, now: Timestamp) {
         None => "from outside this history".to_owned(),
     };
     let age = super::status::age(point.published_unix_s, now);
-    let short = &point.commit[..point.commit.len().min(12)];
+    let short = short(&point.commit);
     print_line(&format!(
         "starting point {short}, {behind}, published {age}"
     ));

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use super::cli::StatusArgs;
-use super::setup::{Setup, print_json, print_line};
+use super::setup::{Setup, print_json, print_line, short};
 use crate::cargo::command::CargoCommand;
 use crate::config::Environment;
 use crate::engine::ledger::{Ledger, Started};
@@ -48,7 +48,7 @@ pub fn run(
             ));
         }
         (Some(setup), Some(started)) => {
-            let from = &started.commit[..started.commit.len().min(12)];
+            let from = short(&started.commit);
             let dir = setup.workspace.build_dir.display();
             print_line(&format!(
                 "{dir}: started {} from {from}",
@@ -91,7 +91,7 @@ fn print_points(store: &std::path::Path, points: &[Point], now: Timestamp) {
         let dirty = if point.dirty { " +changes" } else { "" };
         print_line(&format!(
             "  {}{dirty}  {:>14}  {:>9}  {:>5} units  {}  [{}]",
-            &point.commit[..point.commit.len().min(12)],
+            short(&point.commit),
             age(point.published_unix_s, now),
             bytes(point.size_bytes),
             point.units,

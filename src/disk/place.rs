@@ -49,7 +49,7 @@ pub enum CopyError {
     #[error("{} does not hold what its name says", .0.display())]
     Damaged(PathBuf),
     /// An operation failed; [`DiskError::path`] says on which side.
-    #[error(transparent)]
+    #[error("{0}")]
     Disk(#[from] DiskError),
 }
 

@@ -18,6 +18,7 @@ pub fn watched(rooted: Rooted, roots: &Roots) -> Input {
             git::index_digest(&path).map_or(Expected::Nothing, Expected::GitIndex)
         }
         Ok(meta) if meta.is_dir() => hash::tree(&path).map_or(Expected::Nothing, Expected::Tree),
+        Ok(meta) if !meta.is_file() => Expected::Nothing,
         Ok(_) => hash::file(&path).map_or(Expected::Nothing, |(digest, _)| Expected::File(digest)),
     };
     Input {
@@ -69,6 +70,8 @@ pub fn compare(input: &Input, roots: &Roots) -> Seen {
         None => Seen::Missing,
     };
     match &input.expected {
+        // A pipe or a device is no file that a unit was made from, and may never end.
+        Expected::File(_) if !path.is_file() => Seen::Missing,
         Expected::File(digest) => same(hash::file(&path).ok().map(|(digest, _)| digest), *digest),
         Expected::Tree(digest) => same(hash::tree(&path).ok(), *digest),
         Expected::PackageFiles(digest) => same(package_digest(&path), *digest),

@@ -12,6 +12,7 @@ use crate::cargo::layout::{self, HashedFiles};
 use crate::cargo::message::{Live, PackageId};
 use crate::cargo::workspace::Workspace;
 use crate::cargo::{dep_info, package};
+use crate::disk::place::CopyError;
 use crate::disk::walk;
 use crate::engine::ledger::Ledger;
 use crate::engine::live::{self, LiveUnit};
@@ -110,6 +111,15 @@ pub fn publish(
         candidates.par_iter().map(record).collect()
     };
     drop(step);
+    let recorded = recorded.into_iter().map(|one| match one {
+        Err(LeftOut::Disk(error) | LeftOut::Copy(CopyError::Disk(error)))
+            if error.path.starts_with(store.root()) =>
+        {
+            Err(StoreError::Disk(error))
+        }
+        other => Ok(other),
+    });
+    let recorded: Vec<Result<Recorded, LeftOut>> = recorded.collect::<Result<_, _>>()?;
     let watched = watch_all(build, &candidates, reporter);
     let mut assembly = Assembly::default();
     let (mut new_objects, mut new_bytes) = (0, 0);

@@ -13,7 +13,7 @@ use crate::disk::{self, DiskError};
 use crate::engine::ledger::Ledger;
 use crate::engine::live::LiveUnit;
 use crate::engine::pin;
-use crate::model::manifest::{Source, link_stays_beneath};
+use crate::model::manifest::{Source, link_stays_in_out_dir};
 use crate::model::rewrite::Finder;
 use crate::model::unit::{Compiled, DepInfo, DepPath, Pin, Session, SessionFile};
 use crate::model::{Content, Digest, Fingerprint, OutputFile, Root, Rooted, Roots, UnitName};
@@ -105,7 +105,7 @@ pub enum LeftOut {
     #[error("{0} is a link out of the target directory")]
     Link(String),
     /// A file could not be read or stored.
-    #[error(transparent)]
+    #[error("{0}")]
     Disk(#[from] DiskError),
     /// A file changed while it was read.
     #[error("{0}")]
@@ -329,7 +329,8 @@ impl Recorder<'_> {
         let target =
             std::fs::read_link(self.build.join(&path)).map_err(disk::failed("read", &path))?;
         let target = target.as_os_str().as_encoded_bytes().to_vec();
-        match link_stays_beneath(path.as_os_str().as_encoded_bytes(), &target) {
+        let place = path.as_os_str().as_encoded_bytes();
+        match link_stays_in_out_dir(&recorded.name, place, &target) {
             true => recorded.files.push(plain(&path, Content::Symlink(target))),
             false => return Err(LeftOut::Link(path.display().to_string())),
         }

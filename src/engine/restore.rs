@@ -60,7 +60,7 @@ pub enum RestoreError {
         free_bytes: u64,
     },
     /// An operation failed.
-    #[error(transparent)]
+    #[error("{0}")]
     Disk(#[from] DiskError),
 }
 

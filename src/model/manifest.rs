@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::fingerprint::{Fingerprint, Local};
 use super::input::Input;
 use super::root::{Rooted, Roots, bytes_path};
-use super::unit::{Content, OutputFile, Unit};
+use super::unit::{Content, OutputFile, Unit, UnitName};
 
 /// A starting point, without the objects.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -175,7 +175,7 @@ fn escaping_path(unit: &Unit) -> Option<String> {
     });
     let file = unit.files.iter().find(|file| {
         let link = match &file.content {
-            Content::Symlink(target) => link_stays_beneath(&file.path, target),
+            Content::Symlink(target) => link_stays_in_out_dir(name, &file.path, target),
             _ => true,
         };
         !(stays_beneath(&file.path) && link)
@@ -202,8 +202,19 @@ fn stays_beneath(path: &[u8]) -> bool {
             .all(|part| !part.is_empty() && part != b"." && part != b"..")
 }
 
+/// Tells whether `path` lies in the `OUT_DIR` of the script that `unit` runs, and a link there to `target`
+/// stays in it.
+///
+/// Only there, since that directory is made anew with each placing: no link of another manifest is met in it,
+/// below which a path would lie elsewhere than it says.
+pub fn link_stays_in_out_dir(unit: &UnitName, path: &[u8], target: &[u8]) -> bool {
+    let out = format!("{}/build/{}/out/", unit.profile_dir, unit.dir);
+    let below = path.strip_prefix(out.as_bytes());
+    unit.runs_script() && below.is_some_and(|path| link_stays_beneath(path, target))
+}
+
 /// Tells whether a link at `path` to `target` points beneath the build directory.
-pub fn link_stays_beneath(path: &[u8], target: &[u8]) -> bool {
+fn link_stays_beneath(path: &[u8], target: &[u8]) -> bool {
     let mut depth = path.iter().filter(|byte| **byte == b'/').count();
     if target.is_empty() || target[0] == b'/' || target.contains(&0) {
         return false;

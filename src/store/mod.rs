@@ -49,7 +49,7 @@ pub enum StoreError {
         problem: FormatError,
     },
     /// An operation failed.
-    #[error(transparent)]
+    #[error("{0}")]
     Disk(#[from] DiskError),
 }
 
@@ -76,7 +76,7 @@ pub enum ObjectError {
     #[error(transparent)]
     Unreadable(DiskError),
     /// Its copy could not be written.
-    #[error(transparent)]
+    #[error("{0}")]
     Disk(DiskError),
 }
 

@@ -74,6 +74,10 @@ impl Point {
         if header.version != VERSION {
             return Err(FormatError::Newer(header.version));
         }
-        serde_json::from_slice(bytes).map_err(|_| FormatError::Damaged)
+        let point: Point = serde_json::from_slice(bytes).map_err(|_| FormatError::Damaged)?;
+        match point.commit.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            true => Ok(point),
+            false => Err(FormatError::Damaged),
+        }
     }
 }

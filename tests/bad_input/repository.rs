@@ -1,0 +1,109 @@
+//! Repositories that are not as one expects: none, empty, detached, shallow.
+
+use std::path::Path;
+
+use headstart_testkit::{Workspace, git_command};
+
+use crate::common::chain::{Chain, builds_right, found_nothing, prints, refused};
+
+/// Somebody who unpacked a source archive could not tell what headstart wants, or not build any more.
+#[test]
+fn without_a_repository_the_error_says_so() {
+    let chain = Chain::published();
+    let clone = chain.elsewhere("no-repository");
+    clone.remove(".git");
+    refused(&chain.start(clone.root()), "is not in a git work tree");
+    refused(
+        &chain.run(clone.root(), &["publish"]),
+        "is not in a git work tree",
+    );
+    assert!(!clone.path("target").exists());
+    builds_right(&clone);
+}
+
+/// Sources without a repository, as many CI systems have them, could not start from a commit that is known.
+#[test]
+fn without_a_repository_a_full_commit_is_enough() {
+    let chain = Chain::published();
+    let clone = chain.elsewhere("no-repository");
+    clone.remove(".git");
+    let commit = chain.source.head();
+    let started = chain.run(clone.root(), &["start", "--json", "--commit", &commit]);
+    assert_eq!(started.succeeded().json()["units"]["fresh"], 4);
+    builds_right(&clone).nothing_ran();
+}
+
+/// The first minutes of a project would end in git's own words about an ambiguous HEAD.
+#[test]
+fn without_commits_the_error_says_so() {
+    let chain = Chain::published();
+    let clone = chain.elsewhere("no-commits");
+    clone.remove(".git").git(&["init", "--quiet"]);
+    for command in ["start", "publish"] {
+        let output = chain.run(clone.root(), &[command]);
+        refused(&output, "has no commits yet");
+    }
+    builds_right(&clone);
+}
+
+/// CI checks out a commit, not a branch: it could neither publish nor start.
+#[test]
+fn a_detached_head_works() {
+    let chain = Chain::unpublished();
+    let head = chain.source.head();
+    chain.source.checkout(&head);
+    chain.publish_again();
+    let clone = chain.elsewhere("detached");
+    clone.checkout(&head);
+    let started = chain.start(clone.root()).succeeded().json();
+    assert_eq!(started["commit"], head.as_str());
+    assert_eq!(started["behind"], 0);
+    builds_right(&clone).nothing_ran();
+}
+
+/// A revision that nobody has would be taken for HEAD, or crash.
+#[test]
+fn an_unknown_revision_is_named() {
+    let chain = Chain::published();
+    for command in ["start", "publish"] {
+        let output = chain.run(chain.source.root(), &[command, "--commit", "no-such-tag"]);
+        refused(&output, "git does not know the revision `no-such-tag`");
+    }
+}
+
+/// `actions/checkout` clones with depth 1: at the published commit it would start from nothing.
+#[test]
+fn a_shallow_clone_starts_at_the_published_commit() {
+    let chain = Chain::published();
+    let clone = shallow(&chain, "shallow");
+    let started = chain.start(clone.root()).succeeded().json();
+    assert_eq!(started["units"]["fresh"], 4);
+    builds_right(&clone).nothing_ran();
+    chain.run(clone.root(), &["publish"]).succeeded();
+}
+
+/// Whoever gets no starting point in a shallow clone would never learn that one line of git helps.
+#[test]
+fn a_shallow_clone_says_that_it_is_one() {
+    let chain = Chain::published();
+    chain.source.replace("crates/c1/src/lib.rs", "+ 1", "+ 11");
+    chain.source.commit("second");
+    let clone = shallow(&chain, "shallow");
+    found_nothing(&chain.start(clone.root()), "a shallow clone");
+    prints(&clone, "13");
+}
+
+fn shallow(chain: &Chain, name: &str) -> Workspace {
+    let url = format!("file://{}", chain.source.root().display());
+    let path = chain.place.scratch.path(name);
+    clone_shallowly(&url, &path);
+    Workspace::open(&path)
+}
+
+fn clone_shallowly(url: &str, path: &Path) {
+    let parent = path.parent().expect("a clone has a directory");
+    let mut git = git_command(parent);
+    git.args(["clone", "--quiet", "--depth", "1", url])
+        .arg(path);
+    assert!(git.status().expect("git runs").success());
+}

@@ -1,0 +1,467 @@
+//! What is typed and what is printed: help, exit codes, JSON, and the wrapper that must not be noticed.
+
+mod common;
+
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use headstart_testkit::{Output, Scratch, Workspace, clean};
+
+use common::PROGRAM;
+use common::around::{output, succeeds};
+use common::chain::{Chain, builds_right, found_nothing, prints, refused, sane};
+
+const COMMANDS: [&str; 5] = ["publish", "start", "demo", "status", "completions"];
+
+/// Runs headstart with `args` in an empty directory.
+fn bare(args: &[&str]) -> Output {
+    let scratch = Scratch::new();
+    let mut command = Command::new(PROGRAM);
+    sane(output(
+        clean(&mut command).current_dir(scratch.root()).args(args),
+    ))
+}
+
+/// Whoever asks for help would have to guess what to type.
+#[test]
+fn every_command_shows_examples() {
+    let all = bare(&["--help"]).succeeded().stdout;
+    for command in COMMANDS {
+        assert!(all.contains(&format!("  {command}")), "{all}");
+        let help = bare(&[command, "--help"]).succeeded().stdout;
+        let example = format!("  headstart {command}");
+        let shows = help.contains("Examples:") && help.contains(&example);
+        assert!(shows, "{command}: {help}");
+    }
+}
+
+/// A report of a fault could not say which version it is about.
+#[test]
+fn the_version_is_the_packages() {
+    let expected = format!("headstart {}\n", env!("CARGO_PKG_VERSION"));
+    assert_eq!(bare(&["--version"]).succeeded().stdout, expected);
+    assert_eq!(bare(&["-V"]).succeeded().stdout, expected);
+}
+
+/// A mistyped option would be ignored, or be taken for a failure of the build.
+#[test]
+fn what_is_mistyped_is_an_error_of_its_own() {
+    for args in [
+        &["start", "--no-such-flag"][..],
+        &["publish", "build"],
+        &["no-such-command"],
+        &["start", "--commit"],
+        &["start", "--commit", "a", "--manifest", "b"],
+        &["completions", "no-such-shell"],
+        &["--no-such-flag"],
+        &[],
+    ] {
+        let run = bare(args);
+        assert_eq!(run.code, 2, "{args:?}: {}", run.stderr);
+        let shown = ["Usage:", "For more information, try '--help'"];
+        let shows = shown.iter().any(|shown| run.stderr.contains(shown));
+        assert!(run.stdout.is_empty() && shows, "{args:?}: {}", run.stderr);
+    }
+}
+
+/// A completion script with a mistake in it would break every new shell of the user.
+#[test]
+fn completions_are_scripts_of_their_shell() {
+    let scratch = Scratch::new();
+    for shell in ["bash", "zsh", "fish"] {
+        let script = bare(&["completions", shell]).succeeded().stdout;
+        for word in ["publish", "start", "believe-store"] {
+            assert!(script.contains(word), "{shell} lacks {word}");
+        }
+        let file = scratch.path(shell);
+        fs::write(&file, &script).expect("the scratch directory is ours");
+        let here = succeeds(Command::new(shell).args(["-c", "true"]));
+        assert!(
+            !here || succeeds(Command::new(shell).arg("-n").arg(&file)),
+            "{shell}"
+        );
+    }
+}
+
+/// A script that reads the answer would stumble over a line of cargo's or of the user's tests.
+#[test]
+fn json_is_one_object_and_nothing_else() {
+    let chain = Chain::unpublished();
+    loud_test(&chain);
+    let root = chain.source.root();
+    let object = |args: &[&str]| {
+        let run = chain.run(root, args);
+        let value = run.json();
+        assert!(value.is_object() && run.stdout.trim().lines().count() == 1);
+        value
+    };
+    assert_eq!(
+        object(&["status", "--json"])["points"],
+        serde_json::json!([])
+    );
+    assert!(object(&["start", "--json"])["why"].is_string());
+    assert!(object(&["start", "--json", "--required"])["why"].is_string());
+    assert_eq!(object(&["publish", "--json"])["units"], 4);
+    assert_eq!(object(&["start", "--json"])["units"]["kept"], 4);
+    object(&["start", "--json", "--dry-run"]);
+    object(&["start", "--json", "--", "build"]);
+    assert_eq!(object(&["status", "--json"])["points"][0]["units"], 4);
+    object(&["publish", "--json", "--", "test", "--", "--nocapture"]);
+}
+
+/// What a test of the user's prints would be lost, or be taken for what cargo says of the build.
+#[test]
+fn what_tests_print_is_passed_on() {
+    let chain = Chain::unpublished();
+    loud_test(&chain);
+    let args = ["publish", "--", "test", "--", "--nocapture"];
+    let said = chain.run(chain.source.root(), &args).succeeded();
+    assert!(said.stdout.contains("\n{\"loud\":1}\n"), "{}", said.stdout);
+    assert!(said.stdout.contains("test result: ok"), "{}", said.stdout);
+}
+
+/// Gives the program a test that prints what looks like a message of cargo's.
+fn loud_test(chain: &Chain) {
+    let test = "\n#[test]\nfn loud() {\n    println!(\"\\n{{\\\"loud\\\":1}}\");\n}\n";
+    chain.source.append("crates/c3/src/main.rs", test);
+    chain.source.commit("a test");
+}
+
+/// A log of CI would be full of escape sequences.
+#[test]
+fn there_are_no_colours_where_no_terminal_is() {
+    let chain = Chain::unpublished();
+    for args in [
+        &["--help"][..],
+        &["start", "--help"],
+        &["start", "--no-such-flag"],
+        &["publish"],
+        &["start"],
+        &["start", "--commit", "no-such"],
+        &["status", "--units"],
+    ] {
+        let mut command = match args[0] {
+            "--help" => chain.command(chain.source.root(), &[]),
+            _ => chain.command(chain.source.root(), args),
+        };
+        if args[0] == "--help" {
+            command = common::around::with_args(&command, args);
+        }
+        command
+            .env_remove("NO_COLOR")
+            .env_remove("CARGO_TERM_COLOR");
+        let run = sane(output(&mut command));
+        let said = run.stdout + &run.stderr;
+        assert!(
+            !said.is_empty() && !said.contains('\u{1b}'),
+            "{args:?}: {said:?}"
+        );
+    }
+}
+
+/// `headstart publish -- fmt` would publish whatever lay there as that commit's build.
+#[test]
+fn a_command_that_builds_nothing_is_refused() {
+    let chain = Chain::unpublished();
+    let publish = |cargo: &[&str]| {
+        let args = [&["publish", "--"], cargo].concat();
+        chain.run(chain.source.root(), &args)
+    };
+    for cargo in [
+        &["fmt"][..],
+        &["clean"],
+        &["run"],
+        &["-v"],
+        &["build", "--then", "fmt"],
+    ] {
+        refused(&publish(cargo), "builds nothing that could be published");
+    }
+    refused(
+        &publish(&["build", "--message-format", "json"]),
+        "--message-format",
+    );
+    refused(
+        &publish(&["build", "--then", "+nightly", "check"]),
+        "different toolchains",
+    );
+    assert!(!chain.place.store().exists() && !chain.source.path("target").exists());
+}
+
+/// CI would be green although the build failed, or readers start from a build that never worked.
+#[test]
+fn a_failed_build_is_not_published() {
+    let chain = Chain::unpublished();
+    chain
+        .source
+        .append("crates/c2/src/lib.rs", "compile_error!(\"broken\");\n");
+    chain.source.commit("broken");
+    let failed = chain.run(chain.source.root(), &["publish"]);
+    assert_eq!(failed.code, 101, "{}", failed.stderr);
+    assert!(failed.stderr.contains("broken") && failed.stdout.is_empty());
+    let then = ["publish", "--", "build", "-p", "c1", "--then", "build"];
+    assert_eq!(chain.run(chain.source.root(), &then).code, 101);
+    let unknown = chain.run(
+        chain.source.root(),
+        &["publish", "--", "build", "--no-such-flag"],
+    );
+    assert_eq!(unknown.code, 1, "cargo's own code: {}", unknown.stderr);
+    for part in ["objects", "manifests", "points"] {
+        assert!(!chain.place.store().join(part).exists(), "{part}");
+    }
+}
+
+/// What somebody was just trying out would be served to everybody as the commit's build.
+#[test]
+fn changes_are_published_only_on_demand_and_never_served() {
+    let chain = Chain::unpublished();
+    chain.source.replace("crates/c1/src/lib.rs", "+ 1", "+ 11");
+    let publish = chain.run(chain.source.root(), &["publish"]);
+    refused(&publish, "crates/c1/src/lib.rs");
+    assert!(publish.stderr.contains("--allow-dirty"));
+    assert!(!chain.source.path("target").exists());
+
+    let allowed = ["publish", "--json", "--allow-dirty"];
+    let said = chain.run(chain.source.root(), &allowed).succeeded().json();
+    assert_eq!(said["dirty"], true);
+    let clone = chain.elsewhere("clone");
+    found_nothing(&chain.start(clone.root()), "none of 1 commit");
+    builds_right(&clone);
+}
+
+/// An untracked file that a build reads would be missing at everybody else's.
+#[test]
+fn an_untracked_file_is_a_change() {
+    let chain = Chain::unpublished();
+    chain.source.edit("crates/c1/src/new.rs", "");
+    refused(&chain.run(chain.source.root(), &["publish"]), "new.rs");
+}
+
+/// A new contributor without a store would see a failure where a slower build is all that happens.
+#[test]
+fn without_a_store_cargo_builds_from_nothing() {
+    let chain = Chain::unpublished();
+    let started = chain.run(chain.source.root(), &["start"]).succeeded();
+    assert!(started.stdout.contains("there is no store at"));
+    assert!(started.stdout.contains("cargo will build from nothing"));
+    let required = chain.run(chain.source.root(), &["start", "--required"]);
+    refused(&required, "no starting point");
+    let quiet = chain
+        .run(chain.source.root(), &["start", "--quiet"])
+        .succeeded();
+    assert_eq!(quiet.stdout + &quiet.stderr, "");
+    assert!(!chain.place.store().exists() && !chain.source.path("target").exists());
+    builds_right(&chain.source);
+}
+
+/// `headstart start -- build` would build without the wrapper: nobody could start from that build.
+#[test]
+fn start_runs_cargo_with_the_wrapper() {
+    let chain = Chain::published();
+    let clone = chain.elsewhere("clone");
+    clone.replace("crates/c2/src/lib.rs", "+ 1", "+ 11");
+    let run = chain
+        .run(clone.root(), &["start", "--", "build", "-v"])
+        .succeeded();
+    let built = run.build().crates_compiled();
+    assert_eq!(built, ["c2(lib)", "c3(bin)"].map(str::to_owned).into());
+    assert!(
+        run.stderr.contains(&format!("{PROGRAM} ")),
+        "{}",
+        run.stderr
+    );
+    let notes = fs::read_dir(clone.path("target/.headstart/compiled"));
+    assert_eq!(notes.expect("the wrapper wrote notes").count(), 2);
+    prints(&clone, "13").nothing_ran();
+
+    clone.append("crates/c3/src/main.rs", "compile_error!(\"broken\");\n");
+    let failed = chain.run(clone.root(), &["start", "--", "build"]);
+    assert_eq!(failed.code, 101);
+    let ran = chain.run(clone.root(), &["start", "--", "no-such-subcommand"]);
+    assert_eq!(ran.code, 101, "{}", ran.stderr);
+}
+
+/// A look at what would happen would already change something.
+#[test]
+fn a_dry_run_writes_nothing() {
+    let chain = Chain::published();
+    let clone = chain.elsewhere("clone");
+    let dry = ["start", "--dry-run", "--json"];
+    let said = chain.run(clone.root(), &dry).succeeded().json();
+    assert_eq!(said["units"]["fresh"], 4);
+    assert!(!clone.path("target").exists() && clone.is_clean());
+    let text = chain
+        .run(clone.root(), &["start", "--dry-run", "--", "build"])
+        .succeeded();
+    assert!(text.stdout.contains("dry run"), "{}", text.stdout);
+    assert!(!clone.path("target").exists());
+    builds_right(&clone);
+    let before = newest(&clone);
+    chain.run(clone.root(), &dry).succeeded();
+    assert_eq!(newest(&clone), before);
+}
+
+/// Nobody could tell what is in a target directory, nor what the store holds.
+#[test]
+fn status_says_where_a_directory_comes_from() {
+    let chain = Chain::published();
+    let clone = chain.elsewhere("clone");
+    let said = |args: &[&str]| chain.run(clone.root(), args).succeeded().stdout;
+    let short = &chain.source.head()[..12];
+    let before = said(&["status"]);
+    assert!(before.contains("not started from anywhere"), "{before}");
+    assert!(
+        before.contains("1 starting point") && before.contains(short),
+        "{before}"
+    );
+    chain.start(clone.root()).succeeded();
+    let after = said(&["status", "--units"]);
+    assert!(
+        after.contains(&format!("started just now from {short}")),
+        "{after}"
+    );
+    assert!(
+        after.contains("4 fresh") && after.contains("lib-c1 (c1 0.1.0)"),
+        "{after}"
+    );
+    let outside = chain
+        .run(chain.place.scratch.root(), &["status"])
+        .succeeded();
+    assert!(outside.stdout.contains("no cargo workspace here"));
+}
+
+/// The name that `status` shows could not be used.
+#[test]
+fn a_starting_point_can_be_named() {
+    let chain = Chain::published();
+    let clone = chain.elsewhere("clone");
+    let name = chain.point().manifest.hex();
+    let start = |name: &str| chain.run(clone.root(), &["start", "--json", "--manifest", name]);
+    found_nothing(&start("0000000"), "no starting point named 0000000");
+    let started = start(&name[..12]).succeeded().json();
+    assert_eq!(started["manifest"], name.as_str());
+    builds_right(&clone).nothing_ran();
+}
+
+/// cargo asks the compiler through the wrapper: another answer is another compiler.
+#[test]
+fn the_wrapper_answers_as_rustc_does() {
+    let rustc = |args: &[&str]| sane(output(clean(&mut Command::new("rustc")).args(args)));
+    let wrapped = |args: &[&str]| bare(&[&["rustc"], args].concat());
+    for args in [
+        &["-vV"][..],
+        &["--print=sysroot"],
+        &["--no-such-flag"],
+        &["no/such/file.rs"],
+        &["--explain", "E0308"],
+        &["--version", "--verbose"],
+    ] {
+        let (plain, own) = (rustc(args), wrapped(args));
+        assert_eq!(
+            (own.code, own.stdout, own.stderr),
+            (plain.code, plain.stdout, plain.stderr)
+        );
+    }
+}
+
+/// A build without its compiler would seem to succeed, or to have crashed.
+#[test]
+fn a_compiler_that_is_not_there_is_said_so() {
+    let run = bare(&["no/such/rustc", "-vV"]);
+    assert_eq!(run.code, 127);
+    assert!(
+        run.stderr.contains("cannot run no/such/rustc"),
+        "{}",
+        run.stderr
+    );
+}
+
+/// A flag that headstart does not know would be lost, or a name in another encoding be mangled.
+#[test]
+fn the_wrapper_passes_every_argument_on() {
+    let scratch = Scratch::new();
+    let fake = fake_rustc(&scratch, "printf '%s\\n' \"$@\"");
+    let odd = OsStr::from_bytes(b"caf\xe9");
+    let args = [
+        "--frobnicate=1",
+        "@no/such/file",
+        "-Zx",
+        "",
+        "a b",
+        "--",
+        "-",
+    ];
+    let mut command = Command::new(PROGRAM);
+    let run = clean(&mut command).arg(&fake).args(args).arg(odd).output();
+    let expected = [args.join("\n").as_bytes(), b"\n", odd.as_bytes(), b"\n"].concat();
+    assert_eq!(run.expect("headstart runs").stdout, expected);
+}
+
+/// The exit code of a compiler that crashed would be taken for an error in the sources, or for success.
+#[test]
+fn the_wrapper_ends_as_rustc_ends() {
+    let scratch = Scratch::new();
+    for (script, code) in [
+        ("exit 0", 0),
+        ("exit 1", 1),
+        ("exit 101", 101),
+        ("kill -9 $$", 137),
+    ] {
+        let fake = fake_rustc(&scratch, script);
+        let run = output(unit_of_cargo(
+            &mut Command::new(PROGRAM),
+            &fake,
+            scratch.root(),
+        ));
+        assert_eq!(run.code, code, "{script}: {}", run.stderr);
+    }
+}
+
+/// A directory that cannot be written would fail the build, for a note that only headstart reads.
+#[test]
+fn a_note_that_cannot_be_written_fails_nothing() {
+    let scratch = Scratch::new();
+    let fake = fake_rustc(&scratch, "printf '%s\\n' \"$@\"; echo told >&2");
+    let file = scratch.path("file");
+    fs::write(&file, "").expect("the scratch directory is ours");
+    let run = output(unit_of_cargo(&mut Command::new(PROGRAM), &fake, &file));
+    assert_eq!((run.code, run.stderr.as_str()), (0, "told\n"));
+    assert!(
+        run.stdout.starts_with("--crate-name\nfoo\n"),
+        "{}",
+        run.stdout
+    );
+    assert!(
+        run.stdout.contains("--remap-path-prefix="),
+        "{}",
+        run.stdout
+    );
+}
+
+/// Makes `command` compile a unit, as cargo would have the wrapper do it, with this build directory.
+fn unit_of_cargo<'a>(command: &'a mut Command, rustc: &Path, build: &Path) -> &'a mut Command {
+    clean(command)
+        .env("HEADSTART_WORKSPACE", "/workspace")
+        .env("HEADSTART_BUILD_DIR", build)
+        .env("HEADSTART_CARGO_HOME", "/home")
+        .arg(rustc)
+        .args(["--crate-name", "foo", "src/lib.rs", "--out-dir", "out"])
+        .args(["-C", "metadata=1", "-C", "extra-filename=-1"])
+}
+
+/// Writes a program named rustc that does what `script` says.
+fn fake_rustc(scratch: &Scratch, script: &str) -> PathBuf {
+    let path = scratch.path("bin/rustc");
+    fs::create_dir_all(scratch.path("bin")).expect("the scratch directory is ours");
+    fs::write(&path, format!("#!/bin/sh\n{script}\n")).expect("the scratch directory is ours");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("it is ours");
+    path
+}
+
+/// Returns the newest time of anything below the clone's target directory.
+fn newest(clone: &Workspace) -> Option<std::time::SystemTime> {
+    headstart::disk::walk::newest_mtime(&clone.path("target"))
+}
