@@ -177,7 +177,7 @@ impl Placing<'_> {
     ///
     /// Without its hash alone, cargo would build it again and still call dependents fresh that it does not
     /// know to be stale: their freshness is settled before anything runs, from times and from files that
-    /// are there. So what its own times are compared with goes as well.
+    /// are there. So what its own times are compared with goes as well. See note 0006.
     fn make_dirty(&self, unit: &Unit) -> Result<(), DiskError> {
         disk::remove_file(&self.path(unit.name.hash_file()))?;
         if !unit.name.runs_script() {
