@@ -1,7 +1,6 @@
 //! `headstart start`: find the nearest starting point, decide, place, and say so.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 use std::process::ExitCode;
 
 use jiff::Timestamp;
@@ -191,6 +190,7 @@ struct Starter<'a> {
     search: &'a Search<'a>,
     held: Option<Held>,
     digests: Digests,
+    inspector: Inspector<'a>,
     set_by_cargo: BTreeSet<String>,
     locked: Option<crate::cargo::package::Locked>,
 }
@@ -214,6 +214,7 @@ impl<'a> Starter<'a> {
             search,
             held,
             digests: Digests::default(),
+            inspector: Inspector::new(&workspace.build_dir, &search.setup.roots),
             set_by_cargo: search.environment.set_by_cargo(&workspace.root, &home),
             locked: workspace.locked(),
         })
@@ -246,7 +247,7 @@ impl<'a> Starter<'a> {
         };
         let observed = observe::observe(manifest, &reader, &mut self.digests);
         let same_settings = observe::same_settings(manifest, &reader, &mut self.digests);
-        let evidence = evidence(manifest, &observed, &setup.workspace.build_dir, setup);
+        let evidence = evidence(manifest, &observed, &self.inspector);
         let decisions = plan::plan(manifest, &evidence, same_settings);
         drop(step);
         (observed, decisions)
@@ -272,6 +273,7 @@ impl<'a> Starter<'a> {
                 held.restore(&mut decided, &setup.roots, store, reporter)?
             }
         };
+        self.inspector = Inspector::new(&setup.workspace.build_dir, &setup.roots);
         let noted = noted(manifest, &decisions);
         if let Some(held) = &self.held {
             let started = Started {
@@ -297,10 +299,8 @@ impl<'a> Starter<'a> {
 fn evidence(
     manifest: &Manifest,
     observed: &[Observed],
-    build: &Path,
-    setup: &Setup,
+    inspector: &Inspector<'_>,
 ) -> Vec<Evidence> {
-    let inspector = Inspector::new(build, &setup.roots);
     let mut states = Vec::with_capacity(observed.len());
     for (unit, seen) in manifest.units.iter().zip(observed) {
         let deps: Vec<_> = unit.deps.iter().map(|dep| states[*dep as usize]).collect();
@@ -324,11 +324,10 @@ fn evidence(
 fn noted(manifest: &Manifest, decisions: &[Decision]) -> Vec<Noted> {
     let note = |(unit, decision): (&crate::model::Unit, &Decision)| {
         let package = manifest.package(unit);
-        let end = unit.name.stem.len() - package_target_len(&unit.name.stem);
         Noted {
             unit: unit.name.to_string(),
             package: format!("{} {}", package.name, package.version),
-            kind: unit.name.stem[..end].trim_end_matches('-').to_owned(),
+            kind: unit.name.kind().to_owned(),
             verdict: decision.action.verdict().to_owned(),
             reason: ReasonText {
                 code: decision.reason.code().to_owned(),
@@ -337,29 +336,6 @@ fn noted(manifest: &Manifest, decisions: &[Decision]) -> Vec<Noted> {
         }
     };
     manifest.units.iter().zip(decisions).map(note).collect()
-}
-
-/// Returns the length of the target's name at the end of `<kind>-<target>`.
-fn package_target_len(stem: &str) -> usize {
-    const KINDS: [&str; 12] = [
-        "run-build-script-",
-        "build-script-",
-        "test-integration-test-",
-        "integration-test-",
-        "test-example-",
-        "test-bench-",
-        "test-bin-",
-        "test-lib-",
-        "example-",
-        "bench-",
-        "bin-",
-        "lib-",
-    ];
-    let kind = KINDS
-        .iter()
-        .find(|kind| stem.starts_with(*kind))
-        .map_or(0, |kind| kind.len());
-    stem.len() - kind
 }
 
 /// Adds what a further starting point of the same commit did.

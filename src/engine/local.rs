@@ -10,7 +10,7 @@ use std::time::SystemTime;
 use crate::cargo::{dep_info, layout};
 use crate::disk::{hash, walk};
 use crate::model::root::bytes_path;
-use crate::model::{Content, Fingerprint, Local, Root, Rooted, Roots, Unit};
+use crate::model::{Content, Digest, Fingerprint, Local, Root, Rooted, Roots, Unit};
 
 /// What is there of a unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,12 +34,14 @@ pub struct State {
     newest_for_dependents: Option<SystemTime>,
 }
 
-/// Looks at one target directory.
+/// Looks at one target directory; what it has read is not read again, so it lives no longer than what is
+/// there stays.
 #[derive(Debug)]
 pub struct Inspector<'a> {
     build: &'a Path,
     roots: &'a Roots,
     times: Mutex<HashMap<PathBuf, Option<SystemTime>>>,
+    digests: Mutex<HashMap<PathBuf, Option<Digest>>>,
 }
 
 impl<'a> Inspector<'a> {
@@ -49,6 +51,7 @@ impl<'a> Inspector<'a> {
             build,
             roots,
             times: Mutex::new(HashMap::new()),
+            digests: Mutex::new(HashMap::new()),
         }
     }
 
@@ -167,6 +170,21 @@ impl<'a> Inspector<'a> {
         }
     }
 
+    /// Returns the digest of an output here; each is read once, whatever it is compared with.
+    fn digest(&self, path: PathBuf) -> Option<Digest> {
+        let known = || {
+            self.digests
+                .lock()
+                .unwrap_or_else(std::sync::PoisonError::into_inner)
+        };
+        if let Some(digest) = known().get(&path) {
+            return *digest;
+        }
+        let digest = hash::file(&path).ok().map(|(digest, _)| digest);
+        known().insert(path, digest);
+        digest
+    }
+
     /// Tells whether this directory holds byte for byte what `unit` made, as far as other units read it.
     pub fn is_identical(&self, unit: &Unit) -> bool {
         let read_by_others = unit.files.iter().filter(|file| !file.rewrite);
@@ -175,8 +193,7 @@ impl<'a> Inspector<'a> {
             match &file.content {
                 Content::Object { digest, size_bytes } => {
                     let size = std::fs::metadata(&path).map(|meta| meta.len());
-                    size.is_ok_and(|size| size == *size_bytes)
-                        && hash::file(&path).is_ok_and(|(found, _)| found == *digest)
+                    size.is_ok_and(|size| size == *size_bytes) && self.digest(path) == Some(*digest)
                 }
                 Content::Inline(bytes) => std::fs::read(&path).is_ok_and(|found| found == *bytes),
                 Content::Symlink(target) => std::fs::read_link(&path)

@@ -43,6 +43,30 @@ impl UnitName {
         self.fingerprint_dir().join(format!("dep-{}", self.stem))
     }
 
+    /// Returns what kind of unit it is, in cargo's words: `lib`, `test-bin`, `run-build-script`, ...
+    pub fn kind(&self) -> &str {
+        const KINDS: [&str; 12] = [
+            "run-build-script",
+            "build-script",
+            "test-integration-test",
+            "integration-test",
+            "test-example",
+            "test-bench",
+            "test-bin",
+            "test-lib",
+            "example",
+            "bench",
+            "bin",
+            "lib",
+        ];
+        let is_ours = |kind: &&str| {
+            self.stem
+                .strip_prefix(*kind)
+                .is_some_and(|tail| tail.starts_with('-'))
+        };
+        KINDS.into_iter().find(is_ours).unwrap_or(&self.stem)
+    }
+
     /// Tells whether the unit is the run of a build script.
     pub fn runs_script(&self) -> bool {
         self.stem.starts_with("run-build-script-")
