@@ -18,7 +18,7 @@ use crate::engine::local::Inspector;
 use crate::engine::observe::{self, Digests, Observed, Reader};
 use crate::engine::plan::{self, Action, Decision, Evidence};
 use crate::engine::restore::{Decided, Restored};
-use crate::model::{Manifest, Reason};
+use crate::model::{Manifest, Reason, Unit, UnitName};
 use crate::report::{Reporter, bytes, count};
 use crate::store::point::Point;
 use crate::store::{Store, StoreError};
@@ -220,20 +220,26 @@ impl<'a> Starter<'a> {
         })
     }
 
-    /// Returns the position of the candidate that leaves cargo the least to compile; of equals the first.
+    /// Returns the position of the candidate that leaves cargo clearly the least to compile, else of the
+    /// first. What a unit costs is taken from the first that has it, so that all count the same.
     fn nearest(&mut self, candidates: &[Candidate]) -> usize {
         if candidates.len() == 1 {
             return 0;
         }
-        let mut cost = |candidate: &Candidate| {
+        let mut known: BTreeMap<UnitName, u64> = BTreeMap::new();
+        let mut remaining = Vec::with_capacity(candidates.len());
+        for candidate in candidates {
             let manifest = candidate.manifest.get();
+            for unit in &manifest.units {
+                known
+                    .entry(unit.name.clone())
+                    .or_insert_with(|| manifest.cost_ms(unit));
+            }
             let (_, decisions) = self.decide(manifest);
-            plan::remaining_ms(manifest, &decisions)
-        };
-        let costs: Vec<u64> = candidates.iter().map(&mut cost).collect();
-        (0..candidates.len())
-            .min_by_key(|at| (costs[*at], *at))
-            .unwrap_or(0)
+            let cost = |unit: &Unit| known.get(&unit.name).copied().unwrap_or_default();
+            remaining.push(plan::remaining_ms(manifest, &decisions, cost));
+        }
+        plan::nearest(&remaining)
     }
 
     fn decide(&mut self, manifest: &Manifest) -> (Vec<Observed>, Vec<Decision>) {
@@ -322,7 +328,7 @@ fn evidence(
 }
 
 fn noted(manifest: &Manifest, decisions: &[Decision]) -> Vec<Noted> {
-    let note = |(unit, decision): (&crate::model::Unit, &Decision)| {
+    let note = |(unit, decision): (&Unit, &Decision)| {
         let package = manifest.package(unit);
         Noted {
             unit: unit.name.to_string(),

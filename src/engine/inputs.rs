@@ -45,6 +45,13 @@ pub fn git_head(rooted: &Rooted, roots: &Roots, made: SystemTime) -> Option<Inpu
     })
 }
 
+/// Tells whether a file in a git directory is one of git's logs, which holds when this clone moved where, and
+/// is the same in no other: the commit at HEAD is all that it can be compared by.
+pub fn is_git_log(path: &Rooted) -> bool {
+    let mut parts = path.relative().components().rev().skip(1);
+    parts.any(|part| part.as_os_str() == "logs")
+}
+
 fn is_git_index(path: &Path) -> bool {
     path.file_name().is_some_and(|name| name == "index")
         && path

@@ -419,7 +419,12 @@ fn unit_inputs(
         if !refreshed && walk::newest_mtime(&located).is_some_and(|mtime| mtime > made) {
             return Err(LeftOut::Changed(path.shown()));
         }
-        inputs.extend(inputs::git_head(&path, build.roots, made));
+        let head = inputs::git_head(&path, build.roots, made);
+        if head.is_some() && inputs::is_git_log(&path) {
+            inputs.extend(head);
+            continue;
+        }
+        inputs.extend(head);
         inputs.push(Input {
             path: build.roots.locate(&located),
             ..input
