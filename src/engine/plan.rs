@@ -56,8 +56,12 @@ pub struct Evidence {
 /// `same_settings`: whether the files that shape cargo's hashes are the builder's. If not, something here
 /// with another fingerprint may be just what cargo wants, and stays.
 pub fn plan(manifest: &Manifest, evidence: &[Evidence], same_settings: bool) -> Vec<Decision> {
-    let offered = offered(manifest, evidence, same_settings);
-    let placed = placed(manifest, evidence, &offered);
+    let mut offered = offered(manifest, evidence, same_settings);
+    let mut placed = placed(manifest, evidence, &offered);
+    if loses_local_work(manifest, evidence, &placed) {
+        offered = on_what_is_here(manifest, evidence, offered);
+        placed = self::placed(manifest, evidence, &offered);
+    }
     let mut decisions: Vec<Decision> = Vec::with_capacity(evidence.len());
     for (at, offer) in offered.into_iter().enumerate() {
         let disturbed = manifest.units[at]
@@ -144,6 +148,47 @@ fn offered(
             (None, None) => Ok(()),
         };
         offered.push(verdict);
+    }
+    offered
+}
+
+/// Tells whether placing would replace something fresh below a unit that is here and stays to be compiled:
+/// cargo would build that again against other dependencies, and its own session would be worth little.
+fn loses_local_work(manifest: &Manifest, evidence: &[Evidence], placed: &[bool]) -> bool {
+    let replaces = (0..placed.len()).any(|at| placed[at] && evidence[at].present == Present::Fresh);
+    let mut above = vec![false; placed.len()];
+    for (at, unit) in manifest.units.iter().enumerate() {
+        above[at] = unit
+            .deps
+            .iter()
+            .any(|dep| placed[*dep as usize] || above[*dep as usize]);
+    }
+    let is_here = |at: usize| matches!(evidence[at].present, Present::Fresh | Present::Stale);
+    replaces && (0..placed.len()).any(|at| !placed[at] && above[at] && is_here(at))
+}
+
+/// Takes the offer back from every unit that was compiled against other bytes than are fresh here.
+fn on_what_is_here(
+    manifest: &Manifest,
+    evidence: &[Evidence],
+    mut offered: Vec<Result<(), Reason>>,
+) -> Vec<Result<(), Reason>> {
+    for (at, unit) in manifest.units.iter().enumerate() {
+        let other =
+            |dep: &usize| evidence[*dep].present == Present::Fresh && !evidence[*dep].identical;
+        let name = |dep: usize| manifest.units[dep].name.to_string();
+        let mut deps = unit.deps.iter().map(|dep| *dep as usize);
+        let built = deps
+            .clone()
+            .find(other)
+            .map(|dep| Reason::OtherBuild { unit: name(dep) });
+        let again = || {
+            deps.find(|dep| offered[*dep].is_err())
+                .map(|dep| Reason::Dependency { unit: name(dep) })
+        };
+        if let (Ok(()), Some(reason)) = (&offered[at], built.or_else(again)) {
+            offered[at] = Err(reason);
+        }
     }
     offered
 }
@@ -334,6 +379,23 @@ mod tests {
             [fresh(true), fresh(true), stale(), fresh(false)],
             true,
             [Action::Keep, Action::Keep, Action::Place, Action::Keep],
+        );
+    }
+
+    /// Where a unit is pinned, replacing what lies below it would cost more than it saves: it is here, and
+    /// plain cargo compiles it incrementally.
+    #[test]
+    fn nothing_fresh_is_replaced_below_what_stays_to_be_compiled() {
+        let evidence = [
+            same(Present::Fresh, false),
+            same(Present::Stale, false),
+            changed(Present::Stale),
+            same(Present::Fresh, true),
+        ];
+        check(
+            evidence,
+            true,
+            [Action::Keep, Action::Seed, Action::Seed, Action::Keep],
         );
     }
 

@@ -44,6 +44,11 @@ pub enum Reason {
         /// Where it was seen.
         seen_in: String,
     },
+    /// It was compiled against another build of a unit that is fresh here, and stays.
+    OtherBuild {
+        /// That unit.
+        unit: String,
+    },
     /// A unit that it depends on will be built again.
     Dependency {
         /// The first such unit.
@@ -83,6 +88,7 @@ impl Reason {
             Reason::OtherCommit => "other-commit",
             Reason::Variable { .. } => "variable",
             Reason::Pinned { .. } => "pinned",
+            Reason::OtherBuild { .. } => "other-build",
             Reason::Dependency { .. } => "dependency",
             Reason::NotLocked => "not-locked",
             Reason::Unproven => "unproven",
@@ -117,6 +123,12 @@ impl fmt::Display for Reason {
                     f,
                     "{seen_in} holds the builder's {}, which is elsewhere here",
                     root.name()
+                )
+            }
+            Reason::OtherBuild { unit } => {
+                write!(
+                    f,
+                    "it was compiled against another build of {unit}, which is fresh here"
                 )
             }
             Reason::Dependency { unit } => write!(f, "it depends on {unit}, which is built again"),
