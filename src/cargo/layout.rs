@@ -60,23 +60,6 @@ impl Layout {
             .collect()
     }
 
-    /// Returns every unit, in the order of their names.
-    pub fn all(&self) -> Vec<UnitName> {
-        let mut names: Vec<UnitName> = self
-            .units
-            .iter()
-            .flat_map(|((profile_dir, stem), dirs)| {
-                dirs.iter().map(|dir| UnitName {
-                    profile_dir: profile_dir.clone(),
-                    dir: dir.clone(),
-                    stem: stem.clone(),
-                })
-            })
-            .collect();
-        names.sort();
-        names
-    }
-
     /// Returns the unit that runs the build script in `dir`.
     pub fn script_run(&self, profile: &str, dir: &str) -> Option<UnitName> {
         self.units.iter().find_map(|((known, stem), dirs)| {

@@ -20,15 +20,3 @@ pub fn exit_code(status: ExitStatus) -> u8 {
         .unwrap_or_else(|| 128 + status.signal().unwrap_or(1));
     u8::try_from(code & 0xff).unwrap_or(1)
 }
-
-/// Returns the text of `rustc -vV`.
-#[expect(clippy::disallowed_methods, reason = "rustc::run starts rustc")]
-pub fn verbose_version(rustc: &OsStr, dir: &std::path::Path) -> std::io::Result<String> {
-    let output = Command::new(rustc).arg("-vV").current_dir(dir).output()?;
-    match output.status.success() {
-        true => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
-        false => Err(std::io::Error::other(
-            String::from_utf8_lossy(&output.stderr).into_owned(),
-        )),
-    }
-}
