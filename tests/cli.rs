@@ -1,12 +1,8 @@
-//! What is typed and what is printed: help, exit codes, JSON, and the wrapper that must not be noticed.
+//! What is typed and what is printed: help, exit codes, JSON.
 
 mod common;
 
-use std::ffi::OsStr;
 use std::fs;
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use headstart_testkit::{Output, Scratch, Workspace, clean};
@@ -15,7 +11,16 @@ use common::PROGRAM;
 use common::around::{output, succeeds};
 use common::chain::{Chain, builds_right, found_nothing, prints, refused, sane};
 
-const COMMANDS: [&str; 5] = ["publish", "start", "demo", "status", "completions"];
+const COMMANDS: [&str; 8] = [
+    "publish",
+    "start",
+    "demo",
+    "status",
+    "explain",
+    "init",
+    "debugger",
+    "completions",
+];
 
 /// Runs headstart with `args` in an empty directory.
 fn bare(args: &[&str]) -> Output {
@@ -344,121 +349,6 @@ fn a_starting_point_can_be_named() {
     let started = start(&name[..12]).succeeded().json();
     assert_eq!(started["manifest"], name.as_str());
     builds_right(&clone).nothing_ran();
-}
-
-/// cargo asks the compiler through the wrapper: another answer is another compiler.
-#[test]
-fn the_wrapper_answers_as_rustc_does() {
-    let rustc = |args: &[&str]| sane(output(clean(&mut Command::new("rustc")).args(args)));
-    let wrapped = |args: &[&str]| bare(&[&["rustc"], args].concat());
-    for args in [
-        &["-vV"][..],
-        &["--print=sysroot"],
-        &["--no-such-flag"],
-        &["no/such/file.rs"],
-        &["--explain", "E0308"],
-        &["--version", "--verbose"],
-    ] {
-        let (plain, own) = (rustc(args), wrapped(args));
-        assert_eq!(
-            (own.code, own.stdout, own.stderr),
-            (plain.code, plain.stdout, plain.stderr)
-        );
-    }
-}
-
-/// A build without its compiler would seem to succeed, or to have crashed.
-#[test]
-fn a_compiler_that_is_not_there_is_said_so() {
-    let run = bare(&["no/such/rustc", "-vV"]);
-    assert_eq!(run.code, 127);
-    assert!(
-        run.stderr.contains("cannot run no/such/rustc"),
-        "{}",
-        run.stderr
-    );
-}
-
-/// A flag that headstart does not know would be lost, or a name in another encoding be mangled.
-#[test]
-fn the_wrapper_passes_every_argument_on() {
-    let scratch = Scratch::new();
-    let fake = fake_rustc(&scratch, "printf '%s\\n' \"$@\"");
-    let odd = OsStr::from_bytes(b"caf\xe9");
-    let args = [
-        "--frobnicate=1",
-        "@no/such/file",
-        "-Zx",
-        "",
-        "a b",
-        "--",
-        "-",
-    ];
-    let mut command = Command::new(PROGRAM);
-    let run = clean(&mut command).arg(&fake).args(args).arg(odd).output();
-    let expected = [args.join("\n").as_bytes(), b"\n", odd.as_bytes(), b"\n"].concat();
-    assert_eq!(run.expect("headstart runs").stdout, expected);
-}
-
-/// The exit code of a compiler that crashed would be taken for an error in the sources, or for success.
-#[test]
-fn the_wrapper_ends_as_rustc_ends() {
-    let scratch = Scratch::new();
-    for (script, code) in [
-        ("exit 0", 0),
-        ("exit 1", 1),
-        ("exit 101", 101),
-        ("kill -9 $$", 137),
-    ] {
-        let fake = fake_rustc(&scratch, script);
-        let run = output(unit_of_cargo(
-            &mut Command::new(PROGRAM),
-            &fake,
-            scratch.root(),
-        ));
-        assert_eq!(run.code, code, "{script}: {}", run.stderr);
-    }
-}
-
-/// A directory that cannot be written would fail the build, for a note that only headstart reads.
-#[test]
-fn a_note_that_cannot_be_written_fails_nothing() {
-    let scratch = Scratch::new();
-    let fake = fake_rustc(&scratch, "printf '%s\\n' \"$@\"; echo told >&2");
-    let file = scratch.path("file");
-    fs::write(&file, "").expect("the scratch directory is ours");
-    let run = output(unit_of_cargo(&mut Command::new(PROGRAM), &fake, &file));
-    assert_eq!((run.code, run.stderr.as_str()), (0, "told\n"));
-    assert!(
-        run.stdout.starts_with("--crate-name\nfoo\n"),
-        "{}",
-        run.stdout
-    );
-    assert!(
-        run.stdout.contains("--remap-path-prefix="),
-        "{}",
-        run.stdout
-    );
-}
-
-/// Makes `command` compile a unit, as cargo would have the wrapper do it, with this build directory.
-fn unit_of_cargo<'a>(command: &'a mut Command, rustc: &Path, build: &Path) -> &'a mut Command {
-    clean(command)
-        .env("HEADSTART_WORKSPACE", "/workspace")
-        .env("HEADSTART_BUILD_DIR", build)
-        .env("HEADSTART_CARGO_HOME", "/home")
-        .arg(rustc)
-        .args(["--crate-name", "foo", "src/lib.rs", "--out-dir", "out"])
-        .args(["-C", "metadata=1", "-C", "extra-filename=-1"])
-}
-
-/// Writes a program named rustc that does what `script` says.
-fn fake_rustc(scratch: &Scratch, script: &str) -> PathBuf {
-    let path = scratch.path("bin/rustc");
-    fs::create_dir_all(scratch.path("bin")).expect("the scratch directory is ours");
-    fs::write(&path, format!("#!/bin/sh\n{script}\n")).expect("the scratch directory is ours");
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("it is ours");
-    path
 }
 
 /// Returns the newest time of anything below the clone's target directory.

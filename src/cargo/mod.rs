@@ -3,6 +3,7 @@
 //! Reads cargo's files; never decides what is done with them.
 
 pub mod command;
+pub mod config_file;
 pub mod dep_info;
 pub mod layout;
 pub mod makefile;

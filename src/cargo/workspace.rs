@@ -121,3 +121,9 @@ pub fn toolchain(
     let rustc = ask(rustc, &["-vV"], run, toolchain)?;
     Ok(Toolchain { rustc, cargo })
 }
+
+/// Returns the sysroot of that rustc.
+pub fn sysroot(rustc: &str, run: Run<'_>, toolchain: Option<&str>) -> Result<PathBuf, CargoError> {
+    let answer = ask(rustc, &["--print", "sysroot"], run, toolchain)?;
+    Ok(PathBuf::from(answer.trim_end_matches('\n')))
+}

@@ -34,6 +34,12 @@ pub enum Command {
     Demo(DemoArgs),
     /// Show where this target directory comes from, and what the store holds
     Status(StatusArgs),
+    /// Show why each unit was placed, or how rustc began when it was compiled
+    Explain(ExplainArgs),
+    /// Make headstart cargo's wrapper, so that plain cargo compiles through it
+    Init(InitArgs),
+    /// Print what a debugger must know to find the sources of dependencies
+    Debugger(DebuggerArgs),
     /// Print a completion script for a shell
     #[command(after_help = "Examples:
   headstart completions bash > ~/.local/share/bash-completion/completions/headstart
@@ -148,4 +154,70 @@ pub struct StatusArgs {
     /// Show the units of the last start, each with its reason
     #[arg(long)]
     pub units: bool,
+}
+
+/// `headstart explain`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  headstart explain               what was compiled since the last start, and why
+  headstart explain serde         everything about one package or crate
+  headstart explain --all --json")]
+pub struct ExplainArgs {
+    /// A package, a crate, or a part of a unit's name [default: all that were compiled]
+    pub unit: Option<String>,
+    /// Fresh units as well
+    #[arg(long)]
+    pub all: bool,
+    /// The target directory [default: cargo's]
+    #[arg(long, value_name = "DIR")]
+    pub target_dir: Option<PathBuf>,
+    /// Print one JSON object on standard output instead of text
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `headstart init`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  headstart init                  show the change to your own configuration, ask, write it
+  headstart init --workspace      in this workspace's .cargo/config.toml instead
+  headstart init --undo           take it back")]
+pub struct InitArgs {
+    /// Change this workspace's `.cargo/config.toml` instead of the one in `CARGO_HOME`
+    #[arg(long)]
+    pub workspace: bool,
+    /// Take the change back
+    #[arg(long)]
+    pub undo: bool,
+    /// Show the change, and write nothing
+    #[arg(long, conflicts_with = "yes")]
+    pub print: bool,
+    /// Write without asking
+    #[arg(long, short)]
+    pub yes: bool,
+}
+
+/// `headstart debugger`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  headstart debugger gdb > gdbinit && gdb -x gdbinit target/debug/app
+  headstart debugger lldb > lldbinit && lldb -s lldbinit target/debug/app
+
+From the workspace's root a debugger finds the workspace's own sources without this.")]
+pub struct DebuggerArgs {
+    /// Which debugger.
+    #[arg(value_enum)]
+    pub debugger: Debugger,
+    /// The target directory [default: cargo's]
+    #[arg(long, value_name = "DIR")]
+    pub target_dir: Option<PathBuf>,
+}
+
+/// A debugger that can be told where sources are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Debugger {
+    /// gdb, and rust-gdb.
+    Gdb,
+    /// lldb, and rust-lldb.
+    Lldb,
 }

@@ -1,8 +1,11 @@
 //! The commands that people type.
 
 pub mod cli;
+pub mod debugger;
 pub mod demo;
+pub mod explain;
 pub mod failure;
+pub mod init;
 pub mod publish;
 pub mod sample;
 pub mod search;
@@ -27,6 +30,9 @@ pub fn main(args: Vec<OsString>, environment: &Environment, now: Timestamp) -> E
         Command::Start(args) => start::run(&args, environment, now),
         Command::Demo(args) => demo::run(&args, environment, now),
         Command::Status(args) => status::run(&args, environment, now),
+        Command::Explain(args) => explain::run(&args, environment, now),
+        Command::Init(args) => init::run(&args, environment),
+        Command::Debugger(args) => debugger::run(&args, environment),
         Command::Completions { shell } => {
             clap_complete::generate(
                 shell,

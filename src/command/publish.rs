@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::cli::PublishArgs;
 use super::failure::Failure;
-use super::setup::{Clock, Setup, print_json, print_line, short};
+use super::setup::{Clock, Setup, print_json, print_line, short, wrapped};
 use crate::cargo::command::{self as cargo, CargoCommand, Messages, Run};
 use crate::cargo::message;
 use crate::config::Environment;
@@ -63,7 +63,7 @@ pub fn publish_build(
     let setup = Setup::of(&commands[0], environment, None)?;
     let typed = args.store.store.as_deref();
     let store = Store::create(&environment.store(typed, Some(&setup.workspace.root))?)?;
-    let variables = setup.wrapped(environment);
+    let variables = wrapped(environment);
     let how = Run {
         dir: environment.dir(),
         env: &variables,
@@ -82,6 +82,7 @@ pub fn publish_build(
         workspace: &setup.workspace,
         roots: &setup.roots,
         toolchain: setup.toolchain,
+        sysroot: &setup.sysroot,
         commands: commands.into_iter().map(|command| command.args).collect(),
         commit,
         dirty,

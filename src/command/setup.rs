@@ -1,7 +1,7 @@
 //! What every command needs to know first: workspace, roots, toolchain, store.
 
 use std::ffi::OsString;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -10,7 +10,7 @@ use crate::cargo::command::{CargoCommand, Messages, Run};
 use crate::cargo::workspace::{self, Workspace};
 use crate::config::Environment;
 use crate::disk;
-use crate::engine::{inputs, wrapping};
+use crate::engine::inputs;
 use crate::git::Repository;
 use crate::model::{Root, Roots, Toolchain};
 
@@ -23,6 +23,8 @@ pub struct Setup {
     pub roots: Roots,
     /// What builds here.
     pub toolchain: Toolchain,
+    /// rustc's sysroot.
+    pub sysroot: PathBuf,
 }
 
 impl Setup {
@@ -45,6 +47,7 @@ impl Setup {
         };
         let toolchain = workspace::toolchain(&environment.rustc(), run, command.toolchain())
             .context("cannot tell which compiler cargo would run")?;
+        let sysroot = workspace::sysroot(&environment.rustc(), run, command.toolchain())?;
         let home = environment.cargo_home()?;
         let roots = Roots::new(&workspace.root, &workspace.build_dir, &home);
         let roots = match Repository::discover(dir) {
@@ -57,14 +60,20 @@ impl Setup {
             roots: inputs::with_aliases(roots),
             workspace,
             toolchain,
+            sysroot,
         })
     }
+}
 
-    /// Returns the variables for a cargo that compiles through this program.
-    pub fn wrapped(&self, environment: &Environment) -> Vec<(String, OsString)> {
-        let own = wrapping::variables(environment.program(), &self.roots);
-        environment.overrides().iter().cloned().chain(own).collect()
-    }
+/// Returns the variables for a cargo that compiles through this program.
+pub fn wrapped(environment: &Environment) -> Vec<(String, OsString)> {
+    let own = ("RUSTC_WRAPPER".to_owned(), environment.program().into());
+    environment
+        .overrides()
+        .iter()
+        .cloned()
+        .chain([own])
+        .collect()
 }
 
 /// Measures how long something takes; the only clock of the commands beside the time they start at.

@@ -9,14 +9,16 @@ use serde_json::json;
 use super::cli::StartArgs;
 use super::failure::{self, Failure};
 use super::search::Search;
-use super::setup::{Clock, Setup, print_json, print_line, short};
+use super::setup::{Clock, Setup, print_json, print_line, short, wrapped};
 use crate::cargo::command::{self as cargo, CargoCommand, Messages, Run};
 use crate::config::Environment;
 use crate::engine::hold::{self, Held};
 use crate::engine::ledger::{Decision as Noted, Ledger, ReasonText, Started};
 use crate::engine::local::Inspector;
 use crate::engine::observe::{self, Digests, Observed, Reader};
+use crate::engine::offer::{self, Surveyed};
 use crate::engine::plan::{self, Action, Decision, Evidence};
+use crate::engine::relocate::Places;
 use crate::engine::restore::{Decided, Restored};
 use crate::model::{Manifest, Reason, Unit, UnitName};
 use crate::report::{Reporter, bytes, count};
@@ -33,6 +35,13 @@ struct Candidate {
     manifest: Verified<Manifest>,
 }
 
+/// What is seen here of a starting point's units, and what would be done with them.
+struct Survey {
+    observed: Vec<Observed>,
+    evidence: Vec<Evidence>,
+    decisions: Vec<Decision>,
+}
+
 /// What a start did.
 #[derive(Debug)]
 pub struct Outcome {
@@ -44,6 +53,8 @@ pub struct Outcome {
     pub decisions: Vec<Noted>,
     /// What was placed.
     pub restored: Restored,
+    /// For how many units there is a session to begin from.
+    pub seeds: usize,
     /// How long all of it took, in seconds.
     pub seconds: f64,
 }
@@ -78,9 +89,7 @@ pub fn run(
     if !goes_on {
         return Ok(ExitCode::SUCCESS);
     }
-    let variables = setup
-        .map(|setup| setup.wrapped(environment))
-        .unwrap_or_default();
+    let variables = wrapped(environment);
     let how = Run {
         dir: environment.dir(),
         env: &variables,
@@ -167,9 +176,15 @@ pub fn start(
         return Ok(Err("none of the manifests can be used".to_owned()));
     }
     let mut starter = Starter::new(&search, &candidates)?;
-    let chosen = starter.nearest(&candidates);
+    let surveys: Vec<Survey> = candidates
+        .iter()
+        .map(|one| starter.survey(one.manifest.get()))
+        .collect();
+    let seeds = starter.offer(&candidates, &surveys)?;
+    let chosen = nearest(&candidates, &surveys);
     let commit = candidates[chosen].point.commit.clone();
-    let mut outcome = starter.place(&candidates[chosen], now)?;
+    let mut outcome = starter.place(&candidates[chosen], surveys.into_iter().nth(chosen), now)?;
+    outcome.seeds = seeds;
     let others = candidates
         .iter()
         .enumerate()
@@ -178,7 +193,7 @@ pub fn start(
         if let Some(held) = &mut starter.held {
             held.later();
         }
-        merge(&mut outcome, starter.place(other, now)?);
+        merge(&mut outcome, starter.place(other, None, now)?);
     }
     outcome.behind = search.behind(&commit);
     outcome.seconds = clock.elapsed().as_secs_f64();
@@ -220,29 +235,8 @@ impl<'a> Starter<'a> {
         })
     }
 
-    /// Returns the position of the candidate that leaves cargo clearly the least to compile, else of the
-    /// first. What a unit costs is taken from the first that has it, so that all count the same.
-    fn nearest(&mut self, candidates: &[Candidate]) -> usize {
-        if candidates.len() == 1 {
-            return 0;
-        }
-        let mut known: BTreeMap<UnitName, u64> = BTreeMap::new();
-        let mut remaining = Vec::with_capacity(candidates.len());
-        for candidate in candidates {
-            let manifest = candidate.manifest.get();
-            for unit in &manifest.units {
-                known
-                    .entry(unit.name.clone())
-                    .or_insert_with(|| manifest.cost_ms(unit));
-            }
-            let (_, decisions) = self.decide(manifest);
-            let cost = |unit: &Unit| known.get(&unit.name).copied().unwrap_or_default();
-            remaining.push(plan::remaining_ms(manifest, &decisions, cost));
-        }
-        plan::nearest(&remaining)
-    }
-
-    fn decide(&mut self, manifest: &Manifest) -> (Vec<Observed>, Vec<Decision>) {
+    /// Looks at everything here that a starting point knows, and decides; changes nothing.
+    fn survey(&mut self, manifest: &Manifest) -> Survey {
         let setup = self.search.setup;
         let step = self.search.reporter.step("Comparing inputs", 0);
         let reader = Reader {
@@ -256,10 +250,47 @@ impl<'a> Starter<'a> {
         let evidence = evidence(manifest, &observed, &self.inspector);
         let decisions = plan::plan(manifest, &evidence, same_settings);
         drop(step);
-        (observed, decisions)
+        Survey {
+            observed,
+            evidence,
+            decisions,
+        }
     }
 
-    fn place(&mut self, candidate: &Candidate, now: Timestamp) -> anyhow::Result<Outcome> {
+    /// Notes which session each unit may begin from, out of all candidates; returns for how many units.
+    fn offer(&self, candidates: &[Candidate], surveys: &[Survey]) -> anyhow::Result<usize> {
+        let Some(held) = &self.held else {
+            return Ok(0);
+        };
+        let surveyed: Vec<Surveyed<'_>> = candidates
+            .iter()
+            .zip(surveys)
+            .map(|(candidate, survey)| Surveyed {
+                manifest: candidate.manifest.get(),
+                observed: &survey.observed,
+                evidence: &survey.evidence,
+            })
+            .collect();
+        let places = Places::new(held.build(), &self.search.setup.sysroot);
+        let (store, staging) = (self.search.store, held.staging());
+        let seeds = offer::offer(
+            &surveyed,
+            held.build(),
+            &self.inspector,
+            &places,
+            store,
+            staging,
+        )?;
+        Ok(seeds)
+    }
+
+    /// Places what `survey`, or a new one, decides.
+    fn place(
+        &mut self,
+        candidate: &Candidate,
+        survey: Option<Survey>,
+        now: Timestamp,
+    ) -> anyhow::Result<Outcome> {
         let Search {
             setup,
             store,
@@ -267,7 +298,11 @@ impl<'a> Starter<'a> {
             ..
         } = *self.search;
         let manifest = candidate.manifest.get();
-        let (observed, mut decisions) = self.decide(manifest);
+        let Survey {
+            observed,
+            mut decisions,
+            ..
+        } = survey.unwrap_or_else(|| self.survey(manifest));
         let restored = match &self.held {
             None => Restored::default(),
             Some(held) => {
@@ -296,9 +331,28 @@ impl<'a> Starter<'a> {
             behind: None,
             decisions: noted,
             restored,
+            seeds: 0,
             seconds: 0.0,
         })
     }
+}
+
+/// Returns the position of the candidate that leaves cargo clearly the least to compile, else of the
+/// first. What a unit costs is taken from the first that has it, so that all count the same.
+fn nearest(candidates: &[Candidate], surveys: &[Survey]) -> usize {
+    let mut known: BTreeMap<UnitName, u64> = BTreeMap::new();
+    let mut remaining = Vec::with_capacity(candidates.len());
+    for (candidate, survey) in candidates.iter().zip(surveys) {
+        let manifest = candidate.manifest.get();
+        for unit in &manifest.units {
+            known
+                .entry(unit.name.clone())
+                .or_insert_with(|| manifest.cost_ms(unit));
+        }
+        let cost = |unit: &Unit| known.get(&unit.name).copied().unwrap_or_default();
+        remaining.push(plan::remaining_ms(manifest, &survey.decisions, cost));
+    }
+    plan::nearest(&remaining)
 }
 
 /// Looks at what the target directory holds of each unit.
@@ -357,7 +411,6 @@ fn merge(outcome: &mut Outcome, other: Outcome) {
     outcome.decisions = decisions.into_values().collect();
     outcome.restored.files += other.restored.files;
     outcome.restored.bytes += other.restored.bytes;
-    outcome.restored.sessions += other.restored.sessions;
 }
 
 impl Outcome {
@@ -383,7 +436,7 @@ fn as_json(outcome: &Outcome) -> serde_json::Value {
         },
         "bytes": outcome.restored.bytes,
         "files": outcome.restored.files,
-        "sessions": outcome.restored.sessions,
+        "sessions": outcome.seeds,
         "seconds": outcome.seconds,
         "decisions": outcome.decisions,
     })

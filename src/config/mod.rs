@@ -120,6 +120,13 @@ impl Environment {
             .ok_or(ConfigError::NoHome("CARGO_HOME"))
     }
 
+    /// Returns the program that a shell here runs for `name`.
+    pub fn finds(&self, name: &str) -> Option<PathBuf> {
+        let path = self.var("PATH")?;
+        let mut programs = std::env::split_paths(path).map(|dir| self.dir.join(dir).join(name));
+        programs.find(|program| program.is_file())
+    }
+
     /// Returns the directory for temporary files.
     pub fn temporary(&self) -> PathBuf {
         self.path("TMPDIR").unwrap_or_else(|| PathBuf::from("/tmp"))

@@ -23,7 +23,7 @@ pub fn file(path: &Path) -> Result<(Digest, u64), DiskError> {
 /// Calls `each` with the content of `path`, a chunk at a time, and returns its size in bytes.
 pub fn each_chunk(path: &Path, mut each: impl FnMut(&[u8])) -> Result<u64, DiskError> {
     let mut file = File::open(path).map_err(failed("open", path))?;
-    let mut buffer = vec![0; CHUNK_BYTES];
+    let mut buffer = buffer_for(&file);
     let mut size_bytes = 0;
     loop {
         match file.read(&mut buffer) {
@@ -36,6 +36,14 @@ pub fn each_chunk(path: &Path, mut each: impl FnMut(&[u8])) -> Result<u64, DiskE
             Err(error) => return Err(failed("read", path)(error)),
         }
     }
+}
+
+/// Returns a buffer to read `file` with: no larger than it needs, since making one costs more than reading a small file.
+pub fn buffer_for(file: &File) -> Vec<u8> {
+    let size_bytes = file.metadata().map_or(u64::MAX, |meta| meta.len());
+    // One byte more, so that the end is seen without growing.
+    let wanted = usize::try_from(size_bytes.saturating_add(1)).unwrap_or(CHUNK_BYTES);
+    vec![0; wanted.clamp(1, CHUNK_BYTES)]
 }
 
 /// Returns one digest of all names, kinds and contents below the directory `path`, symlinks followed.

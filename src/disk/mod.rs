@@ -61,6 +61,17 @@ pub fn read(path: &Path, limit_bytes: u64) -> Result<Vec<u8>, DiskError> {
     }
 }
 
+/// Returns the first `limit_bytes` of the file at `path`, or all of a shorter one.
+pub fn read_start(path: &Path, limit_bytes: usize) -> Result<Vec<u8>, DiskError> {
+    use std::io::Read;
+    let file = std::fs::File::open(path).map_err(failed("open", path))?;
+    let mut bytes = Vec::new();
+    file.take(limit_bytes as u64)
+        .read_to_end(&mut bytes)
+        .map_err(failed("read", path))?;
+    Ok(bytes)
+}
+
 /// Returns `path` with every symlink resolved, or `path` itself where that fails.
 pub fn canonical(path: &Path) -> PathBuf {
     std::fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf())

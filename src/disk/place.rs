@@ -10,7 +10,6 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
-use super::hash::CHUNK_BYTES;
 use super::{DiskError, failed, make_dir, walk};
 use crate::model::Digest;
 
@@ -76,6 +75,11 @@ impl Staging {
         staging.umask = !made & MODE_EXECUTABLE;
         drop(std::fs::remove_file(&probe));
         Ok(staging)
+    }
+
+    /// Returns the directory itself, for what another program writes.
+    pub fn dir(&self) -> &Path {
+        &self.dir
     }
 
     /// Writes `bytes` to `path`, replacing what is there.
@@ -203,6 +207,30 @@ pub fn copy(from: &Path, to: &Path) -> Result<(), DiskError> {
         .map_err(failed("copy", from))
 }
 
+/// Writes each of `patches`, bytes with their offset, into the file at `path`, which must be nobody else's.
+///
+/// Not atomic: whoever may be interrupted here makes the file valid by something that comes later.
+pub fn overwrite<'a>(
+    path: &Path,
+    patches: impl Iterator<Item = (u64, &'a [u8])>,
+) -> Result<(), DiskError> {
+    use std::os::unix::fs::FileExt;
+    let file = OpenOptions::new()
+        .write(true)
+        .open(path)
+        .map_err(failed("open", path))?;
+    for (offset, bytes) in patches {
+        file.write_all_at(bytes, offset)
+            .map_err(failed("write", path))?;
+    }
+    Ok(())
+}
+
+/// Returns the permission bits of the file at `path`, if there is one.
+pub fn mode_of(path: &Path) -> Option<u32> {
+    Some(std::fs::metadata(path).ok()?.permissions().mode() & 0o7777)
+}
+
 /// Removes the directories beside `own` that nobody has touched for a day.
 fn remove_abandoned(parent: &Path, own: &Path) {
     let now = walk::mtime(own);
@@ -228,7 +256,7 @@ fn reopen(path: &Path, mode: u32) -> Result<File, DiskError> {
 /// Copies `source` into `file`, and returns the digest of what went through.
 fn copy_hashing(source: &Path, mut file: &File, path: &Path) -> Result<Digest, DiskError> {
     let mut reader = File::open(source).map_err(failed("open", source))?;
-    let mut buffer = vec![0; CHUNK_BYTES];
+    let mut buffer = super::hash::buffer_for(&reader);
     let mut hasher = blake3::Hasher::new();
     loop {
         match reader.read(&mut buffer) {

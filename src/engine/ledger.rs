@@ -10,12 +10,21 @@ use serde::{Deserialize, Serialize};
 use crate::cargo::layout::{OWN_DIR, unit_hash};
 use crate::disk::place::{Finish, MODE_FILE, Staging};
 use crate::disk::{self, DiskError};
+use crate::engine::seed::Seed;
 use crate::model::unit::Compiled;
-use crate::model::{Digest, UnitName};
+use crate::model::{Began, Digest, UnitName};
 use crate::rustc::argv::ledger_key;
+use crate::rustc::dep_graph::ArgsHash;
 
 /// The largest ledger file that is read.
 const MAX_LEDGER_BYTES: u64 = 64 << 20;
+/// The version of seeds that this version writes and reads.
+const SEED_VERSION: u16 = 1;
+/// How a file of the ledger looks.
+const PLAIN: Finish = Finish {
+    mode: MODE_FILE,
+    mtime: None,
+};
 /// How many starts are remembered.
 const MAX_STARTS: usize = 20;
 /// How far a file's time may lie from the clock that timed rustc: file systems count in seconds at worst.
@@ -28,6 +37,8 @@ pub struct Note {
     pub compiled: Compiled,
     /// When rustc was started, in milliseconds since 1970.
     pub started_unix_ms: u64,
+    /// From what rustc began.
+    pub began: Began,
 }
 
 /// A start that this target directory has seen.
@@ -58,6 +69,16 @@ pub struct Decision {
     pub verdict: String,
     /// Why.
     pub reason: ReasonText,
+}
+
+impl Decision {
+    /// Returns the name of the note that a compile of this unit leaves.
+    ///
+    /// The crate's name is the package's or the target's; what tells units apart is cargo's hash, which no two share.
+    pub fn note_hash(&self) -> &str {
+        let dir = self.unit.rsplit('/').nth(1).unwrap_or_default();
+        unit_hash(dir)
+    }
 }
 
 /// A reason as it is shown.
@@ -93,11 +114,7 @@ impl Ledger {
         let notes = self.dir.join("compiled");
         disk::make_dir(&notes)?;
         let bytes = serde_json::to_vec(note).expect("a note holds only plain values");
-        let finish = Finish {
-            mode: MODE_FILE,
-            mtime: None,
-        };
-        Staging::new(&self.staging_parent(), key)?.write(&notes.join(key), &bytes, finish)
+        Staging::new(&self.staging_parent(), key)?.write(&notes.join(key), &bytes, PLAIN)
     }
 
     /// Returns what was noted of `unit`, if `output`, one of its outputs, is the one that was noted.
@@ -121,6 +138,66 @@ impl Ledger {
         (made + CLOCK_SLACK >= started && made <= ended + CLOCK_SLACK).then_some(note.compiled)
     }
 
+    /// Returns every note of a compile, in no order.
+    pub fn notes(&self) -> Vec<(String, Note)> {
+        let files = std::fs::read_dir(self.dir.join("compiled"))
+            .into_iter()
+            .flatten()
+            .flatten();
+        let read = |file: std::fs::DirEntry| {
+            let bytes = disk::read(&file.path(), MAX_LEDGER_BYTES).ok()?;
+            Some((
+                file.file_name().into_string().ok()?,
+                serde_json::from_slice(&bytes).ok()?,
+            ))
+        };
+        files.filter_map(read).collect()
+    }
+
+    /// Keeps the seed of the unit `key` for its next compile.
+    pub fn write_seed(&self, staging: &Staging, key: &str, seed: &Seed) -> Result<(), DiskError> {
+        let bytes =
+            postcard::to_allocvec(&(SEED_VERSION, seed)).expect("a seed holds only plain values");
+        staging.write(&self.seed_path(key), &bytes, PLAIN)
+    }
+
+    /// Makes the directory of the seeds.
+    pub fn make_seed_dir(&self) -> Result<(), DiskError> {
+        disk::make_dir(&self.dir.join("seeds"))
+    }
+
+    /// Returns the seed of the unit `key`; none where there is none that this version can read.
+    pub fn seed(&self, key: &str) -> Option<Seed> {
+        let bytes = disk::read(&self.seed_path(key), MAX_LEDGER_BYTES).ok()?;
+        let (version, rest): (u16, &[u8]) = postcard::take_from_bytes(&bytes).ok()?;
+        (version == SEED_VERSION).then(|| postcard::from_bytes(rest).ok())?
+    }
+
+    /// Removes the seed of the unit `key`.
+    pub fn remove_seed(&self, key: &str) -> Result<(), DiskError> {
+        disk::remove_file(&self.seed_path(key))
+    }
+
+    fn seed_path(&self, key: &str) -> PathBuf {
+        self.dir.join("seeds").join(key)
+    }
+
+    /// Returns rustc's hash of a set of arguments, if it was asked for before.
+    pub fn args_hash(&self, key: &str) -> Option<ArgsHash> {
+        disk::read(&self.dir.join("probes").join(key), 8)
+            .ok()?
+            .try_into()
+            .ok()
+    }
+
+    /// Keeps rustc's hash of a set of arguments.
+    pub fn write_args_hash(&self, key: &str, hash: ArgsHash) -> Result<(), DiskError> {
+        let probes = self.dir.join("probes");
+        disk::make_dir(&probes)?;
+        let staging = Staging::new(&self.staging_parent(), "probes")?;
+        staging.write(&probes.join(key), &hash, PLAIN)
+    }
+
     /// Returns the starts, oldest first.
     pub fn starts(&self) -> Vec<Started> {
         let read = || -> Option<Vec<Started>> {
@@ -137,13 +214,6 @@ impl Ledger {
         let surplus = starts.len().saturating_sub(MAX_STARTS);
         starts.drain(..surplus);
         let bytes = serde_json::to_vec(&starts).expect("a start holds only plain values");
-        staging.write(
-            &self.dir.join("starts"),
-            &bytes,
-            Finish {
-                mode: MODE_FILE,
-                mtime: None,
-            },
-        )
+        staging.write(&self.dir.join("starts"), &bytes, PLAIN)
     }
 }

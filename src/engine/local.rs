@@ -123,16 +123,20 @@ impl<'a> Inspector<'a> {
     }
 
     fn dep_info_is_fresh(&self, unit: &Unit, package: &Rooted) -> bool {
-        let reference = walk::mtime(&self.build.join(unit.name.dep_info_file()));
-        let info = layout::dep_info(self.build, &unit.name)
-            .and_then(|bytes| dep_info::decode(&bytes, self.roots));
-        let (Some(reference), Some(info)) = (reference, info) else {
-            return false;
-        };
-        info.files.iter().all(|file| {
+        self.changed_inputs(unit, package)
+            .is_some_and(|(changed, _)| changed == 0)
+    }
+
+    /// Returns how many of the files that the unit was made from here are newer than it, and how many there are;
+    /// none where nothing is known of it.
+    pub fn changed_inputs(&self, unit: &Unit, package: &Rooted) -> Option<(usize, usize)> {
+        let reference = walk::mtime(&self.build.join(unit.name.dep_info_file()))?;
+        let info = dep_info::decode(&layout::dep_info(self.build, &unit.name)?, self.roots)?;
+        let changed = info.files.iter().filter(|file| {
             let path = self.roots.resolve(&dep_info::rooted(file, package));
-            self.not_newer(&path, reference)
-        })
+            !self.not_newer(&path, reference)
+        });
+        Some((changed.count(), info.files.len()))
     }
 
     /// Tells whether `path` exists and is not newer than `reference`; what cargo takes for immutable never is.

@@ -1,17 +1,20 @@
 //! What headstart is for: choosing, planning, restoring and publishing starting points.
 //!
-//! Decisions ([`plan`]) are pure; [`restore`], [`seed`] and [`ledger`] alone write into a target directory.
+//! Decisions ([`plan`], [`choose`]) are pure; [`restore`], [`seed`] and [`ledger`] alone write into a target directory.
 
+pub mod choose;
 pub mod hold;
 pub mod inputs;
 pub mod ledger;
 pub mod live;
 pub mod local;
 pub mod observe;
+pub mod offer;
 pub mod pin;
 pub mod plan;
 pub mod publish;
 pub mod record;
+pub mod relocate;
 pub mod restore;
 pub mod seed;
 pub mod wrapping;

@@ -34,6 +34,8 @@ pub struct Reader<'a> {
 pub struct Observed {
     /// The first thing of its own that differs; dependencies are not looked at.
     pub differs: Option<Reason>,
+    /// How many of its inputs differ.
+    pub changed_inputs: usize,
     /// The fingerprint that cargo would compute for the same thing here.
     pub fingerprint: Fingerprint,
 }
@@ -73,8 +75,11 @@ pub fn observe(manifest: &Manifest, reader: &Reader<'_>, digests: &mut Digests) 
             differs.get_or_insert(Reason::Unproven);
             unit.fingerprint.clone()
         });
+        let inputs = unit.inputs.iter().map(|at| &manifest.inputs[*at as usize]);
+        let changed = inputs.filter(|input| *digests.of(input) != Seen::Same);
         observed.push(Observed {
             differs,
+            changed_inputs: changed.count(),
             fingerprint,
         });
     }

@@ -240,7 +240,8 @@ mod tests {
     use super::{Action, Evidence, nearest, plan, remaining_ms};
     use crate::engine::local::Present;
     use crate::model::manifest::{Manifest, Toolchain};
-    use crate::model::unit::{Session, Unit, UnitName};
+    use crate::model::session::Session;
+    use crate::model::unit::{Unit, UnitName};
     use crate::model::{Fingerprint, Reason, Roots};
     use std::path::Path;
 
@@ -265,6 +266,7 @@ mod tests {
                 crate_dir: name.into(),
                 name: "r-h".into(),
                 files: Vec::new(),
+                sites: Vec::new(),
             }),
         };
         Manifest {
@@ -280,6 +282,7 @@ mod tests {
             settings: Vec::new(),
             packages: Vec::new(),
             inputs: Vec::new(),
+            located: Vec::new(),
             units: vec![
                 unit("a", &[]),
                 unit("b", &[0]),

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::sync::Arc;
 
 use rayon::prelude::*;
 
@@ -16,14 +16,18 @@ use crate::disk::place::CopyError;
 use crate::disk::walk;
 use crate::engine::ledger::Ledger;
 use crate::engine::live::{self, LiveUnit};
-use crate::engine::record::{LeftOut, Recorded, Recorder, build_paths, read_dep_info};
+use crate::engine::record::{
+    LeftOut, Placed, Recorded, Recorder, Sited, build_paths, read_dep_info,
+};
+use crate::engine::relocate::{Catalog, Places};
 use crate::engine::{hold, inputs};
 use crate::model::manifest::{Package, Source};
 use crate::model::rewrite::Finder;
-use crate::model::unit::{Compiled, DepInfo, DepPath, Pin};
+use crate::model::session::Located;
+use crate::model::unit::{DepInfo, DepPath, Pin};
 use crate::model::{
-    Digest, Expected, Fingerprint, Input, Local, Manifest, Root, Rooted, Roots, Toolchain, Unit,
-    UnitName,
+    Digest, Expected, Fingerprint, Input, Local, Manifest, Root, Rooted, Roots, Session, Toolchain,
+    Unit, UnitName,
 };
 use crate::report::Reporter;
 use crate::store::point::Point;
@@ -38,6 +42,8 @@ pub struct Build<'a> {
     pub roots: &'a Roots,
     /// What built it.
     pub toolchain: Toolchain,
+    /// rustc's sysroot.
+    pub sysroot: &'a Path,
     /// The cargo commands.
     pub commands: Vec<Vec<String>>,
     /// The commit.
@@ -244,29 +250,31 @@ struct Context {
     finder: Finder,
     outputs: HashMap<String, [HashedFiles; 2]>,
     read_by_rustc: HashSet<Vec<u8>>,
-    placed: HashMap<UnitName, (SystemTime, Compiled)>,
+    placed: HashMap<UnitName, Placed>,
+    catalog: Catalog,
 }
 
 impl Context {
     fn new(build: &Build<'_>, candidates: &[Candidate], ledger: &Ledger, store: &Store) -> Context {
         let dir = &build.workspace.build_dir;
-        let profiles: HashSet<&String> = candidates
+        let profiles = candidates
             .iter()
-            .map(|one| &one.live.name.profile_dir)
-            .collect();
-        let files = |profile: &String| {
+            .map(|one| one.live.name.profile_dir.as_str());
+        let profiles: BTreeSet<&str> = profiles.collect();
+        let files = |profile: &&str| {
             let at = |name: &str| HashedFiles::of(&dir.join(profile).join(name));
-            (profile.clone(), [at("deps"), at("examples")])
+            ((*profile).to_owned(), [at("deps"), at("examples")])
         };
         Context {
             finder: Finder::new(build.roots),
-            outputs: profiles.into_iter().map(files).collect(),
+            outputs: profiles.iter().map(files).collect(),
             read_by_rustc: candidates
                 .iter()
                 .filter_map(|one| one.dep_info.as_ref())
                 .flat_map(build_paths)
                 .collect(),
             placed: placed_here(ledger, store),
+            catalog: Catalog::of(&Places::new(dir, build.sysroot), profiles.iter().copied()),
         }
     }
 
@@ -283,6 +291,7 @@ impl Context {
             finder: &self.finder,
             ledger,
             placed: &self.placed,
+            catalog: &self.catalog,
             outputs: &self.outputs,
             read_by_rustc: &self.read_by_rustc,
             rustc_version: build.toolchain.short().trim_start_matches("rustc "),
@@ -292,17 +301,27 @@ impl Context {
     }
 }
 
-/// Returns the notes of units that starts placed in this directory, with the time their files were given.
-fn placed_here(ledger: &Ledger, store: &Store) -> HashMap<UnitName, (SystemTime, Compiled)> {
+/// Returns what is known of units that starts placed in this directory.
+fn placed_here(ledger: &Ledger, store: &Store) -> HashMap<UnitName, Placed> {
     let mut placed = HashMap::new();
     for started in ledger.starts() {
         let Ok(manifest) = store.manifest(started.manifest) else {
             continue;
         };
+        let located: Arc<[Located]> = manifest.located.into();
         for unit in manifest.units {
-            if let Some(compiled) = unit.compiled {
-                placed.insert(unit.name, (started.mtime, compiled));
-            }
+            let Some(compiled) = unit.compiled else {
+                continue;
+            };
+            let one = Placed {
+                mtime: started.mtime,
+                compiled,
+                session: unit.session.map(|session| Sited {
+                    session,
+                    located: located.clone(),
+                }),
+            };
+            placed.insert(unit.name, one);
         }
     }
     placed
@@ -458,6 +477,8 @@ struct Assembly {
     input_positions: HashMap<Input, u32>,
     package_positions: HashMap<Package, u32>,
     units: Vec<Unit>,
+    located: Vec<Located>,
+    located_positions: HashMap<Located, u32>,
     by_hash: BTreeMap<u64, Vec<u32>>,
 }
 
@@ -485,6 +506,7 @@ impl Assembly {
             .push(position);
         let inputs = inputs.into_iter().map(|input| self.input(input)).collect();
         let package = self.package(&candidate.package);
+        let session = recorded.session.map(|sited| self.session(sited));
         self.units.push(Unit {
             name: recorded.name,
             package,
@@ -496,7 +518,7 @@ impl Assembly {
             files: recorded.files,
             pinned: recorded.pinned,
             compiled: recorded.compiled,
-            session: recorded.session,
+            session,
         });
         Ok(())
     }
@@ -507,6 +529,24 @@ impl Assembly {
             .input_positions
             .entry(input)
             .or_insert_with_key(|input| push(inputs, input))
+    }
+
+    fn session(
+        &mut self,
+        Sited {
+            mut session,
+            located,
+        }: Sited,
+    ) -> Session {
+        let table = &mut self.located;
+        for site in &mut session.sites {
+            let located = located[site.located as usize].clone();
+            site.located = *self
+                .located_positions
+                .entry(located)
+                .or_insert_with_key(|located| push(table, located));
+        }
+        session
     }
 
     fn package(&mut self, package: &Package) -> u32 {
@@ -528,6 +568,7 @@ impl Assembly {
             settings: inputs::settings(&build.workspace.settings(), build.roots),
             packages: self.packages,
             inputs: self.inputs,
+            located: self.located,
             units: self.units,
         }
     }

@@ -4,6 +4,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::cargo::dep_info;
 use crate::cargo::layout::{self, HashedFiles};
@@ -13,10 +14,14 @@ use crate::disk::{self, DiskError};
 use crate::engine::ledger::Ledger;
 use crate::engine::live::LiveUnit;
 use crate::engine::pin;
+use crate::engine::relocate::Catalog;
 use crate::model::manifest::{Source, link_stays_in_out_dir};
 use crate::model::rewrite::Finder;
-use crate::model::unit::{Compiled, DepInfo, DepPath, Pin, Session, SessionFile};
-use crate::model::{Content, Digest, Fingerprint, OutputFile, Root, Rooted, Roots, UnitName};
+use crate::model::session::{DEP_GRAPH, Located, SessionFile};
+use crate::model::unit::{Compiled, DepInfo, DepPath, Pin};
+use crate::model::{
+    Content, Digest, Fingerprint, OutputFile, Root, Rooted, Roots, Session, UnitName,
+};
 use crate::rustc::session;
 use crate::store::Store;
 
@@ -36,8 +41,10 @@ pub struct Recorder<'a> {
     pub finder: &'a Finder,
     /// The ledger of the build directory.
     pub ledger: &'a Ledger,
-    /// Notes of units that a start placed here.
-    pub placed: &'a HashMap<UnitName, (std::time::SystemTime, Compiled)>,
+    /// What is known of units that a start placed here.
+    pub placed: &'a HashMap<UnitName, Placed>,
+    /// What their sessions may hold the place of.
+    pub catalog: &'a Catalog,
     /// Files of `deps` and `examples` of each profile.
     pub outputs: &'a HashMap<String, [HashedFiles; 2]>,
     /// Files in the build directory that some compile read.
@@ -48,6 +55,26 @@ pub struct Recorder<'a> {
     pub store: &'a Store,
     /// For unfinished objects.
     pub staging: &'a Staging,
+}
+
+/// What the starting point that a unit was placed from says of it.
+#[derive(Clone, Debug)]
+pub struct Placed {
+    /// The time that its files were given.
+    pub mtime: std::time::SystemTime,
+    /// The note of its compile.
+    pub compiled: Compiled,
+    /// Its session, which is placed only when rustc needs it.
+    pub session: Option<Sited>,
+}
+
+/// A session with what its sites refer to, by position.
+#[derive(Clone, Debug)]
+pub struct Sited {
+    /// The session.
+    pub session: Session,
+    /// What it holds the place of.
+    pub located: Arc<[Located]>,
 }
 
 /// A unit as recorded, before it has its place in the manifest.
@@ -68,7 +95,7 @@ pub struct Recorded {
     /// The note of its compile.
     pub compiled: Option<Compiled>,
     /// Its newest session.
-    pub session: Option<Session>,
+    pub session: Option<Sited>,
     /// Bytes that the store did not have.
     pub new_bytes: u64,
     /// Objects that the store did not have.
@@ -175,7 +202,9 @@ impl Recorder<'_> {
             .iter()
             .find(|path| !is_makefile(path))
             .ok_or(LeftOut::NoOutputs)?;
-        recorded.compiled = self.note(unit, &self.build.join(first));
+        let (compiled, session) = self.note(unit, &self.build.join(first));
+        recorded.compiled = compiled;
+        recorded.session = session;
         let remapped = recorded
             .compiled
             .as_ref()
@@ -189,7 +218,13 @@ impl Recorder<'_> {
                 false => self.binary(recorded, path, true, remapped)?,
             }
         }
-        recorded.session = self.session(unit, recorded)?;
+        if recorded.session.is_none() {
+            recorded.session = self.session(unit, recorded)?;
+        }
+        let has = |file: &SessionFile| self.store.has(file.digest, file.size_bytes);
+        recorded
+            .session
+            .take_if(|one| !one.session.files.iter().all(has));
         Ok(())
     }
 
@@ -222,14 +257,18 @@ impl Recorder<'_> {
         [of("deps", &dirs[0]), of("examples", &dirs[1])].concat()
     }
 
-    /// What the wrapper noted of the compile that made `output`, here or where a start had it from.
-    fn note(&self, unit: &LiveUnit, output: &Path) -> Option<Compiled> {
-        self.ledger
-            .compiled(&unit.name, &unit.crate_name, output)
-            .or_else(|| {
-                let (mtime, compiled) = self.placed.get(&unit.name)?;
-                (walk::mtime(output)? == *mtime).then(|| compiled.clone())
-            })
+    /// What the wrapper noted of the compile that made `output`, here or where a start had it from; there with
+    /// the session that belongs to it.
+    fn note(&self, unit: &LiveUnit, output: &Path) -> (Option<Compiled>, Option<Sited>) {
+        if let Some(own) = self.ledger.compiled(&unit.name, &unit.crate_name, output) {
+            return (Some(own), None);
+        }
+        match self.placed.get(&unit.name) {
+            Some(placed) if walk::mtime(output) == Some(placed.mtime) => {
+                (Some(placed.compiled.clone()), placed.session.clone())
+            }
+            _ => (None, None),
+        }
     }
 
     /// A variable that holds a root pins the unit, whether or not the value is seen in its bytes: its length
@@ -258,12 +297,12 @@ impl Recorder<'_> {
         Ok(())
     }
 
-    fn session(
-        &self,
-        unit: &LiveUnit,
-        recorded: &mut Recorded,
-    ) -> Result<Option<Session>, LeftOut> {
-        let Some(compiled) = &recorded.compiled else {
+    fn session(&self, unit: &LiveUnit, recorded: &mut Recorded) -> Result<Option<Sited>, LeftOut> {
+        let Some(compiled) = recorded
+            .compiled
+            .as_ref()
+            .filter(|compiled| !compiled.crashed)
+        else {
             return Ok(None);
         };
         let dir = session::crate_dir(
@@ -280,6 +319,10 @@ impl Recorder<'_> {
         };
         let dir = self.build.join(&crate_dir).join(&name);
         let mut files = Vec::new();
+        let (sites, located) = match dir.join(DEP_GRAPH).is_file() {
+            true => self.catalog.sites(&dir.join(DEP_GRAPH))?,
+            false => Default::default(),
+        };
         for entry in walk::below_without_links(&dir)? {
             let (digest, size_bytes) = disk::hash::file(&dir.join(&entry.relative))?;
             self.keep(&dir.join(&entry.relative), digest, size_bytes, recorded)?;
@@ -292,10 +335,14 @@ impl Recorder<'_> {
         }
         files.sort_by(|a, b| a.name.cmp(&b.name));
         let tail = session::Parts::of(&name).map(|parts| format!("{}-{}", parts.random, parts.svh));
-        Ok(tail.map(|name| Session {
-            crate_dir: crate_dir.to_string_lossy().into_owned(),
-            name,
-            files,
+        Ok(tail.map(|name| Sited {
+            session: Session {
+                crate_dir: crate_dir.to_string_lossy().into_owned(),
+                name,
+                files,
+                sites,
+            },
+            located: located.into(),
         }))
     }
 

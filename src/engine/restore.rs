@@ -16,7 +16,6 @@ use crate::disk::{self, DiskError, space};
 use crate::engine::hold::Held;
 use crate::engine::observe::Observed;
 use crate::engine::plan::{Action, Decision};
-use crate::engine::seed::{self, Seeded};
 use crate::model::rewrite::Finder;
 use crate::model::root::bytes_path;
 use crate::model::{Content, Fingerprint, Manifest, OutputFile, Reason, Roots, Unit};
@@ -40,10 +39,8 @@ pub struct Decided<'a> {
 pub struct Restored {
     /// Files.
     pub files: usize,
-    /// Their size, sessions included.
+    /// Their size.
     pub bytes: u64,
-    /// Sessions.
-    pub sessions: usize,
 }
 
 /// Why nothing more could be placed; what was placed is whole, the rest is dirty for cargo.
@@ -89,7 +86,7 @@ impl Held {
             .units(decisions, Action::Place)
             .map(|(_, at)| at)
             .collect();
-        let mut restored = placing.place_files(decisions, reporter)?;
+        let restored = placing.place_files(decisions, reporter)?;
         amend_dependents(manifest, decisions);
         for at in wanted.into_iter().rev() {
             if decisions[at].action != Action::Place {
@@ -101,15 +98,13 @@ impl Held {
                 placing.finish(unit, &decided.observed[at].fingerprint)?;
             }
         }
-        placing.seed(decisions, &mut restored, reporter)?;
         Ok(restored)
     }
 
     fn check_room(&self, manifest: &Manifest, decisions: &[Decision]) -> Result<(), RestoreError> {
         let needed = |(unit, decision): (&Unit, &Decision)| match decision.action {
             Action::Place => unit.size_bytes(),
-            Action::Seed => session_bytes(unit),
-            Action::Keep | Action::Leave => 0,
+            Action::Seed | Action::Keep | Action::Leave => 0,
         };
         let needed_bytes: u64 = manifest.units.iter().zip(decisions).map(needed).sum();
         match space::free_bytes(self.build()) {
@@ -246,7 +241,6 @@ impl Placing<'_> {
         Ok(Restored {
             files: count,
             bytes,
-            sessions: 0,
         })
     }
 
@@ -281,47 +275,6 @@ impl Placing<'_> {
         let hash = Fingerprint::hash_text(fingerprint.hash());
         staging.write(&self.path(unit.name.hash_file()), hash.as_bytes(), finish)
     }
-
-    /// Places the sessions of the units that will be compiled; one that is incomplete is left out.
-    fn seed(
-        &self,
-        decisions: &[Decision],
-        restored: &mut Restored,
-        reporter: &Reporter,
-    ) -> Result<(), DiskError> {
-        let near: Vec<&Unit> = self
-            .units(decisions, Action::Seed)
-            .map(|(unit, _)| unit)
-            .collect();
-        let step = reporter.step("Placing sessions", near.len() as u64);
-        let place = |unit: &&Unit| {
-            let session = unit.session.iter();
-            let placed = session.map(|session| {
-                let placed =
-                    seed::place(session, self.held.build(), self.store, self.held.staging())?;
-                Ok((placed, session_bytes(unit)))
-            });
-            let placed: Result<Vec<(Seeded, u64)>, DiskError> = placed.collect();
-            step.done(1);
-            placed
-        };
-        let placed: Result<Vec<_>, DiskError> = near.par_iter().map(place).collect();
-        for (seeded, bytes) in placed?.into_iter().flatten() {
-            if seeded == Seeded::Placed {
-                restored.sessions += 1;
-                restored.bytes += bytes;
-            }
-        }
-        Ok(())
-    }
-}
-
-fn session_bytes(unit: &Unit) -> u64 {
-    unit.session
-        .iter()
-        .flat_map(|session| &session.files)
-        .map(|file| file.size_bytes)
-        .sum()
 }
 
 fn lost_object(error: &ObjectError, file: &OutputFile) -> Reason {

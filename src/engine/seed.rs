@@ -1,68 +1,250 @@
-//! Places the sessions of units that will be compiled, so that rustc starts from them.
+//! Lets rustc begin from a session that was made elsewhere: a start notes it, the wrapper places it.
 //!
-//! Rule: a seed may change how long rustc takes, never what it makes (invariant 5).
+//! Rule: a seed may change how long rustc takes, never what it makes (invariant 5). Nothing here fails a build:
+//! whatever goes wrong is a reason, and rustc begins from nothing.
 
-use std::path::Path;
+use std::collections::BTreeSet;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 
-use crate::disk::place::{Finish, MODE_FILE, Staging};
+use serde::{Deserialize, Serialize};
+
+use crate::disk::place::{self, Finish, MODE_FILE, Staging};
 use crate::disk::{self, DiskError};
-use crate::model::unit::Session;
+use crate::engine::ledger::Ledger;
+use crate::model::session::DEP_GRAPH;
+use crate::model::{Began, Digest, Session};
+use crate::rustc::argv::Invocation;
+use crate::rustc::dep_graph::{self, ArgsHash};
+use crate::rustc::probe;
 use crate::rustc::session::{self, PLACED_TIMESTAMP, Parts};
 use crate::store::{ObjectError, Store};
 
-/// How placing a session ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Seeded {
-    /// It is in place.
-    Placed,
-    /// rustc has one of its own here, or this very one is here; it stays.
-    IsThere,
-    /// An object is missing, damaged or unreadable; rustc starts from nothing.
-    Incomplete,
+/// A session that a start found for a unit, as it has to be at this machine's places.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Seed {
+    /// The commit that it is from.
+    pub commit: String,
+    /// What its rustc was told, without the roots.
+    pub arguments: Digest,
+    /// The session.
+    pub session: Session,
+    /// What to write into its dep-graph: where, and the 16 bytes.
+    pub patches: Vec<(u64, [u8; 16])>,
+    /// The store that holds its objects.
+    pub store: PathBuf,
+    /// The session of rustc's own that it is better than, by name; any other of rustc's own stays.
+    pub replaces: Option<String>,
 }
 
-/// Places `session` in the build directory `build`, under cargo's lock, unless rustc has one of its own
-/// there; one that an earlier start placed is replaced.
-///
-/// The lock file comes last: rustc ignores and removes a session without one, so an interrupted placing
-/// leaves nothing that it would read.
-pub fn place(
+/// One compile that may begin from a seed.
+#[derive(Debug)]
+pub struct Beginning<'a> {
+    /// The compiler.
+    pub program: &'a OsStr,
+    /// The unit.
+    pub invocation: &'a Invocation,
+    /// What the wrapper adds to cargo's arguments.
+    pub further: &'a [OsString],
+    /// What rustc was told, without the roots.
+    pub arguments: Digest,
+    /// The ledger of the build directory.
+    pub ledger: &'a Ledger,
+    /// Whether seeds are used at all.
+    pub seeding: bool,
+}
+
+/// A seed in place.
+#[derive(Debug)]
+pub struct Sown {
+    /// The commit that it is from.
+    pub commit: String,
+    crate_dir: PathBuf,
+    name: String,
+    products: BTreeSet<u64>,
+}
+
+impl Beginning<'_> {
+    /// Places the unit's seed, if there is one and it can be used; else says why rustc begins as it does.
+    ///
+    /// To be called under cargo's lock on the build directory, which a cargo that runs a wrapper holds.
+    pub fn sow(&self) -> Result<Sown, Began> {
+        let Some(incremental) = &self.invocation.incremental else {
+            return Err(Began::NotIncremental);
+        };
+        let key = self.invocation.seed_key();
+        let seed = self.ledger.seed(&key).ok_or(Began::NoSession)?;
+        let name = Path::new(&seed.session.crate_dir)
+            .file_name()
+            .unwrap_or_default();
+        let crate_dir = incremental.join(name);
+        match session::newest(&crate_dir) {
+            Some(own) if !is_placed(&own) && seed.replaces.as_ref() != Some(&own) => {
+                return Err(Began::OwnSession);
+            }
+            Some(other) => remove(&crate_dir, &other).map_err(|_| Began::SeedUnusable)?,
+            None => {}
+        }
+        if !self.seeding {
+            return Err(Began::SeedingOff);
+        }
+        if seed.arguments != self.arguments {
+            return Err(Began::OtherArguments);
+        }
+        match self.place(&seed, &crate_dir) {
+            Ok(None) => Ok(Sown {
+                products: work_products(&crate_dir.join(placed_name(&seed.session))),
+                name: placed_name(&seed.session),
+                commit: seed.commit,
+                crate_dir,
+            }),
+            Ok(Some(reason)) => Err(reason),
+            Err(_) => Err(Began::SeedUnusable),
+        }
+    }
+
+    /// Places `seed`, its dep-graph with this machine's hashes; or leaves nothing, and returns why.
+    ///
+    /// The lock file comes last: rustc ignores and removes a session without one, so an interrupted placing
+    /// leaves nothing that it would read.
+    fn place(&self, seed: &Seed, crate_dir: &Path) -> Result<Option<Began>, DiskError> {
+        let name = placed_name(&seed.session);
+        let (Some(parts), Ok(store)) = (Parts::of(&name), Store::open(&seed.store)) else {
+            return Ok(Some(Began::SeedLost));
+        };
+        let staging = Staging::new(&self.ledger.staging_parent(), "seed")?;
+        let dir = crate_dir.join(&name);
+        disk::remove_dir(&dir)?;
+        disk::make_dir(&dir)?;
+        // A probe takes about as long as copying, and cargo seldom has work for every core behind a changed crate.
+        let (hash, copied) = std::thread::scope(|scope| {
+            let hash = scope.spawn(|| self.args_hash());
+            let copied = copy(&seed.session, &dir, &store, &staging);
+            (hash.join().ok().flatten(), copied)
+        });
+        let refused = match (copied, hash) {
+            (Ok(true), Some(hash)) => match relocate(&dir.join(DEP_GRAPH), seed, hash) {
+                Ok(true) => Ok(None),
+                Ok(false) => Ok(Some(Began::NotCalibrated)),
+                Err(error) => Err(error),
+            },
+            (Ok(true), None) => Ok(Some(Began::NotCalibrated)),
+            (Ok(false), _) => Ok(Some(Began::SeedLost)),
+            (Err(error), _) => Err(error),
+        };
+        match refused {
+            Ok(None) => staging
+                .write(&crate_dir.join(parts.lock_file()), b"", PLACED)
+                .map(|()| None),
+            other => disk::remove_dir(&dir).and(other),
+        }
+    }
+
+    /// Returns rustc's hash of the unit's arguments; asked once for each set of them in a build directory.
+    fn args_hash(&self) -> Option<ArgsHash> {
+        let mut text = self.program.as_encoded_bytes().to_vec();
+        let args = self.invocation.with_out_dir(Path::new(""));
+        for arg in args.iter().chain(self.further) {
+            text.push(0);
+            text.extend_from_slice(arg.as_encoded_bytes());
+        }
+        text.extend_from_slice(self.arguments.hex().as_bytes());
+        let key = Digest::of(&text).hex();
+        if let Some(known) = self.ledger.args_hash(&key) {
+            return Some(known);
+        }
+        let staging = Staging::new(&self.ledger.staging_parent(), "probe").ok()?;
+        let asked = probe::args_hash(self.program, self.invocation, self.further, staging.dir());
+        let hash = asked.ok().flatten()?;
+        // What cannot be kept is asked again.
+        drop(self.ledger.write_args_hash(&key, hash));
+        Some(hash)
+    }
+}
+
+impl Sown {
+    /// Returns how many work products rustc took over from the seed, and how many its new session has.
+    ///
+    /// rustc links those it takes over, so they are the same files.
+    pub fn reused(&self) -> (u32, u32) {
+        let Some(own) = session::newest(&self.crate_dir).filter(|name| *name != self.name) else {
+            return (0, 0);
+        };
+        let made = work_products(&self.crate_dir.join(own));
+        let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+        (
+            count(made.intersection(&self.products).count()),
+            count(made.len()),
+        )
+    }
+
+    /// Takes the seed away for good.
+    pub fn discard(&self, key: &str, ledger: &Ledger) {
+        drop(remove(&self.crate_dir, &self.name));
+        drop(ledger.remove_seed(key));
+    }
+}
+
+fn placed_name(session: &Session) -> String {
+    format!("s-{PLACED_TIMESTAMP}-{}", session.name)
+}
+
+fn is_placed(name: &str) -> bool {
+    Parts::of(name).is_some_and(|parts| parts.timestamp == PLACED_TIMESTAMP)
+}
+
+/// Removes a session with its lock file, that first, so that nobody reads half of one.
+fn remove(crate_dir: &Path, name: &str) -> Result<(), DiskError> {
+    if let Some(parts) = Parts::of(name) {
+        disk::remove_file(&crate_dir.join(parts.lock_file()))?;
+    }
+    disk::remove_dir(&crate_dir.join(name))
+}
+
+/// How a file of a session looks.
+const PLACED: Finish = Finish {
+    mode: MODE_FILE,
+    mtime: None,
+};
+
+/// Copies the files of `session` from `store` into `dir`; tells whether they were all had, and whole.
+fn copy(
     session: &Session,
-    build: &Path,
+    dir: &Path,
     store: &Store,
     staging: &Staging,
-) -> Result<Seeded, DiskError> {
-    let crate_dir = build.join(&session.crate_dir);
-    let name = format!("s-{PLACED_TIMESTAMP}-{}", session.name);
-    if let Some(there) = session::newest(&crate_dir) {
-        match Parts::of(&there) {
-            Some(parts) if parts.timestamp == PLACED_TIMESTAMP && there != name => {
-                disk::remove_file(&crate_dir.join(parts.lock_file()))?;
-                disk::remove_dir(&crate_dir.join(&there))?;
-            }
-            _ => return Ok(Seeded::IsThere),
-        }
-    }
-    let Some(parts) = Parts::of(&name) else {
-        return Ok(Seeded::Incomplete);
-    };
-    let dir = crate_dir.join(&name);
-    disk::remove_dir(&dir)?;
-    disk::make_dir(&dir)?;
-    let finish = Finish {
-        mode: MODE_FILE,
-        mtime: None,
-    };
+) -> Result<bool, DiskError> {
     for file in &session.files {
-        match store.get(file.digest, staging, &dir.join(&file.name), finish) {
+        match store.get(file.digest, staging, &dir.join(&file.name), PLACED) {
             Ok(()) => {}
             Err(ObjectError::Disk(error)) => return Err(error),
-            Err(ObjectError::Missing(_) | ObjectError::Damaged(_) | ObjectError::Unreadable(_)) => {
-                disk::remove_dir(&dir)?;
-                return Ok(Seeded::Incomplete);
-            }
+            Err(_) => return Ok(false),
         }
     }
-    staging.write(&crate_dir.join(parts.lock_file()), b"", finish)?;
-    Ok(Seeded::Placed)
+    Ok(true)
+}
+
+/// Writes this machine's hashes into a dep-graph that nobody else has open; tells whether it is one that we can read.
+fn relocate(graph: &Path, seed: &Seed, args_hash: ArgsHash) -> Result<bool, DiskError> {
+    let start = disk::read_start(graph, dep_graph::MAX_HEADER_BYTES)?;
+    let Some((_, range)) = dep_graph::header(&start) else {
+        return Ok(false);
+    };
+    let sites = seed
+        .patches
+        .iter()
+        .map(|(offset, bytes)| (*offset, bytes.as_slice()));
+    let all = std::iter::once((range.start as u64, args_hash.as_slice())).chain(sites);
+    place::overwrite(graph, all)?;
+    Ok(true)
+}
+
+/// Returns the inodes of the work products of a session.
+fn work_products(session: &Path) -> BTreeSet<u64> {
+    let files = std::fs::read_dir(session).into_iter().flatten().flatten();
+    files
+        .filter(|file| Path::new(&file.file_name()).extension() == Some(OsStr::new("o")))
+        .filter_map(|file| Some(file.metadata().ok()?.ino()))
+        .collect()
 }

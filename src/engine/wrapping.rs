@@ -1,48 +1,105 @@
-//! How a cargo is told to compile through headstart, and where the wrapper finds the roots.
+//! Where the roots are, told from one rustc command line as cargo writes it.
+//!
+//! cargo tells a wrapper nothing else. Publisher and reader read the same from it, so their outputs name the same.
 
-use std::ffi::OsString;
-use std::path::Path;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
 
 use crate::config::Environment;
 use crate::engine::inputs;
+use crate::git;
 use crate::model::{Root, Roots};
+use crate::rustc::argv::Invocation;
 
-/// The workspace's root. Without all three variables, the wrapper runs rustc as given.
-const WORKSPACE_VAR: &str = "HEADSTART_WORKSPACE";
-/// The build directory.
-const BUILD_VAR: &str = "HEADSTART_BUILD_DIR";
-/// The top of the git work tree, where the workspace lies below it; may be unset.
-const REPOSITORY_VAR: &str = "HEADSTART_REPOSITORY";
-/// `CARGO_HOME`.
-const CARGO_HOME_VAR: &str = "HEADSTART_CARGO_HOME";
+/// How far above `--out-dir` a profile's directory lies at most: `<profile>/build/<package>-<hash>`.
+const MAX_ABOVE: usize = 3;
 
-/// Returns what must be in cargo's environment for `program`, which is headstart, to wrap rustc.
-pub fn variables(program: &Path, roots: &Roots) -> Vec<(String, OsString)> {
-    let dir = |root| roots.dir(root).as_os_str().to_owned();
-    let repository = match roots.has(Root::Repository) {
-        true => dir(Root::Repository),
-        false => OsString::new(),
-    };
-    vec![
-        (REPOSITORY_VAR.to_owned(), repository),
-        ("RUSTC_WRAPPER".to_owned(), program.as_os_str().to_owned()),
-        (WORKSPACE_VAR.to_owned(), dir(Root::Workspace)),
-        (BUILD_VAR.to_owned(), dir(Root::Build)),
-        (CARGO_HOME_VAR.to_owned(), dir(Root::CargoHome)),
-    ]
-}
-
-/// Returns the roots that [`variables`] told; none unless it told all of them.
-pub fn roots(environment: &Environment) -> Option<Roots> {
-    let dir = |name| environment.path(name);
-    let roots = Roots::new(
-        &dir(WORKSPACE_VAR)?,
-        &dir(BUILD_VAR)?,
-        &dir(CARGO_HOME_VAR)?,
-    );
-    let roots = match environment.var(REPOSITORY_VAR) {
-        Some(repository) => roots.with_alias(Root::Repository, Path::new(repository)),
-        None => roots,
+/// Returns the roots of the cargo that runs `invocation`; none where `--out-dir` is in no layout that we know.
+///
+/// cargo compiles what lies in the workspace from its root, with a relative main source; from elsewhere it names
+/// the source in full, and the workspace cannot be told, nor does it matter there.
+/// Source: cargo: core/compiler/mod.rs, `path_args` @ 1.95.
+pub fn roots(invocation: &Invocation, environment: &Environment) -> Option<Roots> {
+    let build = build_dir(invocation, environment.dir())?;
+    let home = environment.cargo_home().ok()?;
+    let roots = match invocation.source.is_relative() {
+        true => in_workspace(environment.dir(), &build, &home),
+        false => Roots::without_workspace(&build, &home),
     };
     Some(inputs::with_aliases(roots))
+}
+
+fn in_workspace(workspace: &Path, build: &Path, home: &Path) -> Roots {
+    let roots = Roots::new(workspace, build, home);
+    match git::enclosing_work_tree(workspace) {
+        Some(top) if top != workspace => roots.with_alias(Root::Repository, &top),
+        _ => roots,
+    }
+}
+
+/// Returns cargo's build directory, with the profile's directory in it found by cargo's records.
+fn build_dir(invocation: &Invocation, dir: &Path) -> Option<PathBuf> {
+    let out_dir = dir.join(&invocation.out_dir);
+    let is_profile = |dir: &&Path| dir.join(".fingerprint").is_dir();
+    let profile = out_dir
+        .ancestors()
+        .skip(1)
+        .take(MAX_ABOVE)
+        .find(is_profile)?;
+    let above = profile.parent()?;
+    let of_target = |target: &String| above.file_name() == target_dir(target);
+    match invocation.target.as_ref().is_some_and(of_target) {
+        true => above.parent().map(Path::to_path_buf),
+        false => Some(above.to_path_buf()),
+    }
+}
+
+/// Returns the name of a target's directory: a triple as it is, a specification file without its extension.
+fn target_dir(target: &str) -> Option<&OsStr> {
+    let path = Path::new(target);
+    match path.extension() {
+        Some(extension) if extension == "json" => path.file_stem(),
+        _ => path.file_name(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::build_dir;
+    use crate::rustc::argv::Invocation;
+    use std::path::PathBuf;
+
+    #[track_caller]
+    fn check(out_dir: &str, target: Option<&str>, profile: &str, expected: Option<&str>) {
+        let scratch = tempfile::tempdir().unwrap();
+        let records = scratch.path().join(profile).join(".fingerprint");
+        std::fs::create_dir_all(records).unwrap();
+        let mut invocation = Invocation::default();
+        invocation.out_dir = PathBuf::from(out_dir);
+        invocation.target = target.map(str::to_owned);
+        let expected = expected.map(|dir| scratch.path().join(dir));
+        assert_eq!(build_dir(&invocation, scratch.path()), expected);
+    }
+
+    /// With another build directory the outputs keep the builder's paths, and are of use nowhere else.
+    #[test]
+    fn the_build_directory_is_above_the_profile() {
+        check("t/debug/deps", None, "t/debug", Some("t"));
+        check("t/debug/build/x-1", None, "t/debug", Some("t"));
+        check("t/arm/debug/deps", Some("arm"), "t/arm/debug", Some("t"));
+        check(
+            "t/arm/debug/deps",
+            Some("x/arm.json"),
+            "t/arm/debug",
+            Some("t"),
+        );
+        check("t/debug/deps", Some("arm"), "t/debug", Some("t"));
+    }
+
+    /// In a layout that we do not know rustc must run exactly as given.
+    #[test]
+    fn another_layout_is_left_alone() {
+        check("t/debug/build/x/1/out/deep", None, "t/debug", None);
+        check("elsewhere", None, "t/debug", None);
+    }
 }

@@ -150,6 +150,12 @@ pub fn enclosing_git_dir(path: &Path) -> Option<PathBuf> {
     path.ancestors().find(is_git_dir).map(Path::to_path_buf)
 }
 
+/// Returns the top of the work tree that `dir` lies in, found by its `.git` alone.
+pub fn enclosing_work_tree(dir: &Path) -> Option<PathBuf> {
+    let top = dir.ancestors().find(|dir| dir.join(".git").exists());
+    top.map(Path::to_path_buf)
+}
+
 /// Returns the files below `dir` that git tracks or would add, relative to `dir`.
 pub fn files(dir: &Path) -> Result<Vec<PathBuf>, GitError> {
     let output = git(

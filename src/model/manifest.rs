@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::fingerprint::{Fingerprint, Local};
 use super::input::Input;
 use super::root::{Rooted, Roots, bytes_path};
+use super::session::{DEP_GRAPH, Located, SITE_BYTES, Session};
 use super::unit::{Content, OutputFile, Unit, UnitName};
 
 /// A starting point, without the objects.
@@ -31,6 +32,8 @@ pub struct Manifest {
     pub packages: Vec<Package>,
     /// Everything that any unit was made from, each once.
     pub inputs: Vec<Input>,
+    /// What sessions hold the place of, each once.
+    pub located: Vec<Located>,
     /// The units, dependencies first.
     pub units: Vec<Unit>,
 }
@@ -124,7 +127,8 @@ impl Manifest {
                 && unit
                     .inputs
                     .iter()
-                    .all(|input| (*input as usize) < self.inputs.len());
+                    .all(|input| (*input as usize) < self.inputs.len())
+                && unit.session.iter().all(|session| self.knows_sites(session));
             if !known {
                 return Err(Malformed::Reference(name()));
             }
@@ -133,6 +137,16 @@ impl Manifest {
             }
         }
         Ok(())
+    }
+
+    /// Tells whether every site of `session` lies in its dep-graph and refers to something in the table.
+    fn knows_sites(&self, session: &Session) -> bool {
+        let graph = session.files.iter().find(|file| file.name == DEP_GRAPH);
+        let size_bytes = graph.map_or(0, |file| file.size_bytes);
+        session.sites.iter().all(|site| {
+            let end = site.offset.checked_add(SITE_BYTES);
+            end.is_some_and(|end| end <= size_bytes) && (site.located as usize) < self.located.len()
+        })
     }
 
     /// Returns the package of `unit`.

@@ -25,9 +25,12 @@ pub enum Root {
 
 impl Root {
     /// Returns the directory that outputs name instead of this root once paths are remapped.
+    ///
+    /// The workspace becomes `.`, so that backtraces read as ever and debuggers that run in it find its sources.
+    /// See note 0008.
     pub fn remapped(self) -> &'static str {
         match self {
-            Root::Workspace => "/headstart/workspace",
+            Root::Workspace => ".",
             Root::Build => "/headstart/target",
             Root::CargoHome => "/headstart/cargo",
             Root::Repository => "/headstart/repository",
@@ -107,6 +110,27 @@ impl Roots {
             spell(Root::CargoHome, cargo_home),
         ];
         Roots { spellings }
+    }
+
+    /// Returns the roots of a compile that does not tell where the workspace is.
+    pub fn without_workspace(build: &Path, cargo_home: &Path) -> Roots {
+        let mut roots = Roots::new(Path::new(""), build, cargo_home);
+        roots.spellings.retain(|(root, _)| *root != Root::Workspace);
+        roots
+    }
+
+    /// Returns the directories that outputs name instead of the roots.
+    pub fn remapped() -> Roots {
+        let all = [
+            Root::Workspace,
+            Root::Build,
+            Root::CargoHome,
+            Root::Repository,
+        ];
+        let spell = |root: Root| (root, root.remapped().as_bytes().to_vec());
+        Roots {
+            spellings: all.map(spell).to_vec(),
+        }
     }
 
     /// Returns these roots with one more spelling of `root`: a symlink resolved, or a root that not every

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::digest::Digest;
 use super::fingerprint::Fingerprint;
 use super::root::{Root, Rooted};
+use super::session::Session;
 
 /// A unit's place below the build directory; the same on every machine that builds the same thing.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -206,26 +207,8 @@ pub struct Compiled {
     pub elapsed_ms: u64,
     /// Whether the wrapper remapped the roots.
     pub remapped: bool,
-}
-
-/// rustc's incremental state of a unit.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Session {
-    /// `<profile>/incremental/<crate>-<id>`, relative to the build directory.
-    pub crate_dir: String,
-    /// The session directory's name behind its timestamp: `<random>-<svh>`.
-    pub name: String,
-    /// File names with their objects.
-    pub files: Vec<SessionFile>,
-}
-
-/// One file of a session.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SessionFile {
-    /// Its name in the session directory.
-    pub name: String,
-    /// Its object.
-    pub digest: Digest,
-    /// Its size.
-    pub size_bytes: u64,
+    /// What rustc was told, without the roots; none for a unit that is not compiled incrementally.
+    pub arguments: Option<Digest>,
+    /// Whether rustc crashed on a seed and was run again without: its state is believed no more.
+    pub crashed: bool,
 }

@@ -1,10 +1,31 @@
-//! One rustc command line, as far as headstart needs to understand it.
+//! One rustc command line: what it compiles, what of it rustc hashes, and the same with other paths.
+//!
+//! A flag that is not known here makes the whole line unknown: rustc then runs exactly as given.
 
 use std::ffi::{OsStr, OsString};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-/// What a compile by cargo says about its unit.
+use crate::model::rewrite::Finder;
+use crate::model::{Digest, Roots};
+
+/// What a command line is to us.
 #[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Line {
+    /// The compile of a unit.
+    Unit(Box<Invocation>),
+    /// A compile with a flag that we do not know.
+    Unknown {
+        /// The flag.
+        flag: String,
+        /// The rest of the line.
+        invocation: Box<Invocation>,
+    },
+    /// A question to rustc, or anything else that is no unit of cargo's.
+    NoUnit,
+}
+
+/// A compile by cargo.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Invocation {
     /// `--crate-name`.
     pub crate_name: String,
@@ -14,31 +35,189 @@ pub struct Invocation {
     pub extra_filename: Option<String>,
     /// `--out-dir`.
     pub out_dir: PathBuf,
+    /// `-C incremental`.
+    pub incremental: Option<PathBuf>,
+    /// `--target`.
+    pub target: Option<String>,
+    /// The main source, as cargo spells it: relative for what lies in the workspace.
+    pub source: PathBuf,
     /// Whether rustc makes an executable (`--test`, `--crate-type bin`).
     pub executable: bool,
+    /// Whether it makes only libraries that need no standard library of their own.
+    pub plain_library: bool,
+    /// The rustc that another compiler is given first: `clippy-driver rustc …`.
+    behind: Option<OsString>,
+    parts: Vec<Part>,
+}
+
+/// One flag with its value, or the main source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Part {
+    flag: &'static str,
+    value: Option<String>,
+}
+
+/// Flags that stand before a value.
+const WITH_VALUE: [&str; 26] = [
+    "--crate-name",
+    "--edition",
+    "--error-format",
+    "--json",
+    "--diagnostic-width",
+    "--crate-type",
+    "--emit",
+    "--cfg",
+    "--check-cfg",
+    "--out-dir",
+    "--extern",
+    "--cap-lints",
+    "--target",
+    "--sysroot",
+    "--remap-path-prefix",
+    "--color",
+    "--allow",
+    "--warn",
+    "--deny",
+    "--forbid",
+    "--force-warn",
+    "--codegen",
+    "-C",
+    "-L",
+    "-l",
+    "-Z",
+];
+/// Lint flags in their short form, with a value as well.
+const LINTS: [&str; 4] = ["-A", "-W", "-D", "-F"];
+/// Flags that stand alone.
+const ALONE: [&str; 5] = ["--test", "-v", "--verbose", "-g", "-O"];
+/// The flag of the main source.
+const SOURCE: &str = "";
+
+/// Flags that rustc does not hash, and that say where things lie or how messages look.
+/// Source: rustc: rustc_session/src/options.rs, `UNTRACKED` @ 1.95.
+const NOT_HASHED: [&str; 8] = [
+    "--extern",
+    "-L",
+    "--out-dir",
+    "--sysroot",
+    "--error-format",
+    "--diagnostic-width",
+    "--color",
+    SOURCE,
+];
+/// Codegen options of the same kind.
+const CODEGEN_NOT_HASHED: [&str; 5] = [
+    "incremental",
+    "extra-filename",
+    "linker",
+    "link-arg",
+    "link-args",
+];
+/// What of `--json` rustc hashes.
+const JSON_HASHED: [&str; 2] = ["artifacts", "future-incompat"];
+
+impl Line {
+    /// Returns what `args`, those behind the compiler's path, are. Response files have been expanded.
+    pub fn parse(args: &[OsString]) -> Line {
+        let texts: Option<Vec<&str>> = args.iter().map(|arg| arg.to_str()).collect();
+        let Some(texts) = texts else {
+            return Line::NoUnit;
+        };
+        let (behind, rest) = match texts.split_first() {
+            Some((first, rest)) if is_rustc(Path::new(first)) => {
+                (Some(OsString::from(first)), rest)
+            }
+            _ => (None, &texts[..]),
+        };
+        let is_unit = |name: &str| rest.iter().any(|arg| arg.starts_with(name));
+        let asks = rest.contains(&"-") || is_unit("--print") || !is_unit("--out-dir");
+        if asks || !is_unit("--crate-name") {
+            return Line::NoUnit;
+        }
+        let (parts, unknown) = parts(rest);
+        match (Invocation::of(behind, parts).map(Box::new), unknown) {
+            (None, _) => Line::NoUnit,
+            (Some(invocation), None) => Line::Unit(invocation),
+            (Some(invocation), Some(flag)) => Line::Unknown { flag, invocation },
+        }
+    }
+}
+
+/// Returns the known flags of a command line, and the first that is not known.
+fn parts(args: &[&str]) -> (Vec<Part>, Option<String>) {
+    let mut parts = Vec::new();
+    let mut unknown = None;
+    let mut args = args.iter();
+    while let Some(arg) = args.next() {
+        let known = |flags: &'static [&'static str]| {
+            let of = |flag: &&'static str| {
+                let rest = arg.strip_prefix(flag)?;
+                let value = match (rest, flag.starts_with("--")) {
+                    ("", _) => Some(None),
+                    (rest, true) => rest.strip_prefix('=').map(Some),
+                    (rest, false) => Some(Some(rest)),
+                };
+                value.map(|value| (*flag, value))
+            };
+            flags.iter().find_map(of)
+        };
+        let (flag, value) = match known(&WITH_VALUE).or_else(|| known(&LINTS)) {
+            Some((flag, Some(value))) => (flag, Some(value)),
+            Some((flag, None)) => (flag, args.next().copied()),
+            None if !arg.starts_with('-') => (SOURCE, Some(*arg)),
+            None => match ALONE.iter().find(|flag| *flag == arg) {
+                Some(flag) => (*flag, None),
+                None => {
+                    unknown.get_or_insert_with(|| (*arg).to_owned());
+                    continue;
+                }
+            },
+        };
+        let flag = if flag == "--codegen" { "-C" } else { flag };
+        if flag == "--emit" && value.is_some_and(|value| value.contains('=')) {
+            unknown.get_or_insert_with(|| (*arg).to_owned());
+        }
+        let value = value.map(str::to_owned);
+        parts.push(Part { flag, value });
+    }
+    (parts, unknown)
 }
 
 impl Invocation {
-    /// Returns what `args` compile, or none for a probe, a print, or anything else that is no unit of cargo's.
-    ///
-    /// `args` are those behind the path of rustc. A response file (`@file`) is not opened: such a line is
-    /// no unit for us, and rustc runs as given.
-    pub fn parse(args: &[OsString]) -> Option<Invocation> {
-        let text: Vec<&str> = args.iter().map(|arg| arg.to_str()).collect::<Option<_>>()?;
-        let codegen = |name: &str| {
-            values(&text, "-C").find_map(|value| value.strip_prefix(name)?.strip_prefix('='))
+    fn of(behind: Option<OsString>, parts: Vec<Part>) -> Option<Invocation> {
+        let mut unit = Invocation {
+            behind,
+            ..Invocation::default()
         };
-        let single = |name: &'static str| values(&text, name).next();
-        let test = text.contains(&"--test");
-        Some(Invocation {
-            crate_name: single("--crate-name")
-                .filter(|name| *name != "___")?
-                .to_owned(),
-            metadata: codegen("metadata")?.to_owned(),
-            extra_filename: codegen("extra-filename").map(str::to_owned),
-            out_dir: PathBuf::from(single("--out-dir")?),
-            executable: test || matches!(single("--crate-type"), None | Some("bin")),
-        })
+        let mut types = Vec::new();
+        let mut test = false;
+        for Part { flag, value } in &parts {
+            let value = || value.clone().unwrap_or_default();
+            match *flag {
+                "--crate-name" => unit.crate_name = value(),
+                "--out-dir" => unit.out_dir = PathBuf::from(value()),
+                "--target" => unit.target = Some(value()),
+                "--crate-type" => types.extend(value().split(',').map(str::to_owned)),
+                "--test" => test = true,
+                SOURCE => unit.source = PathBuf::from(value()),
+                "-C" => match value().split_once('=') {
+                    Some(("metadata", text)) => unit.metadata = text.to_owned(),
+                    Some(("extra-filename", text)) => unit.extra_filename = Some(text.to_owned()),
+                    Some(("incremental", text)) => unit.incremental = Some(PathBuf::from(text)),
+                    _ => {}
+                },
+                _ => {}
+            }
+        }
+        let plain = |kind: &String| kind == "lib" || kind == "rlib";
+        unit.executable = test || types.is_empty() || types.iter().any(|kind| kind == "bin");
+        unit.plain_library = !unit.executable && types.iter().all(plain);
+        unit.parts = parts;
+        let complete = !unit.crate_name.is_empty()
+            && unit.crate_name != "___"
+            && !unit.metadata.is_empty()
+            && !unit.source.as_os_str().is_empty();
+        complete.then_some(unit)
     }
 
     /// Returns the name of this unit's note in the ledger.
@@ -49,6 +228,95 @@ impl Invocation {
             &self.metadata,
         )
     }
+
+    /// Returns the name of this unit's seed in the ledger.
+    pub fn seed_key(&self) -> String {
+        ledger_key(&self.crate_name, None, &self.metadata)
+    }
+
+    /// Returns the arguments with `out_dir` instead of cargo's.
+    pub fn with_out_dir(&self, out_dir: &Path) -> Vec<OsString> {
+        let mut args: Vec<OsString> = self.behind.iter().cloned().collect();
+        for part in &self.parts {
+            match part.flag {
+                "--out-dir" => push(&mut args, "--out-dir", out_dir.as_os_str()),
+                _ => part.write(&mut args),
+            }
+        }
+        args
+    }
+
+    /// Returns the arguments that make rustc hash the same as this line does, and compile `source` into `scratch`.
+    pub fn as_probe(&self, source: &Path, scratch: &Path) -> Vec<OsString> {
+        let mut args: Vec<OsString> = self.behind.iter().cloned().collect();
+        let dropped = ["--extern", "-L", "--out-dir", SOURCE];
+        let own = |part: &&Part| !dropped.contains(&part.flag) && !part.is_codegen("incremental");
+        self.parts
+            .iter()
+            .filter(own)
+            .for_each(|part| part.write(&mut args));
+        args.push(source.as_os_str().to_owned());
+        push(&mut args, "--out-dir", scratch.as_os_str());
+        let mut incremental = OsString::from("incremental=");
+        incremental.push(scratch.join("incremental"));
+        push(&mut args, "-C", &incremental);
+        push(&mut args, "-C", OsStr::new("linker=true"));
+        args
+    }
+
+    /// Returns one digest of all that rustc hashes of this line, with the roots that `finder` knows taken out, and
+    /// of `context`, which it hashes as well.
+    ///
+    /// Equal on two machines: a session of the one would be made by the same arguments on the other.
+    pub fn digest(&self, finder: &Finder, context: &[&OsStr]) -> Digest {
+        let mut text = Vec::new();
+        let mut add = |bytes: &[u8]| {
+            text.extend_from_slice(&(bytes.len() as u64).to_le_bytes());
+            text.extend_from_slice(bytes);
+        };
+        let remapped = Roots::remapped();
+        for part in self.parts.iter().filter(|part| part.is_hashed()) {
+            add(part.flag.as_bytes());
+            let value = part.value.as_deref().unwrap_or_default();
+            let value = match part.flag {
+                "--json" => hashed_json(value),
+                _ => value.to_owned(),
+            };
+            add(&finder.rewrite(value.as_bytes(), &remapped));
+        }
+        context.iter().for_each(|one| add(one.as_encoded_bytes()));
+        Digest::of(&text)
+    }
+}
+
+impl Part {
+    fn is_codegen(&self, name: &str) -> bool {
+        let value = self.value.as_deref().unwrap_or_default();
+        self.flag == "-C" && value.split('=').next() == Some(name)
+    }
+
+    fn is_hashed(&self) -> bool {
+        !NOT_HASHED.contains(&self.flag)
+            && !CODEGEN_NOT_HASHED.iter().any(|name| self.is_codegen(name))
+    }
+
+    fn write(&self, args: &mut Vec<OsString>) {
+        match &self.value {
+            Some(value) if self.flag == SOURCE => args.push(OsString::from(value)),
+            Some(value) => push(args, self.flag, OsStr::new(value)),
+            None => args.push(OsString::from(self.flag)),
+        }
+    }
+}
+
+fn push(args: &mut Vec<OsString>, flag: &str, value: &OsStr) {
+    args.push(OsString::from(flag));
+    args.push(value.to_owned());
+}
+
+fn hashed_json(value: &str) -> String {
+    let hashed = value.split(',').filter(|one| JSON_HASHED.contains(one));
+    hashed.collect::<Vec<_>>().join(",")
 }
 
 /// Returns the name of a unit's note in the ledger: with cargo's unit hash where the file name has it.
@@ -59,58 +327,142 @@ pub fn ledger_key(crate_name: &str, extra_filename: Option<&str>, metadata: &str
     }
 }
 
-/// Returns the value of each occurrence of `flag`, written as `flag value`, `--flag=value` or `-Cvalue`.
-fn values<'a>(args: &'a [&'a str], flag: &'a str) -> impl Iterator<Item = &'a str> {
-    args.iter()
-        .enumerate()
-        .filter_map(move |(at, arg)| match arg.strip_prefix(flag)? {
-            "" => args.get(at + 1).copied(),
-            rest if flag.starts_with("--") => rest.strip_prefix('='),
-            rest => Some(rest),
-        })
-}
-
 /// Tells whether `program`, the wrapper's first argument, is a compiler that cargo put there.
 pub fn names_a_compiler(program: &OsStr) -> bool {
-    let path = std::path::Path::new(program);
+    let path = Path::new(program);
     let stem = path.file_stem().and_then(OsStr::to_str).unwrap_or_default();
     matches!(stem, "rustc" | "clippy-driver") || path.components().count() > 1
 }
 
+fn is_rustc(path: &Path) -> bool {
+    path.file_stem().is_some_and(|stem| stem == "rustc")
+}
+
 #[cfg(test)]
 mod tests {
-    use super::Invocation;
-    use std::ffi::OsString;
+    use super::{Invocation, Line};
+    use crate::model::Roots;
+    use crate::model::rewrite::Finder;
+    use std::ffi::{OsStr, OsString};
+    use std::path::Path;
 
-    fn parse(line: &str) -> Option<Invocation> {
-        let args: Vec<OsString> = line.split(' ').map(OsString::from).collect();
-        Invocation::parse(&args)
+    const LIB: &str = "--crate-name foo --edition=2024 src/lib.rs --error-format=json \
+        --json=diagnostic-rendered-ansi,artifacts,future-incompat --crate-type lib \
+        --emit=dep-info,metadata,link -C debuginfo=2 -Cmetadata=9fe0 -C extra-filename=-632e \
+        --out-dir /w/target/debug/deps -C incremental=/w/target/debug/incremental \
+        -L dependency=/w/target/debug/deps --extern a=/w/target/debug/deps/liba-1.rmeta --cfg x=\"/w/y\"";
+
+    fn parse(line: &str) -> Line {
+        let args: Vec<OsString> = line.split_whitespace().map(OsString::from).collect();
+        Line::parse(&args)
+    }
+
+    #[track_caller]
+    fn unit(line: &str) -> Invocation {
+        match parse(line) {
+            Line::Unit(unit) => *unit,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn finder(workspace: &str) -> Finder {
+        let dir = Path::new(workspace);
+        Finder::new(&Roots::new(
+            dir,
+            &dir.join("target"),
+            Path::new("/home/u/.cargo"),
+        ))
     }
 
     /// A unit that is not recognised is compiled without remaps, and pinned to the builder's machine.
     #[test]
     fn reads_what_cargo_writes() {
-        let unit = parse(
-            "--crate-name foo --edition=2024 src/main.rs --error-format=json --crate-type bin \
-             --emit=dep-info,link -C metadata=9fe0 -C extra-filename=-632e --out-dir /t/debug/deps",
-        );
-        let unit = unit.unwrap();
-        assert!(unit.executable);
-        assert_eq!(unit.ledger_key(), "foo-632e");
-        assert_eq!(unit.metadata, "9fe0");
+        let lib = unit(LIB);
+        assert!(!lib.executable && lib.plain_library);
+        assert_eq!(lib.ledger_key(), "foo-632e");
+        assert_eq!(lib.metadata, "9fe0");
+        assert_eq!(lib.source, Path::new("src/lib.rs"));
+        assert!(lib.incremental.is_some());
+        let bin = unit(&LIB.replace("--crate-type lib", "--crate-type bin"));
+        assert!(bin.executable);
+        let test = unit(&LIB.replace("--crate-type lib", "--test"));
+        assert!(test.executable);
+        let clippy = unit(&format!("/bin/rustc {LIB}"));
+        assert_eq!(clippy.with_out_dir(Path::new("o"))[0], "/bin/rustc");
     }
 
     /// cargo asks rustc for its version and targets through the wrapper; the answers must stay as they are.
     #[test]
     fn probes_are_no_units() {
-        assert_eq!(parse("-vV"), None);
+        assert_eq!(parse("-vV"), Line::NoUnit);
         assert_eq!(
             parse("- --crate-name ___ --print=file-names --crate-type bin"),
-            None
+            Line::NoUnit
         );
         assert_eq!(
             parse("--crate-name probe --out-dir /t --emit=metadata -"),
-            None
+            Line::NoUnit
+        );
+    }
+
+    /// A flag of a newer rustc may shape the output in a way that we would hide.
+    #[test]
+    fn an_unknown_flag_makes_the_line_unknown() {
+        for flag in ["--novel=1", "-o", "--emit=link=/x"] {
+            let line = format!("{LIB} {flag}");
+            assert!(matches!(parse(&line), Line::Unknown { .. }), "{flag}");
+        }
+    }
+
+    /// Without the same digest at two paths no session would ever be used elsewhere.
+    #[test]
+    fn the_digest_knows_no_place() {
+        let there = unit(&LIB.replace("/w/", "/home/u/other/"));
+        let there = unit_with_width(there, LIB.replace("/w/", "/home/u/other/"));
+        let here = unit(LIB).digest(&finder("/w"), &[]);
+        assert_eq!(there.digest(&finder("/home/u/other"), &[]), here);
+    }
+
+    fn unit_with_width(_: Invocation, line: String) -> Invocation {
+        unit(&format!("{line} --diagnostic-width=80"))
+    }
+
+    /// A session made by other arguments, taken for this line's, would give another program.
+    #[test]
+    fn the_digest_knows_what_rustc_hashes() {
+        let here = unit(LIB).digest(&finder("/w"), &[]);
+        for (old, new) in [
+            ("debuginfo=2", "debuginfo=1"),
+            ("x=\"/w/y\"", "x=\"/w/z\""),
+            ("--edition=2024", "--edition=2021"),
+            (",future-incompat", ""),
+            ("--crate-type lib", "--crate-type lib -Dwarnings"),
+        ] {
+            let other = unit(&LIB.replace(old, new));
+            assert_ne!(other.digest(&finder("/w"), &[]), here, "{new}");
+        }
+        assert_ne!(unit(LIB).digest(&finder("/w"), &[OsStr::new("1")]), here);
+    }
+
+    /// The probe must be hashed as the unit is, and must touch nothing of the unit's.
+    #[test]
+    fn the_probe_differs_only_in_what_is_not_hashed() {
+        let probe = unit(LIB).as_probe(Path::new("/s/p.rs"), Path::new("/s"));
+        assert!(
+            !probe
+                .iter()
+                .any(|arg| arg.to_string_lossy().contains("target"))
+        );
+        let Line::Unit(probe) = Line::parse(&probe) else {
+            panic!("a probe is a unit")
+        };
+        assert_eq!(
+            probe.digest(&finder("/w"), &[]),
+            unit(LIB).digest(&finder("/w"), &[])
+        );
+        assert_eq!(
+            probe.incremental.as_deref(),
+            Some(Path::new("/s/incremental"))
         );
     }
 }

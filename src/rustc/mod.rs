@@ -1,5 +1,8 @@
 //! What rustc is told, how it is run, and what it keeps between runs.
 
 pub mod argv;
+pub mod crate_source;
+pub mod dep_graph;
+pub mod probe;
 pub mod run;
 pub mod session;

@@ -1,47 +1,244 @@
-//! headstart in cargo's `RUSTC_WRAPPER`: takes the builder's paths out of what rustc makes, and times it.
+//! headstart in cargo's `RUSTC_WRAPPER`: takes the builder's paths out of what rustc makes, lets it begin from a
+//! session made elsewhere, and notes what it did.
 //!
 //! Never an error of ours: whatever goes wrong here, rustc runs (invariant 4).
 
 use std::ffi::{OsStr, OsString};
+use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::config::Environment;
+use crate::disk;
+use crate::disk::place::{Finish, MODE_FILE, Staging};
 use crate::engine::ledger::{Ledger, Note};
+use crate::engine::seed::{Beginning, Sown};
 use crate::engine::wrapping;
+use crate::model::rewrite::Finder;
 use crate::model::unit::Compiled;
-use crate::model::{Root, Roots};
-use crate::rustc::argv::Invocation;
-use crate::rustc::run;
+use crate::model::{Began, Digest, Root, Roots};
+use crate::report::Reporter;
+use crate::rustc::argv::{Invocation, Line};
+use crate::rustc::run::{self, Ended};
+
+/// The exit code of a shell for a program that cannot be run.
+const CANNOT_RUN: u8 = 127;
+/// The largest response file that is read; cargo writes one where a line is too long for the system.
+const MAX_RESPONSE_BYTES: u64 = 64 << 20;
+/// Turns all seeding off when it is `0`, `off` or `no`.
+const SEED_VAR: &str = "HEADSTART_SEED";
+/// Variables that rustc or clippy hash beside the arguments.
+const HASHED_VARIABLES: [&str; 3] = ["RUSTC_BOOTSTRAP", "CLIPPY_ARGS", "CLIPPY_CONF_DIR"];
 
 /// Runs the compiler `args[0]` with the rest of `args`, and returns its exit code.
 pub fn run(args: &[OsString], environment: &Environment, clock: fn() -> SystemTime) -> u8 {
-    let Some((program, args)) = args.split_first() else {
+    let Some((program, given)) = args.split_first() else {
         return 1;
     };
-    let unit = Invocation::parse(args).zip(wrapping::roots(environment));
-    let Some((invocation, roots)) = unit else {
-        return compile(program, args);
+    let expanded = expand(given);
+    let (invocation, unknown) = match Line::parse(expanded.as_deref().unwrap_or(given)) {
+        Line::Unit(invocation) => (invocation, None),
+        Line::Unknown { flag, invocation } => (invocation, Some(flag)),
+        Line::NoUnit => return code(program, run::run(program, given)),
     };
-    let with_remaps: Vec<OsString> = args.iter().cloned().chain(remaps(&roots)).collect();
+    let Some(roots) = wrapping::roots(&invocation, environment) else {
+        return code(program, run::run(program, given));
+    };
+    let ledger = Ledger::of(roots.dir(Root::Build));
     let started = clock();
-    let code = compile(program, &with_remaps);
-    if code == 0 {
-        let note = note(&invocation, started, clock());
+    let done = match unknown {
+        Some(flag) => Done {
+            ended: run::run(program, given),
+            began: Began::UnknownFlag { flag },
+            arguments: None,
+        },
+        None => {
+            Compile::new(program, &invocation, &roots, environment).run(&ledger, expanded.is_some())
+        }
+    };
+    if let Ok(ended) = &done.ended
+        && ended.code() == 0
+    {
+        let note = note(&invocation, &done, started, clock());
         // A note that cannot be written costs the next publish a session, never this build anything.
-        drop(Ledger::of(roots.dir(Root::Build)).write_note(&invocation.ledger_key(), &note));
+        drop(ledger.write_note(&invocation.ledger_key(), &note));
     }
-    code
+    code(program, done.ended)
 }
 
-fn compile(program: &OsStr, args: &[OsString]) -> u8 {
-    match run::run(program, args) {
-        Ok(status) => run::exit_code(status),
+/// Returns `args` with a response file's lines in its place; none where there is none, or none that can be read.
+fn expand(args: &[OsString]) -> Option<Vec<OsString>> {
+    let (last, before) = args.split_last()?;
+    let path = last.to_str()?.strip_prefix('@')?;
+    let text = String::from_utf8(disk::read(Path::new(path), MAX_RESPONSE_BYTES).ok()?).ok()?;
+    Some(
+        before
+            .iter()
+            .cloned()
+            .chain(text.lines().map(OsString::from))
+            .collect(),
+    )
+}
+
+fn code(program: &OsStr, ended: std::io::Result<Ended>) -> u8 {
+    match ended {
+        Ok(ended) => ended.code(),
         Err(error) => {
-            crate::report::Reporter::new(true)
-                .warn(&format!("cannot run {}: {error}", program.display()));
-            127
+            warn(&format!("cannot run {}: {error}", program.display()));
+            CANNOT_RUN
         }
     }
+}
+
+fn warn(line: &str) {
+    Reporter::new(true).warn(line);
+}
+
+/// How a compile went.
+struct Done {
+    ended: std::io::Result<Ended>,
+    began: Began,
+    arguments: Option<Digest>,
+}
+
+/// A compile of a unit that we know all about.
+struct Compile<'a> {
+    program: &'a OsStr,
+    invocation: &'a Invocation,
+    remaps: Vec<OsString>,
+    args: Vec<OsString>,
+    arguments: Option<Digest>,
+    seeding: bool,
+}
+
+impl<'a> Compile<'a> {
+    fn new(
+        program: &'a OsStr,
+        invocation: &'a Invocation,
+        roots: &Roots,
+        environment: &Environment,
+    ) -> Compile<'a> {
+        let remaps = remaps(roots);
+        let out_dir = invocation.out_dir.strip_prefix(environment.dir());
+        let mut args = invocation.with_out_dir(out_dir.unwrap_or(&invocation.out_dir));
+        args.extend_from_slice(&remaps);
+        let arguments = invocation.incremental.is_some().then(|| {
+            let name = Path::new(program).file_name().unwrap_or_default();
+            let value = |name| environment.var(name).unwrap_or_default();
+            let [bootstrap, clippy, conf] = HASHED_VARIABLES.map(value);
+            invocation.digest(&Finder::new(roots), &[name, bootstrap, clippy, conf])
+        });
+        let off = environment
+            .text(SEED_VAR)
+            .is_some_and(|value| matches!(value, "0" | "off" | "no"));
+        Compile {
+            program,
+            invocation,
+            remaps,
+            args,
+            arguments,
+            seeding: !off,
+        }
+    }
+
+    /// Runs rustc; where it crashes on a seed, once more without.
+    fn run(&self, ledger: &Ledger, by_response_file: bool) -> Done {
+        let staging = by_response_file
+            .then(|| Staging::new(&ledger.staging_parent(), "args").ok())
+            .flatten();
+        let args = staging
+            .as_ref()
+            .and_then(|staging| self.in_response_file(staging));
+        let args = args.as_deref().unwrap_or(&self.args);
+        let sown = self
+            .arguments
+            .ok_or(Began::NotIncremental)
+            .and_then(|arguments| {
+                let beginning = Beginning {
+                    program: self.program,
+                    invocation: self.invocation,
+                    further: &self.remaps,
+                    arguments,
+                    ledger,
+                    seeding: self.seeding,
+                };
+                beginning.sow()
+            });
+        let (ended, began) = match sown {
+            Err(began) => (run::run(self.program, args), began),
+            Ok(sown) => self.run_seeded(args, &sown, ledger),
+        };
+        Done {
+            ended,
+            began,
+            arguments: self.arguments,
+        }
+    }
+
+    fn run_seeded(
+        &self,
+        args: &[OsString],
+        sown: &Sown,
+        ledger: &Ledger,
+    ) -> (std::io::Result<Ended>, Began) {
+        let mut announced: Vec<Vec<u8>> = Vec::new();
+        let ended = run::run_watched(self.program, args, |line| {
+            if is_artifact(line) {
+                announced.push(line.to_vec());
+            }
+            run::forward(line);
+        });
+        let crash = ended.as_ref().ok().and_then(|ended| ended.crash());
+        let commit = sown.commit.clone();
+        let Some(how) = crash else {
+            let (reused, total) = sown.reused();
+            let began = Began::Seeded {
+                commit,
+                reused,
+                total,
+            };
+            return (ended, began);
+        };
+        let name = &self.invocation.crate_name;
+        warn(&format!(
+            "rustc {how} on a session of {} for {name}; compiling it again without",
+            commit.get(..12).unwrap_or(&commit)
+        ));
+        sown.discard(&self.invocation.seed_key(), ledger);
+        // cargo has begun dependents of what was announced, and must not hear of it twice.
+        let again = run::run_watched(self.program, args, |line| {
+            if !announced.iter().any(|known| known == line) {
+                run::forward(line);
+            }
+        });
+        (again, Began::SeedCrashed { commit, how })
+    }
+
+    fn in_response_file(&self, staging: &Staging) -> Option<Vec<OsString>> {
+        let mut text = Vec::new();
+        for arg in &self.args {
+            text.extend_from_slice(arg.as_encoded_bytes());
+            text.push(b'\n');
+        }
+        let path = staging.dir().join("args");
+        staging
+            .write(
+                &path,
+                &text,
+                Finish {
+                    mode: MODE_FILE,
+                    mtime: None,
+                },
+            )
+            .ok()?;
+        let mut arg = OsString::from("@");
+        arg.push(path);
+        Some(vec![arg])
+    }
+}
+
+/// Tells whether rustc says by `line` that a file is ready. Source: cargo: core/compiler/mod.rs, `on_stderr_line_inner`.
+fn is_artifact(line: &[u8]) -> bool {
+    line.starts_with(b"{\"$message_type\":\"artifact\"")
 }
 
 /// Returns the options that put a fixed path for each root; rustc takes the last that matches, so the
@@ -61,7 +258,7 @@ fn remaps(roots: &Roots) -> Vec<OsString> {
         .collect()
 }
 
-fn note(invocation: &Invocation, started: SystemTime, ended: SystemTime) -> Note {
+fn note(invocation: &Invocation, done: &Done, started: SystemTime, ended: SystemTime) -> Note {
     let ms =
         |duration: std::time::Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     Note {
@@ -70,15 +267,18 @@ fn note(invocation: &Invocation, started: SystemTime, ended: SystemTime) -> Note
             metadata: invocation.metadata.clone(),
             executable: invocation.executable,
             elapsed_ms: ms(ended.duration_since(started).unwrap_or_default()),
-            remapped: true,
+            remapped: !matches!(done.began, Began::UnknownFlag { .. }),
+            arguments: done.arguments,
+            crashed: matches!(done.began, Began::SeedCrashed { .. }),
         },
         started_unix_ms: ms(started.duration_since(UNIX_EPOCH).unwrap_or_default()),
+        began: done.began.clone(),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::remaps;
+    use super::{is_artifact, remaps};
     use crate::model::Roots;
     use std::path::Path;
 
@@ -92,10 +292,21 @@ mod tests {
             Path::new("/home/u/.cargo"),
         );
         let options = remaps(&roots);
-        assert_eq!(options[0], "--remap-path-prefix=/w=/headstart/workspace");
+        assert_eq!(options[0], "--remap-path-prefix=/w=.");
         assert_eq!(
             options[1],
             "--remap-path-prefix=/w/target=/headstart/target"
         );
+    }
+
+    /// cargo panics when it hears twice that a unit's metadata is ready.
+    #[test]
+    fn artifact_lines_are_told_from_diagnostics() {
+        assert!(is_artifact(
+            br#"{"$message_type":"artifact","artifact":"target/debug/deps/libx.rmeta","emit":"metadata"}"#
+        ));
+        assert!(!is_artifact(
+            br#"{"$message_type":"diagnostic","message":"artifact"}"#
+        ));
     }
 }

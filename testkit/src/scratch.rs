@@ -33,6 +33,14 @@ impl Scratch {
         self.root.join(name)
     }
 
+    /// Writes a file, directories above it included.
+    pub fn write(&self, name: impl AsRef<Path>, text: &str) {
+        let path = self.path(name);
+        let parent = path.parent().expect("a file lies in a directory");
+        std::fs::create_dir_all(parent).expect("the scratch directory is ours");
+        std::fs::write(&path, text).expect("the scratch directory is ours");
+    }
+
     /// Leaves the directory on disk for a look after the test, and returns its path.
     pub fn keep(self) -> PathBuf {
         self.directory.keep()

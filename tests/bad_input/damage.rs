@@ -135,10 +135,15 @@ fn a_damaged_session_is_not_placed() {
         flip(&object);
         let clone = chain.elsewhere(&format!("session-{at}"));
         clone.replace("crates/c1/src/lib.rs", "+ 1", "+ 11");
-        let started = chain.start(clone.root()).succeeded().json();
-        // c2 and c3 come with theirs.
-        assert_eq!(started["sessions"], 2, "{}: {started}", file.name);
-        crate::common::chain::prints(&clone, "13");
+        let run = chain.run(clone.root(), &["start", "--", "build"]);
+        run.succeeded();
+        let explained = chain
+            .run(clone.root(), &["explain", "c1", "--json"])
+            .succeeded()
+            .json();
+        let reason = &explained["units"][0]["compiled"]["reason"]["code"];
+        assert_eq!(reason, "seed-lost", "{}: {explained}", file.name);
+        crate::common::chain::prints(&clone, "13").nothing_ran();
         chain.publish_again();
     }
 }

@@ -1,0 +1,94 @@
+#!/usr/bin/env bash
+# Times the next commit, for several commits of a real workspace, the arms taking turns; prints raw seconds and ratios.
+#
+#   bench/next.sh REPOSITORY REVISION HEADSTART COMMITS NOTHING_EVERY [CARGO ARGS...]
+#
+# Takes the last COMMITS + 1 first-parent commits up to REVISION that change Rust code. For each but the first:
+#   warm     plain cargo, in a directory that built the commit before and knows no headstart
+#   start    a fresh clone at another path: `headstart start -- CARGO ARGS`, from what was published of the commits before
+#   nothing  plain cargo in a fresh clone (every NOTHING_EVERY-th commit)
+# Then the commit is published, from a directory that walks along. OTHER_HOME=DIR gives the readers another CARGO_HOME.
+set -euo pipefail
+repo=$1 rev=$2 headstart=$(realpath "$3") commits=$4 every=$5
+shift 5
+args=("${@:-build}")
+scratch=$(mktemp -d "${SCRATCH:-${TMPDIR:-/tmp}}/headstart-next-XXXXXX")
+trap 'rm -rf "$scratch"' EXIT
+store=$scratch/store
+export CARGO_TERM_COLOR=never GIT_ADVICE=0 HEADSTART_STORE=$store
+
+now() { date +%s.%N; }
+since() { awk -v a="$1" -v b="$(now)" 'BEGIN { printf "%.2f", b - a }'; }
+median() { sort -n | awk '{ v[NR] = $1 } END { print NR % 2 ? v[(NR + 1) / 2] : (v[NR / 2] + v[NR / 2 + 1]) / 2 }'; }
+field() { python3 -c "import json, sys; print(json.load(open(sys.argv[1]))[sys.argv[2]])" "$1" "$2"; }
+checkout() { git -C "$1" -c advice.detachedHead=false checkout --quiet --detach "$2"; }
+clone() { git clone --quiet --no-checkout "$repo" "$1" && checkout "$1" "$2"; }
+cargo_in() { (cd "$1" && cargo "${args[@]}" >"$scratch/cargo.log" 2>&1) || { tail -20 "$scratch/cargo.log"; exit 1; }; }
+
+warm() {
+    checkout "$scratch/warm" "$1"
+    t=$(now)
+    cargo_in "$scratch/warm"
+    since "$t" >"$scratch/warm.s"
+}
+start() {
+    rm -rf "$scratch"/reader-*
+    reader=$scratch/reader-$1/deep/clone
+    mkdir -p "$(dirname "$reader")"
+    clone "$reader" "$1"
+    t=$(now)
+    (cd "$reader" && CARGO_HOME=${OTHER_HOME:-${CARGO_HOME:-$HOME/.cargo}} "$headstart" start --required -- "${args[@]}" >"$scratch/start.log" 2>&1) || { tail -20 "$scratch/start.log"; exit 1; }
+    since "$t" >"$scratch/start.s"
+}
+nothing() {
+    clone "$scratch/nothing" "$1"
+    t=$(now)
+    cargo_in "$scratch/nothing"
+    since "$t" >"$scratch/nothing.s"
+    rm -rf "$scratch/nothing"
+}
+# Of what rustc compiled in the reader: how many units began from a seed, and their work products.
+reasons() {
+    python3 - "$1" <<'EOF'
+import collections, glob, json, sys
+seeded = reused = total = 0
+other = collections.Counter()
+for note in glob.glob(sys.argv[1] + "/target/.headstart/compiled/*"):
+    reason = json.load(open(note))["began"]
+    if isinstance(reason, dict) and "Seeded" in reason:
+        seeded += 1
+        reused += reason["Seeded"]["reused"]
+        total += reason["Seeded"]["total"]
+    else:
+        other[reason if isinstance(reason, str) else next(iter(reason))] += 1
+print(f"seeded {seeded}, work products reused {reused} of {total}; others {dict(other)}")
+EOF
+}
+
+echo "bench/next.sh $(basename "$(dirname "$repo")") $rev, $commits commits, cargo ${args[*]}, $(rustc -V)"
+mapfile -t list < <(git -C "$repo" rev-list --first-parent --max-count=$((commits + 1)) --reverse "$rev" -- '*.rs')
+clone "$scratch/publisher" "${list[0]}"
+clone "$scratch/warm" "${list[0]}"
+publish() { (cd "$scratch/publisher" && "$headstart" publish --json -- "${args[@]}" >"$scratch/publish.json" 2>"$scratch/publish.log") || { tail -20 "$scratch/publish.log"; exit 1; }; }
+publish
+echo "publish, first: cargo $(field "$scratch/publish.json" cargo_seconds) s, publishing $(field "$scratch/publish.json" publish_seconds) s, $(field "$scratch/publish.json" units) units"
+cargo_in "$scratch/warm"
+for ((i = 1; i <= commits; i++)); do
+    commit=${list[$i]}
+    if ((i % 2)); then warm "$commit" && start "$commit"; else start "$commit" && warm "$commit"; fi
+    line="$(git -C "$repo" log -1 --format='%h' "$commit") warm $(cat "$scratch/warm.s") start $(cat "$scratch/start.s")"
+    awk -v a="$(cat "$scratch/start.s")" -v b="$(cat "$scratch/warm.s")" 'BEGIN { print a / b }' >>"$scratch/ratios"
+    if ((i % every == 0)); then
+        nothing "$commit"
+        line+=" nothing $(cat "$scratch/nothing.s")"
+        awk -v a="$(cat "$scratch/start.s")" -v b="$(cat "$scratch/nothing.s")" 'BEGIN { print a / b }' >>"$scratch/of-nothing"
+    fi
+    cat "$scratch/warm.s" >>"$scratch/warms" && echo >>"$scratch/warms"
+    cat "$scratch/start.s" >>"$scratch/starts" && echo >>"$scratch/starts"
+    checkout "$scratch/publisher" "$commit"
+    publish
+    echo "$line publish $(field "$scratch/publish.json" cargo_seconds) + $(field "$scratch/publish.json" publish_seconds); $(reasons "$reader")"
+done
+echo "ratio: start / warm, median of commits   $(median <"$scratch/ratios")   (at most 1.10)"
+echo "ratio: start / warm, of medians          $(awk -v a="$(median <"$scratch/starts")" -v b="$(median <"$scratch/warms")" 'BEGIN { printf "%.3f", a / b }')"
+echo "ratio: start / nothing, largest          $(sort -n "$scratch/of-nothing" | tail -1)   (at most 1.05)"

@@ -1,0 +1,77 @@
+//! `headstart debugger`: tells a debugger where the sources are that outputs name by fixed directories.
+
+use std::process::ExitCode;
+
+use super::cli::{Debugger, DebuggerArgs};
+use super::setup::{Setup, print_line};
+use crate::cargo::command::CargoCommand;
+use crate::config::Environment;
+use crate::model::{Root, Roots};
+
+/// Runs the command, and returns its exit code.
+pub fn run(args: &DebuggerArgs, environment: &Environment) -> anyhow::Result<ExitCode> {
+    let command = CargoCommand { args: Vec::new() };
+    let setup = Setup::of(&command, environment, args.target_dir.as_deref())?;
+    lines(args.debugger, &setup.roots)
+        .iter()
+        .for_each(|line| print_line(line));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Returns the debugger's commands for a machine with these roots.
+///
+/// The workspace is `.` in what was compiled: from its root every debugger finds its sources without help.
+fn lines(debugger: Debugger, roots: &Roots) -> Vec<String> {
+    let all = [Root::Build, Root::CargoHome, Root::Repository];
+    let dirs = all.into_iter().filter(|root| roots.has(*root));
+    let workspace = roots.dir(Root::Workspace).display();
+    match debugger {
+        Debugger::Gdb => {
+            let one = |root: Root| {
+                let dir = roots.dir(root).display();
+                format!("set substitute-path {} {dir}", root.remapped())
+            };
+            dirs.map(one)
+                .chain([format!("directory {workspace}")])
+                .collect()
+        }
+        Debugger::Lldb => {
+            let one = |root: Root| {
+                let dir = roots.dir(root).display();
+                format!(
+                    "settings append target.source-map {} \"{dir}\"",
+                    root.remapped()
+                )
+            };
+            let own = format!("settings append target.source-map . \"{workspace}\"");
+            dirs.map(one).chain([own]).collect()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Debugger, lines};
+    use crate::model::Roots;
+    use std::path::Path;
+
+    /// A debugger that is told nothing shows no source of a dependency.
+    #[test]
+    fn every_root_is_named() {
+        let roots = Roots::new(
+            Path::new("/w"),
+            Path::new("/w/target"),
+            Path::new("/h/.cargo"),
+        );
+        let gdb = lines(Debugger::Gdb, &roots);
+        assert_eq!(
+            gdb,
+            [
+                "set substitute-path /headstart/target /w/target",
+                "set substitute-path /headstart/cargo /h/.cargo",
+                "directory /w"
+            ]
+        );
+        assert_eq!(lines(Debugger::Lldb, &roots).len(), 3);
+    }
+}

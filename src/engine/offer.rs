@@ -1,0 +1,153 @@
+//! Notes for the wrapper from which session each unit may begin: of several starting points, the most similar one.
+//!
+//! Places nothing: most units are never compiled, and their sessions never needed.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use crate::disk::DiskError;
+use crate::disk::place::Staging;
+use crate::engine::choose::{self, Similarity};
+use crate::engine::ledger::Ledger;
+use crate::engine::local::{Inspector, Present};
+use crate::engine::observe::Observed;
+use crate::engine::plan::Evidence;
+use crate::engine::relocate::Places;
+use crate::engine::seed::Seed;
+use crate::model::{Manifest, Session, Unit};
+use crate::rustc::argv::ledger_key;
+use crate::rustc::session;
+use crate::store::Store;
+
+/// A starting point, and how its units are seen from here.
+#[derive(Clone, Copy, Debug)]
+pub struct Surveyed<'a> {
+    /// The starting point.
+    pub manifest: &'a Manifest,
+    /// What differs of each unit.
+    pub observed: &'a [Observed],
+    /// What the target directory holds of each unit.
+    pub evidence: &'a [Evidence],
+}
+
+/// One session that a unit could begin from.
+struct Candidate<'a> {
+    from: Surveyed<'a>,
+    unit: &'a Unit,
+    session: &'a Session,
+    similarity: Similarity,
+}
+
+/// Notes the best session for each unit of `surveyed`, which stand nearest first; returns how many there are.
+pub fn offer(
+    surveyed: &[Surveyed<'_>],
+    build: &Path,
+    inspector: &Inspector<'_>,
+    places: &Places,
+    store: &Store,
+    staging: &Staging,
+) -> Result<usize, DiskError> {
+    let mut families: HashMap<String, Vec<Candidate<'_>>> = HashMap::new();
+    for from in surveyed {
+        let other = other_than_here(from);
+        for (at, unit) in from.manifest.units.iter().enumerate() {
+            if let (Some(key), Some(session)) = (seed_key(unit), &unit.session) {
+                families.entry(key).or_default().push(Candidate {
+                    from: *from,
+                    unit,
+                    session,
+                    similarity: similarity(from, at, &other),
+                });
+            }
+        }
+    }
+    let ledger = Ledger::of(build);
+    ledger.make_seed_dir()?;
+    for (key, candidates) in &families {
+        let similarities: Vec<Similarity> = candidates.iter().map(|one| one.similarity).collect();
+        let Some(chosen) = choose::choose(&similarities).map(|at| &candidates[at]) else {
+            continue;
+        };
+        let own = own_session(build, chosen, inspector)
+            .filter(|(_, own)| choose::replaces(&chosen.similarity, own));
+        if let Some(seed) = seed(chosen, own.map(|(name, _)| name), places, store) {
+            ledger.write_seed(staging, key, &seed)?;
+        }
+    }
+    Ok(families.len())
+}
+
+fn seed_key(unit: &Unit) -> Option<String> {
+    let compiled = unit.compiled.as_ref()?;
+    Some(ledger_key(&compiled.crate_name, None, &compiled.metadata))
+}
+
+fn seed(
+    chosen: &Candidate<'_>,
+    replaces: Option<String>,
+    places: &Places,
+    store: &Store,
+) -> Option<Seed> {
+    let located = &chosen.from.manifest.located;
+    let sites = &chosen.session.sites;
+    Some(Seed {
+        commit: chosen.from.manifest.commit.clone(),
+        arguments: chosen.unit.compiled.as_ref()?.arguments?,
+        session: Session {
+            sites: Vec::new(),
+            ..chosen.session.clone()
+        },
+        patches: sites
+            .iter()
+            .map(|site| {
+                (
+                    site.offset,
+                    places.fingerprint(&located[site.located as usize]),
+                )
+            })
+            .collect(),
+        store: store.root().to_path_buf(),
+        replaces,
+    })
+}
+
+/// Whether each unit of a starting point is another one than what is, or will be, here: something of its own differs, or
+/// of what it depends on.
+fn other_than_here(from: &Surveyed<'_>) -> Vec<bool> {
+    let mut other: Vec<bool> = Vec::with_capacity(from.observed.len());
+    for (unit, seen) in from.manifest.units.iter().zip(from.observed) {
+        let below = unit.deps.iter().any(|dep| other[*dep as usize]);
+        other.push(seen.differs.is_some() || below);
+    }
+    other
+}
+
+fn similarity(from: &Surveyed<'_>, at: usize, other: &[bool]) -> Similarity {
+    let unit = &from.manifest.units[at];
+    Similarity {
+        changed_inputs: from.observed[at].changed_inputs,
+        inputs: unit.inputs.len(),
+        changed_deps: unit.deps.iter().filter(|dep| other[**dep as usize]).count(),
+        deps: unit.deps.len(),
+    }
+}
+
+/// Returns the session that rustc made here itself, with how similar its past is by the times of files.
+fn own_session(
+    build: &Path,
+    chosen: &Candidate<'_>,
+    inspector: &Inspector<'_>,
+) -> Option<(String, Similarity)> {
+    let own = session::newest(&build.join(&chosen.session.crate_dir))?;
+    let package = &chosen.from.manifest.package(chosen.unit).dir;
+    let (changed_inputs, inputs) = inspector.changed_inputs(chosen.unit, package)?;
+    let deps = &chosen.unit.deps;
+    let other = |dep: &&u32| chosen.from.evidence[**dep as usize].present != Present::Fresh;
+    let similarity = Similarity {
+        changed_inputs,
+        inputs,
+        changed_deps: deps.iter().filter(other).count(),
+        deps: deps.len(),
+    };
+    Some((own, similarity))
+}

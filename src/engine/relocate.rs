@@ -1,0 +1,210 @@
+//! What in a session tells where its builder's crates lay, and the same for a reader's place.
+//!
+//! Rule: only rustc's hashes of where crates lie are replaced, each by the hash of the same file at the reader's place.
+//! What rustc then finds there it hashes itself, so a crate of another content, name or kind is seen. See note 0007.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+
+use crate::disk::hash::each_chunk;
+use crate::disk::{self, DiskError, walk};
+use crate::model::root::bytes_path;
+use crate::model::session::{Located, Place, PlacedFile, Site};
+use crate::rustc::crate_source::{self, Fingerprint};
+use crate::rustc::dep_graph::Search;
+
+/// What rustc takes for a crate, in the order in which it hashes them.
+const EXTENSIONS: [&str; 3] = ["so", "rlib", "rmeta"];
+/// How many bytes of a hash may lie in the chunk before.
+const OVERLAP: usize = 15;
+
+/// The directories that differ between machines, with all links resolved, as rustc sees them.
+#[derive(Clone, Debug)]
+pub struct Places {
+    build: PathBuf,
+    sysroot: PathBuf,
+}
+
+impl Places {
+    /// Returns the places with this build directory and this sysroot.
+    pub fn new(build: &Path, sysroot: &Path) -> Places {
+        Places {
+            build: disk::canonical(build),
+            sysroot: disk::canonical(sysroot),
+        }
+    }
+
+    fn locate(&self, path: &Path) -> PlacedFile {
+        let below = |dir: &Path, place| {
+            let path = path.strip_prefix(dir).ok()?;
+            let path = path.as_os_str().as_encoded_bytes().to_vec();
+            Some(PlacedFile { place, path })
+        };
+        below(&self.build, Place::Build)
+            .or_else(|| below(&self.sysroot, Place::Sysroot))
+            .unwrap_or_else(|| PlacedFile {
+                place: Place::Absolute,
+                path: path.as_os_str().as_encoded_bytes().to_vec(),
+            })
+    }
+
+    fn resolve(&self, file: &PlacedFile) -> PathBuf {
+        let path = bytes_path(&file.path);
+        match file.place {
+            Place::Build => self.build.join(path),
+            Place::Sysroot => self.sysroot.join(path),
+            Place::Absolute => path.to_path_buf(),
+        }
+    }
+
+    /// Returns rustc's hash of `located` at these places.
+    pub fn fingerprint(&self, located: &Located) -> Fingerprint {
+        let Located::Crate { files, formula } = located;
+        let files = [0, 1, 2].map(|at: usize| files[at].as_ref().map(|file| self.resolve(file)));
+        crate_source::fingerprint(&files, *formula)
+    }
+}
+
+/// Everything at one machine's places whose hash may stand in a session.
+#[derive(Debug)]
+pub struct Catalog {
+    hashes: HashMap<Fingerprint, Located>,
+}
+
+impl Catalog {
+    /// Returns the catalog of all crates in `profiles` of the build directory and in the sysroot.
+    pub fn of<'a>(places: &Places, profiles: impl IntoIterator<Item = &'a str>) -> Catalog {
+        let deps = profiles
+            .into_iter()
+            .map(|profile| places.build.join(profile).join("deps"));
+        let targets = places.sysroot.join("lib/rustlib");
+        let libraries = walk::subdirectories(&targets)
+            .into_iter()
+            .map(|target| targets.join(target).join("lib"));
+        let mut hashes = HashMap::new();
+        for crates in deps.chain(libraries).map(|dir| crates_in(&dir)) {
+            for paths in crates.into_values() {
+                let files = paths.map(|path| path.map(|path| places.locate(&path)));
+                for located in sources(&files) {
+                    hashes.insert(places.fingerprint(&located), located);
+                }
+            }
+        }
+        Catalog { hashes }
+    }
+
+    /// Returns where the dep-graph at `path` holds hashes of this catalog, each with what it is the hash of, by
+    /// position in the second list. Memory does not grow with the file.
+    pub fn sites(&self, path: &Path) -> Result<(Vec<Site>, Vec<Located>), DiskError> {
+        let search = Search::new(&self.hashes);
+        let mut sites = Vec::new();
+        let mut table: Vec<Located> = Vec::new();
+        let mut positions: HashMap<&Located, u32> = HashMap::new();
+        let mut window: Vec<u8> = Vec::new();
+        let mut start = 0;
+        each_chunk(path, |chunk| {
+            window.extend_from_slice(chunk);
+            for (at, located) in search.places(&window) {
+                let position = *positions.entry(located).or_insert_with(|| {
+                    table.push(located.clone());
+                    u32::try_from(table.len() - 1).expect("fewer than 2^32 crates")
+                });
+                sites.push(Site {
+                    offset: start + at as u64,
+                    located: position,
+                });
+            }
+            let dropped = window.len().saturating_sub(OVERLAP);
+            window.drain(..dropped);
+            start += dropped as u64;
+        })?;
+        Ok((sites, table))
+    }
+}
+
+/// Returns the crates in `dir`, each with those of its files that are there, links resolved.
+fn crates_in(dir: &Path) -> BTreeMap<String, [Option<PathBuf>; 3]> {
+    let mut crates: BTreeMap<String, [Option<PathBuf>; 3]> = BTreeMap::new();
+    for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
+        let Ok(name) = entry.file_name().into_string() else {
+            continue;
+        };
+        let Some((stem, extension)) = name.rsplit_once('.') else {
+            continue;
+        };
+        if let Some(at) = EXTENSIONS.iter().position(|known| *known == extension) {
+            let link = entry.file_type().is_ok_and(|kind| kind.is_symlink());
+            let path = if link {
+                disk::canonical(&entry.path())
+            } else {
+                entry.path()
+            };
+            crates.entry(stem.to_owned()).or_default()[at] = Some(path);
+        }
+    }
+    crates
+}
+
+/// Returns all that rustc may have hashed for a crate with `files`: any of them may not have been there yet, or not
+/// have been asked for.
+fn sources(files: &[Option<PlacedFile>; 3]) -> Vec<Located> {
+    let present: Vec<usize> = (0..3).filter(|at| files[*at].is_some()).collect();
+    let subsets = 1..1_u32 << present.len();
+    subsets
+        .flat_map(|subset| {
+            let chosen = |at: usize| {
+                let bit = present.iter().position(|one| *one == at)?;
+                files[at].clone().filter(|_| subset & (1 << bit) != 0)
+            };
+            let files = [chosen(0), chosen(1), chosen(2)];
+            crate_source::formulas().map(move |formula| Located::Crate {
+                files: files.clone(),
+                formula,
+            })
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Catalog, Places};
+    use std::path::Path;
+
+    fn machine(dir: &Path) -> Places {
+        let deps = dir.join("t/debug/deps");
+        let lib = dir.join("s/lib/rustlib/x/lib");
+        for dir in [&deps, &lib] {
+            std::fs::create_dir_all(dir).unwrap();
+        }
+        for file in ["liba-1.rlib", "liba-1.rmeta", "liba-1.d", "app"] {
+            std::fs::write(deps.join(file), "").unwrap();
+        }
+        std::fs::write(lib.join("libstd-2.so"), "").unwrap();
+        Places::new(&dir.join("t"), &dir.join("s"))
+    }
+
+    /// The hash of a crate at the builder's place becomes that of the same crate at the reader's, and nothing else
+    /// changes: a hash left alone costs the codegen units behind it, one too many might hide a change.
+    #[test]
+    fn a_hash_moves_with_its_crate() {
+        let (there, here) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let (builder, reader) = (machine(there.path()), machine(here.path()));
+        let catalog = Catalog::of(&builder, ["debug"]);
+        let graph = there.path().join("dep-graph.bin");
+        let elsewhere = Catalog::of(&reader, ["debug"]);
+        assert!(catalog.hashes.len() > 10);
+        for (hash, located) in &catalog.hashes {
+            let mut bytes = vec![7; 100];
+            bytes[37..53].copy_from_slice(hash);
+            std::fs::write(&graph, &bytes).unwrap();
+            let (sites, table) = catalog.sites(&graph).unwrap();
+            assert_eq!((sites.len(), sites[0].offset), (1, 37));
+            assert_eq!(&table[sites[0].located as usize], located);
+            assert_eq!(
+                elsewhere.hashes.get(&reader.fingerprint(located)),
+                Some(located)
+            );
+            assert_eq!(elsewhere.sites(&graph).unwrap().0, []);
+        }
+    }
+}

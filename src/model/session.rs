@@ -1,0 +1,94 @@
+//! rustc's incremental state of one unit, and what of it tells where crates lay.
+//!
+//! A session is good at one set of paths only. What makes it so is known here as values: the places of the crates
+//! that rustc loaded, and where in the session their hashes stand. See note 0007.
+
+use serde::{Deserialize, Serialize};
+
+use super::digest::Digest;
+
+/// The file of a session that [`Site`]s lie in.
+pub const DEP_GRAPH: &str = "dep-graph.bin";
+/// The size of a hash in it.
+pub const SITE_BYTES: u64 = 16;
+
+/// rustc's incremental state of a unit.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Session {
+    /// `<profile>/incremental/<crate>-<id>`, relative to the build directory.
+    pub crate_dir: String,
+    /// The session directory's name behind its timestamp: `<random>-<svh>`.
+    pub name: String,
+    /// File names with their objects.
+    pub files: Vec<SessionFile>,
+    /// Where the dep-graph holds something that differs with the place of the build.
+    pub sites: Vec<Site>,
+}
+
+/// One file of a session.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionFile {
+    /// Its name in the session directory.
+    pub name: String,
+    /// Its object.
+    pub digest: Digest,
+    /// Its size.
+    pub size_bytes: u64,
+}
+
+impl Session {
+    /// Returns the size of all its files, in bytes.
+    pub fn size_bytes(&self) -> u64 {
+        self.files.iter().map(|file| file.size_bytes).sum()
+    }
+}
+
+/// A place in a dep-graph whose 16 bytes are rustc's hash of [`Located`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Site {
+    /// Where the hash begins, in bytes from the beginning of the file.
+    pub offset: u64,
+    /// Position of what it is the hash of, in the manifest's table.
+    pub located: u32,
+}
+
+/// Something that rustc hashed with its place, in the way that reproduced the hash.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Located {
+    /// The files in which rustc found a crate.
+    Crate {
+        /// The dynamic library, the rlib, the rmeta: each if rustc had it.
+        files: [Option<PlacedFile>; 3],
+        /// How this rustc hashes them.
+        formula: Formula,
+    },
+}
+
+/// How a version of rustc hashes the source of a crate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Formula {
+    /// How many optional fields follow the three files: 1 since there is an interface of stable dylibs.
+    pub further_fields: u8,
+    /// The kind of search path that is hashed with each file, in versions that do.
+    pub path_kind: Option<u8>,
+}
+
+/// A file below a directory that differs from machine to machine.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct PlacedFile {
+    /// Which directory.
+    pub place: Place,
+    /// Its path below that.
+    pub path: Vec<u8>,
+}
+
+/// A directory in which rustc finds crates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Place {
+    /// cargo's build directory.
+    Build,
+    /// rustc's sysroot.
+    Sysroot,
+    /// None: the path is absolute, and the same everywhere.
+    Absolute,
+}

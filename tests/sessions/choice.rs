@@ -1,0 +1,95 @@
+//! Which session a unit begins from.
+
+use std::path::Path;
+
+use headstart_testkit::{Workspace, headstart};
+
+use crate::common::chain::Chain;
+use crate::common::{PROGRAM, runner};
+
+/// What `headstart explain` says of `name` in the clone: the reason's code and its sentence.
+fn explained(clone: &Workspace, name: &str) -> (String, String) {
+    let explain = headstart(Path::new(PROGRAM), clone.root()).args(["explain", name, "--json"]);
+    let said = explain.run().succeeded().json();
+    let reason = &said["units"][0]["compiled"]["reason"];
+    let text = |key: &str| reason[key].as_str().unwrap_or_default().to_owned();
+    (text("code"), text("text"))
+}
+
+fn build(chain: &Chain, clone: &Workspace) {
+    runner(clone.root(), &chain.place)
+        .args(["start", "--", "build"])
+        .run()
+        .succeeded();
+}
+
+/// The session of a unit that was placed is needed as soon as its source is edited.
+#[test]
+fn a_unit_that_was_fresh_begins_from_its_session() {
+    let chain = Chain::published();
+    let clone = chain.elsewhere("edited-later");
+    build(&chain, &clone);
+    clone.replace("crates/c1/src/lib.rs", "+ 1", "+ 11");
+    clone.cargo().env("RUSTC_WRAPPER", PROGRAM).build(&[]);
+    assert_eq!(clone.program("c3"), "13");
+    let (code, text) = explained(&clone, "c1");
+    assert_eq!(code, "seeded", "{text}");
+    assert!(text.contains(&chain.source.head()[..12]), "{text}");
+}
+
+/// After a change was reverted, the newest commit's session knows less than the one before it.
+#[test]
+fn the_most_similar_session_is_taken_not_the_newest() {
+    let chain = Chain::published();
+    let first = chain.source.head();
+    chain.source.replace("crates/c1/src/lib.rs", "+ 1", "+ 5");
+    chain.source.commit("second");
+    chain.publish_again();
+    chain.source.replace("crates/c1/src/lib.rs", "+ 5", "+ 1");
+    chain
+        .source
+        .append("crates/c2/src/lib.rs", "pub fn new() {}\n");
+    chain.source.commit("third");
+    let clone = chain.elsewhere("reverted");
+    chain.start(clone.root()).succeeded();
+    build(&chain, &clone);
+    let (_, text) = explained(&clone, "c2");
+    assert!(text.contains(&first[..12]), "{text} and not {first}");
+}
+
+/// What starts would lose the sessions of all that it placed, and its own starting points would have none.
+#[test]
+fn a_publisher_that_starts_passes_sessions_on() {
+    let chain = Chain::published();
+    let clone = chain.elsewhere("publisher");
+    build(&chain, &clone);
+    clone.append("crates/c3/src/main.rs", "// changed\n");
+    clone.commit("second");
+    runner(clone.root(), &chain.place)
+        .args(["publish", "--", "build"])
+        .run()
+        .succeeded();
+    let reader = clone.clone_to(&chain.place.scratch.path("reader"));
+    reader.replace("crates/c1/src/lib.rs", "+ 1", "+ 11");
+    build(&chain, &reader);
+    let (code, text) = explained(&reader, "c1");
+    assert_eq!(code, "seeded", "{text}");
+    assert!(text.contains(&clone.head()[..12]), "{text}");
+}
+
+/// A local session made from quite other sources is worth less than a published one of these.
+#[test]
+fn a_worse_session_of_rustcs_own_gives_way() {
+    let chain = Chain::published();
+    let clone = chain.elsewhere("old");
+    let old = "pub fn value() -> u32 {\n    1000\n}\n";
+    let whole = clone.read("crates/c1/src/lib.rs");
+    clone.edit("crates/c1/src/lib.rs", format!("{whole}pub mod other;\n"));
+    clone.edit("crates/c1/src/other.rs", old);
+    build(&chain, &clone);
+    clone.edit("crates/c1/src/lib.rs", whole.replace("+ 1", "+ 11"));
+    clone.remove("crates/c1/src/other.rs");
+    std::thread::sleep(std::time::Duration::from_millis(20));
+    build(&chain, &clone);
+    assert_eq!(clone.program("c3"), "13");
+}

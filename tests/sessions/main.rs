@@ -1,0 +1,10 @@
+//! What changed compiles incrementally from a session made elsewhere, as it would in the directory it came from.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod choice;
+mod fixture;
+mod matrix;
+mod reuse;
+mod soundness;

@@ -1,0 +1,274 @@
+//! {edits} × {places}: the same reuse as in a warm directory, the same programs, the same bytes as without a seed.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use headstart_testkit::{Headstart, Scratch, Workspace, cargo_home, fixture as kit};
+
+use object::read::archive::ArchiveFile;
+
+use crate::common::around::{skipped, succeeds};
+use crate::common::{Place, publish_by, runner};
+use crate::fixture::{EDITS, Edit, workspace};
+use crate::reuse::{Reuse, entries, reuse};
+
+const TESTS: [&str; 3] = ["test", "--workspace", "--no-run"];
+
+/// A machine to build on: what its headstart is told beside the store.
+#[derive(Clone, Default)]
+struct Machine {
+    name: &'static str,
+    variables: Vec<(&'static str, PathBuf)>,
+}
+
+impl Machine {
+    fn with(mut self, name: &'static str, value: impl Into<PathBuf>) -> Machine {
+        self.variables.push((name, value.into()));
+        self
+    }
+
+    fn runner(&self, dir: &Path, place: &Place) -> Headstart {
+        let plain = runner(dir, place);
+        self.variables
+            .iter()
+            .fold(plain, |runner, (name, value)| runner.env(name, value))
+    }
+
+    /// Starts, and builds all tests through the wrapper.
+    #[track_caller]
+    fn build(&self, clone: &Workspace, place: &Place, seeds: &str) {
+        let start = [&["start", "--"], &TESTS[..]].concat();
+        let runner = self
+            .runner(clone.root(), place)
+            .env("HEADSTART_SEED", seeds);
+        runner.args(start).run().succeeded();
+    }
+}
+
+/// A published workspace, and a warm directory of it that walks through the edits.
+struct Trial {
+    place: Place,
+    source: Workspace,
+    warm: Workspace,
+    builder: Machine,
+}
+
+/// What an edit leaves in the warm directory.
+struct Expected {
+    reuse: Reuse,
+    says: String,
+}
+
+impl Trial {
+    fn new(builder: Machine) -> Trial {
+        let source = workspace();
+        let place = Place::new();
+        publish_by(builder.runner(source.root(), &place), &TESTS);
+        let warm = source.clone_to(&place.scratch.path("warm"));
+        // A store of nobody's: the warm directory builds by itself, through the wrapper.
+        let trial = Trial {
+            place,
+            source,
+            warm,
+            builder,
+        };
+        trial.build_warm();
+        trial
+    }
+
+    fn build_warm(&self) {
+        let nobody = Place::new();
+        self.builder.build(&self.warm, &nobody, "1");
+    }
+
+    fn expect(&self, edit: &Edit) -> Expected {
+        edit.1(&self.warm);
+        self.build_warm();
+        let expected = Expected {
+            reuse: reuse(&self.warm.path("target")),
+            says: self.warm.program("app"),
+        };
+        self.warm.git(&["checkout", "--quiet", "."]);
+        self.warm.git(&["clean", "--quiet", "-fd"]);
+        self.build_warm();
+        expected
+    }
+
+    /// Makes `edit` in a clone on `machine`, and requires there what is `expected`.
+    #[track_caller]
+    fn check(&self, machine: &Machine, edit: &Edit, expected: &Expected) -> Workspace {
+        let name = format!("{}/{}/clone", machine.name, edit.0).replace(' ', "-");
+        let clone = self.source.clone_to(&self.place.scratch.path(name));
+        edit.1(&clone);
+        machine.build(&clone, &self.place, "1");
+        let mut there = expected.reuse.clone();
+        let here = reuse(&clone.path("target"));
+        there.retain(|name, _| here.contains_key(name));
+        assert_eq!(here, there, "{} on {}", edit.0, machine.name);
+        assert!(
+            !here.is_empty(),
+            "{} on {}: nothing was compiled",
+            edit.0,
+            machine.name
+        );
+        assert_eq!(
+            clone.program("app"),
+            expected.says,
+            "{} on {}",
+            edit.0,
+            machine.name
+        );
+        clone
+    }
+}
+
+/// Every output of the clone's last build, by name; the members of an archive each for itself.
+///
+/// rustc gives the members of an rlib names with a word of chance in them, which is left out.
+fn outputs(clone: &Workspace) -> BTreeMap<String, Vec<u8>> {
+    let mut outputs = BTreeMap::new();
+    let files = entries(&clone.path("target/debug/deps")).into_iter();
+    for path in files.filter(|path| path.extension().is_none_or(|it| it != "d") && path.is_file()) {
+        let bytes = fs::read(&path).expect("it is there");
+        let name = path.display().to_string();
+        match ArchiveFile::parse(&*bytes) {
+            Ok(archive) => outputs.extend(archive.members().map(|member| {
+                let member = member.expect("rustc writes whole archives");
+                let own = String::from_utf8_lossy(member.name()).into_owned();
+                let words: Vec<&str> = own.split('.').collect();
+                let known = words[..words.len().min(2)].join(".");
+                let data = member.data(&*bytes).expect("rustc writes whole archives");
+                (format!("{name}({known})"), data.to_vec())
+            })),
+            Err(_) => {
+                outputs.insert(name, bytes);
+            }
+        }
+    }
+    outputs
+}
+
+/// A fresh clone would compile more than the warm directory does, or, worse, make something else of it.
+#[test]
+fn a_changed_crate_compiles_as_in_the_warm_directory() {
+    let trial = Trial::new(Machine::default());
+    let scratch = Scratch::new();
+    let home = scratch.path("home");
+    cargo_home(&home, kit::REGISTRY_CRATES);
+    let elsewhere = Machine {
+        name: "other path",
+        ..Machine::default()
+    };
+    let mut machines = vec![
+        Machine {
+            name: "other home",
+            ..Machine::default()
+        }
+        .with("CARGO_HOME", home),
+    ];
+    if let Some(sysroot) = other_sysroot(&scratch.path("moved")) {
+        let rustc = sysroot.join("bin/rustc");
+        machines.push(
+            Machine {
+                name: "other sysroot",
+                ..Machine::default()
+            }
+            .with("RUSTC", rustc),
+        );
+    }
+    if let Some(sysroot) = other_sysroot(&scratch.path("sources")) {
+        add_sources(&sysroot);
+        let rustc = sysroot.join("bin/rustc");
+        machines.push(
+            Machine {
+                name: "with sources",
+                ..Machine::default()
+            }
+            .with("RUSTC", rustc),
+        );
+    }
+    for edit in &EDITS {
+        let expected = trial.expect(edit);
+        let clone = trial.check(&elsewhere, edit, &expected);
+        let seeded = outputs(&clone);
+        fs::remove_dir_all(clone.path("target")).expect("it is ours");
+        elsewhere.build(&clone, &trial.place, "0");
+        let differing = differing(&seeded, &outputs(&clone));
+        assert_eq!(
+            differing,
+            Vec::<&String>::new(),
+            "{}: other bytes than without a seed",
+            edit.0
+        );
+        for machine in &machines {
+            trial.check(machine, edit, &expected);
+        }
+    }
+}
+
+/// rustc itself looks for a reused result that it would compute differently, with nightly's verification.
+#[test]
+fn rustc_finds_nothing_wrong_with_what_it_reuses() {
+    let nightly = Command::new("rustc")
+        .arg("-V")
+        .env("RUSTUP_TOOLCHAIN", "nightly")
+        .output();
+    if !nightly.is_ok_and(|output| output.status.success()) {
+        return skipped("there is no nightly toolchain");
+    }
+    let builder = Machine {
+        name: "nightly",
+        ..Machine::default()
+    }
+    .with("RUSTUP_TOOLCHAIN", "nightly")
+    .with("RUSTFLAGS", "-Zincremental-verify-ich");
+    let trial = Trial::new(builder.clone());
+    for edit in &EDITS {
+        let expected = trial.expect(edit);
+        trial.check(&builder, edit, &expected);
+    }
+}
+
+fn differing<'a>(
+    one: &'a BTreeMap<String, Vec<u8>>,
+    other: &BTreeMap<String, Vec<u8>>,
+) -> Vec<&'a String> {
+    assert!(
+        one.keys().eq(other.keys()),
+        "{:?}\n{:?}",
+        one.keys(),
+        other.keys()
+    );
+    one.iter()
+        .filter(|(path, bytes)| other.get(*path) != Some(bytes))
+        .map(|(path, _)| path)
+        .collect()
+}
+
+/// Returns the toolchain once more at `path`, its files linked; none where this disk cannot.
+fn other_sysroot(path: &Path) -> Option<PathBuf> {
+    let asked = Command::new("rustc")
+        .args(["--print", "sysroot"])
+        .output()
+        .ok()?;
+    let sysroot = String::from_utf8(asked.stdout).ok()?;
+    if succeeds(Command::new("cp").arg("-al").arg(sysroot.trim()).arg(path)) {
+        return Some(path.to_path_buf());
+    }
+    skipped("the toolchain cannot be linked to the temporary directory");
+    None
+}
+
+/// Makes rustc believe that the sources of the standard library are installed.
+fn add_sources(sysroot: &Path) {
+    for library in ["std", "core", "alloc"] {
+        let dir = sysroot
+            .join("lib/rustlib/src/rust/library")
+            .join(library)
+            .join("src");
+        fs::create_dir_all(&dir).expect("it is ours");
+        fs::write(dir.join("lib.rs"), "").expect("it is ours");
+    }
+}

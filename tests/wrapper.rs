@@ -1,0 +1,426 @@
+//! The wrapper between cargo and a rustc that does what a test wants: nothing is compiled here.
+
+mod common;
+
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::process::Command;
+
+use common::PROGRAM;
+use common::around::output;
+use common::chain::sane;
+use headstart::disk::place::Staging;
+use headstart::engine::ledger::{Ledger, Note};
+use headstart::engine::seed::Seed;
+use headstart::model::session::SessionFile;
+use headstart::model::{Began, Digest, Session};
+use headstart::store::Store;
+use headstart_testkit::{Output, Scratch, clean};
+
+/// Runs headstart with `args` in an empty directory.
+fn bare(args: &[&str]) -> Output {
+    let scratch = Scratch::new();
+    let mut command = Command::new(PROGRAM);
+    let command = clean(&mut command).current_dir(scratch.root());
+    sane(output(command.args(args)))
+}
+
+/// cargo asks the compiler through the wrapper: another answer is another compiler.
+#[test]
+fn the_wrapper_answers_as_rustc_does() {
+    let rustc = |args: &[&str]| sane(output(clean(&mut Command::new("rustc")).args(args)));
+    let wrapped = |args: &[&str]| bare(&[&["rustc"], args].concat());
+    for args in [
+        &["-vV"][..],
+        &["--print=sysroot"],
+        &["--no-such-flag"],
+        &["no/such/file.rs"],
+        &["--explain", "E0308"],
+        &["--version", "--verbose"],
+    ] {
+        let (plain, own) = (rustc(args), wrapped(args));
+        assert_eq!(
+            (own.code, own.stdout, own.stderr),
+            (plain.code, plain.stdout, plain.stderr)
+        );
+    }
+}
+
+/// A build without its compiler would seem to succeed, or to have crashed.
+#[test]
+fn a_compiler_that_is_not_there_is_said_so() {
+    let run = bare(&["no/such/rustc", "-vV"]);
+    assert_eq!(run.code, 127);
+    assert!(
+        run.stderr.contains("cannot run no/such/rustc"),
+        "{}",
+        run.stderr
+    );
+}
+
+/// A flag that headstart does not know would be lost, or a name in another encoding be mangled.
+#[test]
+fn the_wrapper_passes_every_argument_on() {
+    let scratch = Scratch::new();
+    let fake = fake_rustc(&scratch, "printf '%s\\n' \"$@\"");
+    let odd = OsStr::from_bytes(b"caf\xe9");
+    let args = [
+        "--frobnicate=1",
+        "@no/such/file",
+        "-Zx",
+        "",
+        "a b",
+        "--",
+        "-",
+    ];
+    let mut command = Command::new(PROGRAM);
+    let run = clean(&mut command).arg(&fake).args(args).arg(odd).output();
+    let expected = [args.join("\n").as_bytes(), b"\n", odd.as_bytes(), b"\n"].concat();
+    assert_eq!(run.expect("headstart runs").stdout, expected);
+}
+
+/// The exit code of a compiler that crashed would be taken for an error in the sources, or for success.
+#[test]
+fn the_wrapper_ends_as_rustc_ends() {
+    for (script, code) in [
+        ("exit 0", 0),
+        ("exit 1", 1),
+        ("exit 101", 101),
+        ("kill -9 $$", 137),
+    ] {
+        let run = Here::new(script).compile(&[]);
+        assert_eq!(run.code, code, "{script}: {}", run.stderr);
+    }
+}
+
+/// A directory that cannot be written would fail the build, for a note that only headstart reads.
+#[test]
+fn a_note_that_cannot_be_written_fails_nothing() {
+    let here = Here::new("printf '%s\\n' \"$@\"; echo told >&2");
+    here.scratch.write("target/.headstart", "a file");
+    let run = here.compile(&[]);
+    assert_eq!((run.code, run.stderr.as_str()), (0, "told\n"));
+    assert!(run.stdout.contains("--crate-name\nfoo\n"), "{}", run.stdout);
+    assert!(
+        run.stdout.contains("--remap-path-prefix="),
+        "{}",
+        run.stdout
+    );
+}
+
+/// An absolute output directory is hashed by rustc, and nothing of a session from another path is used.
+#[test]
+fn rustc_is_told_no_place() {
+    let here = Here::new("printf '%s\\n' \"$@\"");
+    let given = here.compile(&[]).stdout;
+    let root = here.scratch.root().display().to_string();
+    let told = |line: &&str| line.contains(&root) && !line.starts_with("--remap-path-prefix=");
+    let places: Vec<&str> = given.lines().filter(told).collect();
+    let incremental = format!("incremental={root}/target/debug/incremental");
+    assert_eq!(places, [incremental]);
+    assert!(given.contains("--out-dir\ntarget/debug/deps\n"), "{given}");
+}
+
+/// A flag of a newer rustc may mean anything: what is added beside it may break the build.
+#[test]
+fn an_unknown_flag_changes_nothing_and_is_noted() {
+    let here = Here::new("printf '%s\\n' \"$@\"");
+    let given = here.compile(&["--novel=1"]).stdout;
+    assert!(!given.contains("--remap-path-prefix="), "{given}");
+    assert!(given.ends_with("--novel=1\n"), "{given}");
+    let flag = "--novel=1".to_owned();
+    assert_eq!(here.note().began, Began::UnknownFlag { flag });
+    assert!(!here.note().compiled.remapped);
+}
+
+/// cargo writes a response file where a line is too long: such a unit would be compiled from nothing for ever.
+#[test]
+fn a_response_file_is_understood() {
+    let here = Here::new("printf '%s\\n' \"$@\"; cat \"${1#@}\" 2>/dev/null");
+    let file = here.scratch.path("args");
+    let args = here.args(&[]);
+    fs::write(&file, args.join("\n")).expect("the scratch directory is ours");
+    let run = here.wrapped(&[&format!("@{}", file.display())]);
+    assert!(
+        run.stdout.starts_with('@') && run.stdout.lines().count() > 10,
+        "{}",
+        run.stdout
+    );
+    assert!(
+        run.stdout.contains("--out-dir\ntarget/debug/deps\n"),
+        "{}",
+        run.stdout
+    );
+    assert_eq!(here.note().compiled.crate_name, "foo");
+}
+
+/// What a fake rustc does for the probe: it writes a dep-graph with the hash `hereHASH` of its arguments.
+const PROBE: &str = r#"case "$*" in *nothing.rs*)
+    for arg in "$@"; do case "$arg" in incremental=*) dir=${arg#incremental=}/foo-1; esac; done
+    mkdir -p "$dir/s-hoesqv6wan-1-x" && : > "$dir/s-hoesqv6wan-1.lock"
+    printf 'RSIC\000\000\0041.95hereHASH' > "$dir/s-hoesqv6wan-1-x/dep-graph.bin"
+    exit;; esac
+graph=$(ls target/debug/incremental/foo-1/s-9ugxnorjls-*/dep-graph.bin 2>/dev/null)
+"#;
+
+/// The session would be thrown away whole, or taken for one of another unit.
+#[test]
+fn a_seed_is_placed_with_this_machines_hashes() {
+    let here = Here::new(&format!("{PROBE}cat \"$graph\""));
+    here.seed(&here.arguments());
+    let run = here.compile(&[]);
+    assert_eq!(
+        run.stdout, "RSIC\0\0\u{4}1.95hereHASHnodes 0123456789abcdef nodes",
+        "{}",
+        run.stderr
+    );
+    let reason = here.note().began;
+    assert!(matches!(reason, Began::Seeded { .. }), "{reason:?}");
+}
+
+/// A session made by other arguments would pass for this line's, and give another program.
+#[test]
+fn a_seed_of_other_arguments_is_not_placed() {
+    let here = Here::new(&format!("{PROBE}echo \"graph: $graph\""));
+    here.seed(&Digest::of(b"others"));
+    assert_eq!(here.compile(&[]).stdout, "graph: \n");
+    assert_eq!(here.note().began, Began::OtherArguments);
+}
+
+/// Whoever suspects the seeds must be able to go without.
+#[test]
+fn seeding_can_be_turned_off() {
+    let here = Here::new(&format!("{PROBE}echo \"graph: $graph\""));
+    here.seed(&here.arguments());
+    let mut command = here.command(&here.args(&[]));
+    let run = output(command.env("HEADSTART_SEED", "0"));
+    assert_eq!(run.stdout, "graph: \n");
+    assert_eq!(here.note().began, Began::SeedingOff);
+}
+
+/// A damaged object that reached rustc would be linked into a wrong program.
+#[test]
+fn a_damaged_seed_is_not_placed() {
+    let here = Here::new(&format!("{PROBE}echo \"graph: $graph\""));
+    let digest = here.seed(&here.arguments());
+    let store = Store::open(&here.scratch.path("store")).expect("the store was made");
+    common::chain::flip(&store.object(digest));
+    assert_eq!(here.compile(&[]).stdout, "graph: \n");
+    assert_eq!(here.note().began, Began::SeedLost);
+}
+
+/// What rustc made here itself is newer than any seed.
+#[test]
+fn a_session_of_rustcs_own_stays() {
+    let here = Here::new(&format!("{PROBE}echo \"graph: $graph\""));
+    here.seed(&here.arguments());
+    here.scratch.write(
+        "target/debug/incremental/foo-1/s-hoesqv6wan-2-y/dep-graph.bin",
+        "own",
+    );
+    here.scratch
+        .write("target/debug/incremental/foo-1/s-hoesqv6wan-2.lock", "");
+    assert_eq!(here.compile(&[]).stdout, "graph: \n");
+    assert_eq!(here.note().began, Began::OwnSession);
+    assert!(
+        here.scratch
+            .path("target/debug/incremental/foo-1/s-hoesqv6wan-2-y")
+            .is_dir()
+    );
+}
+
+/// A rustc that crashes on a seed would fail a build that passes without us, and cargo would hear twice that the
+/// unit's metadata is ready.
+#[test]
+fn a_crash_on_a_seed_is_compiled_again_without_it() {
+    let line = r#"{"$message_type":"artifact","artifact":"x.rmeta","emit":"metadata"}"#;
+    for (crash, how) in [
+        ("exit 101", "panicked"),
+        ("kill -SEGV $$", "was ended by signal 11"),
+    ] {
+        let script =
+            format!("{PROBE}echo '{line}' >&2\n[ -z \"$graph\" ] || {crash}\necho done >&2");
+        let here = Here::new(&script);
+        here.seed(&here.arguments());
+        let run = here.compile(&[]);
+        assert_eq!(run.code, 0, "{}", run.stderr);
+        assert_eq!(run.stderr.matches(line).count(), 1, "{}", run.stderr);
+        assert_eq!(
+            run.stderr.matches("compiling it again").count(),
+            1,
+            "{}",
+            run.stderr
+        );
+        assert!(run.stderr.ends_with("done\n"), "{}", run.stderr);
+        let note = here.note();
+        assert!(note.compiled.crashed, "its state would be published");
+        let commit = "c0ffee".to_owned();
+        let how = how.to_owned();
+        assert_eq!(note.began, Began::SeedCrashed { commit, how });
+        here.compile(&[]);
+        assert_eq!(
+            here.note().began,
+            Began::NoSession,
+            "the seed is gone for good"
+        );
+    }
+}
+
+/// An error in a source would be printed twice, after twice the time.
+#[test]
+fn an_error_in_a_source_is_reported_once() {
+    for (script, code) in [("exit 1", 1), ("kill -TERM $$", 143), ("kill -INT $$", 130)] {
+        let here = Here::new(&format!("{PROBE}echo wrong >&2; {script}"));
+        here.seed(&here.arguments());
+        let run = here.compile(&[]);
+        assert_eq!(
+            (run.code, run.stderr.as_str()),
+            (code, "wrong\n"),
+            "{script}"
+        );
+        assert_eq!(
+            fs::read_dir(here.scratch.path("target/debug/incremental/foo-1"))
+                .map(Iterator::count)
+                .ok(),
+            Some(2)
+        );
+    }
+}
+
+/// Asking rustc for its hash costs 30 ms and more, each time.
+#[test]
+fn the_probe_runs_once_for_each_set_of_arguments() {
+    let count = "echo probe >> probes;";
+    let script = PROBE.replace("for arg in", &format!("{count} for arg in"));
+    let here = Here::new(&format!("{script}true"));
+    here.seed(&here.arguments());
+    let probes =
+        || fs::read_to_string(here.scratch.path("probes")).map_or(0, |text| text.lines().count());
+    here.compile(&[]);
+    here.compile(&[]);
+    assert_eq!(probes(), 1);
+}
+
+/// A place of one unit: a fake rustc, and a target directory as cargo lays it out.
+struct Here {
+    scratch: Scratch,
+    rustc: PathBuf,
+}
+
+impl Here {
+    fn new(script: &str) -> Here {
+        let scratch = Scratch::new();
+        let rustc = fake_rustc(&scratch, script);
+        fs::create_dir_all(scratch.path("target/debug/.fingerprint")).expect("it is ours");
+        Here { scratch, rustc }
+    }
+
+    /// The arguments that cargo gives for the unit `foo`, and `more`.
+    fn args(&self, more: &[&str]) -> Vec<String> {
+        let debug = self.scratch.path("target/debug");
+        let own = format!(
+            "--crate-name foo src/lib.rs --crate-type lib --emit=dep-info,metadata,link -C metadata=1 \
+             -C extra-filename=-1 --out-dir {0}/deps -C incremental={0}/incremental",
+            debug.display()
+        );
+        let more = more.iter().map(|arg| (*arg).to_owned());
+        own.split_whitespace()
+            .map(str::to_owned)
+            .chain(more)
+            .collect()
+    }
+
+    fn command(&self, args: &[String]) -> Command {
+        let mut command = Command::new(PROGRAM);
+        clean(&mut command)
+            .current_dir(self.scratch.root())
+            .env("CARGO_HOME", "/home/u/.cargo")
+            .arg(&self.rustc)
+            .args(args);
+        command
+    }
+
+    fn wrapped(&self, args: &[&str]) -> Output {
+        let args: Vec<String> = args.iter().map(|arg| (*arg).to_owned()).collect();
+        output(&mut self.command(&args))
+    }
+
+    fn compile(&self, more: &[&str]) -> Output {
+        output(&mut self.command(&self.args(more)))
+    }
+
+    fn ledger(&self) -> Ledger {
+        Ledger::of(&self.scratch.path("target"))
+    }
+
+    fn note(&self) -> Note {
+        let notes = self.ledger().notes();
+        notes
+            .into_iter()
+            .next()
+            .expect("the wrapper wrote a note")
+            .1
+    }
+
+    /// What the wrapper takes for the arguments of the unit; a rustc that does nothing compiles once to know.
+    fn arguments(&self) -> Digest {
+        self.scratch.write("idle/rustc", "#!/bin/sh\n");
+        let idle = self.scratch.path("idle/rustc");
+        fs::set_permissions(&idle, fs::Permissions::from_mode(0o755)).expect("it is ours");
+        let mut command = Command::new(PROGRAM);
+        let command = clean(&mut command)
+            .current_dir(self.scratch.root())
+            .env("CARGO_HOME", "/home/u/.cargo");
+        output(command.arg(&idle).args(self.args(&[])));
+        let noted = self.note().compiled.arguments;
+        fs::remove_dir_all(self.scratch.path("target/.headstart")).expect("it is ours");
+        noted.expect("the unit is incremental")
+    }
+
+    /// Notes a seed whose dep-graph holds one hash, and returns its object.
+    fn seed(&self, arguments: &Digest) -> Digest {
+        let store = Store::create(&self.scratch.path("store")).expect("it is ours");
+        let graph = b"RSIC\0\0\x041.95therHASHnodes ................ nodes";
+        let file = self.scratch.path("graph");
+        fs::write(&file, graph).expect("it is ours");
+        let digest = Digest::of(graph);
+        let staging = store.staging("test").expect("it is ours");
+        store.put_file(&staging, &file, digest).expect("it is ours");
+        let session = Session {
+            crate_dir: "debug/incremental/foo-1".to_owned(),
+            name: "r-h".to_owned(),
+            files: vec![SessionFile {
+                name: "dep-graph.bin".to_owned(),
+                digest,
+                size_bytes: graph.len() as u64,
+            }],
+            sites: Vec::new(),
+        };
+        let seed = Seed {
+            commit: "c0ffee".to_owned(),
+            arguments: *arguments,
+            session,
+            patches: vec![(25, *b"0123456789abcdef")],
+            store: self.scratch.path("store"),
+            replaces: None,
+        };
+        let ledger = self.ledger();
+        ledger.make_seed_dir().expect("it is ours");
+        let staging = Staging::new(&ledger.staging_parent(), "test").expect("it is ours");
+        ledger
+            .write_seed(&staging, "foo=1", &seed)
+            .expect("it is ours");
+        digest
+    }
+}
+
+/// Writes a program named rustc that does what `script` says.
+fn fake_rustc(scratch: &Scratch, script: &str) -> PathBuf {
+    scratch.write("bin/rustc", &format!("#!/bin/sh\n{script}\n"));
+    let path = scratch.path("bin/rustc");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("it is ours");
+    path
+}
