@@ -272,3 +272,39 @@ fn add_sources(sysroot: &Path) {
         fs::write(dir.join("lib.rs"), "").expect("it is ours");
     }
 }
+
+/// Names rustcs of other versions, as PATH names directories; each is tried as both sides of a start.
+const OTHER_RUSTCS: &str = "HEADSTART_TEST_RUSTCS";
+
+/// A version that hashes otherwise would relocate nothing, and everything would be compiled again.
+#[test]
+fn other_versions_of_rustc_reuse_as_much() {
+    let Some(rustcs) = std::env::var_os(OTHER_RUSTCS) else {
+        return skipped("HEADSTART_TEST_RUSTCS names no further rustc");
+    };
+    for rustc in std::env::split_paths(&rustcs) {
+        let version = Command::new(&rustc)
+            .arg("-V")
+            .output()
+            .expect("it is a rustc");
+        let version = String::from_utf8_lossy(&version.stdout).into_owned();
+        let machine = Machine {
+            name: "version",
+            ..Machine::default()
+        };
+        let machine = machine.with("RUSTC", &rustc);
+        let trial = Trial::new(machine.clone());
+        for edit in &EDITS {
+            let expected = trial.expect(edit);
+            let clone = trial.check(&machine, edit, &expected);
+            let here = reuse(&clone.path("target"));
+            let reused: usize = here.values().map(|(reused, _)| reused).sum();
+            let all: usize = here.values().map(|(_, all)| all).sum();
+            println!(
+                "{}: {}: {reused} of {all} work products reused",
+                version.trim(),
+                edit.0
+            );
+        }
+    }
+}
