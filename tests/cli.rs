@@ -9,7 +9,7 @@ use headstart_testkit::{Output, Scratch, Workspace, clean};
 
 use common::PROGRAM;
 use common::around::{output, succeeds};
-use common::chain::{Chain, builds_right, found_nothing, prints, refused, sane};
+use common::chain::{Chain, builds_right, explain, found_nothing, prints, refused, sane};
 
 const COMMANDS: [&str; 8] = [
     "publish",
@@ -354,4 +354,66 @@ fn a_starting_point_can_be_named() {
 /// Returns the newest time of anything below the clone's target directory.
 fn newest(clone: &Workspace) -> Option<std::time::SystemTime> {
     headstart::disk::walk::newest_mtime(&clone.path("target"))
+}
+
+/// A configuration that cannot be taken back, or that swallowed a user's own wrapper, would never be tried again.
+#[test]
+fn init_shows_writes_and_takes_back() {
+    let scratch = Scratch::new();
+    let config = scratch.path("home/config.toml");
+    scratch.write("home/config.toml", "[net]\nretry = 3\n");
+    let init = |args: &[&str]| {
+        let mut command = Command::new(PROGRAM);
+        let command = clean(&mut command).current_dir(scratch.root());
+        let command = command.env("CARGO_HOME", scratch.path("home")).arg("init");
+        sane(output(command.args(args)))
+    };
+    let text = || fs::read_to_string(&config).expect("it is there");
+    let shown = init(&["--print"]).succeeded().stdout;
+    assert!(
+        shown.contains(&format!("+ rustc-wrapper = \"{PROGRAM}\"")),
+        "{shown}"
+    );
+    assert_eq!(text(), "[net]\nretry = 3\n");
+    refused(&init(&[]), "nobody is here to agree");
+    init(&["--yes"]).succeeded();
+    assert!(text().contains("rustc-wrapper"), "{}", text());
+    assert!(
+        init(&["--yes"])
+            .succeeded()
+            .stdout
+            .contains("nothing to do")
+    );
+    init(&["--undo", "--yes"]).succeeded();
+    assert_eq!(text(), "[net]\nretry = 3\n");
+    scratch.write("home/config.toml", "[build]\nrustc-wrapper = \"sccache\"\n");
+    refused(&init(&["--yes"]), "sets build.rustc-wrapper to `sccache`");
+    assert_eq!(text(), "[build]\nrustc-wrapper = \"sccache\"\n");
+}
+
+/// An answer about another unit, or about none, would be taken for this one's.
+#[test]
+fn explain_says_what_it_knows() {
+    let chain = Chain::published();
+    let clone = chain.elsewhere("explained");
+    refused(&explain(clone.root(), &[]), "knows of no build");
+    clone.replace("crates/c2/src/lib.rs", "+ 1", "+ 11");
+    chain
+        .run(clone.root(), &["start", "--", "build"])
+        .succeeded();
+    let said = explain(clone.root(), &[]).succeeded().stdout;
+    for part in [
+        "c2 0.1.0 (lib)",
+        "c3 0.1.0 (bin)",
+        "from the session of",
+        "2 units fresh",
+    ] {
+        assert!(said.contains(part), "no {part:?} in:\n{said}");
+    }
+    let one = explain(clone.root(), &["c0"]).succeeded().stdout;
+    assert!(
+        one.contains("start: fresh, every input is the same"),
+        "{one}"
+    );
+    refused(&explain(clone.root(), &["c9"]), "no unit is named c9");
 }

@@ -232,6 +232,23 @@ fn a_session_of_rustcs_own_stays() {
     );
 }
 
+/// A session from another branch would stay for ever, although a better one was published.
+#[test]
+fn a_session_that_a_start_found_worse_gives_way() {
+    let here = Here::new(&format!("{PROBE}echo \"graph: $graph\""));
+    let own = "target/debug/incremental/foo-1/s-hoesqv6wan-2-y";
+    let arguments = here.arguments();
+    for (replaced, gone) in [("s-hoesqv6wan-1-x", false), ("s-hoesqv6wan-2-y", true)] {
+        here.scratch.write(format!("{own}/dep-graph.bin"), "own");
+        here.scratch
+            .write("target/debug/incremental/foo-1/s-hoesqv6wan-2.lock", "");
+        here.seed_instead_of(&arguments, Some(replaced));
+        let run = here.compile(&[]);
+        assert_eq!(run.stdout.contains("s-9ugxnorjls"), gone, "{}", run.stdout);
+        assert_eq!(here.scratch.path(own).exists(), !gone, "{replaced}");
+    }
+}
+
 /// A rustc that crashes on a seed would fail a build that passes without us, and cargo would hear twice that the
 /// unit's metadata is ready.
 #[test]
@@ -382,6 +399,11 @@ impl Here {
 
     /// Notes a seed whose dep-graph holds one hash, and returns its object.
     fn seed(&self, arguments: &Digest) -> Digest {
+        self.seed_instead_of(arguments, None)
+    }
+
+    /// Does the same for a seed that takes the place of one of rustc's own sessions.
+    fn seed_instead_of(&self, arguments: &Digest, replaces: Option<&str>) -> Digest {
         let store = Store::create(&self.scratch.path("store")).expect("it is ours");
         let graph = b"RSIC\0\0\x041.95therHASHnodes ................ nodes";
         let file = self.scratch.path("graph");
@@ -405,7 +427,7 @@ impl Here {
             session,
             patches: vec![(25, *b"0123456789abcdef")],
             store: self.scratch.path("store"),
-            replaces: None,
+            replaces: replaces.map(str::to_owned),
         };
         let ledger = self.ledger();
         ledger.make_seed_dir().expect("it is ours");

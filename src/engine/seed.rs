@@ -62,7 +62,7 @@ pub struct Sown {
     pub commit: String,
     crate_dir: PathBuf,
     name: String,
-    products: BTreeSet<u64>,
+    products: BTreeSet<File>,
 }
 
 impl Beginning<'_> {
@@ -79,12 +79,13 @@ impl Beginning<'_> {
             .file_name()
             .unwrap_or_default();
         let crate_dir = incremental.join(name);
-        match session::newest(&crate_dir) {
-            Some(own) if !is_placed(&own) && seed.replaces.as_ref() != Some(&own) => {
-                return Err(Began::OwnSession);
-            }
-            Some(other) => remove(&crate_dir, &other).map_err(|_| Began::SeedUnusable)?,
-            None => {}
+        let there = session::newest(&crate_dir);
+        let own = there.clone().filter(|name| !is_placed(name));
+        if own.is_some() && (!self.seeding || seed.replaces != own) {
+            return Err(Began::OwnSession);
+        }
+        if let Some(placed) = there.filter(|name| is_placed(name)) {
+            remove(&crate_dir, &placed).map_err(|_| Began::SeedUnusable)?;
         }
         if !self.seeding {
             return Err(Began::SeedingOff);
@@ -134,9 +135,15 @@ impl Beginning<'_> {
             (Err(error), _) => Err(error),
         };
         match refused {
-            Ok(None) => staging
-                .write(&crate_dir.join(parts.lock_file()), b"", PLACED)
-                .map(|()| None),
+            Ok(None) => {
+                staging.write(&crate_dir.join(parts.lock_file()), b"", PLACED)?;
+                // rustc takes the newest session: the one that this is better than goes last.
+                let replaced = seed.replaces.iter();
+                replaced
+                    .into_iter()
+                    .try_for_each(|own| remove(crate_dir, own))?;
+                Ok(None)
+            }
             other => disk::remove_dir(&dir).and(other),
         }
     }
@@ -240,11 +247,15 @@ fn relocate(graph: &Path, seed: &Seed, args_hash: ArgsHash) -> Result<bool, Disk
     Ok(true)
 }
 
-/// Returns the inodes of the work products of a session.
-fn work_products(session: &Path) -> BTreeSet<u64> {
+/// A file's inode and time: an inode alone may be another file's later.
+type File = (u64, i64, i64);
+
+/// Returns the work products of a session.
+fn work_products(session: &Path) -> BTreeSet<File> {
     let files = std::fs::read_dir(session).into_iter().flatten().flatten();
     files
         .filter(|file| Path::new(&file.file_name()).extension() == Some(OsStr::new("o")))
-        .filter_map(|file| Some(file.metadata().ok()?.ino()))
+        .filter_map(|file| file.metadata().ok())
+        .map(|meta| (meta.ino(), meta.mtime(), meta.mtime_nsec()))
         .collect()
 }

@@ -16,17 +16,33 @@ const MAX_ABOVE: usize = 3;
 
 /// Returns the roots of the cargo that runs `invocation`; none where `--out-dir` is in no layout that we know.
 ///
-/// cargo compiles what lies in the workspace from its root, with a relative main source; from elsewhere it names
-/// the source in full, and the workspace cannot be told, nor does it matter there.
+/// cargo compiles the members of a workspace, and what lies beside them, from the workspace's root, with a relative
+/// main source. Any other source it names in full. A vendored one lies in the workspace all the same, below the
+/// directory of the lock file; where one of a registry or git repository is used from cannot be told, nor does it matter.
 /// Source: cargo: core/compiler/mod.rs, `path_args` @ 1.95.
 pub fn roots(invocation: &Invocation, environment: &Environment) -> Option<Roots> {
     let build = build_dir(invocation, environment.dir())?;
     let home = environment.cargo_home().ok()?;
-    let roots = match invocation.source.is_relative() {
-        true => in_workspace(environment.dir(), &build, &home),
-        false => Roots::without_workspace(&build, &home),
+    let source = &invocation.source;
+    let downloaded = ["registry", "git"]
+        .iter()
+        .any(|dir| source.starts_with(home.join(dir)));
+    let workspace = match (source.is_relative(), downloaded) {
+        (true, _) => Some(environment.dir()),
+        (false, true) => None,
+        (false, false) => locked_above(source),
+    };
+    let roots = match workspace {
+        Some(workspace) => in_workspace(workspace, &build, &home),
+        None => Roots::without_workspace(&build, &home),
     };
     Some(inputs::with_aliases(roots))
+}
+
+/// Returns the outermost directory above `source` that has a lock file; a package may have one of its own.
+fn locked_above(source: &Path) -> Option<&Path> {
+    let locked = |dir: &&Path| dir.join("Cargo.lock").is_file();
+    source.ancestors().skip(1).filter(locked).last()
 }
 
 fn in_workspace(workspace: &Path, build: &Path, home: &Path) -> Roots {

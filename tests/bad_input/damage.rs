@@ -137,8 +137,7 @@ fn a_damaged_session_is_not_placed() {
         clone.replace("crates/c1/src/lib.rs", "+ 1", "+ 11");
         let run = chain.run(clone.root(), &["start", "--", "build"]);
         run.succeeded();
-        let explained = chain
-            .run(clone.root(), &["explain", "c1", "--json"])
+        let explained = crate::common::chain::explain(clone.root(), &["c1", "--json"])
             .succeeded()
             .json();
         let reason = &explained["units"][0]["compiled"]["reason"]["code"];

@@ -66,9 +66,9 @@ fn a_newer_manifest_is_a_miss() {
     let chain = Chain::published();
     let clone = chain.elsewhere("clone");
     let mut bytes = fs::read(chain.manifest_file()).expect("it is there");
-    bytes[8..10].copy_from_slice(&2_u16.to_le_bytes());
+    bytes[8..10].copy_from_slice(&3_u16.to_le_bytes());
     chain.plant(&bytes);
-    found_nothing(&chain.start(clone.root()), "is of format 2");
+    found_nothing(&chain.start(clone.root()), "is of format 3");
     builds_right(&clone);
     chain.publish_again();
     chain.serves();

@@ -9,10 +9,10 @@ use std::process::Command;
 use headstart::model::{Digest, Manifest, Unit};
 use headstart::store::format;
 use headstart::store::point::Point;
-use headstart_testkit::{Build, Output, Workspace, fixture};
+use headstart_testkit::{Build, Output, Workspace, fixture, headstart};
 
 use super::around::output;
-use super::{Place, publish, runner};
+use super::{PROGRAM, Place, publish, runner};
 
 /// The chain where it is written and published from.
 pub struct Chain {
@@ -122,6 +122,12 @@ impl Chain {
         let hex = file.expect("the unit has such a file").hex();
         self.place.store().join("objects").join(&hex[..2]).join(hex)
     }
+}
+
+/// Runs `headstart explain` with `args` in `dir`; it may fail, and never panics.
+pub fn explain(dir: &Path, args: &[&str]) -> Output {
+    let args = [&["explain"], args].concat();
+    sane(headstart(Path::new(PROGRAM), dir).args(args).run())
 }
 
 /// Returns the unit of `package`.

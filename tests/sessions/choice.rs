@@ -1,16 +1,13 @@
 //! Which session a unit begins from.
 
-use std::path::Path;
+use headstart_testkit::Workspace;
 
-use headstart_testkit::{Workspace, headstart};
-
-use crate::common::chain::Chain;
+use crate::common::chain::{Chain, explain};
 use crate::common::{PROGRAM, runner};
 
 /// What `headstart explain` says of `name` in the clone: the reason's code and its sentence.
 fn explained(clone: &Workspace, name: &str) -> (String, String) {
-    let explain = headstart(Path::new(PROGRAM), clone.root()).args(["explain", name, "--json"]);
-    let said = explain.run().succeeded().json();
+    let said = explain(clone.root(), &[name, "--json"]).succeeded().json();
     let reason = &said["units"][0]["compiled"]["reason"];
     let text = |key: &str| reason[key].as_str().unwrap_or_default().to_owned();
     (text("code"), text("text"))
@@ -77,9 +74,9 @@ fn a_publisher_that_starts_passes_sessions_on() {
     assert!(text.contains(&clone.head()[..12]), "{text}");
 }
 
-/// A local session made from quite other sources is worth less than a published one of these.
+/// A local session made from quite other sources, beside a published one, must not bring its code back.
 #[test]
-fn a_worse_session_of_rustcs_own_gives_way() {
+fn an_old_session_of_rustcs_own_does_no_harm() {
     let chain = Chain::published();
     let clone = chain.elsewhere("old");
     let old = "pub fn value() -> u32 {\n    1000\n}\n";

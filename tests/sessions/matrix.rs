@@ -5,12 +5,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use headstart_testkit::{Headstart, Scratch, Workspace, cargo_home, fixture as kit, headstart};
+use headstart_testkit::{Headstart, Scratch, Workspace, cargo_home, fixture as kit};
 
 use object::read::archive::ArchiveFile;
 
 use crate::common::around::{skipped, succeeds};
-use crate::common::{PROGRAM, Place, publish_by, runner};
+use crate::common::chain::explain;
+use crate::common::{Place, publish_by, runner};
 use crate::fixture::{EDITS, Edit, workspace};
 use crate::reuse::{Reuse, all_work_products, entries, reuse};
 
@@ -136,8 +137,7 @@ impl Expected {
 
 /// How many work products were reused in the last build of `clone`, by crate, as `headstart explain` says.
 fn reused_by(clone: &Workspace) -> BTreeMap<String, usize> {
-    let explain = headstart(Path::new(PROGRAM), clone.root()).args(["explain", "--json"]);
-    let said = explain.run().succeeded().json();
+    let said = explain(clone.root(), &["--json"]).succeeded().json();
     let mut reused = BTreeMap::new();
     for unit in said["units"].as_array().expect("explain lists units") {
         let compiled = &unit["compiled"];

@@ -8,8 +8,11 @@ use std::path::{Path, PathBuf};
 /// How many work products rustc took over, of how many; by the name of the crate's directory.
 pub(crate) type Reuse = BTreeMap<String, (usize, usize)>;
 
-/// Returns the inodes of all work products below `target`; some rustcs remove an old session at the end.
-pub(crate) fn all_work_products(target: &Path) -> BTreeSet<u64> {
+/// A file, told from one that got the same inode later.
+pub(crate) type File = (u64, i64, i64);
+
+/// Returns all work products below `target`; some rustcs remove an old session at the end.
+pub(crate) fn all_work_products(target: &Path) -> BTreeSet<File> {
     let crates = entries(&target.join("debug/incremental"));
     let sessions = crates.iter().flat_map(|dir| entries(dir));
     sessions
@@ -18,7 +21,7 @@ pub(crate) fn all_work_products(target: &Path) -> BTreeSet<u64> {
 }
 
 /// Returns what the newest session of each crate below `target` has of the work products that were there `before`.
-pub(crate) fn reuse(target: &Path, before: &BTreeSet<u64>) -> Reuse {
+pub(crate) fn reuse(target: &Path, before: &BTreeSet<File>) -> Reuse {
     let mut found = Reuse::new();
     for crate_dir in entries(&target.join("debug/incremental")) {
         let sessions = entries(&crate_dir).into_iter().filter(|path| path.is_dir());
@@ -37,10 +40,11 @@ pub(crate) fn entries(dir: &Path) -> Vec<PathBuf> {
     entries.map(|entry| entry.path()).collect()
 }
 
-fn work_products(session: &Path) -> BTreeSet<u64> {
+fn work_products(session: &Path) -> BTreeSet<File> {
     let objects = entries(session).into_iter();
     let objects = objects.filter(|path| path.extension().is_some_and(|it| it == "o"));
-    objects
-        .map(|path| path.metadata().expect("it is there").ino())
+    let metas = objects.map(|path| path.metadata().expect("it is there"));
+    metas
+        .map(|meta| (meta.ino(), meta.mtime(), meta.mtime_nsec()))
         .collect()
 }
