@@ -2,7 +2,7 @@
 //!
 //! It holds absolute paths, and every codegen unit of a program with debug information depends on it; so a
 //! session from another directory reuses none of them, unless this hash is the one of the new directory.
-//! Source: rustc: rustc_session/src/cstore.rs, `CrateSource` @ 1.85 to 1.98. Which of its forms a rustc has is never
+//! Source: rustc: rustc_session/src/cstore.rs, `CrateSource` @ 1.95 to 1.98. Which of its forms a rustc has is never
 //! assumed: one is believed where it reproduces a hash that this rustc wrote.
 
 use std::hash::{Hash, Hasher};

@@ -20,7 +20,7 @@ pub type ArgsHash = [u8; ARGS_HASH_BYTES];
 /// Returns the version text in a header, and where the hash of the arguments stands behind it.
 ///
 /// None where the file is of another format. Source: rustc: rustc_incremental/src/persist/file_format.rs and
-/// load.rs @ 1.85 to 1.98.
+/// load.rs @ 1.95 to 1.98.
 pub fn header(bytes: &[u8]) -> Option<(&str, Range<usize>)> {
     let rest = bytes.strip_prefix(MAGIC)?;
     let (_format, rest) = rest.split_first_chunk::<2>()?;
