@@ -67,13 +67,32 @@ fn rules(place: &Place, workspace: &Workspace, debugger: &str) -> String {
     file.display().to_string()
 }
 
+/// Requires that a debugger shows `member` in the workspace's root without help, and there and elsewhere, with the rules
+/// that are given behind `option`, a dependency's source as well.
+#[track_caller]
+fn shows([debugger, option]: &[&str; 2], step: &[&str], member: &str) {
+    let (place, workspace) = built();
+    let plain = debug(&workspace, workspace.root(), debugger, step);
+    assert!(plain.contains(member), "{plain}");
+    let rules = rules(&place, &workspace, debugger);
+    let told = [&[*option, &rules], step].concat();
+    for dir in [workspace.root(), place.scratch.root()] {
+        let said = debug(&workspace, dir, debugger, &told);
+        assert!(said.contains(member), "in {}: {said}", dir.display());
+        assert!(
+            said.contains("pub fn new() -> Buffer"),
+            "in {}: {said}",
+            dir.display()
+        );
+    }
+}
+
 /// Whoever steps through a program would see assembly.
 #[test]
 fn gdb_shows_sources() {
     if !there_is("gdb") {
         return;
     }
-    let (place, workspace) = built();
     let step = [
         "-batch",
         "-ex",
@@ -86,19 +105,7 @@ fn gdb_shows_sources() {
         "list itoa::Buffer::new",
     ];
     let member = "assert!(count > 1, \"told to fail\");";
-    let plain = debug(&workspace, workspace.root(), "gdb", &step);
-    assert!(plain.contains(member), "{plain}");
-    let rules = rules(&place, &workspace, "gdb");
-    let told = [&["-x", &rules], &step[..]].concat();
-    for dir in [workspace.root(), place.scratch.root()] {
-        let said = debug(&workspace, dir, "gdb", &told);
-        assert!(said.contains(member), "in {}: {said}", dir.display());
-        assert!(
-            said.contains("pub fn new() -> Buffer"),
-            "in {}: {said}",
-            dir.display()
-        );
-    }
+    shows(&["gdb", "-x"], &step, member);
 }
 
 /// The same for lldb, which most editors use.
@@ -107,7 +114,6 @@ fn lldb_shows_sources() {
     if !there_is("lldb") {
         return;
     }
-    let (place, workspace) = built();
     let step = [
         "-b",
         "-o",
@@ -120,19 +126,7 @@ fn lldb_shows_sources() {
         "run",
     ];
     let member = "told to fail";
-    let plain = debug(&workspace, workspace.root(), "lldb", &step);
-    assert!(plain.contains(member), "{plain}");
-    let rules = rules(&place, &workspace, "lldb");
-    let told = [&["-s", &rules], &step[..]].concat();
-    for dir in [workspace.root(), place.scratch.root()] {
-        let said = debug(&workspace, dir, "lldb", &told);
-        assert!(said.contains(member), "in {}: {said}", dir.display());
-        assert!(
-            said.contains("pub fn new() -> Buffer"),
-            "in {}: {said}",
-            dir.display()
-        );
-    }
+    shows(&["lldb", "-s"], &step, member);
 }
 
 /// A path that nobody has on their disk cannot be clicked, nor found.

@@ -15,7 +15,7 @@ use crate::engine::plan::Evidence;
 use crate::engine::relocate::Places;
 use crate::engine::seed::Seed;
 use crate::model::{Manifest, Session, Unit};
-use crate::rustc::argv::ledger_key;
+use crate::rustc::argv;
 use crate::rustc::session;
 use crate::store::Store;
 
@@ -51,7 +51,7 @@ pub fn offer(
     for from in surveyed {
         let other = other_than_here(from);
         for (at, unit) in from.manifest.units.iter().enumerate() {
-            if let (Some(key), Some(session)) = (seed_key(unit), &unit.session) {
+            if let (Some(key), Some(session)) = (key_of(unit), &unit.session) {
                 families.entry(key).or_default().push(Candidate {
                     from: *from,
                     unit,
@@ -77,9 +77,9 @@ pub fn offer(
     Ok(families.len())
 }
 
-fn seed_key(unit: &Unit) -> Option<String> {
+fn key_of(unit: &Unit) -> Option<String> {
     let compiled = unit.compiled.as_ref()?;
-    Some(ledger_key(&compiled.crate_name, None, &compiled.metadata))
+    Some(argv::seed_key(&compiled.crate_name, &compiled.metadata))
 }
 
 fn seed(

@@ -138,10 +138,8 @@ impl Beginning<'_> {
             Ok(None) => {
                 staging.write(&crate_dir.join(parts.lock_file()), b"", PLACED)?;
                 // rustc takes the newest session: the one that this is better than goes last.
-                let replaced = seed.replaces.iter();
-                replaced
-                    .into_iter()
-                    .try_for_each(|own| remove(crate_dir, own))?;
+                let mut replaced = seed.replaces.iter();
+                replaced.try_for_each(|own| remove(crate_dir, own))?;
                 Ok(None)
             }
             other => disk::remove_dir(&dir).and(other),

@@ -36,13 +36,6 @@ pub struct SessionFile {
     pub size_bytes: u64,
 }
 
-impl Session {
-    /// Returns the size of all its files, in bytes.
-    pub fn size_bytes(&self) -> u64 {
-        self.files.iter().map(|file| file.size_bytes).sum()
-    }
-}
-
 /// A place in a dep-graph whose 16 bytes are rustc's hash of [`Located`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Site {

@@ -231,7 +231,7 @@ impl Invocation {
 
     /// Returns the name of this unit's seed in the ledger.
     pub fn seed_key(&self) -> String {
-        ledger_key(&self.crate_name, None, &self.metadata)
+        seed_key(&self.crate_name, &self.metadata)
     }
 
     /// Returns the arguments with `out_dir` instead of cargo's.
@@ -325,6 +325,11 @@ pub fn ledger_key(crate_name: &str, extra_filename: Option<&str>, metadata: &str
         Some(extra) => format!("{crate_name}{extra}"),
         None => format!("{crate_name}={metadata}"),
     }
+}
+
+/// Returns the name of a unit's seed in the ledger.
+pub fn seed_key(crate_name: &str, metadata: &str) -> String {
+    ledger_key(crate_name, None, metadata)
 }
 
 /// Tells whether `program`, the wrapper's first argument, is a compiler that cargo put there.
