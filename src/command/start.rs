@@ -271,7 +271,8 @@ impl<'a> Starter<'a> {
                 evidence: &survey.evidence,
             })
             .collect();
-        let places = Places::new(held.build(), &self.search.setup.sysroot);
+        let setup = self.search.setup;
+        let places = Places::new(held.build(), &setup.workspace.root, &setup.sysroot);
         let (store, staging) = (self.search.store, held.staging());
         let seeds = offer::offer(
             &surveyed,

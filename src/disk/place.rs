@@ -207,6 +207,26 @@ pub fn copy(from: &Path, to: &Path) -> Result<(), DiskError> {
         .map_err(failed("copy", from))
 }
 
+/// Writes `bytes` to `path` by way of `aside`, a name that nobody else uses; makes their directories if need be.
+///
+/// For single small files, of which a [`Staging`] is several times the cost.
+#[expect(clippy::disallowed_methods, reason = "disk renames")]
+pub fn write_by(aside: &Path, path: &Path, bytes: &[u8]) -> Result<(), DiskError> {
+    let write = || -> Result<(), DiskError> {
+        std::fs::write(aside, bytes).map_err(failed("write", aside))?;
+        std::fs::rename(aside, path).map_err(failed("place", path))
+    };
+    match write() {
+        Err(error) if error.is_missing() => {
+            for dir in [aside, path].into_iter().filter_map(Path::parent) {
+                make_dir(dir)?;
+            }
+            write()
+        }
+        done => done,
+    }
+}
+
 /// Writes each of `patches`, bytes with their offset, into the file at `path`, which must be nobody else's.
 ///
 /// Not atomic: whoever may be interrupted here makes the file valid by something that comes later.
@@ -224,6 +244,26 @@ pub fn overwrite<'a>(
             .map_err(failed("write", path))?;
     }
     Ok(())
+}
+
+/// Puts `bytes` in the place of `range` of the file at `path`, which must be nobody else's; where their sizes differ, all
+/// that comes behind moves. Not atomic, as [`overwrite`].
+pub fn splice(path: &Path, range: std::ops::Range<u64>, bytes: &[u8]) -> Result<(), DiskError> {
+    if range.end - range.start == bytes.len() as u64 {
+        return overwrite(path, std::iter::once((range.start, bytes)));
+    }
+    let splice = || -> std::io::Result<()> {
+        let mut behind = File::open(path)?;
+        let mut before = vec![0; usize::try_from(range.start).expect("a header")];
+        behind.read_exact(&mut before)?;
+        std::io::Seek::seek(&mut behind, std::io::SeekFrom::Start(range.end))?;
+        std::fs::remove_file(path)?;
+        let mut file = File::create_new(path)?;
+        file.write_all(&before)?;
+        file.write_all(bytes)?;
+        std::io::copy(&mut behind, &mut file).map(|_| ())
+    };
+    splice().map_err(failed("write", path))
 }
 
 /// Returns the permission bits of the file at `path`, if there is one.

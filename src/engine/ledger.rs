@@ -8,13 +8,13 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 
 use crate::cargo::layout::{OWN_DIR, unit_hash};
-use crate::disk::place::{Finish, MODE_FILE, Staging};
+use crate::disk::place::{self, Finish, MODE_FILE, Staging};
 use crate::disk::{self, DiskError};
 use crate::engine::seed::Seed;
 use crate::model::unit::Compiled;
 use crate::model::{Began, Digest, UnitName};
 use crate::rustc::argv::ledger_key;
-use crate::rustc::dep_graph::ArgsHash;
+use crate::rustc::dep_graph::{self, ArgsHash};
 
 /// The largest ledger file that is read.
 const MAX_LEDGER_BYTES: u64 = 64 << 20;
@@ -111,10 +111,8 @@ impl Ledger {
 
     /// Writes the note of a compile.
     pub fn write_note(&self, key: &str, note: &Note) -> Result<(), DiskError> {
-        let notes = self.dir.join("compiled");
-        disk::make_dir(&notes)?;
         let bytes = serde_json::to_vec(note).expect("a note holds only plain values");
-        Staging::new(&self.staging_parent(), key)?.write(&notes.join(key), &bytes, PLAIN)
+        self.write("compiled", key, &bytes)
     }
 
     /// Returns what was noted of `unit`, if `output`, one of its outputs, is the one that was noted.
@@ -184,18 +182,20 @@ impl Ledger {
 
     /// Returns rustc's hash of a set of arguments, if it was asked for before.
     pub fn args_hash(&self, key: &str) -> Option<ArgsHash> {
-        disk::read(&self.dir.join("probes").join(key), 8)
-            .ok()?
-            .try_into()
-            .ok()
+        let limit = dep_graph::MAX_ARGS_HASH_BYTES as u64;
+        let known = disk::read(&self.dir.join("probes").join(key), limit).ok()?;
+        (!known.is_empty()).then_some(known)
     }
 
     /// Keeps rustc's hash of a set of arguments.
-    pub fn write_args_hash(&self, key: &str, hash: ArgsHash) -> Result<(), DiskError> {
-        let probes = self.dir.join("probes");
-        disk::make_dir(&probes)?;
-        let staging = Staging::new(&self.staging_parent(), "probes")?;
-        staging.write(&probes.join(key), &hash, PLAIN)
+    pub fn write_args_hash(&self, key: &str, hash: &[u8]) -> Result<(), DiskError> {
+        self.write("probes", key, hash)
+    }
+
+    /// Writes one file as the only compile of its unit, which cargo's lock sees to.
+    fn write(&self, dir: &str, key: &str, bytes: &[u8]) -> Result<(), DiskError> {
+        let aside = self.staging_parent().join(format!("{dir}-{key}"));
+        place::write_by(&aside, &self.dir.join(dir).join(key), bytes)
     }
 
     /// Returns the starts, oldest first.

@@ -265,6 +265,7 @@ impl Context {
             let at = |name: &str| HashedFiles::of(&dir.join(profile).join(name));
             ((*profile).to_owned(), [at("deps"), at("examples")])
         };
+        let places = Places::new(dir, &build.workspace.root, build.sysroot);
         Context {
             finder: Finder::new(build.roots),
             outputs: profiles.iter().map(files).collect(),
@@ -274,7 +275,7 @@ impl Context {
                 .flat_map(build_paths)
                 .collect(),
             placed: placed_here(ledger, store),
-            catalog: Catalog::of(&Places::new(dir, build.sysroot), profiles.iter().copied()),
+            catalog: Catalog::of(&places, profiles.iter().copied()),
         }
     }
 

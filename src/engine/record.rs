@@ -320,7 +320,9 @@ impl Recorder<'_> {
         let dir = self.build.join(&crate_dir).join(&name);
         let mut files = Vec::new();
         let (sites, located) = match dir.join(DEP_GRAPH).is_file() {
-            true => self.catalog.sites(&dir.join(DEP_GRAPH))?,
+            true => self
+                .catalog
+                .sites(&dir.join(DEP_GRAPH), compiled.names.as_ref())?,
             false => Default::default(),
         };
         for entry in walk::below_without_links(&dir)? {

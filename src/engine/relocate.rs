@@ -1,6 +1,6 @@
-//! What in a session tells where its builder's crates lay, and the same for a reader's place.
+//! What in a session tells where its builder's crates and outputs lay, and the same for a reader's place.
 //!
-//! Rule: only rustc's hashes of where crates lie are replaced, each by the hash of the same file at the reader's place.
+//! Rule: only rustc's hashes of where files lie are replaced, each by the hash of the same file at the reader's place.
 //! What rustc then finds there it hashes itself, so a crate of another content, name or kind is seen. See note 0007.
 
 use std::collections::{BTreeMap, HashMap};
@@ -9,9 +9,10 @@ use std::path::{Path, PathBuf};
 use crate::disk::hash::each_chunk;
 use crate::disk::{self, DiskError, walk};
 use crate::model::root::bytes_path;
-use crate::model::session::{Located, Place, PlacedFile, Site};
+use crate::model::session::{Located, NamesFormula, OutputNames, Place, PlacedFile, Site};
 use crate::rustc::crate_source::{self, Fingerprint};
 use crate::rustc::dep_graph::Search;
+use crate::rustc::output_names;
 
 /// What rustc takes for a crate, in the order in which it hashes them.
 const EXTENSIONS: [&str; 3] = ["so", "rlib", "rmeta"];
@@ -23,14 +24,23 @@ const OVERLAP: usize = 15;
 pub struct Places {
     build: PathBuf,
     sysroot: PathBuf,
+    /// The build directory as rustc is told.
+    told: PathBuf,
+}
+
+/// Returns `dir` as the wrapper tells it to a rustc that runs in `workspace`: relative if it lies there, so that it is
+/// the same in every clone.
+pub fn told<'a>(dir: &'a Path, workspace: &Path) -> &'a Path {
+    dir.strip_prefix(workspace).unwrap_or(dir)
 }
 
 impl Places {
-    /// Returns the places with this build directory and this sysroot.
-    pub fn new(build: &Path, sysroot: &Path) -> Places {
+    /// Returns the places with this build directory of a workspace, and this sysroot.
+    pub fn new(build: &Path, workspace: &Path, sysroot: &Path) -> Places {
         Places {
             build: disk::canonical(build),
             sysroot: disk::canonical(sysroot),
+            told: told(build, workspace).to_path_buf(),
         }
     }
 
@@ -59,9 +69,15 @@ impl Places {
 
     /// Returns rustc's hash of `located` at these places.
     pub fn fingerprint(&self, located: &Located) -> Fingerprint {
-        let Located::Crate { files, formula } = located;
-        let files = [0, 1, 2].map(|at: usize| files[at].as_ref().map(|file| self.resolve(file)));
-        crate_source::fingerprint(&files, *formula)
+        match located {
+            Located::Crate { files, formula } => {
+                let file = |at: usize| files[at].as_ref().map(|file| self.resolve(file));
+                crate_source::fingerprint(&[0, 1, 2].map(file), *formula)
+            }
+            Located::Outputs { dir, stem, formula } => {
+                output_names::fingerprint(&self.told.join(bytes_path(dir)), stem, formula)
+            }
+        }
     }
 }
 
@@ -93,10 +109,18 @@ impl Catalog {
         Catalog { hashes }
     }
 
-    /// Returns where the dep-graph at `path` holds hashes of this catalog, each with what it is the hash of, by
-    /// position in the second list. Memory does not grow with the file.
-    pub fn sites(&self, path: &Path) -> Result<(Vec<Site>, Vec<Located>), DiskError> {
-        let search = Search::new(&self.hashes);
+    /// Returns where the dep-graph at `path`, of a unit with outputs of these `names`, holds hashes of this catalog or of
+    /// the names, each with what it is the hash of, by position in the second list. Memory does not grow with the file.
+    pub fn sites(
+        &self,
+        path: &Path,
+        names: Option<&OutputNames>,
+    ) -> Result<(Vec<Site>, Vec<Located>), DiskError> {
+        let own = names.map(outputs).unwrap_or_default();
+        let all = self.hashes.iter().chain(&own);
+        let wanted: HashMap<Fingerprint, &Located> =
+            all.map(|(hash, located)| (*hash, located)).collect();
+        let search = Search::new(&wanted);
         let mut sites = Vec::new();
         let mut table: Vec<Located> = Vec::new();
         let mut positions: HashMap<&Located, u32> = HashMap::new();
@@ -106,7 +130,7 @@ impl Catalog {
             window.extend_from_slice(chunk);
             for (at, located) in search.places(&window) {
                 let position = *positions.entry(located).or_insert_with(|| {
-                    table.push(located.clone());
+                    table.push((*located).clone());
                     u32::try_from(table.len() - 1).expect("fewer than 2^32 crates")
                 });
                 sites.push(Site {
@@ -120,6 +144,19 @@ impl Catalog {
         })?;
         Ok((sites, table))
     }
+}
+
+/// Returns every form of the hash of `names`.
+fn outputs(names: &OutputNames) -> HashMap<Fingerprint, Located> {
+    let OutputNames {
+        told, dir, stem, ..
+    } = names;
+    let form = |formula: NamesFormula| {
+        let hash = output_names::fingerprint(bytes_path(told), stem, &formula);
+        let (dir, stem) = (dir.clone(), stem.clone());
+        (hash, Located::Outputs { dir, stem, formula })
+    };
+    output_names::formulas(names.kinds).map(form).collect()
 }
 
 /// Returns the crates in `dir`, each with those of its files that are there, links resolved.
@@ -180,7 +217,7 @@ mod tests {
             std::fs::write(deps.join(file), "").unwrap();
         }
         std::fs::write(lib.join("libstd-2.so"), "").unwrap();
-        Places::new(&dir.join("t"), &dir.join("s"))
+        Places::new(&dir.join("t"), dir, &dir.join("s"))
     }
 
     /// The hash of a crate at the builder's place becomes that of the same crate at the reader's, and nothing else
@@ -197,14 +234,14 @@ mod tests {
             let mut bytes = vec![7; 100];
             bytes[37..53].copy_from_slice(hash);
             std::fs::write(&graph, &bytes).unwrap();
-            let (sites, table) = catalog.sites(&graph).unwrap();
+            let (sites, table) = catalog.sites(&graph, None).unwrap();
             assert_eq!((sites.len(), sites[0].offset), (1, 37));
             assert_eq!(&table[sites[0].located as usize], located);
             assert_eq!(
                 elsewhere.hashes.get(&reader.fingerprint(located)),
                 Some(located)
             );
-            assert_eq!(elsewhere.sites(&graph).unwrap().0, []);
+            assert_eq!(elsewhere.sites(&graph, None).unwrap().0, []);
         }
     }
 }

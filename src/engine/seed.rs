@@ -125,7 +125,7 @@ impl Beginning<'_> {
             (hash.join().ok().flatten(), copied)
         });
         let refused = match (copied, hash) {
-            (Ok(true), Some(hash)) => match relocate(&dir.join(DEP_GRAPH), seed, hash) {
+            (Ok(true), Some(hash)) => match relocate(&dir.join(DEP_GRAPH), seed, &hash) {
                 Ok(true) => Ok(None),
                 Ok(false) => Ok(Some(Began::NotCalibrated)),
                 Err(error) => Err(error),
@@ -163,7 +163,7 @@ impl Beginning<'_> {
         let asked = probe::args_hash(self.program, self.invocation, self.further, staging.dir());
         let hash = asked.ok().flatten()?;
         // What cannot be kept is asked again.
-        drop(self.ledger.write_args_hash(&key, hash));
+        drop(self.ledger.write_args_hash(&key, &hash));
         Some(hash)
     }
 }
@@ -231,7 +231,7 @@ fn copy(
 }
 
 /// Writes this machine's hashes into a dep-graph that nobody else has open; tells whether it is one that we can read.
-fn relocate(graph: &Path, seed: &Seed, args_hash: ArgsHash) -> Result<bool, DiskError> {
+fn relocate(graph: &Path, seed: &Seed, args_hash: &[u8]) -> Result<bool, DiskError> {
     let start = disk::read_start(graph, dep_graph::MAX_HEADER_BYTES)?;
     let Some((_, range)) = dep_graph::header(&start) else {
         return Ok(false);
@@ -240,8 +240,10 @@ fn relocate(graph: &Path, seed: &Seed, args_hash: ArgsHash) -> Result<bool, Disk
         .patches
         .iter()
         .map(|(offset, bytes)| (*offset, bytes.as_slice()));
-    let all = std::iter::once((range.start as u64, args_hash.as_slice())).chain(sites);
-    place::overwrite(graph, all)?;
+    place::overwrite(graph, sites)?;
+    let range = range.start as u64..range.end as u64;
+    // Last: where its length varies, everything behind it moves.
+    place::splice(graph, range, args_hash)?;
     Ok(true)
 }
 

@@ -1,7 +1,7 @@
 //! rustc's incremental state of one unit, and what of it tells where crates lay.
 //!
 //! A session is good at one set of paths only. What makes it so is known here as values: the places of the crates
-//! that rustc loaded, and where in the session their hashes stand. See note 0007.
+//! that rustc loaded and of the outputs that it wrote, and where in the session their hashes stand. See note 0007.
 
 use serde::{Deserialize, Serialize};
 
@@ -55,6 +55,37 @@ pub enum Located {
         /// How this rustc hashes them.
         formula: Formula,
     },
+    /// The names of the unit's own outputs.
+    Outputs {
+        /// Their directory, relative to the build directory.
+        dir: Vec<u8>,
+        /// What the names begin with.
+        stem: String,
+        /// How this rustc hashes them.
+        formula: NamesFormula,
+    },
+}
+
+/// Where a compile's outputs went, and how they were named.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OutputNames {
+    /// The directory, as rustc was told.
+    pub told: Vec<u8>,
+    /// The same directory, relative to the build directory.
+    pub dir: Vec<u8>,
+    /// What the names begin with: `<crate>-<hash>`.
+    pub stem: String,
+    /// How many kinds of outputs rustc was told to make.
+    pub kinds: usize,
+}
+
+/// How a version of rustc hashes the names of a compile's outputs.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct NamesFormula {
+    /// How many optional fields stand before the kinds.
+    pub fields: u8,
+    /// The number that this version has for each kind of output, rising.
+    pub kinds: Vec<u8>,
 }
 
 /// How a version of rustc hashes the source of a crate.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::digest::Digest;
 use super::fingerprint::Fingerprint;
 use super::root::{Root, Rooted};
-use super::session::Session;
+use super::session::{OutputNames, Session};
 
 /// A unit's place below the build directory; the same on every machine that builds the same thing.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -209,6 +209,8 @@ pub struct Compiled {
     pub remapped: bool,
     /// What rustc was told, without the roots; none for a unit that is not compiled incrementally.
     pub arguments: Option<Digest>,
+    /// Where its outputs went; none for a unit that is not compiled incrementally.
+    pub names: Option<OutputNames>,
     /// Whether rustc crashed on a seed and was run again without: its state is believed no more.
     pub crashed: bool,
 }

@@ -43,6 +43,8 @@ pub struct Invocation {
     pub source: PathBuf,
     /// Whether rustc makes an executable (`--test`, `--crate-type bin`).
     pub executable: bool,
+    /// How many kinds of outputs it makes (`--emit`).
+    pub kinds: usize,
     /// Whether it makes only libraries that need no standard library of their own.
     pub plain_library: bool,
     /// The rustc that another compiler is given first: `clippy-driver rustc …`.
@@ -199,6 +201,7 @@ impl Invocation {
                 "--target" => unit.target = Some(value()),
                 "--crate-type" => types.extend(value().split(',').map(str::to_owned)),
                 "--test" => test = true,
+                "--emit" => unit.kinds += value().split(',').count(),
                 SOURCE => unit.source = PathBuf::from(value()),
                 "-C" => match value().split_once('=') {
                     Some(("metadata", text)) => unit.metadata = text.to_owned(),
@@ -227,6 +230,12 @@ impl Invocation {
             self.extra_filename.as_deref(),
             &self.metadata,
         )
+    }
+
+    /// Returns what the names of this unit's outputs begin with.
+    pub fn stem(&self) -> String {
+        let extra = self.extra_filename.as_deref().unwrap_or_default();
+        format!("{}{extra}", self.crate_name)
     }
 
     /// Returns the name of this unit's seed in the ledger.

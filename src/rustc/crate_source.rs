@@ -47,6 +47,11 @@ pub fn fingerprint(files: &[Option<PathBuf>; 3], formula: Formula) -> Fingerprin
     for _ in 0..formula.further_fields {
         hasher.write_u8(0);
     }
+    finish(hasher)
+}
+
+/// Returns what `hasher` made of everything that was written to it, in the order of a dep-graph's bytes.
+pub(super) fn finish(hasher: StableSipHasher128) -> Fingerprint {
     hasher.finish::<Halves>().0
 }
 

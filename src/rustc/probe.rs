@@ -58,5 +58,5 @@ pub fn args_hash(
 fn read_hash(graph: &Path) -> Option<ArgsHash> {
     let bytes = disk::read_start(graph, dep_graph::MAX_HEADER_BYTES).ok()?;
     let (_, range) = dep_graph::header(&bytes)?;
-    bytes.get(range)?.try_into().ok()
+    bytes.get(range).map(<[u8]>::to_vec)
 }

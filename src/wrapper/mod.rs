@@ -12,8 +12,9 @@ use crate::disk;
 use crate::disk::place::{Finish, MODE_FILE, Staging};
 use crate::engine::ledger::{Ledger, Note};
 use crate::engine::seed::{Beginning, Sown};
-use crate::engine::wrapping;
+use crate::engine::{relocate, wrapping};
 use crate::model::rewrite::Finder;
+use crate::model::session::OutputNames;
 use crate::model::unit::Compiled;
 use crate::model::{Began, Digest, Root, Roots};
 use crate::report::Reporter;
@@ -50,6 +51,7 @@ pub fn run(args: &[OsString], environment: &Environment, clock: fn() -> SystemTi
             ended: run::run(program, given),
             began: Began::UnknownFlag { flag },
             arguments: None,
+            names: None,
         },
         None => {
             Compile::new(program, &invocation, &roots, environment).run(&ledger, expanded.is_some())
@@ -98,6 +100,7 @@ struct Done {
     ended: std::io::Result<Ended>,
     began: Began,
     arguments: Option<Digest>,
+    names: Option<OutputNames>,
 }
 
 /// A compile of a unit that we know all about.
@@ -107,6 +110,7 @@ struct Compile<'a> {
     remaps: Vec<OsString>,
     args: Vec<OsString>,
     arguments: Option<Digest>,
+    names: Option<OutputNames>,
     seeding: bool,
 }
 
@@ -118,14 +122,21 @@ impl<'a> Compile<'a> {
         environment: &Environment,
     ) -> Compile<'a> {
         let remaps = remaps(roots);
-        let out_dir = invocation.out_dir.strip_prefix(environment.dir());
-        let mut args = invocation.with_out_dir(out_dir.unwrap_or(&invocation.out_dir));
+        let out_dir = relocate::told(&invocation.out_dir, environment.dir());
+        let mut args = invocation.with_out_dir(out_dir);
         args.extend_from_slice(&remaps);
         let arguments = invocation.incremental.is_some().then(|| {
             let name = Path::new(program).file_name().unwrap_or_default();
             let value = |name| environment.var(name).unwrap_or_default();
             let [bootstrap, clippy, conf] = HASHED_VARIABLES.map(value);
             invocation.digest(&Finder::new(roots), &[name, bootstrap, clippy, conf])
+        });
+        let below = invocation.out_dir.strip_prefix(roots.dir(Root::Build));
+        let names = below.ok().map(|dir| OutputNames {
+            told: out_dir.as_os_str().as_encoded_bytes().to_vec(),
+            dir: dir.as_os_str().as_encoded_bytes().to_vec(),
+            stem: invocation.stem(),
+            kinds: invocation.kinds,
         });
         let off = environment
             .text(SEED_VAR)
@@ -135,6 +146,7 @@ impl<'a> Compile<'a> {
             invocation,
             remaps,
             args,
+            names: names.filter(|_| arguments.is_some()),
             arguments,
             seeding: !off,
         }
@@ -171,6 +183,7 @@ impl<'a> Compile<'a> {
             ended,
             began,
             arguments: self.arguments,
+            names: self.names.clone(),
         }
     }
 
@@ -269,6 +282,7 @@ fn note(invocation: &Invocation, done: &Done, started: SystemTime, ended: System
             elapsed_ms: ms(ended.duration_since(started).unwrap_or_default()),
             remapped: !matches!(done.began, Began::UnknownFlag { .. }),
             arguments: done.arguments,
+            names: done.names.clone(),
             crashed: matches!(done.began, Began::SeedCrashed { .. }),
         },
         started_unix_ms: ms(started.duration_since(UNIX_EPOCH).unwrap_or_default()),

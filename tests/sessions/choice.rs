@@ -1,9 +1,13 @@
 //! Which session a unit begins from.
 
+use std::fs;
+use std::path::Path;
+
 use headstart_testkit::Workspace;
 
 use crate::common::chain::{Chain, explain};
-use crate::common::{PROGRAM, runner};
+use crate::common::{PROGRAM, publish, runner};
+use crate::reuse::entries;
 
 /// What `headstart explain` says of `name` in the clone: the reason's code and its sentence.
 fn explained(clone: &Workspace, name: &str) -> (String, String) {
@@ -89,4 +93,37 @@ fn an_old_session_of_rustcs_own_does_no_harm() {
     std::thread::sleep(std::time::Duration::from_millis(20));
     build(&chain, &clone);
     assert_eq!(clone.program("c3"), "13");
+}
+
+/// rustc takes the session with the newest time in its name: one from a clock that is ahead would be taken for ever.
+#[test]
+fn the_publishers_clock_does_not_matter() {
+    for timestamp in ["zzzzzzzzzz", "0000000001"] {
+        let chain = Chain::unpublished();
+        let source = &chain.source;
+        source.cargo().env("RUSTC_WRAPPER", PROGRAM).build(&[]);
+        set_timestamps(&source.path("target/debug/incremental"), timestamp);
+        publish(source, &chain.place, &["build"]);
+        let clone = chain.elsewhere("other-clock");
+        clone.replace("crates/c1/src/lib.rs", "+ 1", "+ 11");
+        build(&chain, &clone);
+        assert_eq!(explained(&clone, "c1").0, "seeded", "{timestamp}");
+        clone.replace("crates/c1/src/lib.rs", "+ 11", "+ 12");
+        build(&chain, &clone);
+        assert_eq!(explained(&clone, "c1").0, "own-session", "{timestamp}");
+        assert_eq!(clone.program("c3"), "14");
+    }
+}
+
+/// Renames every session below `incremental`, and its lock file, to one made at `timestamp`.
+fn set_timestamps(incremental: &Path, timestamp: &str) {
+    for crate_dir in entries(incremental) {
+        for session in entries(&crate_dir) {
+            let name = session.file_name().expect("it has a name");
+            let name = name.to_string_lossy();
+            let mut parts: Vec<&str> = name.split('-').collect();
+            parts[1] = timestamp;
+            fs::rename(&session, crate_dir.join(parts.join("-"))).expect("it is ours");
+        }
+    }
 }

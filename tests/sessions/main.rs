@@ -6,5 +6,6 @@ mod common;
 mod choice;
 mod fixture;
 mod matrix;
+mod nodes;
 mod reuse;
 mod soundness;

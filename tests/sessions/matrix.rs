@@ -13,18 +13,29 @@ use crate::common::around::{skipped, succeeds};
 use crate::common::chain::explain;
 use crate::common::{Place, publish_by, runner};
 use crate::fixture::{EDITS, Edit, workspace};
+use crate::nodes::{Red, red};
 use crate::reuse::{Reuse, all_work_products, entries, reuse};
 
+const TARGET_DIR: &str = "CARGO_TARGET_DIR";
 const TESTS: [&str; 3] = ["test", "--workspace", "--no-run"];
 
 /// A machine to build on: what its headstart is told beside the store.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 struct Machine {
     name: &'static str,
+    cargo: &'static [&'static str],
     variables: Vec<(&'static str, PathBuf)>,
 }
 
 impl Machine {
+    fn new(name: &'static str) -> Machine {
+        Machine {
+            name,
+            cargo: &TESTS,
+            variables: Vec::new(),
+        }
+    }
+
     fn with(mut self, name: &'static str, value: impl Into<PathBuf>) -> Machine {
         self.variables.push((name, value.into()));
         self
@@ -37,14 +48,39 @@ impl Machine {
             .fold(plain, |runner, (name, value)| runner.env(name, value))
     }
 
-    /// Starts, and builds all tests through the wrapper.
+    /// Starts, and builds through the wrapper.
     #[track_caller]
     fn build(&self, clone: &Workspace, place: &Place, seeds: &str) {
-        let start = [&["start", "--"], &TESTS[..]].concat();
+        let start = [&["start", "--"], self.cargo].concat();
         let runner = self
             .runner(clone.root(), place)
             .env("HEADSTART_SEED", seeds);
         runner.args(start).run().succeeded();
+    }
+
+    /// Where this machine builds `clone`.
+    fn target(&self, clone: &Workspace) -> PathBuf {
+        let named = self.variables.iter().find(|(name, _)| *name == TARGET_DIR);
+        named.map_or_else(|| clone.path("target"), |(_, dir)| dir.clone())
+    }
+
+    /// How many work products were reused in the last build of `clone`, by crate, as `headstart explain` says.
+    fn reused(&self, clone: &Workspace) -> BTreeMap<String, usize> {
+        let target = self.target(clone).display().to_string();
+        let asked = explain(clone.root(), &["--json", "--target-dir", &target]);
+        let said = asked.succeeded().json();
+        let mut reused = BTreeMap::new();
+        for unit in said["units"].as_array().expect("explain lists units") {
+            let compiled = &unit["compiled"];
+            if compiled["reason"]["code"] == "not-incremental" || compiled.is_null() {
+                continue;
+            }
+            let name = compiled["crate"].as_str().expect("a compile has a crate");
+            let count = compiled["work_products_reused"].as_u64().unwrap_or(0);
+            *reused.entry(name.to_owned()).or_default() +=
+                usize::try_from(count).expect("it is small");
+        }
+        reused
     }
 }
 
@@ -54,19 +90,27 @@ struct Trial {
     source: Workspace,
     warm: Workspace,
     builder: Machine,
+    /// Whether its rustc writes dep-graphs that [`red`] can read.
+    reads_nodes: bool,
 }
 
 /// What an edit leaves in the warm directory.
 struct Expected {
     reuse: Reuse,
-    says: String,
+    red: Red,
+    says: Option<String>,
 }
 
 impl Trial {
     fn new(builder: Machine) -> Trial {
+        Trial::published_by(&builder.clone(), builder)
+    }
+
+    /// The same where the publisher is another machine than the warm directory's.
+    fn published_by(publisher: &Machine, builder: Machine) -> Trial {
         let source = workspace();
         let place = Place::new();
-        publish_by(builder.runner(source.root(), &place), &TESTS);
+        publish_by(publisher.runner(source.root(), &place), publisher.cargo);
         let warm = source.clone_to(&place.scratch.path("warm"));
         // A store of nobody's: the warm directory builds by itself, through the wrapper.
         let trial = Trial {
@@ -74,6 +118,7 @@ impl Trial {
             source,
             warm,
             builder,
+            reads_nodes: true,
         };
         trial.build_warm();
         trial
@@ -91,7 +136,11 @@ impl Trial {
         self.build_warm();
         let expected = Expected {
             reuse: reuse(&target, &before),
-            says: self.warm.program("app"),
+            red: match self.reads_nodes {
+                true => red(&target),
+                false => Red::new(),
+            },
+            says: says(&self.warm, &target),
         };
         self.warm.git(&["checkout", "--quiet", "."]);
         self.warm.git(&["clean", "--quiet", "-fd"]);
@@ -106,8 +155,9 @@ impl Trial {
         let clone = self.source.clone_to(&self.place.scratch.path(name));
         edit.1(&clone);
         machine.build(&clone, &self.place, "1");
-        let here = reused_by(&clone);
-        let there = expected.in_crates_of(&clone);
+        let here = machine.reused(&clone);
+        let target = machine.target(&clone);
+        let there = expected.in_crates_of(&target);
         assert!(
             !here.is_empty(),
             "{} on {}: nothing was compiled",
@@ -115,17 +165,29 @@ impl Trial {
             machine.name
         );
         assert_eq!(here, there, "{} on {}", edit.0, machine.name);
-        let says = clone.program("app");
+        if self.reads_nodes {
+            let red_here = red(&target);
+            let seeded = here.values().any(|reused| *reused > 0);
+            assert!(
+                !(seeded && red_here.is_empty()),
+                "{}: no session is left",
+                edit.0
+            );
+            let in_warm = |name: &String| Some((name.clone(), *expected.red.get(name)?));
+            let there: Red = red_here.keys().filter_map(in_warm).collect();
+            assert_eq!(red_here, there, "{} on {}: red nodes", edit.0, machine.name);
+        }
+        let says = says(&clone, &target);
         assert_eq!(says, expected.says, "{} on {}", edit.0, machine.name);
         clone
     }
 }
 
 impl Expected {
-    /// How many work products were reused in the warm directory, by crate, of those that were compiled in `clone` too.
-    fn in_crates_of(&self, clone: &Workspace) -> BTreeMap<String, usize> {
+    /// How many work products were reused in the warm directory, by crate, of those that were compiled in `target` too.
+    fn in_crates_of(&self, target: &Path) -> BTreeMap<String, usize> {
         let mut reused = BTreeMap::new();
-        for dir in entries(&clone.path("target/debug/incremental")) {
+        for dir in entries(&target.join("debug/incremental")) {
             let name = dir.file_name().expect("it has a name").to_string_lossy();
             let (crate_name, _) = name.rsplit_once('-').expect("rustc adds an id");
             let there = self.reuse.get(&*name).map_or(0, |(reused, _)| *reused);
@@ -135,23 +197,12 @@ impl Expected {
     }
 }
 
-/// How many work products were reused in the last build of `clone`, by crate, as `headstart explain` says.
-fn reused_by(clone: &Workspace) -> BTreeMap<String, usize> {
-    let said = explain(clone.root(), &["--json"]).succeeded().json();
-    let mut reused = BTreeMap::new();
-    for unit in said["units"].as_array().expect("explain lists units") {
-        let compiled = &unit["compiled"];
-        if compiled["reason"]["code"] == "not-incremental" || compiled.is_null() {
-            continue;
-        }
-        let name = compiled["crate"]
-            .as_str()
-            .expect("a compile has a crate")
-            .to_owned();
-        let count = compiled["work_products_reused"].as_u64().unwrap_or(0);
-        *reused.entry(name).or_default() += usize::try_from(count).expect("it is small");
-    }
-    reused
+/// What the program prints, where it was built.
+fn says(clone: &Workspace, target: &Path) -> Option<String> {
+    let dir = target.join("debug");
+    dir.join("app")
+        .is_file()
+        .then(|| clone.program_in(dir, "app"))
 }
 
 /// Every output of the clone's last build, by name; the members of an archive each for itself.
@@ -183,41 +234,20 @@ fn outputs(clone: &Workspace) -> BTreeMap<String, Vec<u8>> {
 /// A fresh clone would compile more than the warm directory does, or, worse, make something else of it.
 #[test]
 fn a_changed_crate_compiles_as_in_the_warm_directory() {
-    let trial = Trial::new(Machine::default());
+    let trial = Trial::new(Machine::new("builder"));
     let scratch = Scratch::new();
     let home = scratch.path("home");
     cargo_home(&home, kit::REGISTRY_CRATES);
-    let elsewhere = Machine {
-        name: "other path",
-        ..Machine::default()
-    };
-    let mut machines = vec![
-        Machine {
-            name: "other home",
-            ..Machine::default()
-        }
-        .with("CARGO_HOME", home),
-    ];
+    let elsewhere = Machine::new("other path");
+    let mut machines = vec![Machine::new("other home").with("CARGO_HOME", home)];
     if let Some(sysroot) = other_sysroot(&scratch.path("moved")) {
         let rustc = sysroot.join("bin/rustc");
-        machines.push(
-            Machine {
-                name: "other sysroot",
-                ..Machine::default()
-            }
-            .with("RUSTC", rustc),
-        );
+        machines.push(Machine::new("other sysroot").with("RUSTC", rustc));
     }
     if let Some(sysroot) = other_sysroot(&scratch.path("sources")) {
         add_sources(&sysroot);
         let rustc = sysroot.join("bin/rustc");
-        machines.push(
-            Machine {
-                name: "with sources",
-                ..Machine::default()
-            }
-            .with("RUSTC", rustc),
-        );
+        machines.push(Machine::new("with sources").with("RUSTC", rustc));
     }
     for edit in &EDITS {
         let expected = trial.expect(edit);
@@ -238,6 +268,51 @@ fn a_changed_crate_compiles_as_in_the_warm_directory() {
     }
 }
 
+/// rustc hashes `--out-dir` as it is told, and a target directory outside the workspace has another path on every machine.
+#[test]
+fn the_target_directory_may_lie_outside_the_workspace() {
+    let scratch = Scratch::new();
+    let outside = |name| {
+        let machine = Machine {
+            name,
+            ..Machine::new("builder")
+        };
+        machine.with(TARGET_DIR, scratch.path(name))
+    };
+    let inside = Machine::new("inside");
+    let trial = Trial::new(inside.clone());
+    let other = Trial::published_by(&outside("builder"), inside.clone());
+    for (at, edit) in EDITS[..3].iter().enumerate() {
+        let expected = trial.expect(edit);
+        let reader = outside(["one", "two", "three"][at]);
+        trial.check(&reader, edit, &expected);
+        other.check(&inside, edit, &expected);
+        let reader = outside(["four", "five", "six"][at]);
+        other.check(&reader, edit, &expected);
+    }
+}
+
+/// Without code generation, or with optimisation, a session holds other files, and other things are reused.
+#[test]
+fn other_commands_and_profiles() {
+    let check = Machine {
+        cargo: &["check", "--workspace", "--all-targets"],
+        ..Machine::new("check")
+    };
+    let clippy = Machine {
+        cargo: &["clippy", "--workspace", "--all-targets"],
+        ..Machine::new("clippy")
+    };
+    let optimised = Machine::new("optimised").with("CARGO_PROFILE_DEV_OPT_LEVEL", "2");
+    for machine in [check, clippy, optimised] {
+        let trial = Trial::new(machine.clone());
+        for edit in &EDITS[..4] {
+            let expected = trial.expect(edit);
+            trial.check(&machine, edit, &expected);
+        }
+    }
+}
+
 /// rustc itself looks for a reused result that it would compute differently, with nightly's verification.
 #[test]
 fn rustc_finds_nothing_wrong_with_what_it_reuses() {
@@ -248,12 +323,9 @@ fn rustc_finds_nothing_wrong_with_what_it_reuses() {
     if !nightly.is_ok_and(|output| output.status.success()) {
         return skipped("there is no nightly toolchain");
     }
-    let builder = Machine {
-        name: "nightly",
-        ..Machine::default()
-    }
-    .with("RUSTUP_TOOLCHAIN", "nightly")
-    .with("RUSTFLAGS", "-Zincremental-verify-ich");
+    let builder = Machine::new("nightly")
+        .with("RUSTUP_TOOLCHAIN", "nightly")
+        .with("RUSTFLAGS", "-Zincremental-verify-ich");
     let trial = Trial::new(builder.clone());
     for edit in &EDITS {
         let expected = trial.expect(edit);
@@ -312,23 +384,24 @@ fn other_versions_of_rustc_reuse_as_much() {
     let Some(rustcs) = std::env::var_os(OTHER_RUSTCS) else {
         return skipped("HEADSTART_TEST_RUSTCS names no further rustc");
     };
+    let scratch = Scratch::new();
     for rustc in std::env::split_paths(&rustcs) {
         let version = Command::new(&rustc)
             .arg("-V")
             .output()
             .expect("it is a rustc");
         let version = String::from_utf8_lossy(&version.stdout).into_owned();
-        let machine = Machine {
-            name: "version",
-            ..Machine::default()
-        };
-        let machine = machine.with("RUSTC", &rustc);
-        let trial = Trial::new(machine.clone());
+        let builder = Machine::new("version");
+        let builder = builder.with("RUSTC", &rustc);
+        let mut trial = Trial::new(builder.clone());
+        trial.reads_nodes = false;
         for edit in &EDITS {
             let expected = trial.expect(edit);
+            let outside = scratch.path(version.trim()).join(edit.0);
+            let machine = builder.clone().with(TARGET_DIR, outside);
             let clone = trial.check(&machine, edit, &expected);
-            let reused: usize = reused_by(&clone).values().sum();
-            let sessions = entries(&clone.path("target/debug/incremental"));
+            let reused: usize = machine.reused(&clone).values().sum();
+            let sessions = entries(&machine.target(&clone).join("debug/incremental"));
             let (version, crates) = (version.trim(), sessions.len());
             println!(
                 "{version}: {}: {reused} work products reused in {crates} crates",
