@@ -8,6 +8,7 @@
 #   start    a fresh clone at another path: `headstart start -- CARGO ARGS`, from what was published of the commits before
 #   nothing  plain cargo in a fresh clone (every NOTHING_EVERY-th commit)
 # Then the commit is published, from a directory that walks along. OTHER_HOME=DIR gives the readers another CARGO_HOME.
+# The readers are removed at the end: for minutes after a large removal, ext4 is slow to make files.
 set -euo pipefail
 repo=$1 rev=$2 headstart=$(realpath "$3") commits=$4 every=$5
 shift 5
@@ -32,7 +33,6 @@ warm() {
     since "$t" >"$scratch/warm.s"
 }
 start() {
-    rm -rf "$scratch"/reader-*
     reader=$scratch/reader-$1/deep/clone
     mkdir -p "$(dirname "$reader")"
     clone "$reader" "$1"
@@ -45,7 +45,7 @@ nothing() {
     t=$(now)
     cargo_in "$scratch/nothing"
     since "$t" >"$scratch/nothing.s"
-    rm -rf "$scratch/nothing"
+    mv "$scratch/nothing" "$scratch/nothing-$1"
 }
 # Of what rustc compiled in the reader: how many units began from a seed, and their work products.
 reasons() {

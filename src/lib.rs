@@ -16,6 +16,11 @@ pub mod rustc;
 pub mod store;
 pub mod trust;
 
+pub mod tier;
+
+#[cfg(feature = "network")]
+pub mod remote;
+
 pub mod engine;
 
 pub mod command;

@@ -11,13 +11,15 @@ use common::PROGRAM;
 use common::around::{output, succeeds};
 use common::chain::{Chain, builds_right, explain, found_nothing, prints, refused, sane};
 
-const COMMANDS: [&str; 8] = [
+const COMMANDS: [&str; 10] = [
     "publish",
     "start",
     "demo",
     "status",
     "explain",
     "init",
+    "key",
+    "trust",
     "debugger",
     "completions",
 ];

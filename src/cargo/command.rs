@@ -133,15 +133,24 @@ pub fn run(
     }
 }
 
-/// Runs `command`, everything as if the user had typed it, and returns its exit code.
+/// Variables that no build script or proc-macro may see: with them it could sign whatever it likes.
+const KEPT_BACK: [&str; 2] = ["HEADSTART_SIGN_KEY", "HEADSTART_KEY_PASSWORD"];
+
+/// Returns cargo as `run` says, without arguments.
 #[expect(clippy::disallowed_methods, reason = "cargo::command starts cargo")]
+fn cargo(run: Run<'_>) -> Command {
+    let mut command = Command::new("cargo");
+    command.current_dir(run.dir);
+    command.envs(run.env.iter().map(|(name, value)| (name, value)));
+    for name in KEPT_BACK {
+        command.env_remove(name);
+    }
+    command
+}
+
+/// Runs `command`, everything as if the user had typed it, and returns its exit code.
 pub fn run_plainly(command: &CargoCommand, run: Run<'_>) -> Result<i32, CargoError> {
-    let env = run.env.iter().map(|(name, value)| (name, value));
-    let status = Command::new("cargo")
-        .args(&command.args)
-        .current_dir(run.dir)
-        .envs(env)
-        .status();
+    let status = cargo(run).args(&command.args).status();
     let start = |cause| CargoError::Start {
         program: "cargo".to_owned(),
         cause,
@@ -151,7 +160,6 @@ pub fn run_plainly(command: &CargoCommand, run: Run<'_>) -> Result<i32, CargoErr
 
 /// Runs cargo with `args`; gives each line of its standard output to `each`; returns code and messages of a
 /// cargo that failed.
-#[expect(clippy::disallowed_methods, reason = "cargo::command starts cargo")]
 fn execute(
     args: &[OsString],
     run: Run<'_>,
@@ -169,10 +177,8 @@ fn execute(
         None => Stdio::inherit(),
         Some(file) => Stdio::from(file.try_clone().map_err(start)?),
     };
-    let mut child = Command::new("cargo")
+    let mut child = cargo(run)
         .args(args)
-        .current_dir(run.dir)
-        .envs(run.env.iter().map(|(name, value)| (name, value)))
         .stdout(Stdio::piped())
         .stderr(stderr)
         .spawn()

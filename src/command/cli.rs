@@ -38,6 +38,10 @@ pub enum Command {
     Explain(ExplainArgs),
     /// Make headstart cargo's wrapper, so that plain cargo compiles through it
     Init(InitArgs),
+    /// Make and show keys, with which starting points are signed
+    Key(KeyArgs),
+    /// Say whose signatures are believed
+    Trust(TrustArgs),
     /// Print what a debugger must know to find the sources of dependencies
     Debugger(DebuggerArgs),
     /// Print a completion script for a shell
@@ -50,12 +54,19 @@ pub enum Command {
     },
 }
 
+/// For how many days a starting point may be used, if nobody says otherwise.
+pub const KEEP_DAYS: u16 = 90;
+
 /// Options of every command that reads or writes a store.
 #[derive(Clone, Debug, Default, Args)]
 pub struct StoreArgs {
     /// The store's directory [default: $HEADSTART_STORE, `store` in headstart.toml, the cache directory]
     #[arg(long, value_name = "DIR")]
     pub store: Option<String>,
+    /// A store far away: s3://, gs://, az://, https:// or file://; may be given again, nearest first; `none` for none
+    /// [default: $HEADSTART_REMOTES, `remote` in headstart.toml]
+    #[arg(long, value_name = "URL")]
+    pub remote: Vec<String>,
     /// Print one JSON object on standard output instead of text
     #[arg(long)]
     pub json: bool,
@@ -65,7 +76,7 @@ pub struct StoreArgs {
 }
 
 /// `headstart publish`.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 #[command(after_help = "Examples:
   headstart publish -- build --workspace --all-targets
   headstart publish --store /srv/headstart -- build --then test --no-run
@@ -80,6 +91,15 @@ pub struct PublishArgs {
     /// Publish although the work tree differs from the commit; never offered as the commit's
     #[arg(long)]
     pub allow_dirty: bool,
+    /// Sign with this secret key [default: $HEADSTART_SIGN_KEY, a file or the key itself]
+    #[arg(long, value_name = "FILE")]
+    pub sign_key: Option<PathBuf>,
+    /// For how many days it may be used
+    #[arg(long, value_name = "DAYS", default_value_t = KEEP_DAYS)]
+    pub keep_days: u16,
+    /// Fail if a remote cannot be written to
+    #[arg(long)]
+    pub required: bool,
     /// Arguments of cargo; `--then` begins another command [default: build]
     #[arg(last = true, value_name = "CARGO ARGS", allow_hyphen_values = true)]
     pub cargo: Vec<String>,
@@ -195,6 +215,96 @@ pub struct InitArgs {
     /// Write without asking
     #[arg(long, short)]
     pub yes: bool,
+}
+
+/// `headstart key`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  HEADSTART_KEY_PASSWORD=... headstart key new --out ci.key
+  headstart key show ci.key.pub
+
+Keys and signatures are minisign's: that program makes and reads them too.")]
+pub struct KeyArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: KeyCommand,
+}
+
+/// What `headstart key` does.
+#[derive(Debug, Subcommand)]
+pub enum KeyCommand {
+    /// Make a key: FILE, which is secret, and FILE.pub, which everybody may know
+    New {
+        /// Where the secret key goes; nothing is overwritten
+        #[arg(long, value_name = "FILE", default_value = "headstart.key")]
+        out: PathBuf,
+        /// Do not encrypt the secret key with $HEADSTART_KEY_PASSWORD
+        #[arg(long)]
+        no_password: bool,
+        /// Print one JSON object on standard output instead of text
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show a key's public half, and how to believe it
+    Show {
+        /// A public key's file, or a secret key's.
+        file: PathBuf,
+        /// Print one JSON object on standard output instead of text
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// `headstart trust`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  headstart trust list
+  headstart trust add ci.key.pub                       in this clone's repository
+  headstart trust add ci.key.pub --repository '*'      in every repository
+  headstart trust revoke E7620F1842B4E81F
+
+Whoever is believed runs code on this machine: their proc-macros, and what their build scripts made.")]
+pub struct TrustArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: TrustCommand,
+}
+
+/// What `headstart trust` does.
+#[derive(Debug, Subcommand)]
+pub enum TrustCommand {
+    /// Believe a key
+    Add {
+        /// A public key (`RW...`), or the file of one.
+        key: String,
+        /// Where it is believed: host/owner/name, a URL, or `*` [default: this clone's origin]
+        #[arg(long)]
+        repository: Option<String>,
+        /// What to remember of the key
+        #[arg(long, value_name = "TEXT")]
+        note: Option<String>,
+    },
+    /// Show the keys that are believed, and those that this workspace proposes
+    List {
+        /// Print one JSON object on standard output instead of text
+        #[arg(long)]
+        json: bool,
+    },
+    /// Believe a key no longer, in one repository
+    Remove {
+        /// A public key, the file of one, or a key's id.
+        #[arg(value_name = "KEY-OR-ID")]
+        key: String,
+        /// Where it was believed [default: this clone's origin]
+        #[arg(long)]
+        repository: Option<String>,
+    },
+    /// Believe a key nowhere, even if it is added again: for one that was stolen
+    Revoke {
+        /// A public key, the file of one, or a key's id.
+        #[arg(value_name = "KEY-OR-ID")]
+        key: String,
+    },
 }
 
 /// `headstart debugger`.

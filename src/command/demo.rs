@@ -8,7 +8,7 @@ use anyhow::Context;
 use jiff::Timestamp;
 use serde_json::json;
 
-use super::cli::{DemoArgs, PublishArgs, StartArgs, StoreArgs};
+use super::cli::{DemoArgs, KEEP_DAYS, PublishArgs, StartArgs, StoreArgs};
 use super::failure::Failure;
 use super::setup::{Clock, Setup, print_json, print_line, short};
 use super::{publish, sample, start};
@@ -164,9 +164,9 @@ impl Demo<'_> {
         self.cargo(dir, &["fetch"], &[])?;
         let args = PublishArgs {
             store: self.store(),
-            commit: None,
-            allow_dirty: false,
+            keep_days: KEEP_DAYS,
             cargo: self.command().args,
+            ..PublishArgs::default()
         };
         let clock = Clock::start();
         let outcome =
@@ -265,6 +265,7 @@ impl Demo<'_> {
         let store = self.root.join("store").to_string_lossy().into_owned();
         StoreArgs {
             store: Some(store),
+            remote: vec!["none".to_owned()],
             json: false,
             quiet: true,
         }

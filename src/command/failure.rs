@@ -8,7 +8,8 @@ use crate::disk::DiskError;
 use crate::engine::restore::RestoreError;
 use crate::git::GitError;
 use crate::store::StoreError;
-use crate::trust::TrustError;
+use crate::trust::beliefs::BeliefsError;
+use crate::trust::{KeyError, TrustError};
 
 /// A failure of a command itself, with its hint.
 #[derive(Debug, thiserror::Error)]
@@ -76,6 +77,7 @@ fn hint(error: &anyhow::Error) -> Option<String> {
         return Some(format!("see whether you may use {}", disk.path.display()));
     }
     git_hint(error)
+        .or_else(|| trust_hint(error))
         .or_else(|| store_hint(error))
         .map(str::to_owned)
 }
@@ -92,6 +94,42 @@ fn git_hint(error: &anyhow::Error) -> Option<&'static str> {
     })
 }
 
+fn trust_hint(error: &anyhow::Error) -> Option<&'static str> {
+    if let Some(error) = find::<TrustError>(error) {
+        return Some(match error {
+            TrustError::OtherOwner(_) | TrustError::OpenToAll(_) => {
+                "if you trust whoever writes there, say so with --believe-store"
+            }
+            TrustError::Unsigned => {
+                "whoever publishes there can sign; `headstart key new` makes the key"
+            }
+            TrustError::Strangers(_) => {
+                "if you know that key, `headstart trust add` believes it; `headstart trust list` shows whom you believe"
+            }
+            TrustError::Mismatch(_) | TrustError::Unreadable(_) => {
+                "tell whoever publishes there; publishing that commit again replaces what is damaged"
+            }
+        });
+    }
+    if let Some(error) = find::<KeyError>(error) {
+        return Some(match error {
+            KeyError::NotPublic => {
+                "it is the line that begins with RW, or the .pub file beside the secret key"
+            }
+            KeyError::NotSecret => "`headstart key new` or `minisign -G` makes one",
+            KeyError::NoPassword => "set HEADSTART_KEY_PASSWORD; the .pub file needs none",
+            KeyError::WrongPassword => "see what HEADSTART_KEY_PASSWORD is set to",
+            KeyError::Damaged => "take a copy of the key, or make a new one and revoke this one",
+        });
+    }
+    match find::<BeliefsError>(error)? {
+        BeliefsError::File { .. } => {
+            Some("correct the file; nobody is believed by what cannot be understood")
+        }
+        BeliefsError::Disk(_) => None,
+    }
+}
+
 fn store_hint(error: &anyhow::Error) -> Option<&'static str> {
     if let Some(error) = find::<StoreError>(error) {
         return Some(match error {
@@ -104,14 +142,11 @@ fn store_hint(error: &anyhow::Error) -> Option<&'static str> {
             StoreError::Disk(_) => return None,
         });
     }
-    if find::<TrustError>(error).is_some() {
-        return Some("if you trust whoever writes there, say so with --believe-store");
-    }
     if let Some(error) = find::<ConfigError>(error) {
         return Some(match error {
             ConfigError::NoHome(_) => "set HOME",
             ConfigError::File { .. } => {
-                "correct the file; `store = \"DIR\"` is all that it may hold"
+                "correct the file; `store`, `remote` and `trusted_keys` are what it may hold"
             }
             ConfigError::Remote(_) => "name a directory, for instance on a shared file system",
         });

@@ -1,17 +1,21 @@
 //! The commands that people type.
 
+pub mod bring;
 pub mod cli;
 pub mod debugger;
 pub mod demo;
 pub mod explain;
 pub mod failure;
+pub mod far;
 pub mod init;
+pub mod key;
 pub mod publish;
 pub mod sample;
 pub mod search;
 pub mod setup;
 pub mod start;
 pub mod status;
+pub mod trust;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -32,6 +36,8 @@ pub fn main(args: Vec<OsString>, environment: &Environment, now: Timestamp) -> E
         Command::Status(args) => status::run(&args, environment, now),
         Command::Explain(args) => explain::run(&args, environment, now),
         Command::Init(args) => init::run(&args, environment),
+        Command::Key(args) => key::run(&args, environment),
+        Command::Trust(args) => trust::run(&args, environment),
         Command::Debugger(args) => debugger::run(&args, environment),
         Command::Completions { shell } => {
             clap_complete::generate(

@@ -1,5 +1,6 @@
 //! `headstart publish`: run cargo, then store what it built.
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -9,14 +10,18 @@ use serde_json::json;
 
 use super::cli::PublishArgs;
 use super::failure::Failure;
+use super::far;
+use super::key::signing_key;
 use super::setup::{Clock, Setup, print_json, print_line, short, wrapped};
 use crate::cargo::command::{self as cargo, CargoCommand, Messages, Run};
 use crate::cargo::message;
 use crate::config::Environment;
 use crate::engine::publish::{Build, Published, publish};
+use crate::engine::push::{PushError, Pushed, push};
 use crate::git::Repository;
 use crate::report::{Reporter, bytes, count};
 use crate::store::Store;
+use crate::store::point::Point;
 
 /// How many units that were left out are named without `--json`.
 const SHOWN_LEFT_OUT: usize = 5;
@@ -30,6 +35,10 @@ pub struct Outcome {
     pub cargo_time: Duration,
     /// How long storing took.
     pub publish_time: Duration,
+    /// What was written to each remote, and which of them failed.
+    pub pushed: Vec<(String, Result<Pushed, PushError>)>,
+    /// How long that took.
+    pub push_time: Duration,
 }
 
 /// Runs the command, and returns its exit code.
@@ -45,7 +54,19 @@ pub fn run(
         false if args.store.quiet => {}
         false => print(&outcome),
     }
-    Ok(ExitCode::SUCCESS)
+    let failed = outcome.pushed.iter().filter(|(_, pushed)| pushed.is_err());
+    match failed.count() {
+        0 => Ok(ExitCode::SUCCESS),
+        _ if !args.required => Ok(ExitCode::SUCCESS),
+        failed => {
+            let what = format!("{} could not be written to", count(failed, "remote"));
+            Err(Failure::new(
+                what,
+                "leave --required out to let publish succeed all the same",
+            )
+            .into())
+        }
+    }
 }
 
 /// Runs cargo and publishes what it left.
@@ -84,20 +105,70 @@ pub fn publish_build(
         toolchain: setup.toolchain,
         sysroot: &setup.sysroot,
         commands: commands.into_iter().map(|command| command.args).collect(),
+        repository: repository.name().unwrap_or_default(),
+        tree: repository.tree(&commit)?,
         commit,
         dirty,
         now_unix_s: now.as_second(),
+        keep_days: args.keep_days,
         report: message::live(&lines),
     };
     check_still_there(&repository, &build)?;
     let started = Clock::start();
     let published = publish(&build, &store, reporter)
         .with_context(|| format!("cannot publish into {}", store.root().display()))?;
+    let publish_time = started.elapsed();
+    let started = Clock::start();
+    let pushed = push_all(
+        args,
+        environment,
+        (&setup.workspace.root, &store),
+        &published.point,
+        now,
+        reporter,
+    )?;
     Ok(Outcome {
         published,
         cargo_time,
-        publish_time: started.elapsed(),
+        publish_time,
+        pushed,
+        push_time: started.elapsed(),
     })
+}
+
+/// Writes `point` to every remote that may be written to; a build that was published with changes goes nowhere.
+fn push_all(
+    args: &PublishArgs,
+    environment: &Environment,
+    (workspace, store): (&Path, &Store),
+    point: &Point,
+    now: Timestamp,
+    reporter: &Reporter,
+) -> anyhow::Result<Vec<(String, Result<Pushed, PushError>)>> {
+    let remotes = environment.remotes(&args.store.remote, workspace)?;
+    let tiers = far::open_all(&remotes, environment, reporter)?;
+    let key = signing_key(environment, args.sign_key.as_deref())?;
+    let comment = format!(
+        "headstart commit:{} timestamp:{}",
+        point.commit,
+        now.as_second()
+    );
+    let sign =
+        |bytes: &[u8]| -> Vec<String> { key.iter().map(|key| key.sign(bytes, &comment)).collect() };
+    let mut pushed = Vec::new();
+    for tier in tiers
+        .iter()
+        .filter(|tier| tier.is_writable() && !point.dirty)
+    {
+        let step = reporter.step(&format!("Writing to {}", tier.name()), 0);
+        let result = push(&**tier, store, point, &sign, now.as_second());
+        drop(step);
+        if let Err(error) = &result {
+            reporter.warn(&format!("cannot write to {}: {error}", tier.name()));
+        }
+        pushed.push((tier.name().to_owned(), result));
+    }
+    Ok(pushed)
 }
 
 fn check_commands(commands: &[CargoCommand]) -> Result<(), Failure> {
@@ -220,6 +291,17 @@ fn as_json(outcome: &Outcome) -> serde_json::Value {
         "bytes_total": point.size_bytes,
         "cargo_seconds": outcome.cargo_time.as_secs_f64(),
         "publish_seconds": outcome.publish_time.as_secs_f64(),
+        "remotes": outcome.pushed.iter().map(|(name, pushed)| match pushed {
+            Ok(pushed) => json!({
+                "url": name,
+                "objects": pushed.objects,
+                "packs": pushed.packs,
+                "bytes": pushed.bytes,
+                "requests": pushed.requests,
+            }),
+            Err(error) => json!({ "url": name, "error": error.to_string() }),
+        }).collect::<Vec<_>>(),
+        "push_seconds": outcome.push_time.as_secs_f64(),
     })
 }
 
@@ -243,6 +325,15 @@ fn print(outcome: &Outcome) {
         bytes(*new_bytes),
         outcome.publish_time.as_secs_f64(),
     ));
+    for (name, pushed) in &outcome.pushed {
+        if let Ok(pushed) = pushed {
+            print_line(&format!(
+                "  {} written to {name} in {:.1} s",
+                bytes(pushed.bytes),
+                outcome.push_time.as_secs_f64(),
+            ));
+        }
+    }
     for (unit, reason) in left_out.iter().take(SHOWN_LEFT_OUT) {
         print_line(&format!("  left out {unit}: {reason}"));
     }

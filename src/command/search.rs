@@ -1,6 +1,7 @@
 //! Finds the starting points that could serve: git's history on one side, the store's points on the other.
 
 use super::cli::StartArgs;
+use super::far::Listed;
 use super::setup::{Setup, short};
 use crate::config::Environment;
 use crate::git::{GitError, Repository};
@@ -23,6 +24,8 @@ pub struct Search<'a> {
     pub setup: &'a Setup,
     /// Where to look.
     pub store: &'a Store,
+    /// What is to be had from far away.
+    pub listed: &'a [Listed],
     /// Where trouble is told.
     pub reporter: &'a Reporter,
 }
@@ -31,9 +34,8 @@ impl Search<'_> {
     /// Returns the points of the nearest commits that have any for this toolchain, nearest first.
     pub fn points(&self) -> anyhow::Result<Result<Vec<Point>, String>> {
         if let Some(name) = &self.args.manifest {
-            let all = self.store.all_points();
-            let found: Vec<Point> = all
-                .into_iter()
+            let found: Vec<Point> = (self.store.all_points().into_iter())
+                .chain(self.far(|_| true))
                 .filter(|point| point.manifest.hex().starts_with(name.as_str()))
                 .collect();
             let ours = |point: &&Point| point.toolchain == self.setup.toolchain;
@@ -52,7 +54,10 @@ impl Search<'_> {
             problems
                 .iter()
                 .for_each(|problem| self.reporter.warn(&problem.to_string()));
-            let clean = points.into_iter().filter(|point| !point.dirty);
+            let far = self.far(|point| point.commit == *commit);
+            let news = far.filter(|point| !points.iter().any(|one| one.manifest == point.manifest));
+            let all: Vec<Point> = points.iter().cloned().chain(news).collect();
+            let clean = all.into_iter().filter(|point| !point.dirty);
             let (ours, others): (Vec<Point>, Vec<Point>) =
                 clean.partition(|point| point.toolchain == self.setup.toolchain);
             found_commits += usize::from(!ours.is_empty());
@@ -68,6 +73,11 @@ impl Search<'_> {
         } else {
             Ok(found)
         })
+    }
+
+    fn far<'a>(&'a self, of: impl Fn(&Point) -> bool + 'a) -> impl Iterator<Item = Point> + 'a {
+        let points = self.listed.iter().map(|listed| &listed.entry.point);
+        points.filter(move |point| of(point)).cloned()
     }
 
     /// Returns the commits to look at, nearest first.

@@ -6,8 +6,10 @@ use std::process::ExitCode;
 use jiff::Timestamp;
 use serde_json::json;
 
+use super::bring;
 use super::cli::StartArgs;
 use super::failure::{self, Failure};
+use super::far::Far;
 use super::search::Search;
 use super::setup::{Clock, Setup, print_json, print_line, short, wrapped};
 use crate::cargo::command::{self as cargo, CargoCommand, Messages, Run};
@@ -16,7 +18,7 @@ use crate::engine::hold::{self, Held};
 use crate::engine::ledger::{Decision as Noted, Ledger, ReasonText, Started};
 use crate::engine::local::Inspector;
 use crate::engine::observe::{self, Digests, Observed, Reader};
-use crate::engine::offer::{self, Surveyed};
+use crate::engine::offer::{self, Offered, Surveyed};
 use crate::engine::plan::{self, Action, Decision, Evidence};
 use crate::engine::relocate::Places;
 use crate::engine::restore::{Decided, Restored};
@@ -24,22 +26,22 @@ use crate::model::{Manifest, Reason, Unit, UnitName};
 use crate::report::{Reporter, bytes, count};
 use crate::store::point::Point;
 use crate::store::{Store, StoreError};
-use crate::trust::{self, Verified};
+use crate::trust::{self, Believed, Verified};
 
 /// How many reasons are shown without `--json`.
 const SHOWN_REASONS: usize = 5;
 
 /// A starting point that could serve.
-struct Candidate {
-    point: Point,
-    manifest: Verified<Manifest>,
+pub(super) struct Candidate {
+    pub(super) point: Point,
+    pub(super) manifest: Verified<Manifest>,
 }
 
 /// What is seen here of a starting point's units, and what would be done with them.
-struct Survey {
+pub(super) struct Survey {
     observed: Vec<Observed>,
     evidence: Vec<Evidence>,
-    decisions: Vec<Decision>,
+    pub(super) decisions: Vec<Decision>,
 }
 
 /// What a start did.
@@ -134,44 +136,30 @@ pub fn start(
     let clock = Clock::start();
     let typed = args.store.store.as_deref();
     let root = environment.store(typed, Some(&setup.workspace.root))?;
+    let far = Far::of(environment, args, setup, reporter)?;
     let store = match Store::open(&root) {
+        Err(StoreError::Missing(_)) if !far.is_empty() => Store::create(&root)?,
         Err(StoreError::Missing(path)) => {
             return Ok(Err(format!("there is no store at {}", path.display())));
         }
         store => store?,
     };
     let believed = trust::store(&root, args.believe_store)?;
+    let listed = far.listed(&setup.toolchain, &store, reporter, now.as_second());
     let search = Search {
         args,
         environment,
         setup,
         store: &store,
+        listed: &listed,
         reporter,
     };
-    let points = match search.points()? {
+    let mut points = match search.points()? {
         Ok(points) => points,
         Err(why) => return Ok(Err(why)),
     };
-    let candidates: Vec<Candidate> = points
-        .into_iter()
-        .filter_map(|point| match store.manifest(point.manifest) {
-            Ok(manifest) if manifest.toolchain != point.toolchain => {
-                let name = point.manifest.short();
-                reporter.warn(&format!(
-                    "manifest {name} is of another toolchain than its point says"
-                ));
-                None
-            }
-            Ok(manifest) => Some(Candidate {
-                manifest: believed.vouch(manifest),
-                point,
-            }),
-            Err(error) => {
-                reporter.warn(&error.to_string());
-                None
-            }
-        })
-        .collect();
+    far.adopt_all(&mut points, &listed, &store, reporter, now.as_second())?;
+    let candidates = candidates(points, &store, &believed, reporter, now.as_second());
     if candidates.is_empty() {
         return Ok(Err("none of the manifests can be used".to_owned()));
     }
@@ -180,11 +168,15 @@ pub fn start(
         .iter()
         .map(|one| starter.survey(one.manifest.get()))
         .collect();
-    let seeds = starter.offer(&candidates, &surveys)?;
+    let offered = starter.offer(&candidates, &surveys)?;
     let chosen = nearest(&candidates, &surveys);
+    if starter.held.is_some() {
+        let wanted = bring::wanted(&candidates, &surveys, chosen, &offered);
+        bring::bring(&far, &candidates, &wanted, &store, reporter)?;
+    }
     let commit = candidates[chosen].point.commit.clone();
     let mut outcome = starter.place(&candidates[chosen], surveys.into_iter().nth(chosen), now)?;
-    outcome.seeds = seeds;
+    outcome.seeds = offered.len();
     let others = candidates
         .iter()
         .enumerate()
@@ -198,6 +190,39 @@ pub fn start(
     outcome.behind = search.behind(&commit);
     outcome.seconds = clock.elapsed().as_secs_f64();
     Ok(Ok(outcome))
+}
+
+/// Returns those of `points` whose manifests can be used.
+fn candidates(
+    points: Vec<Point>,
+    store: &Store,
+    believed: &Believed,
+    reporter: &Reporter,
+    now_unix_s: i64,
+) -> Vec<Candidate> {
+    let candidate = |point: Point| match store.manifest(point.manifest) {
+        Ok(manifest) if manifest.toolchain != point.toolchain => {
+            let name = point.manifest.short();
+            reporter.warn(&format!(
+                "manifest {name} is of another toolchain than its point says"
+            ));
+            None
+        }
+        Ok(manifest) if manifest.not_after_unix_s < now_unix_s => {
+            let commit = short(&point.commit);
+            reporter.warn(&format!("the starting point {commit} has expired"));
+            None
+        }
+        Ok(manifest) => Some(Candidate {
+            manifest: believed.vouch(manifest),
+            point,
+        }),
+        Err(error) => {
+            reporter.warn(&error.to_string());
+            None
+        }
+    };
+    points.into_iter().filter_map(candidate).collect()
 }
 
 /// Decides and places; what was read of the reader's files is kept from one starting point to the next.
@@ -257,10 +282,10 @@ impl<'a> Starter<'a> {
         }
     }
 
-    /// Notes which session each unit may begin from, out of all candidates; returns for how many units.
-    fn offer(&self, candidates: &[Candidate], surveys: &[Survey]) -> anyhow::Result<usize> {
+    /// Notes which session each unit may begin from, out of all candidates; returns them.
+    fn offer(&self, candidates: &[Candidate], surveys: &[Survey]) -> anyhow::Result<Vec<Offered>> {
         let Some(held) = &self.held else {
-            return Ok(0);
+            return Ok(Vec::new());
         };
         let surveyed: Vec<Surveyed<'_>> = candidates
             .iter()
@@ -274,7 +299,7 @@ impl<'a> Starter<'a> {
         let setup = self.search.setup;
         let places = Places::new(held.build(), &setup.workspace.root, &setup.sysroot);
         let (store, staging) = (self.search.store, held.staging());
-        let seeds = offer::offer(
+        let offered = offer::offer(
             &surveyed,
             held.build(),
             &self.inspector,
@@ -282,7 +307,7 @@ impl<'a> Starter<'a> {
             store,
             staging,
         )?;
-        Ok(seeds)
+        Ok(offered)
     }
 
     /// Places what `survey`, or a new one, decides.

@@ -40,10 +40,25 @@ pub enum ConfigError {
     Remote(String),
 }
 
+/// A tier far away, nearest first.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RemoteConfig {
+    /// Where it is: `s3://bucket/path`, `gs://…`, `az://…`, `https://…`, `file:///…`.
+    pub url: String,
+    /// Whether nothing is written there.
+    #[serde(default)]
+    pub read_only: bool,
+}
+
 /// `headstart.toml` at the root of a workspace.
 #[derive(Debug, Default, Deserialize)]
 struct ConfigFile {
     store: Option<String>,
+    #[serde(default)]
+    trusted_keys: Vec<String>,
+    #[serde(default)]
+    remote: Vec<RemoteConfig>,
 }
 
 /// The name of the configuration file.
@@ -120,6 +135,18 @@ impl Environment {
             .ok_or(ConfigError::NoHome("CARGO_HOME"))
     }
 
+    /// Returns the directory of the user's own settings. Relative paths do not count: a repository could be what they lead to.
+    pub fn config_dir(&self) -> Result<PathBuf, ConfigError> {
+        let absolute = |name: &str| {
+            let path = self.var(name).map(PathBuf::from);
+            path.filter(|path| path.is_absolute())
+        };
+        absolute("XDG_CONFIG_HOME")
+            .or_else(|| absolute("HOME").map(|home| home.join(".config")))
+            .map(|dir| dir.join("headstart"))
+            .ok_or(ConfigError::NoHome("XDG_CONFIG_HOME"))
+    }
+
     /// Returns the program that a shell here runs for `name`.
     pub fn finds(&self, name: &str) -> Option<PathBuf> {
         let path = self.var("PATH")?;
@@ -162,6 +189,38 @@ impl Environment {
         Ok(cache.join("headstart"))
     }
 
+    /// Returns the remotes, nearest first: those that were typed, else those of `HEADSTART_REMOTES`, separated by spaces,
+    /// else those of `headstart.toml` in `workspace`. One that is typed as `none` means none.
+    pub fn remotes(
+        &self,
+        typed: &[String],
+        workspace: &Path,
+    ) -> Result<Vec<RemoteConfig>, ConfigError> {
+        let variable = || self.text("HEADSTART_REMOTES").unwrap_or_default();
+        let named: Vec<&str> = match typed {
+            [] => variable().split_whitespace().collect(),
+            typed => typed.iter().map(String::as_str).collect(),
+        };
+        let remote = |url: &&str| RemoteConfig {
+            url: (*url).to_owned(),
+            read_only: false,
+        };
+        match &named[..] {
+            [] => Ok(read_file(&workspace.join(CONFIG_FILE))?.remote),
+            ["none"] => Ok(Vec::new()),
+            urls => Ok(urls.iter().map(remote).collect()),
+        }
+    }
+
+    /// Returns the variables that the providers of remote stores read, with their values.
+    pub fn of_providers(&self) -> impl Iterator<Item = (&str, &str)> + Clone {
+        const PREFIXES: [&str; 3] = ["AWS_", "GOOGLE_", "AZURE_"];
+        let pairs = self.vars.iter();
+        pairs
+            .filter_map(|(name, value)| Some((name.to_str()?, value.to_str()?)))
+            .filter(|(name, _)| PREFIXES.iter().any(|prefix| name.starts_with(prefix)))
+    }
+
     /// Returns the variables that cargo's configuration sets for a build in `workspace`.
     ///
     /// Source: cargo: the `[env]` table of each `.cargo/config.toml` from the workspace upwards, and of
@@ -180,6 +239,11 @@ impl Environment {
             .flatten()
             .collect()
     }
+}
+
+/// Returns the keys that `headstart.toml` in `workspace` proposes to believe. Nobody is believed for that.
+pub fn proposed_keys(workspace: &Path) -> Result<Vec<String>, ConfigError> {
+    Ok(read_file(&workspace.join(CONFIG_FILE))?.trusted_keys)
 }
 
 fn read_file(path: &Path) -> Result<ConfigFile, ConfigError> {

@@ -35,6 +35,8 @@ pub struct Finish {
 pub const MODE_FILE: u32 = 0o666;
 /// The mode of executables.
 pub const MODE_EXECUTABLE: u32 = 0o777;
+/// The mode of files that only their owner may read.
+pub const MODE_SECRET: u32 = 0o600;
 /// The mode of stored objects, which nobody writes again.
 pub const MODE_STORED: u32 = 0o444;
 
@@ -117,6 +119,39 @@ impl Staging {
         }
     }
 
+    /// Writes all of `content` to `path` if it is `size_bytes` long and its digest is `digest`; reads no further than that.
+    pub fn write_from(
+        &self,
+        content: impl Read,
+        (digest, size_bytes): (Digest, u64),
+        path: &Path,
+        finish: Finish,
+    ) -> Result<(), CopyError> {
+        let (aside, file) = self.create(finish.mode)?;
+        let mut hasher = blake3::Hasher::new();
+        let mut hashing = Hashing {
+            file: &file,
+            hasher: &mut hasher,
+        };
+        let read = std::io::copy(&mut content.take(size_bytes + 1), &mut hashing);
+        let whole = match read {
+            Ok(seen) => seen == size_bytes && Digest::from(hasher.finalize()) == digest,
+            // What cannot be decoded fails as well; a disk that is full says so by its own error.
+            Err(error) if error.raw_os_error().is_some() => {
+                let failed = Err(failed("write", path)(error));
+                return Ok(self.settle(failed, &aside, path, finish)?);
+            }
+            Err(_) => false,
+        };
+        match whole {
+            true => Ok(self.settle(Ok(file), &aside, path, finish)?),
+            false => {
+                drop(std::fs::remove_file(&aside));
+                Err(CopyError::Damaged(path.to_path_buf()))
+            }
+        }
+    }
+
     /// Makes the symbolic link `path` to `target`, replacing what is there.
     #[expect(clippy::disallowed_methods, reason = "disk renames")]
     pub fn symlink(&self, target: &Path, path: &Path) -> Result<(), DiskError> {
@@ -190,6 +225,24 @@ impl Staging {
     }
 }
 
+/// Digests what is written to a file.
+struct Hashing<'a> {
+    file: &'a File,
+    hasher: &'a mut blake3::Hasher,
+}
+
+impl Write for Hashing<'_> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let count = self.file.write(bytes)?;
+        self.hasher.update(&bytes[..count]);
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
 impl Drop for Staging {
     fn drop(&mut self) {
         drop(std::fs::remove_dir_all(&self.dir));
@@ -225,6 +278,20 @@ pub fn write_by(aside: &Path, path: &Path, bytes: &[u8]) -> Result<(), DiskError
         }
         done => done,
     }
+}
+
+/// Writes `bytes` to a new file at `path`, with the permission bits `mode`; what is there already stays, and is an error.
+///
+/// For what nobody may lose and nobody else may see, not even for a moment. If it fails, there is no file.
+pub fn create_new(path: &Path, bytes: &[u8], mode: u32) -> Result<(), DiskError> {
+    let mut options = OpenOptions::new();
+    let file = options.write(true).create_new(true).mode(mode).open(path);
+    let mut file = file.map_err(failed("create", path))?;
+    let written = file.write_all(bytes).map_err(failed("write", path));
+    if written.is_err() {
+        drop(std::fs::remove_file(path));
+    }
+    written
 }
 
 /// Writes each of `patches`, bytes with their offset, into the file at `path`, which must be nobody else's.

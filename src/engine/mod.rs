@@ -3,6 +3,7 @@
 //! Decisions ([`plan`], [`choose`]) are pure; [`restore`], [`seed`] and [`ledger`] alone write into a target directory.
 
 pub mod choose;
+pub mod fetch;
 pub mod hold;
 pub mod inputs;
 pub mod ledger;
@@ -13,6 +14,7 @@ pub mod offer;
 pub mod pin;
 pub mod plan;
 pub mod publish;
+pub mod push;
 pub mod record;
 pub mod relocate;
 pub mod restore;

@@ -33,12 +33,22 @@ pub struct Surveyed<'a> {
 /// One session that a unit could begin from.
 struct Candidate<'a> {
     from: Surveyed<'a>,
+    at: Offered,
     unit: &'a Unit,
     session: &'a Session,
     similarity: Similarity,
 }
 
-/// Notes the best session for each unit of `surveyed`, which stand nearest first; returns how many there are.
+/// A session that a unit may begin from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Offered {
+    /// Which starting point it is of.
+    pub from: usize,
+    /// Which unit there.
+    pub unit: usize,
+}
+
+/// Notes the best session for each unit of `surveyed`, which stand nearest first; returns them.
 pub fn offer(
     surveyed: &[Surveyed<'_>],
     build: &Path,
@@ -46,14 +56,18 @@ pub fn offer(
     places: &Places,
     store: &Store,
     staging: &Staging,
-) -> Result<usize, DiskError> {
+) -> Result<Vec<Offered>, DiskError> {
     let mut families: HashMap<String, Vec<Candidate<'_>>> = HashMap::new();
-    for from in surveyed {
+    for (position, from) in surveyed.iter().enumerate() {
         let other = other_than_here(from);
         for (at, unit) in from.manifest.units.iter().enumerate() {
             if let (Some(key), Some(session)) = (key_of(unit), &unit.session) {
                 families.entry(key).or_default().push(Candidate {
                     from: *from,
+                    at: Offered {
+                        from: position,
+                        unit: at,
+                    },
                     unit,
                     session,
                     similarity: similarity(from, at, &other),
@@ -63,6 +77,7 @@ pub fn offer(
     }
     let ledger = Ledger::of(build);
     ledger.make_seed_dir()?;
+    let mut offered = Vec::new();
     for (key, candidates) in &families {
         let similarities: Vec<Similarity> = candidates.iter().map(|one| one.similarity).collect();
         let Some(chosen) = choose::choose(&similarities).map(|at| &candidates[at]) else {
@@ -72,9 +87,10 @@ pub fn offer(
             .filter(|(_, own)| choose::replaces(&chosen.similarity, own));
         if let Some(seed) = seed(chosen, own.map(|(name, _)| name), places, store) {
             ledger.write_seed(staging, key, &seed)?;
+            offered.push(chosen.at);
         }
     }
-    Ok(families.len())
+    Ok(offered)
 }
 
 fn key_of(unit: &Unit) -> Option<String> {

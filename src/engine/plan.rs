@@ -272,6 +272,9 @@ mod tests {
         Manifest {
             commit: "c".into(),
             dirty: false,
+            repository: String::new(),
+            tree: String::new(),
+            not_after_unix_s: 0,
             published_unix_s: 0,
             toolchain: Toolchain {
                 rustc: "rustc 1".into(),

@@ -46,12 +46,18 @@ pub struct Build<'a> {
     pub sysroot: &'a Path,
     /// The cargo commands.
     pub commands: Vec<Vec<String>>,
+    /// Whose commit it is; empty where the repository has no name.
+    pub repository: String,
     /// The commit.
     pub commit: String,
+    /// Its tree.
+    pub tree: String,
     /// Whether the work tree differs from it.
     pub dirty: bool,
     /// The time, in seconds since 1970.
     pub now_unix_s: i64,
+    /// For how many days it may be used.
+    pub keep_days: u16,
     /// cargo's report of the live units.
     pub report: Vec<Live>,
 }
@@ -70,6 +76,8 @@ pub struct Published {
     /// Their size.
     pub new_bytes: u64,
 }
+
+const SECONDS_A_DAY: i64 = 24 * 60 * 60;
 
 /// Where each package is; the run of a build script is reported without it.
 type PackageDirs = HashMap<PackageId, PathBuf>;
@@ -560,9 +568,12 @@ impl Assembly {
 
     fn manifest(self, build: &Build<'_>) -> Manifest {
         Manifest {
+            repository: build.repository.clone(),
             commit: build.commit.clone(),
+            tree: build.tree.clone(),
             dirty: build.dirty,
             published_unix_s: build.now_unix_s,
+            not_after_unix_s: build.now_unix_s + i64::from(build.keep_days) * SECONDS_A_DAY,
             toolchain: build.toolchain.clone(),
             commands: build.commands.clone(),
             roots: build.roots.clone(),

@@ -5,6 +5,7 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use crate::disk;
 use crate::model::Digest;
 
 /// A question to git that went unanswered.
@@ -53,6 +54,17 @@ impl Repository {
     /// Returns the top of the work tree.
     pub fn root(&self) -> &Path {
         &self.root
+    }
+
+    /// Returns what the repository is called in every clone: host and path of its `origin`, or the absolute path of an
+    /// `origin` on this machine; none without one.
+    pub fn name(&self) -> Option<String> {
+        let output = git(&self.root, &["remote", "get-url", "origin"]).ok()?;
+        let url = text(trim(&output));
+        match url.contains("://") || url.starts_with('/') || host_and_path(&url).is_some() {
+            true => name_of(&url),
+            false => name_of(&disk::canonical(&self.root.join(url)).to_string_lossy()),
+        }
     }
 
     /// Returns the commit at HEAD, as 40 or 64 hex digits.
@@ -119,6 +131,40 @@ impl Repository {
         git(&self.root, &["rev-parse", "--is-shallow-repository"])
             .is_ok_and(|output| trim(&output) == b"true")
     }
+}
+
+/// Returns the name of the repository at `url`: `host/owner/name`, however it is reached, or an absolute path.
+///
+/// Takes names too. None where nothing is left to be a host, or a path.
+pub fn name_of(url: &str) -> Option<String> {
+    let path_of = |text: &str| {
+        let text = text.trim_end_matches('/');
+        let text = text.strip_suffix(".git").unwrap_or(text);
+        text.trim_end_matches('/').to_owned()
+    };
+    let (host, path) = match url.split_once("://") {
+        Some(("file", rest)) => return name_of(&rest[rest.find('/')?..]),
+        Some((_, rest)) => rest.split_once('/')?,
+        None if url.starts_with('/') => {
+            return Some(path_of(url)).filter(|path| !path.is_empty());
+        }
+        None => host_and_path(url).or_else(|| url.split_once('/'))?,
+    };
+    let host = host.rsplit_once('@').map_or(host, |(_, host)| host);
+    let is_port = |port: &str| port.bytes().all(|byte| byte.is_ascii_digit());
+    let host = match host.rsplit_once(':') {
+        Some((host, port)) if is_port(port) => host,
+        _ => host,
+    };
+    let path = path_of(path.trim_start_matches('/'));
+    let complete = !host.is_empty() && !path.is_empty();
+    complete.then(|| format!("{}/{path}", host.to_ascii_lowercase()))
+}
+
+/// Returns the parts of `user@host:path`, as ssh has it: with the colon before any slash.
+fn host_and_path(url: &str) -> Option<(&str, &str)> {
+    let (host, path) = url.split_once(':')?;
+    (!host.contains('/') && !path.starts_with("//")).then_some((host, path))
 }
 
 /// Returns the commit at HEAD of the repository whose git directory holds `path`.

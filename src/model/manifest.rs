@@ -5,6 +5,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::digest::Digest;
 use super::fingerprint::{Fingerprint, Local};
 use super::input::Input;
 use super::root::{Rooted, Roots, bytes_path};
@@ -14,12 +15,18 @@ use super::unit::{Content, OutputFile, Unit, UnitName};
 /// A starting point, without the objects.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {
+    /// Whose commit it is, as the publisher calls the repository; empty where it has no name.
+    pub repository: String,
     /// The commit that was built.
     pub commit: String,
+    /// The commit's tree.
+    pub tree: String,
     /// Whether the work tree differed from the commit; such a starting point is never offered as the commit's.
     pub dirty: bool,
     /// When it was published, in seconds since 1970.
     pub published_unix_s: i64,
+    /// Until when it may be used, in seconds since 1970.
+    pub not_after_unix_s: i64,
     /// What built it.
     pub toolchain: Toolchain,
     /// The cargo commands, each as its arguments.
@@ -147,6 +154,13 @@ impl Manifest {
             let end = site.offset.checked_add(SITE_BYTES);
             end.is_some_and(|end| end <= size_bytes) && (site.located as usize) < self.located.len()
         })
+    }
+
+    /// Returns every object with its size, each once, those of one unit side by side.
+    pub fn objects(&self) -> Vec<(Digest, u64)> {
+        let mut seen = HashSet::new();
+        let all = self.units.iter().flat_map(Unit::objects);
+        all.filter(|(digest, _)| seen.insert(*digest)).collect()
     }
 
     /// Returns the package of `unit`.

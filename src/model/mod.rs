@@ -2,6 +2,7 @@
 
 pub mod began;
 pub mod digest;
+pub mod epoch;
 pub mod fingerprint;
 pub mod input;
 pub mod manifest;

@@ -119,6 +119,25 @@ impl Unit {
             .map(|file| file.content.size_bytes())
             .sum()
     }
+
+    /// Returns every object of what it made and of its session, with its size.
+    pub fn objects(&self) -> impl Iterator<Item = (Digest, u64)> + '_ {
+        self.outputs().chain(self.session_objects())
+    }
+
+    /// Returns the objects of what it made.
+    pub fn outputs(&self) -> impl Iterator<Item = (Digest, u64)> + '_ {
+        self.files.iter().filter_map(|file| match file.content {
+            Content::Object { digest, size_bytes } => Some((digest, size_bytes)),
+            Content::Inline(_) | Content::Symlink(_) | Content::Directory => None,
+        })
+    }
+
+    /// Returns the objects of its session.
+    pub fn session_objects(&self) -> impl Iterator<Item = (Digest, u64)> + '_ {
+        let files = self.session.iter().flat_map(|session| &session.files);
+        files.map(|file| (file.digest, file.size_bytes))
+    }
 }
 
 /// cargo's binary dep-info, its paths without this machine in them.

@@ -4,6 +4,8 @@
 //! points, which a later publish of the same commit replaces. Layout: `docs/format.md`.
 
 pub mod format;
+pub mod head;
+pub mod pack;
 pub mod point;
 
 use std::path::{Path, PathBuf};
@@ -63,6 +65,12 @@ const VERSION_PREFIX: &str = "headstart store ";
 const MAX_MANIFEST_BYTES: u64 = 256 << 20;
 /// The largest point that is read.
 const MAX_POINT_BYTES: u64 = 1 << 20;
+/// How a stored file looks.
+const STORED: Finish = Finish {
+    mode: MODE_STORED,
+    mtime: None,
+};
+
 /// How an object was asked for and not had.
 #[derive(Debug, thiserror::Error)]
 pub enum ObjectError {
@@ -148,15 +156,21 @@ impl Store {
         if let Some(dir) = object.parent() {
             disk::make_dir(dir)?;
         }
-        staging.copy(
-            file,
-            digest,
-            &object,
-            Finish {
-                mode: MODE_STORED,
-                mtime: None,
-            },
-        )
+        staging.copy(file, digest, &object, STORED)
+    }
+
+    /// Stores what `content` holds as the object `digest`, if that is what it is.
+    pub fn put_from(
+        &self,
+        staging: &Staging,
+        content: impl std::io::Read,
+        (digest, size_bytes): (Digest, u64),
+    ) -> Result<(), CopyError> {
+        let object = self.object(digest);
+        if let Some(dir) = object.parent() {
+            disk::make_dir(dir)?;
+        }
+        staging.write_from(content, (digest, size_bytes), &object, STORED)
     }
 
     /// Copies the object `digest` to `path`, verified on the way; `path` is untouched unless all is well.
@@ -190,19 +204,71 @@ impl Store {
         staging: &Staging,
         manifest: &Manifest,
     ) -> Result<Digest, StoreError> {
-        let bytes = format::encode(manifest);
-        let digest = Digest::of(&bytes);
-        let path = self.manifest_path(digest);
+        self.put_manifest_bytes(staging, &format::encode(manifest))
+    }
+
+    /// Stores a manifest's bytes, and returns its name.
+    pub fn put_manifest_bytes(
+        &self,
+        staging: &Staging,
+        bytes: &[u8],
+    ) -> Result<Digest, StoreError> {
+        let digest = Digest::of(bytes);
         disk::make_dir(&self.root.join("manifests"))?;
-        staging.write(
-            &path,
-            &bytes,
-            Finish {
-                mode: MODE_STORED,
-                mtime: None,
-            },
-        )?;
+        staging.write(&self.manifest_path(digest), bytes, STORED)?;
         Ok(digest)
+    }
+
+    /// Tells whether the manifest `digest` is here; its content is not read.
+    pub fn has_manifest(&self, digest: Digest) -> bool {
+        self.manifest_path(digest).is_file()
+    }
+
+    /// Returns the highest number that the list of the tier `name` was seen with.
+    pub fn sequence(&self, name: &str) -> Option<u64> {
+        let text = disk::read(&self.sequence_path(name), 64).ok()?;
+        String::from_utf8(text).ok()?.trim().parse().ok()
+    }
+
+    /// Keeps the number that the list of the tier `name` was seen with.
+    pub fn put_sequence(&self, name: &str, sequence: u64) -> Result<(), DiskError> {
+        let path = self.sequence_path(name);
+        let aside = self
+            .root
+            .join("tmp")
+            .join(Digest::of(name.as_bytes()).hex());
+        disk::place::write_by(&aside, &path, sequence.to_string().as_bytes())
+    }
+
+    /// Returns the bytes of the manifest `digest`, checked against its name.
+    pub fn manifest_bytes(&self, digest: Digest) -> Result<Vec<u8>, StoreError> {
+        let unusable = |problem| StoreError::Unusable {
+            what: "manifest",
+            name: digest.short(),
+            problem,
+        };
+        match disk::read(&self.manifest_path(digest), MAX_MANIFEST_BYTES) {
+            Err(error) if error.is_missing() => Err(unusable(FormatError::Missing)),
+            Ok(bytes) if Digest::of(&bytes) != digest => Err(unusable(FormatError::Damaged)),
+            other => Ok(other?),
+        }
+    }
+
+    /// Keeps where a tier has the objects of the manifest `digest`: the packed index of its bundle.
+    pub fn put_index(
+        &self,
+        staging: &Staging,
+        digest: Digest,
+        packed: &[u8],
+    ) -> Result<(), StoreError> {
+        disk::make_dir(&self.root.join("indexes"))?;
+        Ok(staging.write(&self.index_path(digest), packed, STORED)?)
+    }
+
+    /// Returns where a tier has the objects of `manifest`, called `digest`; none if that is not known here.
+    pub fn index(&self, digest: Digest, manifest: &Manifest) -> Option<pack::Index> {
+        let packed = disk::read(&self.index_path(digest), MAX_MANIFEST_BYTES).ok()?;
+        pack::decode_index(&packed, manifest).ok()
     }
 
     /// Returns the manifest `digest`; its content has been checked against its name and its own rules.
@@ -212,14 +278,8 @@ impl Store {
             name: digest.short(),
             problem,
         };
-        let bytes = match disk::read(&self.manifest_path(digest), MAX_MANIFEST_BYTES) {
-            Err(error) if error.is_missing() => return Err(unusable(FormatError::Missing)),
-            other => other?,
-        };
-        match Digest::of(&bytes) == digest {
-            true => format::decode(&bytes).map_err(unusable),
-            false => Err(unusable(FormatError::Damaged)),
-        }
+        let bytes = self.manifest_bytes(digest)?;
+        format::decode(&bytes).map_err(unusable)
     }
 
     /// Makes `point` the starting point of its commit for its toolchain and commands.
@@ -267,6 +327,16 @@ impl Store {
             .collect();
         points.sort_by_key(|point| std::cmp::Reverse((point.published_unix_s, point.manifest)));
         points
+    }
+
+    fn index_path(&self, digest: Digest) -> PathBuf {
+        self.root.join("indexes").join(digest.hex())
+    }
+
+    fn sequence_path(&self, name: &str) -> PathBuf {
+        self.root
+            .join("seen")
+            .join(Digest::of(name.as_bytes()).hex())
     }
 
     fn manifest_path(&self, digest: Digest) -> PathBuf {

@@ -75,8 +75,15 @@ impl Point {
             return Err(FormatError::Newer(header.version));
         }
         let point: Point = serde_json::from_slice(bytes).map_err(|_| FormatError::Damaged)?;
-        match point.commit.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-            true => Ok(point),
+        point.check()?;
+        Ok(point)
+    }
+
+    /// Checks that it is of this version, and that its commit can be a file's name.
+    pub fn check(&self) -> Result<(), FormatError> {
+        match self.commit.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            _ if self.version != VERSION => Err(FormatError::Newer(self.version)),
+            true => Ok(()),
             false => Err(FormatError::Damaged),
         }
     }

@@ -1,10 +1,18 @@
 //! Who is believed. A starting point is code that runs on the reader: proc-macros, build scripts' results.
 //!
-//! In this version starting points come from directories only, and are not signed: a directory is believed
-//! if it belongs to the reader or to root, and not everybody may write there.
+//! It is believed because of where it lies, a directory of the reader's or of root's that not everybody may write
+//! to; or because of who signed it, with a key that the reader believes.
 
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+pub mod beliefs;
+pub mod directory;
+pub mod keys;
+pub mod signature;
+
+use std::path::PathBuf;
+
+pub use directory::{Believed, store};
+pub use keys::{KeyError, KeyId, PublicKey, SecretKey, new_pair};
+pub use signature::{signed, verify};
 
 /// Something that was checked, and may be placed.
 #[derive(Debug)]
@@ -26,44 +34,22 @@ pub enum TrustError {
     /// Anybody may write there.
     #[error("the store {} can be written by anybody, and its starting points run code on this machine", .0.display())]
     OpenToAll(PathBuf),
+    /// Nobody signed it.
+    #[error("it is not signed, and starting points run code on this machine")]
+    Unsigned,
+    /// Nobody who is believed signed it.
+    #[error("it is signed by {}, which is not believed here", ids(.0))]
+    Strangers(Vec<KeyId>),
+    /// The signature is in the name of a believed key, and does not match.
+    #[error("its signature by {0} does not match what was signed: it is damaged, or forged")]
+    Mismatch(KeyId),
+    /// No signature can be read.
+    #[error("its signature cannot be read: {0}")]
+    Unreadable(&'static str),
 }
 
-/// A store whose manifests are believed.
-#[derive(Clone, Debug)]
-pub struct Believed {
-    store: PathBuf,
-}
-
-/// Returns the belief in the store at `root`: it is this user's or root's, and not open to all; or the user
-/// said so with `--believe-store`.
-pub fn store(root: &Path, said_so: bool) -> Result<Believed, TrustError> {
-    let believed = Believed {
-        store: root.to_path_buf(),
-    };
-    let Ok(meta) = std::fs::metadata(root) else {
-        return Ok(believed);
-    };
-    let own = rustix::process::geteuid().as_raw();
-    const WRITABLE_BY_OTHERS: u32 = 0o002;
-    match (
-        meta.uid() == own || meta.uid() == 0,
-        meta.mode() & WRITABLE_BY_OTHERS == 0,
-    ) {
-        _ if said_so => Ok(believed),
-        (false, _) => Err(TrustError::OtherOwner(root.to_path_buf())),
-        (_, false) => Err(TrustError::OpenToAll(root.to_path_buf())),
-        (true, true) => Ok(believed),
-    }
-}
-
-impl Believed {
-    /// Returns `value`, read from this store as something that may be placed.
-    pub fn vouch<T>(&self, value: T) -> Verified<T> {
-        Verified(value)
-    }
-
-    /// Returns the store.
-    pub fn root(&self) -> &Path {
-        &self.store
-    }
+/// Returns the ids as a text of their own.
+fn ids(all: &[KeyId]) -> String {
+    let ids: Vec<String> = all.iter().map(ToString::to_string).collect();
+    ids.join(" and ")
 }

@@ -18,6 +18,7 @@ mod build;
 mod cargo;
 mod headstart;
 mod home;
+mod http;
 
 pub mod fixture;
 
@@ -26,5 +27,6 @@ pub use cargo::Cargo;
 pub use environment::{clean, git_command};
 pub use headstart::{Headstart, Output, headstart};
 pub use home::{cargo_home, cargo_home_full, default_cargo_home};
+pub use http::{Fault, Server};
 pub use scratch::Scratch;
 pub use workspace::Workspace;

@@ -25,7 +25,11 @@ fn layers_import_downwards_only() {
 #[test]
 fn files_stay_small() {
     // Breaks for a maintainer: a file, or the whole, grows past what one reader can hold in mind.
-    let lines = |file: File| (file.path, file.text.lines().count());
+    let lines = |file: File| {
+        let outside = file.text.lines().take_while(|line| *line != "#[cfg(test)]");
+        let (all, outside) = (file.text.lines().count(), outside.count());
+        (file.path, all, all - outside)
+    };
     none(&rules::sizes(&rust().map(lines).collect::<Vec<_>>()));
 }
 

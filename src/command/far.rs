@@ -1,0 +1,334 @@
+//! The tiers far away, as a command sees them: which starting points they have, and how their objects come here.
+//!
+//! Whatever fails there is one line on standard error, and the command goes on with what is here.
+
+use std::path::Path;
+use std::time::Duration;
+
+use super::cli::StartArgs;
+use super::setup::{Clock, Setup, short};
+use crate::config::{Environment, RemoteConfig};
+use crate::disk::place::Staging;
+use crate::engine::fetch::{self, Fetched, Wanted};
+use crate::git::Repository;
+use crate::model::{Digest, Manifest, Toolchain};
+use crate::report::{Reporter, bytes};
+use crate::store::head::{self, Entry, MAX_HEAD_BYTES};
+use crate::store::pack::{self, Index};
+use crate::store::point::Point;
+use crate::store::{Store, format};
+use crate::tier::{Tier, Tiers, Trouble};
+use crate::trust::{self, Believed, PublicKey, Verified};
+
+/// How long nothing may come before a tier is given up, if the user does not say.
+const WAIT: Duration = Duration::from_secs(2);
+/// The variable that says otherwise, in seconds.
+#[cfg(feature = "network")]
+const WAIT_VAR: &str = "HEADSTART_WAIT";
+/// The largest bundle that is fetched.
+const MAX_BUNDLE_BYTES: u64 = crate::engine::push::MAX_BUNDLE_BYTES;
+/// A list that nobody has written for so long is worth a word.
+const STALE_DAYS: i64 = 14;
+const SECONDS_A_DAY: i64 = 24 * 60 * 60;
+
+/// The tiers, and who is believed there.
+#[derive(Debug)]
+pub struct Far {
+    tiers: Tiers,
+    /// The keys that are believed for this repository.
+    keys: Vec<PublicKey>,
+    /// Those of them that are believed for every repository.
+    anywhere: Vec<PublicKey>,
+    repository: String,
+    believes_all: bool,
+}
+
+/// A starting point that a tier has.
+#[derive(Clone, Debug)]
+pub struct Listed {
+    /// What the tier says of it.
+    pub entry: Entry,
+    /// The belief in its tier, if that is a directory which is believed as such.
+    believed: Option<Believed>,
+}
+
+impl Far {
+    /// Returns the tiers of a start in `setup`, with the keys that the user believes for its repository.
+    pub fn of(
+        environment: &Environment,
+        args: &StartArgs,
+        setup: &Setup,
+        reporter: &Reporter,
+    ) -> anyhow::Result<Far> {
+        let name = Repository::discover(environment.dir())
+            .ok()
+            .and_then(|one| one.name());
+        let beliefs = trust::beliefs::read(&environment.config_dir()?)?;
+        let remotes = environment.remotes(&args.store.remote, &setup.workspace.root)?;
+        Ok(Far {
+            tiers: Tiers::new(open_all(&remotes, environment, reporter)?),
+            keys: beliefs.believed(name.as_deref()),
+            anywhere: beliefs.believed(None),
+            repository: name.unwrap_or_default(),
+            believes_all: args.believe_store,
+        })
+    }
+
+    /// Tells whether there are no tiers.
+    pub fn is_empty(&self) -> bool {
+        self.tiers.is_empty()
+    }
+
+    /// Returns what the tiers list for `toolchain`, each starting point once.
+    pub fn listed(
+        &self,
+        toolchain: &Toolchain,
+        store: &Store,
+        reporter: &Reporter,
+        now_unix_s: i64,
+    ) -> Vec<Listed> {
+        let mut listed: Vec<Listed> = Vec::new();
+        let tiers: Vec<&dyn Tier> = self.tiers.well().collect();
+        for tier in tiers {
+            let key = head::key(toolchain);
+            let answer = self
+                .tiers
+                .ask(tier, |tier| tier.get(&key, MAX_HEAD_BYTES as u64));
+            let read = match answer {
+                Ok(bytes) => self.read_head(tier, &bytes, store, reporter, now_unix_s),
+                Err(Trouble::Absent) => continue,
+                Err(trouble) => Err(trouble.to_string()),
+            };
+            match read {
+                Ok(more) => listed.extend(more),
+                Err(why) => reporter.warn(&format!("{} is not used: {why}", tier.name())),
+            }
+        }
+        let mut seen = std::collections::HashSet::new();
+        listed.retain(|one| seen.insert(one.entry.point.manifest));
+        listed
+    }
+
+    /// Returns what a head lists, if it is believed and no replay of an older one.
+    fn read_head(
+        &self,
+        tier: &dyn Tier,
+        bytes: &[u8],
+        store: &Store,
+        reporter: &Reporter,
+        now_unix_s: i64,
+    ) -> Result<Vec<Listed>, String> {
+        let read = head::decode(bytes).map_err(|error| format!("its list {error}"))?;
+        let believed = self.belief(tier);
+        if believed.is_none() {
+            trust::verify(&read.signed, &read.signatures, &self.keys)
+                .map_err(|error| error.to_string())?;
+            let last = store.sequence(tier.name());
+            if last.is_some_and(|last| last > read.head.sequence) {
+                return Err("its list is older than one that was seen before".to_owned());
+            }
+            // What cannot be kept is not noticed the next time.
+            drop(store.put_sequence(tier.name(), read.head.sequence));
+        }
+        let days = (now_unix_s - read.head.written_unix_s) / SECONDS_A_DAY;
+        if days > STALE_DAYS {
+            let name = tier.name();
+            reporter.warn(&format!("nothing was published to {name} for {days} days"));
+        }
+        let listed = |entry| Listed {
+            entry,
+            believed: believed.clone(),
+        };
+        Ok(read.head.entries.into_iter().map(listed).collect())
+    }
+
+    fn belief(&self, tier: &dyn Tier) -> Option<Believed> {
+        match (tier.directory(), self.believes_all) {
+            (None, false) => None,
+            (dir, said_so) => trust::store(dir.unwrap_or(Path::new("/")), said_so).ok(),
+        }
+    }
+
+    /// Brings the manifests of those of `points` here that are not; what cannot be had leaves the list, with a line that
+    /// says why.
+    pub fn adopt_all(
+        &self,
+        points: &mut Vec<Point>,
+        listed: &[Listed],
+        store: &Store,
+        reporter: &Reporter,
+        now_unix_s: i64,
+    ) -> anyhow::Result<()> {
+        if self.is_empty() {
+            return Ok(());
+        }
+        let staging = store.staging("adopt")?;
+        points.retain(|point| {
+            let of = |one: &&Listed| one.entry.point.manifest == point.manifest;
+            if store.has_manifest(point.manifest) {
+                return true;
+            }
+            let Some(listed) = listed.iter().find(of) else {
+                return true;
+            };
+            let adopted = self.adopt(listed, store, &staging, now_unix_s);
+            if let Err(why) = &adopted {
+                let commit = short(&point.commit);
+                reporter.warn(&format!("the starting point {commit} is not used: {why}"));
+            }
+            adopted.is_ok()
+        });
+        Ok(())
+    }
+
+    /// Brings the manifest of `listed` into the local store, with the index of its objects; or says why not.
+    pub fn adopt(
+        &self,
+        listed: &Listed,
+        store: &Store,
+        staging: &Staging,
+        now_unix_s: i64,
+    ) -> Result<(), String> {
+        let Entry { point, epoch, .. } = &listed.entry;
+        let key = pack::bundle_key(*epoch, point.manifest);
+        let damaged = |error: format::FormatError| Trouble::Unreachable(error.to_string());
+        let bundle = self.tiers.find(
+            |tier| tier.get(&key, MAX_BUNDLE_BYTES),
+            |bytes| {
+                pack::split_bundle(&bytes, point.manifest).map_err(damaged)?;
+                Ok(bytes)
+            },
+        );
+        let bundle = bundle.map_err(|trouble| trouble.to_string())?;
+        let (bytes, packed) =
+            pack::split_bundle(&bundle, point.manifest).expect("it was split before");
+        let manifest = self.verified(listed, bytes)?;
+        let manifest = manifest.get();
+        let same = manifest.commit == point.commit && manifest.toolchain == point.toolchain;
+        if !same || manifest.dirty != point.dirty {
+            return Err("it is another starting point than its list says".to_owned());
+        }
+        if manifest.not_after_unix_s < now_unix_s {
+            return Err("it has expired".to_owned());
+        }
+        let index = pack::decode_index(packed, manifest);
+        index.map_err(|error| format!("its index {error}"))?;
+        let kept = store
+            .put_manifest_bytes(staging, bytes)
+            .and_then(|_| store.put_index(staging, point.manifest, packed))
+            .and_then(|()| store.put_point(staging, point));
+        kept.map_err(|error| error.to_string())
+    }
+
+    fn verified(&self, listed: &Listed, bytes: &[u8]) -> Result<Verified<Manifest>, String> {
+        let manifest = format::decode(bytes).map_err(|error| format!("its manifest {error}"))?;
+        if let Some(believed) = &listed.believed {
+            return Ok(believed.vouch(manifest));
+        }
+        let signatures = &listed.entry.signatures;
+        let other = manifest.repository != self.repository;
+        // A key that is believed for one repository may sign for another as well, where this reader does not believe it.
+        let keys = if other { &self.anywhere } else { &self.keys };
+        let named = manifest.repository.clone();
+        trust::signed(manifest, bytes, signatures, keys).map_err(|error| match other {
+            true => format!("it is of the repository `{named}`, and {error}"),
+            false => error.to_string(),
+        })
+    }
+
+    /// Brings the objects at `objects` of a manifest here, unless compiling what needs them is quicker: `worth` is how long
+    /// that takes.
+    pub fn fetch(
+        &self,
+        (manifest, index): (&Manifest, &Index),
+        objects: &[usize],
+        worth: Duration,
+        (store, staging): (&Store, &Staging),
+        reporter: &Reporter,
+    ) -> Fetched {
+        let size = index.stored_bytes(objects);
+        let step = reporter.step("Fetching", size);
+        let clock = Clock::start();
+        let before = self.tiers.traffic().bytes;
+        let enough = || {
+            let elapsed = clock.elapsed();
+            let came = self.tiers.traffic().bytes - before;
+            let rate = came as f64 / elapsed.as_secs_f64().max(0.001);
+            let left = size.saturating_sub(came) as f64 / rate.max(1.0);
+            elapsed > WAIT && elapsed.as_secs_f64() + left > worth.as_secs_f64()
+        };
+        let wanted = Wanted {
+            manifest,
+            index,
+            objects,
+        };
+        let came = |count| step.done(count);
+        let fetched = fetch::fetch(wanted, &self.tiers, store, staging, &enough, &came);
+        drop(step);
+        if fetched.lacking > 0 {
+            let commit = short(&manifest.commit);
+            let why = match &fetched.trouble {
+                Some(trouble) => trouble.to_string(),
+                None => "compiling is quicker than fetching them".to_owned(),
+            };
+            let lacking = fetched.lacking;
+            reporter.warn(&format!(
+                "{lacking} objects of {commit} did not come: {why}"
+            ));
+        } else if !objects.is_empty() {
+            let seconds = clock.elapsed().as_secs_f64();
+            reporter.note(&format!("fetched {} in {seconds:.1} s", bytes(size)));
+        }
+        fetched
+    }
+}
+
+/// Opens `remotes`; one that cannot be opened is passed over.
+#[cfg(feature = "network")]
+pub fn open_all(
+    remotes: &[RemoteConfig],
+    environment: &Environment,
+    reporter: &Reporter,
+) -> anyhow::Result<Vec<Box<dyn Tier>>> {
+    let mut tiers: Vec<Box<dyn Tier>> = Vec::new();
+    if remotes.is_empty() {
+        return Ok(tiers);
+    }
+    let seconds = environment
+        .text(WAIT_VAR)
+        .and_then(|text| text.parse().ok());
+    let wait = seconds.and_then(|wait| Duration::try_from_secs_f64(wait).ok());
+    let opener = crate::remote::Opener::new(wait.unwrap_or(WAIT))?;
+    for remote in remotes {
+        match opener.open(remote, environment.of_providers()) {
+            Ok(tier) => tiers.push(Box::new(tier)),
+            Err(error) => reporter.warn(&error.to_string()),
+        }
+    }
+    Ok(tiers)
+}
+
+/// Says that this build has no network.
+#[cfg(not(feature = "network"))]
+pub fn open_all(
+    remotes: &[RemoteConfig],
+    _: &Environment,
+    reporter: &Reporter,
+) -> anyhow::Result<Vec<Box<dyn Tier>>> {
+    for remote in remotes {
+        let url = &remote.url;
+        reporter.warn(&format!(
+            "{url} is not used: this headstart was built without network"
+        ));
+    }
+    Ok(Vec::new())
+}
+
+/// Returns the positions of the objects of `manifest` that `store` lacks of `wanted`.
+pub fn lacking(
+    manifest: &Manifest,
+    store: &Store,
+    wanted: impl Iterator<Item = Digest>,
+) -> Vec<usize> {
+    fetch::lacking(manifest, store, wanted)
+}

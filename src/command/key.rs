@@ -1,0 +1,135 @@
+//! `headstart key`: makes and shows keys; and finds the one to sign with.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use serde_json::json;
+
+use super::cli::{KeyArgs, KeyCommand};
+use super::failure::Failure;
+use super::setup::{print_json, print_line};
+use crate::config::Environment;
+use crate::disk::{self, place};
+use crate::trust::{KeyError, PublicKey, SecretKey, new_pair};
+
+/// The largest file that is read as a key; minisign's have two lines, of at most 1024 bytes.
+const MAX_KEY_BYTES: u64 = 16 << 10;
+/// The variable with the password of the secret key.
+const PASSWORD: &str = "HEADSTART_KEY_PASSWORD";
+/// The variable with the secret key: its file, or its text.
+const SIGN_KEY: &str = "HEADSTART_SIGN_KEY";
+
+/// Runs the command, and returns its exit code.
+pub fn run(args: &KeyArgs, environment: &Environment) -> anyhow::Result<ExitCode> {
+    let (key, made, json) = match &args.command {
+        KeyCommand::New {
+            out,
+            no_password,
+            json,
+        } => {
+            let out = environment.dir().join(out);
+            let password = (!no_password).then(|| password(environment)).transpose()?;
+            let key = make(&out, password)?;
+            let kept = password.map_or("not encrypted", |_| "encrypted with the password");
+            (key, Some((out, kept)), *json)
+        }
+        KeyCommand::Show { file, json } => (show(file, environment)?, None, *json),
+    };
+    let believe = how_to_believe(&key);
+    if json {
+        let file = made.map(|(out, _)| out.display().to_string());
+        let (key, id) = (key.to_string(), key.id().to_string());
+        print_json(&json!({ "key": key, "id": id, "believe": believe, "secret_key_file": file }));
+        return Ok(ExitCode::SUCCESS);
+    }
+    if let Some((out, kept)) = made {
+        let out = out.display();
+        print_line(&format!(
+            "{out} is secret, and {kept}: for CI's secrets, never for a repository"
+        ));
+        print_line(&format!("{out}.pub is for everybody"));
+    }
+    print_line(&format!(
+        "{key}, id {}\nreaders believe it with\n  {believe}",
+        key.id()
+    ));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Returns the key to sign with: that in the file `typed`, else that of `HEADSTART_SIGN_KEY`, a file or the text of one.
+///
+/// `HEADSTART_KEY_PASSWORD` opens one that is encrypted; nobody is asked.
+pub fn signing_key(
+    environment: &Environment,
+    typed: Option<&Path>,
+) -> anyhow::Result<Option<SecretKey>> {
+    let variable = environment.text(SIGN_KEY).unwrap_or_default();
+    if typed.is_none() && variable.contains('\n') {
+        let key = secret_key(variable, environment);
+        return key
+            .context(format!("cannot sign with {SIGN_KEY}"))
+            .map(Some);
+    }
+    let typed = typed.map(|file| environment.dir().join(file));
+    let Some(file) = typed.or_else(|| environment.path(SIGN_KEY)) else {
+        return Ok(None);
+    };
+    let key = secret_key(&read_text(&file)?, environment);
+    key.with_context(|| format!("cannot sign with {}", file.display()))
+        .map(Some)
+}
+
+/// Returns the text of a key's file; empty, and so no key, if it is no text.
+pub fn read_text(file: &Path) -> anyhow::Result<String> {
+    let bytes = disk::read(file, MAX_KEY_BYTES)?;
+    Ok(String::from_utf8(bytes).unwrap_or_default())
+}
+
+/// Returns the command that believes `key`.
+pub fn how_to_believe(key: &PublicKey) -> String {
+    format!("headstart trust add {key}")
+}
+
+fn secret_key(text: &str, environment: &Environment) -> Result<SecretKey, KeyError> {
+    SecretKey::read(text, environment.text(PASSWORD))
+}
+
+/// Returns the password for a new key.
+fn password(environment: &Environment) -> Result<&str, Failure> {
+    let given = environment.text(PASSWORD).filter(|text| !text.is_empty());
+    given.ok_or_else(|| {
+        let hint = format!("set {PASSWORD}; or leave the key as it is with --no-password");
+        Failure::new("there is no password to encrypt the secret key with", hint)
+    })
+}
+
+/// Makes a key pair in the files `out` and `<out>.pub`, of which there must be none.
+fn make(out: &Path, password: Option<&str>) -> anyhow::Result<PublicKey> {
+    let mut public_file = out.as_os_str().to_owned();
+    public_file.push(".pub");
+    let public_file = Path::new(&public_file);
+    for file in [out, public_file] {
+        if file.symlink_metadata().is_ok() {
+            let what = format!(
+                "{} is there already, and no key is overwritten",
+                file.display()
+            );
+            return Err(Failure::new(what, "name another file with --out").into());
+        }
+    }
+    let (text, key) = new_pair(password);
+    place::create_new(out, text.as_bytes(), place::MODE_SECRET)?;
+    place::create_new(public_file, key.to_file().as_bytes(), place::MODE_FILE)?;
+    Ok(key)
+}
+
+fn show(file: &Path, environment: &Environment) -> anyhow::Result<PublicKey> {
+    let file = environment.dir().join(file);
+    let text = read_text(&file)?;
+    let key = match secret_key(&text, environment) {
+        Err(KeyError::NotSecret) => PublicKey::parse(&text),
+        secret => secret.map(|secret| secret.public()),
+    };
+    key.with_context(|| format!("cannot use {}", file.display()))
+}

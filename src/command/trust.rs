@@ -1,0 +1,217 @@
+//! `headstart trust`: says whose signatures this user believes, and in which repositories.
+
+use std::process::ExitCode;
+
+use anyhow::Context;
+use serde_json::{Value, json};
+
+use super::cli::{TrustArgs, TrustCommand};
+use super::failure::Failure;
+use super::key::{how_to_believe, read_text};
+use super::setup::{print_json, print_line};
+use crate::cargo::command::{CargoCommand, Messages, Run};
+use crate::cargo::workspace::Workspace;
+use crate::config::{self, Environment};
+use crate::git::{self, Repository};
+use crate::trust::beliefs::{self, Belief, Beliefs, EVERY_REPOSITORY};
+use crate::trust::{KeyId, PublicKey};
+
+/// Runs the command, and returns its exit code.
+pub fn run(args: &TrustArgs, environment: &Environment) -> anyhow::Result<ExitCode> {
+    match &args.command {
+        TrustCommand::Add {
+            key,
+            repository,
+            note,
+        } => {
+            let belief = Belief {
+                key: public_key(key, environment)?,
+                repository: name(repository.as_deref(), environment)?,
+                note: note.clone(),
+            };
+            add(belief, environment)?;
+        }
+        TrustCommand::List { json } => list(*json, environment)?,
+        TrustCommand::Remove { key, repository } => {
+            let repository = name(repository.as_deref(), environment)?;
+            remove(key_id(key, environment)?, &repository, environment)?;
+        }
+        TrustCommand::Revoke { key } => {
+            let id = key_id(key, environment)?;
+            let dir = environment.config_dir()?;
+            print_line(&match beliefs::change(&dir, |all| all.revoke(id))? {
+                true => format!("{id} is believed nowhere any more"),
+                false => format!("{id} is revoked already"),
+            });
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn add(belief: Belief, environment: &Environment) -> anyhow::Result<()> {
+    let dir = environment.config_dir()?;
+    let (id, file) = (belief.key.id(), beliefs::file(&dir));
+    let said = format!("{id} is believed in {}", shown(&belief.repository));
+    let is_new = beliefs::change(&dir, |beliefs| {
+        (!beliefs.is_revoked(id)).then(|| beliefs.add(belief))
+    })?;
+    match is_new {
+        None => {
+            let hint = format!("if that was a mistake, take it out of {}", file.display());
+            return Err(Failure::new(format!("the key {id} is revoked"), hint).into());
+        }
+        Some(false) => print_line(&format!("{said} already")),
+        Some(true) => {
+            print_line(&format!("{said}: what it signs runs code on this machine"));
+            print_line(&format!("noted in {}", file.display()));
+        }
+    }
+    Ok(())
+}
+
+fn remove(id: KeyId, repository: &str, environment: &Environment) -> anyhow::Result<()> {
+    let (removed, others) = beliefs::change(&environment.config_dir()?, |beliefs| {
+        let removed = beliefs.remove(id, repository);
+        let others = beliefs.keys().iter().filter(|one| one.key.id() == id);
+        let others: Vec<&str> = others.map(|one| shown(&one.repository)).collect();
+        (removed, others.join(", "))
+    })?;
+    let still = match others.as_str() {
+        "" => String::new(),
+        others => format!("; but it is in {others}"),
+    };
+    let here = shown(repository);
+    if !removed {
+        let what = format!("the key {id} is not believed in {here}{still}");
+        let hint = "--repository names another; `headstart trust list` shows all";
+        return Err(Failure::new(what, hint).into());
+    }
+    print_line(&format!("{id} is not believed in {here} any more{still}"));
+    Ok(())
+}
+
+fn list(json: bool, environment: &Environment) -> anyhow::Result<()> {
+    let dir = environment.config_dir()?;
+    let (file, beliefs) = (beliefs::file(&dir), beliefs::read(&dir)?);
+    let here = here(environment);
+    let believed = beliefs.believed(here.as_deref());
+    let proposed = proposed(environment)?;
+    if json {
+        let keys = beliefs.keys().iter().map(|one| as_json(one, &beliefs));
+        let proposed = proposed.iter().map(|key| {
+            json!({ "key": key.to_string(), "id": key.id().to_string(), "believed": believed.contains(key) })
+        });
+        print_json(&json!({
+            "file": file.display().to_string(),
+            "repository": here,
+            "keys": keys.collect::<Vec<_>>(),
+            "revoked": beliefs.revoked().map(|id| id.to_string()).collect::<Vec<_>>(),
+            "proposed": proposed.collect::<Vec<_>>(),
+        }));
+        return Ok(());
+    }
+    print_line(&format!("{}:", file.display()));
+    for one in beliefs.keys() {
+        let (id, place) = (one.key.id(), shown(&one.repository));
+        print_line(&format!("  {}, id {id}, in {place}", one.key));
+        one.note
+            .iter()
+            .for_each(|note| print_line(&format!("    {note}")));
+    }
+    for id in beliefs.revoked() {
+        print_line(&format!("  {id} is revoked"));
+    }
+    for key in proposed.iter().filter(|key| !believed.contains(key)) {
+        let how = match beliefs.is_revoked(key.id()) {
+            true => "revoked".to_owned(),
+            false => format!("not believed here:\n  {}", how_to_believe(key)),
+        };
+        print_line(&format!(
+            "this workspace proposes {}, which is {how}",
+            key.id()
+        ));
+    }
+    Ok(())
+}
+
+fn as_json(belief: &Belief, beliefs: &Beliefs) -> Value {
+    let id = belief.key.id();
+    json!({
+        "repository": belief.repository,
+        "key": belief.key.to_string(),
+        "id": id.to_string(),
+        "note": belief.note,
+        "revoked": beliefs.is_revoked(id),
+    })
+}
+
+/// Returns a repository's name for people.
+fn shown(repository: &str) -> &str {
+    match repository {
+        EVERY_REPOSITORY => "every repository",
+        name => name,
+    }
+}
+
+/// Returns the name of the repository that a command is about.
+fn name(typed: Option<&str>, environment: &Environment) -> Result<String, Failure> {
+    let (name, what) = match typed {
+        Some(EVERY_REPOSITORY) => return Ok(EVERY_REPOSITORY.to_owned()),
+        Some(typed) => (
+            git::name_of(typed),
+            format!("`{typed}` names no repository"),
+        ),
+        None => (
+            here(environment),
+            "this is no clone with an `origin`".to_owned(),
+        ),
+    };
+    let hint = "name the repository: --repository HOST/OWNER/NAME, or '*' for every repository";
+    name.ok_or_else(|| Failure::new(what, hint))
+}
+
+/// Returns the name of this clone's repository.
+fn here(environment: &Environment) -> Option<String> {
+    Repository::discover(environment.dir()).ok()?.name()
+}
+
+/// Returns the keys that this workspace proposes to believe; none outside of a workspace.
+fn proposed(environment: &Environment) -> anyhow::Result<Vec<PublicKey>> {
+    let run = Run {
+        dir: environment.dir(),
+        env: environment.overrides(),
+        messages: Messages::Kept,
+    };
+    let Ok(workspace) = Workspace::of(&CargoCommand { args: Vec::new() }, run) else {
+        return Ok(Vec::new());
+    };
+    let texts = config::proposed_keys(&workspace.root)?;
+    let keys: Result<_, _> = texts.iter().map(|text| PublicKey::parse(text)).collect();
+    keys.map_err(|_| {
+        let hint = "correct `trusted_keys` there; outside of this workspace your keys are listed without it";
+        Failure::new("headstart.toml proposes something that is no public key", hint).into()
+    })
+}
+
+/// Returns the key that was typed, or that the file holds.
+fn public_key(typed: &str, environment: &Environment) -> anyhow::Result<PublicKey> {
+    let file = environment.dir().join(typed);
+    if let Ok(key) = PublicKey::parse(typed) {
+        return Ok(key);
+    }
+    if file.is_dir() || !file.exists() {
+        let what = format!("`{typed}` is neither a public key nor a file that holds one");
+        let hint =
+            "a public key is the line that begins with RW, or the .pub file beside the secret key";
+        return Err(Failure::new(what, hint).into());
+    }
+    PublicKey::parse(&read_text(&file)?).with_context(|| format!("cannot use {}", file.display()))
+}
+
+/// Returns the id that was typed, or that of the key.
+fn key_id(typed: &str, environment: &Environment) -> anyhow::Result<KeyId> {
+    match KeyId::parse(typed) {
+        Some(id) => Ok(id),
+        None => Ok(public_key(typed, environment)?.id()),
+    }
+}

@@ -1,0 +1,362 @@
+//! Near → far: writes a starting point of the local store into a tier, in packs of what the tier lacks.
+//!
+//! Everything that is written has a name of its own, so two that push at once disturb each other only in the head, which
+//! is read back and written again.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io;
+use std::sync::mpsc;
+
+use rayon::prelude::*;
+
+use crate::model::epoch::Epoch;
+use crate::model::{Digest, Manifest};
+use crate::store::format::FormatError;
+use crate::store::head::{self, Entry, Head, MAX_HEAD_BYTES};
+use crate::store::pack::{self, Frame, Index, PACK_BYTES, PackName};
+use crate::store::point::Point;
+use crate::store::{Store, StoreError};
+use crate::tier::{Tier, Trouble};
+
+/// How old a pack may be that a new starting point refers to: it is kept for the starting point's ninety days more.
+pub const MAX_REFERRED_DAYS: i64 = 14;
+/// How many earlier starting points are asked what the tier has.
+const MAX_PREDECESSORS: usize = 2;
+/// How many packs are on their way at once.
+const UPLOADS: usize = 3;
+/// How much is compressed at once.
+const BATCH_BYTES: u64 = 32 << 20;
+/// How often a head is written in which somebody else's entry took the place of ours.
+const HEAD_TRIES: u64 = 4;
+/// The largest bundle that is fetched.
+pub const MAX_BUNDLE_BYTES: u64 = 320 << 20;
+
+/// What a push did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pushed {
+    /// Objects that the tier lacked.
+    pub objects: usize,
+    /// Packs that were written.
+    pub packs: usize,
+    /// Bytes that were written.
+    pub bytes: u64,
+    /// Requests that were made.
+    pub requests: usize,
+}
+
+/// Why a starting point could not be pushed; what is published here stays.
+#[derive(Debug, thiserror::Error)]
+pub enum PushError {
+    /// The tier failed.
+    #[error("{what}: {trouble}")]
+    Tier {
+        /// What was asked of it.
+        what: String,
+        /// How it failed.
+        trouble: Trouble,
+    },
+    /// What is there cannot be added to.
+    #[error("its list of starting points {0}")]
+    Head(FormatError),
+    /// The local store failed.
+    #[error("{0}")]
+    Store(#[from] StoreError),
+    /// An object of the local store could not be read.
+    #[error("cannot read object {}: {cause}", object.short())]
+    Object {
+        /// The object.
+        object: Digest,
+        /// What went wrong.
+        cause: io::Error,
+    },
+    /// Others wrote the list at the same time, again and again.
+    #[error("others kept replacing its list of starting points")]
+    Contended,
+}
+
+/// Makes signatures of bytes, as minisign writes them; none where nobody signs.
+pub type Sign<'a> = &'a dyn Fn(&[u8]) -> Vec<String>;
+
+/// Where the tier has an object.
+type Known = HashMap<Digest, (PackName, u64, u64)>;
+
+/// One push under way.
+struct Push<'a> {
+    tier: &'a dyn Tier,
+    store: &'a Store,
+    now_unix_s: i64,
+    epoch: Epoch,
+    done: Pushed,
+}
+
+/// Writes the starting point `point` of `store` into `tier`.
+pub fn push(
+    tier: &dyn Tier,
+    store: &Store,
+    point: &Point,
+    sign: Sign<'_>,
+    now_unix_s: i64,
+) -> Result<Pushed, PushError> {
+    let mut push = Push {
+        tier,
+        store,
+        now_unix_s,
+        epoch: Epoch::of(now_unix_s),
+        done: Pushed::default(),
+    };
+    let bytes = store.manifest_bytes(point.manifest)?;
+    let manifest = store.manifest(point.manifest)?;
+    let head_key = head::key(&manifest.toolchain);
+    let head = push.head(&head_key)?;
+    let known = push.known(&head, point)?;
+    let index = push.packs(&manifest, &known)?;
+    let bundle = pack::encode_bundle(&bytes, &index);
+    push.put(&pack::bundle_key(push.epoch, point.manifest), bundle)?;
+    let entry = Entry {
+        point: point.clone(),
+        epoch: push.epoch,
+        signatures: sign(&bytes),
+    };
+    push.put_head(&head_key, head, &entry, sign)?;
+    Ok(push.done)
+}
+
+impl Push<'_> {
+    fn get(&mut self, key: &str, limit_bytes: u64) -> Result<Option<Vec<u8>>, PushError> {
+        self.done.requests += 1;
+        match self.tier.get(key, limit_bytes) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(Trouble::Absent) => Ok(None),
+            Err(trouble) => Err(PushError::Tier {
+                what: format!("reading {key}"),
+                trouble,
+            }),
+        }
+    }
+
+    fn put(&mut self, key: &str, bytes: Vec<u8>) -> Result<(), PushError> {
+        self.done.requests += 1;
+        self.done.bytes += bytes.len() as u64;
+        put(self.tier, key, bytes)
+    }
+
+    fn head(&mut self, key: &str) -> Result<Head, PushError> {
+        match self.get(key, MAX_HEAD_BYTES as u64)? {
+            Some(bytes) => head::decode(&bytes)
+                .map(|read| read.head)
+                .map_err(PushError::Head),
+            None => Ok(Head::default()),
+        }
+    }
+
+    /// Returns where the tier has what the starting points before this one are made of, those of the same commands first.
+    /// One that cannot be read costs bytes, no more.
+    fn known(&mut self, head: &Head, point: &Point) -> Result<Known, PushError> {
+        let mut before: Vec<&Entry> = head.entries.iter().collect();
+        before.sort_by_key(|entry| entry.point.commands != point.commands);
+        let mut known = Known::new();
+        for entry in before.into_iter().take(MAX_PREDECESSORS) {
+            let name = entry.point.manifest;
+            let here = self.store.manifest(name).ok();
+            let here =
+                here.and_then(|manifest| Some((self.store.index(name, &manifest)?, manifest)));
+            let there = match here {
+                Some(here) => Some(here),
+                None => {
+                    let key = pack::bundle_key(entry.epoch, name);
+                    let bytes = self.get(&key, MAX_BUNDLE_BYTES)?;
+                    bytes.and_then(|bytes| read_bundle(&bytes, name))
+                }
+            };
+            if let Some((index, manifest)) = there {
+                self.add_known(&mut known, &index, &manifest);
+            }
+        }
+        Ok(known)
+    }
+
+    fn add_known(&self, known: &mut Known, index: &Index, manifest: &Manifest) {
+        for ((digest, _), frame) in manifest.objects().into_iter().zip(&index.frames) {
+            let pack = index.packs[frame.pack as usize];
+            if pack.epoch.days_over(self.now_unix_s) <= MAX_REFERRED_DAYS {
+                known
+                    .entry(digest)
+                    .or_insert((pack, frame.offset, frame.stored_bytes));
+            }
+        }
+    }
+
+    /// Writes what is not `known` in packs, and returns where everything is then.
+    fn packs(&mut self, manifest: &Manifest, known: &Known) -> Result<Index, PushError> {
+        let objects = manifest.objects();
+        let lacking: Vec<usize> = (0..objects.len())
+            .filter(|at| !known.contains_key(&objects[*at].0))
+            .collect();
+        let written = self.write_packs(&objects, &lacking)?;
+        let mut names: HashMap<PackName, u32> = HashMap::new();
+        let mut index = Index::default();
+        for (digest, _) in &objects {
+            let (pack, offset, stored_bytes) = known
+                .get(digest)
+                .or_else(|| written.get(digest))
+                .copied()
+                .expect("what was not known was written");
+            let position = *names.entry(pack).or_insert_with(|| {
+                index.packs.push(pack);
+                u32::try_from(index.packs.len() - 1).expect("fewer than 2^32 packs")
+            });
+            index.frames.push(Frame {
+                pack: position,
+                offset,
+                stored_bytes,
+            });
+        }
+        Ok(index)
+    }
+
+    /// Compresses and writes the objects at `lacking`; while one pack is filled, others are on their way.
+    fn write_packs(
+        &mut self,
+        objects: &[(Digest, u64)],
+        lacking: &[usize],
+    ) -> Result<Known, PushError> {
+        let (tier, epoch, store) = (self.tier, self.epoch, self.store);
+        let mut written = Known::new();
+        let (sender, receiver) = mpsc::sync_channel::<(PackName, Vec<u8>)>(0);
+        let receiver = std::sync::Mutex::new(receiver);
+        let upload = || -> Result<(), PushError> {
+            loop {
+                let next = receiver.lock().expect("no uploader panics").recv();
+                match next {
+                    Ok((name, bytes)) => put(tier, &name.key(), bytes)?,
+                    Err(_) => return Ok(()),
+                }
+            }
+        };
+        let (packs, bytes) = std::thread::scope(|scope| {
+            let uploads: Vec<_> = (0..UPLOADS).map(|_| scope.spawn(upload)).collect();
+            let mut filler = Filler {
+                epoch,
+                pack: Vec::new(),
+                members: Vec::new(),
+                written: &mut written,
+                packs: 0,
+                bytes: 0,
+                sender,
+            };
+            let filled = filler.fill(store, objects, lacking);
+            let counts = (filler.packs, filler.bytes);
+            drop(filler);
+            let ended = uploads
+                .into_iter()
+                .map(|one| one.join().expect("it does not panic"));
+            ended.collect::<Result<Vec<()>, _>>()?;
+            filled.map(|()| counts)
+        })?;
+        self.done.objects = lacking.len();
+        self.done.packs = packs;
+        self.done.requests += packs;
+        self.done.bytes += bytes;
+        Ok(written)
+    }
+
+    /// Writes the head with `entry` in it, and looks whether it is still there afterwards.
+    fn put_head(
+        &mut self,
+        key: &str,
+        mut head: Head,
+        entry: &Entry,
+        sign: Sign<'_>,
+    ) -> Result<(), PushError> {
+        for _ in 0..HEAD_TRIES {
+            let next = head.with(entry.clone(), self.now_unix_s);
+            let signed = next.to_sign();
+            self.put(key, head::encode(&signed, &sign(&signed)))?;
+            head = self.head(key)?;
+            if head.entries.contains(entry) {
+                return Ok(());
+            }
+        }
+        Err(PushError::Contended)
+    }
+}
+
+fn put(tier: &dyn Tier, key: &str, bytes: Vec<u8>) -> Result<(), PushError> {
+    tier.put(key, bytes).map_err(|trouble| PushError::Tier {
+        what: format!("writing {key}"),
+        trouble,
+    })
+}
+
+fn read_bundle(bytes: &[u8], name: Digest) -> Option<(Index, Manifest)> {
+    let (manifest, packed) = pack::split_bundle(bytes, name).ok()?;
+    let manifest = crate::store::format::decode(manifest).ok()?;
+    Some((pack::decode_index(packed, &manifest).ok()?, manifest))
+}
+
+/// Fills one pack after the other.
+struct Filler<'a> {
+    epoch: Epoch,
+    pack: Vec<u8>,
+    members: Vec<(Digest, u64, u64)>,
+    written: &'a mut Known,
+    packs: usize,
+    bytes: u64,
+    sender: mpsc::SyncSender<(PackName, Vec<u8>)>,
+}
+
+impl Filler<'_> {
+    fn fill(
+        &mut self,
+        store: &Store,
+        objects: &[(Digest, u64)],
+        lacking: &[usize],
+    ) -> Result<(), PushError> {
+        let mut rest = lacking;
+        while !rest.is_empty() {
+            let mut size = 0;
+            let fits = |at: &&usize| {
+                size += objects[**at].1;
+                size <= BATCH_BYTES
+            };
+            let count = rest.iter().take_while(fits).count().max(1);
+            let (batch, later) = rest.split_at(count);
+            rest = later;
+            let compress = |at: &usize| {
+                let (object, size_bytes) = objects[*at];
+                let frame = File::open(store.object(object))
+                    .and_then(|file| pack::compress(file, size_bytes));
+                frame.map_err(|cause| PushError::Object { object, cause })
+            };
+            let frames: Vec<Vec<u8>> = batch.par_iter().map(compress).collect::<Result<_, _>>()?;
+            for (at, frame) in batch.iter().zip(frames) {
+                if !self.pack.is_empty() && self.pack.len() + frame.len() > PACK_BYTES {
+                    self.send();
+                }
+                let place = (objects[*at].0, self.pack.len() as u64, frame.len() as u64);
+                self.members.push(place);
+                self.pack.extend_from_slice(&frame);
+            }
+        }
+        if !self.pack.is_empty() {
+            self.send();
+        }
+        Ok(())
+    }
+
+    fn send(&mut self) {
+        let bytes = std::mem::take(&mut self.pack);
+        let name = PackName {
+            epoch: self.epoch,
+            digest: Digest::of(&bytes),
+        };
+        for (digest, offset, stored_bytes) in self.members.drain(..) {
+            self.written.insert(digest, (name, offset, stored_bytes));
+        }
+        self.packs += 1;
+        self.bytes += bytes.len() as u64;
+        // Nobody takes it once all uploads have failed; that is reported from there.
+        drop(self.sender.send((name, bytes)));
+    }
+}

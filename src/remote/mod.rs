@@ -1,0 +1,270 @@
+//! Tiers on other machines: S3 and what looks like it, Google's and Azure's stores, HTTP servers; and shared directories.
+//!
+//! The only code that talks to the network. Every wait is bounded: for the connection, for the first byte, and for each
+//! further one.
+
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use object_store::aws::AmazonS3Builder;
+use object_store::azure::MicrosoftAzureBuilder;
+use object_store::gcp::GoogleCloudStorageBuilder;
+use object_store::http::HttpBuilder;
+use object_store::local::LocalFileSystem;
+use object_store::path::Path as Key;
+use object_store::{
+    ClientOptions, GetOptions, GetRange, ObjectStore, ObjectStoreExt, ObjectStoreScheme,
+    RetryConfig,
+};
+use tokio::runtime::Runtime;
+use tokio::time::timeout;
+use url::Url;
+
+use crate::config::RemoteConfig;
+use crate::disk;
+use crate::tier::{Tier, Trouble};
+
+/// How long a whole request may take as long as something comes.
+const REQUEST_LIMIT: Duration = Duration::from_secs(3600);
+/// The slowest that a tier may take what is written, in bytes a second.
+const SLOWEST_WRITE: u64 = 100 << 10;
+/// How often a request is tried again that a tier could not serve just then.
+const RETRIES: usize = 2;
+
+/// A tier behind `object_store`.
+#[derive(Debug)]
+pub struct Remote {
+    name: String,
+    store: Box<dyn ObjectStore>,
+    prefix: Key,
+    directory: Option<PathBuf>,
+    writable: bool,
+    wait: Duration,
+    runtime: Arc<Runtime>,
+}
+
+/// An address that is none, or settings that do not suffice.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot use the remote `{url}`: {why}")]
+pub struct RemoteError {
+    /// The address.
+    pub url: String,
+    /// What is wrong.
+    pub why: String,
+}
+
+/// Opens remotes; they share what runs their requests.
+#[derive(Debug)]
+pub struct Opener {
+    runtime: Arc<Runtime>,
+    /// How long nothing may come before a tier is given up.
+    pub wait: Duration,
+}
+
+impl Opener {
+    /// Returns an opener of remotes that wait for `wait` at most.
+    pub fn new(wait: Duration) -> std::io::Result<Opener> {
+        // What is compiled in has one provider; another that was installed before serves as well.
+        drop(rustls::crypto::ring::default_provider().install_default());
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()?;
+        Ok(Opener {
+            runtime: Arc::new(runtime),
+            wait,
+        })
+    }
+
+    /// Opens the remote at `config`; `variables` are those of the provider. Asks it nothing yet.
+    pub fn open<'a>(
+        &self,
+        config: &RemoteConfig,
+        variables: impl Iterator<Item = (&'a str, &'a str)> + Clone,
+    ) -> Result<Remote, RemoteError> {
+        let wrong = |why: String| RemoteError {
+            url: config.url.clone(),
+            why,
+        };
+        let url = Url::parse(&config.url).map_err(|error| wrong(error.to_string()))?;
+        let (scheme, path) =
+            ObjectStoreScheme::parse(&url).map_err(|error| wrong(error.to_string()))?;
+        let directory = (scheme == ObjectStoreScheme::Local)
+            .then(|| url.to_file_path().ok())
+            .flatten();
+        let writable = !config.read_only && scheme != ObjectStoreScheme::Http;
+        let store = match &directory {
+            Some(directory) => in_directory(directory, writable).map_err(wrong)?,
+            None => self
+                .in_network(scheme, &url, variables)
+                .map_err(|error| wrong(plain(&error)))?,
+        };
+        Ok(Remote {
+            name: config.url.clone(),
+            store,
+            prefix: match directory {
+                Some(_) => Key::default(),
+                None => path,
+            },
+            directory,
+            writable,
+            wait: self.wait,
+            runtime: self.runtime.clone(),
+        })
+    }
+
+    fn in_network<'a>(
+        &self,
+        scheme: ObjectStoreScheme,
+        url: &Url,
+        variables: impl Iterator<Item = (&'a str, &'a str)>,
+    ) -> object_store::Result<Box<dyn ObjectStore>> {
+        let client = ClientOptions::new()
+            .with_allow_http(true)
+            .with_connect_timeout(self.wait)
+            .with_timeout(REQUEST_LIMIT);
+        let retry = RetryConfig {
+            max_retries: RETRIES,
+            retry_timeout: self.wait,
+            ..RetryConfig::default()
+        };
+        let lower = variables.map(|(name, value)| (name.to_ascii_lowercase(), value));
+        Ok(match scheme {
+            ObjectStoreScheme::AmazonS3 => {
+                let builder = AmazonS3Builder::new()
+                    .with_client_options(client)
+                    .with_retry(retry);
+                let set =
+                    |builder: AmazonS3Builder, (name, value): (String, &str)| match name.parse() {
+                        Ok(key) => builder.with_config(key, value),
+                        Err(_) => builder,
+                    };
+                Box::new(lower.fold(builder, set).with_url(url.as_str()).build()?)
+            }
+            ObjectStoreScheme::GoogleCloudStorage => {
+                let builder = GoogleCloudStorageBuilder::new()
+                    .with_client_options(client)
+                    .with_retry(retry);
+                let set =
+                    |builder: GoogleCloudStorageBuilder, (name, value): (String, &str)| match name
+                        .parse()
+                    {
+                        Ok(key) => builder.with_config(key, value),
+                        Err(_) => builder,
+                    };
+                Box::new(lower.fold(builder, set).with_url(url.as_str()).build()?)
+            }
+            ObjectStoreScheme::MicrosoftAzure => {
+                let builder = MicrosoftAzureBuilder::new()
+                    .with_client_options(client)
+                    .with_retry(retry);
+                let set = |builder: MicrosoftAzureBuilder, (name, value): (String, &str)| match name
+                    .parse()
+                {
+                    Ok(key) => builder.with_config(key, value),
+                    Err(_) => builder,
+                };
+                Box::new(lower.fold(builder, set).with_url(url.as_str()).build()?)
+            }
+            _ => {
+                let host = &url[..url::Position::BeforePath];
+                let builder = HttpBuilder::new()
+                    .with_client_options(client)
+                    .with_retry(retry);
+                Box::new(builder.with_url(host).build()?)
+            }
+        })
+    }
+}
+
+fn in_directory(directory: &Path, writable: bool) -> Result<Box<dyn ObjectStore>, String> {
+    if writable {
+        disk::make_dir(directory).map_err(|error| error.to_string())?;
+    }
+    let store = LocalFileSystem::new_with_prefix(directory).map_err(|error| plain(&error))?;
+    Ok(Box::new(store))
+}
+
+/// Returns what went wrong, in one line, with the last cause: the first says only which store it was.
+fn plain(error: &dyn std::error::Error) -> String {
+    let mut last = error;
+    while let Some(source) = last.source() {
+        last = source;
+    }
+    last.to_string().replace('\n', " ")
+}
+
+impl Remote {
+    fn key(&self, key: &str) -> Key {
+        self.prefix.parts().chain(Key::from(key).parts()).collect()
+    }
+
+    async fn fetch(&self, key: &str, options: GetOptions, limit: u64) -> Result<Vec<u8>, Trouble> {
+        let late = |_| Trouble::Unreachable(format!("nothing came for {:.1?}", self.wait));
+        let location = self.key(key);
+        let answer = timeout(self.wait, self.store.get_opts(&location, options));
+        let answer = answer.await.map_err(late)?.map_err(trouble)?;
+        let size = answer.range.end.saturating_sub(answer.range.start);
+        if size > limit {
+            return Err(Trouble::TooLarge(limit));
+        }
+        let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or_default());
+        let mut body = answer.into_stream();
+        while let Some(chunk) = timeout(self.wait, body.next()).await.map_err(late)? {
+            bytes.extend_from_slice(&chunk.map_err(trouble)?);
+            if bytes.len() as u64 > limit {
+                return Err(Trouble::TooLarge(limit));
+            }
+        }
+        Ok(bytes)
+    }
+}
+
+fn trouble(error: object_store::Error) -> Trouble {
+    match &error {
+        object_store::Error::NotFound { .. } => Trouble::Absent,
+        object_store::Error::PermissionDenied { .. }
+        | object_store::Error::Unauthenticated { .. } => Trouble::Denied(plain(&error)),
+        _ => Trouble::Unreachable(plain(&error)),
+    }
+}
+
+impl Tier for Remote {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn is_writable(&self) -> bool {
+        self.writable
+    }
+
+    fn directory(&self) -> Option<&Path> {
+        self.directory.as_deref()
+    }
+
+    fn get(&self, key: &str, limit_bytes: u64) -> Result<Vec<u8>, Trouble> {
+        let fetch = self.fetch(key, GetOptions::default(), limit_bytes);
+        self.runtime.block_on(fetch)
+    }
+
+    fn get_range(&self, key: &str, range: Range<u64>) -> Result<Vec<u8>, Trouble> {
+        let limit = range.end - range.start;
+        let options = GetOptions {
+            range: Some(GetRange::Bounded(range)),
+            ..GetOptions::default()
+        };
+        self.runtime.block_on(self.fetch(key, options, limit))
+    }
+
+    fn put(&self, key: &str, bytes: Vec<u8>) -> Result<(), Trouble> {
+        let limit = self.wait + Duration::from_secs(bytes.len() as u64 / SLOWEST_WRITE);
+        let late = |_| Trouble::Unreachable(format!("it was not taken in {limit:.1?}"));
+        let location = self.key(key);
+        let put = async { timeout(limit, self.store.put(&location, bytes.into())).await };
+        let written = self.runtime.block_on(put).map_err(late)?;
+        written.map(|_| ()).map_err(trouble)
+    }
+}

@@ -1,0 +1,292 @@
+//! Many objects in one immutable file, each a zstd frame of its own, and where they are. Reads and writes no file.
+
+use std::ops::Range;
+
+use serde::{Deserialize, Serialize};
+
+use super::format::FormatError;
+use crate::model::epoch::Epoch;
+use crate::model::{Digest, Manifest};
+
+/// How large a pack becomes before the next is begun; one larger object makes a larger pack.
+pub const PACK_BYTES: usize = 32 << 20;
+/// What a request may ask for at most, if it is for more than one object.
+const REQUEST_BYTES: u64 = 12 << 20;
+/// Bytes that nobody asked for cost less than another request up to this many.
+const GAP_BYTES: u64 = 1 << 20;
+/// zstd's level for objects.
+const LEVEL: i32 = 3;
+/// The largest index that is decoded.
+const MAX_INDEX_BYTES: usize = 64 << 20;
+
+/// The first bytes of what is stored of a manifest far away.
+const MAGIC: &[u8; 8] = b"HEADSBDL";
+/// The version of it that this version writes and reads.
+const VERSION: u16 = 1;
+
+/// Where the objects of a starting point are.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Index {
+    /// The packs.
+    pub packs: Vec<PackName>,
+    /// One frame for each of [`Manifest::objects`], in that order.
+    pub frames: Vec<Frame>,
+}
+
+/// A pack's name; it is never written again under the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct PackName {
+    /// When it was written.
+    pub epoch: Epoch,
+    /// The digest of its content.
+    pub digest: Digest,
+}
+
+/// An object in a pack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Frame {
+    /// Position of the pack.
+    pub pack: u32,
+    /// Where the frame begins in it, in bytes.
+    pub offset: u64,
+    /// The frame's size.
+    pub stored_bytes: u64,
+}
+
+/// One request for a part of a pack.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// The pack.
+    pub pack: PackName,
+    /// Which bytes of it.
+    pub range: Range<u64>,
+    /// Which objects are in them: positions in [`Index::frames`].
+    pub objects: Vec<usize>,
+}
+
+impl PackName {
+    /// Returns where the pack is, below the root of a tier.
+    pub fn key(&self) -> String {
+        format!("v1/packs/{}/{}", self.epoch, self.digest.hex())
+    }
+}
+
+impl Index {
+    /// Returns the fewest requests that get the objects at `wanted`, in the order in which they lie.
+    pub fn requests(&self, wanted: &[usize]) -> Vec<Request> {
+        let mut sorted: Vec<usize> = wanted.to_vec();
+        sorted.sort_by_key(|at| (self.frames[*at].pack, self.frames[*at].offset));
+        sorted.dedup();
+        let mut requests: Vec<Request> = Vec::new();
+        for at in sorted {
+            let frame = self.frames[at];
+            let pack = self.packs[frame.pack as usize];
+            let end = frame.offset + frame.stored_bytes;
+            match requests.last_mut().filter(|last| {
+                last.pack == pack
+                    && frame.offset <= last.range.end.saturating_add(GAP_BYTES)
+                    && end - last.range.start <= REQUEST_BYTES
+            }) {
+                Some(last) => {
+                    last.range.end = last.range.end.max(end);
+                    last.objects.push(at);
+                }
+                None => requests.push(Request {
+                    pack,
+                    range: frame.offset..end,
+                    objects: vec![at],
+                }),
+            }
+        }
+        requests
+    }
+
+    /// Returns how many bytes the objects at `wanted` are where they are stored.
+    pub fn stored_bytes(&self, wanted: &[usize]) -> u64 {
+        wanted.iter().map(|at| self.frames[*at].stored_bytes).sum()
+    }
+
+    /// Tells whether this can be the index of `manifest`: a frame for each object, each in a pack that is named.
+    fn fits(&self, manifest: &Manifest) -> bool {
+        let whole = |frame: &Frame| {
+            (frame.pack as usize) < self.packs.len()
+                && frame.offset.checked_add(frame.stored_bytes).is_some()
+        };
+        self.frames.len() == manifest.objects().len() && self.frames.iter().all(whole)
+    }
+}
+
+/// Returns `content` as a frame of its own.
+pub fn compress(content: impl std::io::Read, size_bytes: u64) -> std::io::Result<Vec<u8>> {
+    let mut encoder = zstd::stream::Encoder::new(Vec::new(), LEVEL)?;
+    encoder.set_pledged_src_size(Some(size_bytes))?;
+    encoder.include_contentsize(true)?;
+    let mut content = content;
+    std::io::copy(&mut content, &mut encoder)?;
+    encoder.finish()
+}
+
+/// Returns a reader of what `frame` holds. Whoever reads stops at the size that the manifest says.
+pub fn decompress(frame: &[u8]) -> std::io::Result<impl std::io::Read + '_> {
+    Ok(zstd::stream::Decoder::with_buffer(frame)?.single_frame())
+}
+
+/// Returns where a tier keeps a manifest with its index.
+pub fn bundle_key(epoch: Epoch, manifest: Digest) -> String {
+    format!("v1/manifests/{epoch}/{}", manifest.hex())
+}
+
+/// Returns a manifest's bytes and its index as one file, so that one request gets both.
+pub fn encode_bundle(manifest: &[u8], index: &Index) -> Vec<u8> {
+    let plain = postcard::to_allocvec(index).expect("an index holds only plain values");
+    let packed = zstd::bulk::compress(&plain, LEVEL).expect("memory for a compressed index");
+    let mut bytes = MAGIC.to_vec();
+    bytes.extend_from_slice(&VERSION.to_le_bytes());
+    bytes.extend_from_slice(&(manifest.len() as u64).to_le_bytes());
+    bytes.extend_from_slice(manifest);
+    bytes.extend_from_slice(&packed);
+    bytes
+}
+
+/// Returns the bytes of the manifest called `name` in a bundle, and the packed index behind them.
+///
+/// The manifest is the one that was named. Nothing is known yet of the index: it is not signed, and can at worst
+/// name a place where the object is not.
+pub fn split_bundle(bytes: &[u8], name: Digest) -> Result<(&[u8], &[u8]), FormatError> {
+    let rest = bytes.strip_prefix(MAGIC).ok_or(FormatError::Damaged)?;
+    let (version, rest) = rest.split_first_chunk().ok_or(FormatError::Damaged)?;
+    match u16::from_le_bytes(*version) {
+        VERSION => {}
+        other => return Err(FormatError::Newer(other)),
+    }
+    let (size, rest) = rest.split_first_chunk().ok_or(FormatError::Damaged)?;
+    let size = usize::try_from(u64::from_le_bytes(*size)).map_err(|_| FormatError::Damaged)?;
+    let (manifest, index) = rest.split_at_checked(size).ok_or(FormatError::Damaged)?;
+    match Digest::of(manifest) == name {
+        true => Ok((manifest, index)),
+        false => Err(FormatError::Damaged),
+    }
+}
+
+/// Returns the index of `manifest` that is in `packed`.
+pub fn decode_index(packed: &[u8], manifest: &Manifest) -> Result<Index, FormatError> {
+    let plain =
+        zstd::bulk::decompress(packed, MAX_INDEX_BYTES).map_err(|_| FormatError::Damaged)?;
+    let index: Index = postcard::from_bytes(&plain).map_err(|_| FormatError::Damaged)?;
+    match index.fits(manifest) {
+        true => Ok(index),
+        false => Err(FormatError::Damaged),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        Frame, GAP_BYTES, Index, PACK_BYTES, PackName, REQUEST_BYTES, compress, decompress,
+    };
+    use crate::model::Digest;
+    use crate::model::epoch::Epoch;
+    use proptest::prelude::*;
+    use std::io::Read;
+
+    fn index(frames: &[(u32, u64)]) -> Index {
+        let packs = 0..=frames.iter().map(|(pack, _)| *pack).max().unwrap_or(0);
+        let name = |pack: u32| PackName {
+            epoch: Epoch::of(0),
+            digest: Digest::of(&pack.to_le_bytes()),
+        };
+        let mut ends = vec![0; packs.clone().count()];
+        let frame = |(pack, stored_bytes): &(u32, u64)| {
+            let offset = ends[*pack as usize];
+            ends[*pack as usize] += stored_bytes;
+            Frame {
+                pack: *pack,
+                offset,
+                stored_bytes: *stored_bytes,
+            }
+        };
+        Index {
+            frames: frames.iter().map(frame).collect(),
+            packs: packs.map(name).collect(),
+        }
+    }
+
+    /// A request for each object is what makes other caches slow on a far network.
+    #[test]
+    fn near_objects_share_a_request() {
+        let small = index(&[(0, 1000); 5000]);
+        let all: Vec<usize> = (0..5000).collect();
+        assert_eq!(small.requests(&all).len(), 1);
+        assert_eq!(small.requests(&[0, 500])[0].objects, [0, 500]);
+        let gaps = index(&[(0, 10), (0, GAP_BYTES + 1), (0, 10), (1, 10)]);
+        assert_eq!(gaps.requests(&[0, 2, 3]).len(), 3);
+        let large = index(&[(0, REQUEST_BYTES); 3]);
+        assert_eq!(large.requests(&[0, 1, 2]).len(), 3);
+    }
+
+    /// A whole starting point of 2 GB in 5,000 files, as zstd leaves it: a few large objects, and thousands of small ones.
+    #[test]
+    fn a_whole_starting_point_takes_few_requests() {
+        let sizes = (0..5000_u64).map(|at| if at % 16 == 0 { 1_600_000 } else { 9_000 });
+        let (mut pack, mut filled) = (0, 0);
+        let frames: Vec<(u32, u64)> = sizes
+            .map(|size| {
+                if filled + size > PACK_BYTES as u64 {
+                    (pack, filled) = (pack + 1, 0);
+                }
+                filled += size;
+                (pack, size)
+            })
+            .collect();
+        let index = index(&frames);
+        let all: Vec<usize> = (0..5000).collect();
+        assert!(index.stored_bytes(&all) > 500 << 20);
+        // The list and the manifest come on top.
+        assert!(index.requests(&all).len() + 2 <= 80);
+    }
+
+    proptest! {
+        /// An object outside its request's bytes would be read from somewhere else.
+        #[test]
+        fn every_object_lies_in_exactly_one_request(
+            frames in prop::collection::vec((0u32..4, 1u64..3_000_000), 1..60),
+            chosen in prop::collection::vec(any::<prop::sample::Index>(), 0..60),
+        ) {
+            let index = index(&frames);
+            let mut wanted: Vec<usize> = chosen.iter().map(|one| one.index(frames.len())).collect();
+            let requests = index.requests(&wanted);
+            let mut got: Vec<usize> = Vec::new();
+            for request in &requests {
+                for at in &request.objects {
+                    let frame = index.frames[*at];
+                    prop_assert_eq!(index.packs[frame.pack as usize], request.pack);
+                    prop_assert!(request.range.start <= frame.offset);
+                    prop_assert!(frame.offset + frame.stored_bytes <= request.range.end);
+                    got.push(*at);
+                }
+            }
+            got.sort_unstable();
+            wanted.sort_unstable();
+            wanted.dedup();
+            prop_assert_eq!(got, wanted);
+        }
+    }
+
+    /// A reader that ran on into the next frame would take two objects for one.
+    #[test]
+    fn frames_end_where_they_end() {
+        let mut pack = compress(&b"one"[..], 3).unwrap();
+        let first = pack.len();
+        pack.extend(compress(&b"two"[..], 3).unwrap());
+        let read = |frame: &[u8]| {
+            let mut text = String::new();
+            decompress(frame)
+                .unwrap()
+                .read_to_string(&mut text)
+                .unwrap();
+            text
+        };
+        assert_eq!(read(&pack[..first]), "one");
+        assert_eq!(read(&pack[first..]), "two");
+    }
+}

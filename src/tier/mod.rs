@@ -1,0 +1,159 @@
+//! Places that hold what was published, nearest first, and what is done when one of them fails.
+//!
+//! Whatever a tier gives is checked by whoever asked: a tier that lies costs time, and no more. One that fails is not
+//! asked again by this process, so that trouble costs one bounded wait.
+
+use std::fmt;
+use std::ops::Range;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+/// Why a tier did not give or take something.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Trouble {
+    /// It is not there; the tier is well.
+    #[error("it is not there")]
+    Absent,
+    /// The tier refuses: who asks is not known, or may not.
+    #[error("access is denied: {0}")]
+    Denied(String),
+    /// The tier cannot be reached, or answers too late, or wrongly.
+    #[error("{0}")]
+    Unreachable(String),
+    /// It is larger than anything that we would ask for.
+    #[error("it has more than {0} bytes")]
+    TooLarge(u64),
+}
+
+/// A place that holds files by name, which are written once; see `docs/format.md` for the names.
+pub trait Tier: fmt::Debug + Send + Sync {
+    /// Returns its address, as it was given.
+    fn name(&self) -> &str;
+
+    /// Tells whether it may be written to.
+    fn is_writable(&self) -> bool;
+
+    /// Returns the directory, if that is what it is.
+    fn directory(&self) -> Option<&Path>;
+
+    /// Returns the file `key`, which may have `limit_bytes` at most.
+    fn get(&self, key: &str, limit_bytes: u64) -> Result<Vec<u8>, Trouble>;
+
+    /// Returns a part of the file `key`; it may end early where the file does.
+    fn get_range(&self, key: &str, range: Range<u64>) -> Result<Vec<u8>, Trouble>;
+
+    /// Writes the file `key`.
+    fn put(&self, key: &str, bytes: Vec<u8>) -> Result<(), Trouble>;
+}
+
+/// A tier, and how it did so far.
+#[derive(Debug)]
+struct Slot {
+    tier: Box<dyn Tier>,
+    failed: AtomicBool,
+}
+
+/// All tiers that are known here, nearest first.
+#[derive(Debug, Default)]
+pub struct Tiers {
+    slots: Vec<Slot>,
+    requests: AtomicU64,
+    bytes: AtomicU64,
+}
+
+/// What was asked of tiers, and what came.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// Requests, failed ones included.
+    pub requests: u64,
+    /// Bytes that came or went.
+    pub bytes: u64,
+}
+
+/// The least that tells something of a bandwidth, rather than of the way there and back.
+const SAMPLE_BYTES: u64 = 256 << 10;
+
+impl Traffic {
+    /// Returns the bytes a second, if enough came to tell.
+    pub fn bandwidth(&self, elapsed: Duration) -> Option<f64> {
+        (self.bytes >= SAMPLE_BYTES).then(|| self.bytes as f64 / elapsed.as_secs_f64().max(0.001))
+    }
+}
+
+impl Tiers {
+    /// Returns the tiers `tiers`, nearest first.
+    pub fn new(tiers: Vec<Box<dyn Tier>>) -> Tiers {
+        let slot = |tier| Slot {
+            tier,
+            failed: AtomicBool::new(false),
+        };
+        Tiers {
+            slots: tiers.into_iter().map(slot).collect(),
+            ..Tiers::default()
+        }
+    }
+
+    /// Tells whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.slots.is_empty()
+    }
+
+    /// Returns the tiers that did not fail yet.
+    pub fn well(&self) -> impl Iterator<Item = &dyn Tier> {
+        let well = |slot: &&Slot| !slot.failed.load(Ordering::Relaxed);
+        self.slots.iter().filter(well).map(|slot| &*slot.tier)
+    }
+
+    /// Returns what was asked and came so far.
+    pub fn traffic(&self) -> Traffic {
+        Traffic {
+            requests: self.requests.load(Ordering::Relaxed),
+            bytes: self.bytes.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Asks `tier`, one of these, by `ask`; a tier that fails is not asked again.
+    pub fn ask(
+        &self,
+        tier: &dyn Tier,
+        ask: impl FnOnce(&dyn Tier) -> Result<Vec<u8>, Trouble>,
+    ) -> Result<Vec<u8>, Trouble> {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        let answer = ask(tier);
+        match &answer {
+            Ok(bytes) => {
+                self.bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+            }
+            Err(Trouble::Absent | Trouble::TooLarge(_)) => {}
+            Err(Trouble::Denied(_) | Trouble::Unreachable(_)) => self.give_up(tier),
+        }
+        answer
+    }
+
+    /// Asks the tiers that are well, nearest first, until one of them has it and `check` takes what it gives.
+    ///
+    /// Returns the first answer that was taken, else the last trouble.
+    pub fn find<T>(
+        &self,
+        mut ask: impl FnMut(&dyn Tier) -> Result<Vec<u8>, Trouble>,
+        mut check: impl FnMut(Vec<u8>) -> Result<T, Trouble>,
+    ) -> Result<T, Trouble> {
+        let mut trouble = Trouble::Absent;
+        for tier in self.well() {
+            match self.ask(tier, &mut ask).and_then(&mut check) {
+                Ok(found) => return Ok(found),
+                Err(Trouble::Absent) => {}
+                Err(other) => trouble = other,
+            }
+        }
+        Err(trouble)
+    }
+
+    fn give_up(&self, tier: &dyn Tier) {
+        let own = |slot: &&Slot| std::ptr::addr_eq(&*slot.tier, tier);
+        if let Some(slot) = self.slots.iter().find(own) {
+            slot.failed.store(true, Ordering::Relaxed);
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! Another machine: another clone, another store, and a remote between.
+
+use std::fs;
+use std::path::PathBuf;
+
+use headstart::model::Digest;
+use headstart_testkit::{Headstart, Output, Scratch, Server, Workspace};
+
+use crate::common::chain::{Chain, sane};
+use crate::common::{publish_by, runner};
+
+/// The chain, published to a remote directory, and a second machine.
+pub(crate) struct Far {
+    pub(crate) chain: Chain,
+    pub(crate) remote: PathBuf,
+    there: Scratch,
+}
+
+impl Far {
+    /// Publishes the chain to a remote; `key` signs it.
+    pub(crate) fn published(key: Option<&str>) -> Far {
+        let chain = Chain::unpublished();
+        let remote = chain.place.scratch.path("remote");
+        let far = Far {
+            chain,
+            remote,
+            there: Scratch::new(),
+        };
+        far.publish(key);
+        far
+    }
+
+    /// Publishes what the chain's sources are now, and returns what publish says.
+    pub(crate) fn publish(&self, key: Option<&str>) -> serde_json::Value {
+        let url = format!("file://{}", self.remote.display());
+        let mut publisher =
+            runner(self.chain.source.root(), &self.chain.place).env("HEADSTART_REMOTES", url);
+        if let Some(key) = key {
+            publisher = publisher.env("HEADSTART_SIGN_KEY", key);
+        }
+        publish_by(publisher, &["build"])
+    }
+
+    /// Clones the sources on the second machine.
+    pub(crate) fn clone(&self, name: &str) -> Workspace {
+        self.chain.source.clone_to(&self.there.path(name))
+    }
+
+    /// Returns the second machine's headstart in `clone`, with its own store and home.
+    pub(crate) fn headstart(&self, clone: &Workspace, remote: &str) -> Headstart {
+        let plain = headstart_testkit::headstart(crate::common::PROGRAM.as_ref(), clone.root());
+        plain
+            .store(self.store())
+            .env("HEADSTART_REMOTES", remote)
+            .env("XDG_CONFIG_HOME", self.there.path("config"))
+    }
+
+    /// The same for commands that know no store.
+    pub(crate) fn headstart_without_store(&self, clone: &Workspace) -> Headstart {
+        headstart_testkit::headstart(crate::common::PROGRAM.as_ref(), clone.root())
+            .env("XDG_CONFIG_HOME", self.there.path("config"))
+    }
+
+    /// Starts there from `remote`.
+    pub(crate) fn start(&self, clone: &Workspace, remote: &str, args: &[&str]) -> Output {
+        let args = [&["start", "--json"], args].concat();
+        sane(self.headstart(clone, remote).args(args).run())
+    }
+
+    pub(crate) fn store(&self) -> PathBuf {
+        self.there.path("store")
+    }
+
+    /// Every object of the second machine's store holds what its name says.
+    #[track_caller]
+    pub(crate) fn store_is_sound(&self) {
+        let prefixes = fs::read_dir(self.store().join("objects"))
+            .into_iter()
+            .flatten();
+        for object in prefixes
+            .flatten()
+            .flat_map(|dir| fs::read_dir(dir.path()))
+            .flatten()
+        {
+            let path = object.expect("it can be listed").path();
+            let name = path
+                .file_name()
+                .expect("it has a name")
+                .to_string_lossy()
+                .into_owned();
+            assert_eq!(
+                Digest::of(&fs::read(&path).expect("it is there")).hex(),
+                name
+            );
+        }
+    }
+
+    pub(crate) fn server(&self) -> Server {
+        Server::of(&self.remote)
+    }
+}

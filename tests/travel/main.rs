@@ -1,0 +1,8 @@
+//! Starting points that travel: written to a remote, found there, fetched, checked, and used.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod far;
+mod requests;
+mod trouble;

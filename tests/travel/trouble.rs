@@ -1,0 +1,173 @@
+//! Remotes that are dead, slow, lying, or somebody else's: a bounded wait, a line that says so, and a right build.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use headstart_testkit::{Fault, Output};
+
+use crate::common::PROGRAM;
+use crate::common::chain::{builds_right, found_nothing};
+use crate::far::Far;
+
+const FAULTS: [Fault; 7] = [
+    Fault::Silent,
+    Fault::Unavailable,
+    Fault::Resets,
+    Fault::Truncates,
+    Fault::Flips,
+    Fault::WrongRange,
+    Fault::Empty,
+];
+
+/// Runs `start`, and returns what it said and how long it took.
+fn timed(start: impl FnOnce() -> Output) -> (Output, Duration) {
+    let begun = Instant::now();
+    let output = start();
+    (output, begun.elapsed())
+}
+
+/// Whatever a remote does wrong, cargo builds the right program, and nothing wrong is kept.
+#[test]
+fn a_remote_that_misbehaves_costs_a_bounded_wait() {
+    let far = Far::published(None);
+    for part in ["heads", "manifests", "packs"] {
+        for fault in FAULTS {
+            drop(fs::remove_dir_all(far.store()));
+            let server = far.server();
+            server.fails(fault, part);
+            let clone = far.clone(&format!("{part}/{fault:?}"));
+            let start = || far.start(&clone, &server.url(), &["--believe-store"]);
+            let (said, took) = timed(start);
+            assert_eq!(said.code, 0, "{part} {fault:?}: {}", said.stderr);
+            // Only packs are asked for in ranges.
+            let harmless = fault == Fault::WrongRange && part != "packs";
+            assert!(
+                harmless || said.stderr.contains("headstart: "),
+                "{part} {fault:?}: nothing was said"
+            );
+            assert!(took < Duration::from_secs(10), "{part} {fault:?}: {took:?}");
+            builds_right(&clone);
+            far.store_is_sound();
+        }
+    }
+}
+
+/// A remote that nobody answers for is given up after the wait that the user allows.
+#[test]
+fn nobody_answers() {
+    let far = Far::published(None);
+    let clone = far.clone("nobody");
+    let said = far.start(&clone, "http://127.0.0.1:1/", &["--believe-store"]);
+    found_nothing(&said, "127.0.0.1:1");
+    let said = far.start(&clone, "nonsense://x", &[]);
+    found_nothing(&said, "nonsense");
+    builds_right(&clone);
+}
+
+/// A nearer remote that lacks something, or lies, is passed over for the next.
+#[test]
+fn the_next_remote_has_it() {
+    let far = Far::published(None);
+    let (near, origin) = (far.server(), far.server());
+    for fault in [Fault::Unavailable, Fault::Flips, Fault::Truncates] {
+        drop(fs::remove_dir_all(far.store()));
+        near.fails(fault, "packs");
+        let clone = far.clone(&format!("next/{fault:?}"));
+        let remotes = format!("{} {}", near.url(), origin.url());
+        let said = far
+            .start(&clone, &remotes, &["--believe-store"])
+            .succeeded();
+        assert_eq!(
+            said.json()["units"]["fresh"],
+            4,
+            "{fault:?}: {}",
+            said.stderr
+        );
+        builds_right(&clone).nothing_ran();
+        far.store_is_sound();
+    }
+}
+
+/// Code of anybody who can write to a bucket would run here.
+#[test]
+fn only_believed_signatures_count() {
+    let far = Far::published(None);
+    let server = far.server();
+    let clone = far.clone("unsigned");
+    found_nothing(&far.start(&clone, &server.url(), &[]), "not used");
+    let keys = far.chain.place.scratch.path("keys");
+    fs::create_dir_all(&keys).expect("it is ours");
+    let key = |name: &str| {
+        let file = keys.join(name).display().to_string();
+        let new = headstart_testkit::headstart(PROGRAM.as_ref(), clone.root());
+        new.args(["key", "new", "--no-password", "--out", &file])
+            .run()
+            .succeeded();
+        file
+    };
+    let (ours, theirs) = (key("ours"), key("theirs"));
+    let believe = ["trust", "add", &format!("{ours}.pub"), "--repository", "*"];
+    far.headstart_without_store(&clone)
+        .args(believe)
+        .run()
+        .succeeded();
+    far.publish(Some(&theirs));
+    found_nothing(&far.start(&clone, &server.url(), &[]), "not used");
+    far.publish(Some(&ours));
+    let said = far.start(&clone, &server.url(), &[]).succeeded();
+    assert_eq!(said.json()["units"]["fresh"], 4, "{}", said.stderr);
+    builds_right(&clone).nothing_ran();
+}
+
+/// An old list, given out again, would hide every newer starting point, and who withdrew one.
+#[test]
+fn a_list_that_is_older_than_the_last_is_refused() {
+    let far = Far::published(None);
+    let server = far.server();
+    let clone = far.clone("replayed");
+    let keys = far.chain.place.scratch.path("keys");
+    fs::create_dir_all(&keys).expect("it is ours");
+    let file = keys.join("own").display().to_string();
+    let runner = || headstart_testkit::headstart(PROGRAM.as_ref(), clone.root());
+    runner()
+        .args(["key", "new", "--no-password", "--out", &file])
+        .run()
+        .succeeded();
+    let believe = ["trust", "add", &format!("{file}.pub"), "--repository", "*"];
+    far.headstart_without_store(&clone)
+        .args(believe)
+        .run()
+        .succeeded();
+    far.publish(Some(&file));
+    let heads = far.remote.join("v1/heads");
+    let head = fs::read_dir(&heads)
+        .expect("it is there")
+        .next()
+        .expect("one")
+        .expect("it")
+        .path();
+    let old = fs::read(&head).expect("it is there");
+    far.publish(Some(&file));
+    far.start(&clone, &server.url(), &[]).succeeded();
+    fs::write(&head, old).expect("it is ours");
+    let said = far.start(&clone, &server.url(), &[]);
+    assert!(said.stderr.contains("older than one"), "{}", said.stderr);
+}
+
+/// A build script that sees the key could sign whatever it likes.
+#[test]
+fn build_scripts_do_not_see_the_key() {
+    let far = Far::published(None);
+    let source = &far.chain.source;
+    let script = "fn main() {\n    println!(\"cargo::rerun-if-changed=build.rs\");\n    \
+        assert!(std::env::var_os(\"HEADSTART_SIGN_KEY\").is_none());\n}\n";
+    fs::write(source.path("crates/c0/build.rs"), script).expect("it is ours");
+    source.commit("a script that looks");
+    let file = far.chain.place.scratch.path("own").display().to_string();
+    let runner = || headstart_testkit::headstart(PROGRAM.as_ref(), source.root());
+    runner()
+        .args(["key", "new", "--no-password", "--out", &file])
+        .run()
+        .succeeded();
+    far.publish(Some(&file));
+}
