@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use crate::cargo::CargoError;
 use crate::config::ConfigError;
 use crate::disk::DiskError;
+use crate::engine::publish::PublishError;
 use crate::engine::restore::RestoreError;
 use crate::git::GitError;
 use crate::store::StoreError;
@@ -131,6 +132,9 @@ fn trust_hint(error: &anyhow::Error) -> Option<&'static str> {
 }
 
 fn store_hint(error: &anyhow::Error) -> Option<&'static str> {
+    if let Some(PublishError::Secret { .. }) = find::<PublishError>(error) {
+        return Some("build without the variable, or keep its value out of what is compiled");
+    }
     if let Some(error) = find::<StoreError>(error) {
         return Some(match error {
             StoreError::Missing(_) => "`headstart publish` makes it; --store names another",
@@ -146,7 +150,7 @@ fn store_hint(error: &anyhow::Error) -> Option<&'static str> {
         return Some(match error {
             ConfigError::NoHome(_) => "set HOME",
             ConfigError::File { .. } => {
-                "correct the file; `store`, `remote` and `trusted_keys` are what it may hold"
+                "correct the file; `store`, `remote`, `secrets` and `trusted_keys` are what it may hold"
             }
             ConfigError::Remote(_) => "name a directory, for instance on a shared file system",
         });

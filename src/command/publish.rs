@@ -111,6 +111,7 @@ pub fn publish_build(
         dirty,
         now_unix_s: now.as_second(),
         keep_days: args.keep_days,
+        secrets: &environment.secrets(&setup.workspace.root)?,
         report: message::live(&lines),
     };
     check_still_there(&repository, &build)?;
@@ -319,7 +320,7 @@ fn print(outcome: &Outcome) {
     };
     print_line(&format!("published {}{dirty}", short(&point.commit)));
     print_line(&format!(
-        "  {}, {}, of which {} new, in {:.1} s",
+        "  {} that made {}; {} new in the store, in {:.1} s",
         count(point.units, "unit"),
         bytes(point.size_bytes),
         bytes(*new_bytes),

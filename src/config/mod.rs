@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use crate::disk;
+use crate::model::secrets::{Secrets, is_secret};
 
 /// The variables and the directory that the process was started with.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -59,6 +60,8 @@ struct ConfigFile {
     trusted_keys: Vec<String>,
     #[serde(default)]
     remote: Vec<RemoteConfig>,
+    #[serde(default)]
+    secrets: Vec<String>,
 }
 
 /// The name of the configuration file.
@@ -210,6 +213,16 @@ impl Environment {
             ["none"] => Ok(Vec::new()),
             urls => Ok(urls.iter().map(remote).collect()),
         }
+    }
+
+    /// Returns the variables whose values must not be published, with those: by their names, or named in
+    /// `headstart.toml`.
+    pub fn secrets(&self, workspace: &Path) -> Result<Secrets, ConfigError> {
+        let named = read_file(&workspace.join(CONFIG_FILE))?.secrets;
+        let pairs = self.vars.iter();
+        let texts = pairs.filter_map(|(name, value)| Some((name.to_str()?, value.to_str()?)));
+        let secret = |name: &str| is_secret(name) || named.iter().any(|one| one == name);
+        Ok(Secrets::new(texts.filter(|(name, _)| secret(name))))
     }
 
     /// Returns the variables that the providers of remote stores read, with their values.

@@ -2,6 +2,7 @@
 //!
 //! Decisions ([`plan`], [`choose`]) are pure; [`restore`], [`seed`] and [`ledger`] alone write into a target directory.
 
+mod assembly;
 pub mod choose;
 pub mod fetch;
 pub mod hold;

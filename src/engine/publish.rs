@@ -2,7 +2,7 @@
 //!
 //! Knows no git and no cargo command: it is given the commit, and cargo's report of the live units.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -14,6 +14,7 @@ use crate::cargo::workspace::Workspace;
 use crate::cargo::{dep_info, package};
 use crate::disk::place::CopyError;
 use crate::disk::walk;
+use crate::engine::assembly::Assembly;
 use crate::engine::ledger::Ledger;
 use crate::engine::live::{self, LiveUnit};
 use crate::engine::record::{
@@ -23,15 +24,15 @@ use crate::engine::relocate::{Catalog, Places};
 use crate::engine::{hold, inputs};
 use crate::model::manifest::{Package, Source};
 use crate::model::rewrite::Finder;
+use crate::model::secrets::Secrets;
 use crate::model::session::Located;
 use crate::model::unit::{DepInfo, DepPath, Pin};
 use crate::model::{
-    Digest, Expected, Fingerprint, Input, Local, Manifest, Root, Rooted, Roots, Session, Toolchain,
-    Unit, UnitName,
+    Digest, Expected, Fingerprint, Input, Local, Manifest, Root, Rooted, Roots, Toolchain, UnitName,
 };
 use crate::report::Reporter;
 use crate::store::point::Point;
-use crate::store::{Store, StoreError};
+use crate::store::{Store, StoreError, format};
 
 /// What is published.
 #[derive(Debug)]
@@ -58,8 +59,26 @@ pub struct Build<'a> {
     pub now_unix_s: i64,
     /// For how many days it may be used.
     pub keep_days: u16,
+    /// What must not be published.
+    pub secrets: &'a Secrets,
     /// cargo's report of the live units.
     pub report: Vec<Live>,
+}
+
+/// Why nothing is published.
+#[derive(Debug, thiserror::Error)]
+pub enum PublishError {
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// What would be published holds the value of a secret.
+    #[error("{place} holds the value of the secret {name}")]
+    Secret {
+        /// The variable.
+        name: String,
+        /// Where it stands.
+        place: String,
+    },
 }
 
 /// What publishing did.
@@ -77,17 +96,17 @@ pub struct Published {
     pub new_bytes: u64,
 }
 
-const SECONDS_A_DAY: i64 = 24 * 60 * 60;
+pub(super) const SECONDS_A_DAY: i64 = 24 * 60 * 60;
 
 /// Where each package is; the run of a build script is reported without it.
 type PackageDirs = HashMap<PackageId, PathBuf>;
 
 /// A unit with all that was read of it before it is recorded.
-struct Candidate {
-    live: LiveUnit,
-    fingerprint: Fingerprint,
-    dep_info: Option<DepInfo>,
-    package: Package,
+pub(super) struct Candidate {
+    pub(super) live: LiveUnit,
+    pub(super) fingerprint: Fingerprint,
+    pub(super) dep_info: Option<DepInfo>,
+    pub(super) package: Package,
 }
 
 /// Stores the starting point of `build`. A unit that cannot be vouched for is left out, not an error.
@@ -95,7 +114,7 @@ pub fn publish(
     build: &Build<'_>,
     store: &Store,
     reporter: &Reporter,
-) -> Result<Published, StoreError> {
+) -> Result<Published, PublishError> {
     let mut left_out = Vec::new();
     let (units, unknown) = live::resolve(&build.report, build.workspace);
     left_out.extend(
@@ -107,7 +126,8 @@ pub fn publish(
         .iter()
         .map(|unit| unit.name.profile_dir.as_str())
         .collect();
-    let _locks = hold::lock(&build.workspace.build_dir, &profiles, reporter)?;
+    let locks = hold::lock(&build.workspace.build_dir, &profiles, reporter);
+    let _locks = locks.map_err(StoreError::Disk)?;
     let candidates = read_candidates(build, &units, &mut left_out);
     let staging = store.staging("publish")?;
     let ledger = Ledger::of(&build.workspace.build_dir);
@@ -129,11 +149,12 @@ pub fn publish(
         Err(LeftOut::Disk(error) | LeftOut::Copy(CopyError::Disk(error)))
             if error.path.starts_with(store.root()) =>
         {
-            Err(StoreError::Disk(error))
+            Err(StoreError::Disk(error).into())
         }
+        Err(LeftOut::Secret { name, file }) => Err(PublishError::Secret { name, place: file }),
         other => Ok(other),
     });
-    let recorded: Vec<Result<Recorded, LeftOut>> = recorded.collect::<Result<_, _>>()?;
+    let recorded: Vec<Result<Recorded, LeftOut>> = recorded.collect::<Result<_, PublishError>>()?;
     let watched = watch_all(build, &candidates, reporter);
     let mut assembly = Assembly::default();
     let (mut new_objects, mut new_bytes) = (0, 0);
@@ -151,6 +172,7 @@ pub fn publish(
         }
     }
     let manifest = assembly.manifest(build);
+    refuse_secrets(build, &manifest)?;
     let name = store.put_manifest(&staging, &manifest)?;
     let point = Point::new(&manifest, name);
     store.put_point(&staging, &point)?;
@@ -160,6 +182,17 @@ pub fn publish(
         left_out,
         new_objects,
         new_bytes,
+    })
+}
+
+/// Small files and the values of variables stand in the manifest as they are.
+fn refuse_secrets(build: &Build<'_>, manifest: &Manifest) -> Result<(), PublishError> {
+    let found = format::plain(manifest);
+    build.secrets.in_bytes(&found).map_or(Ok(()), |name| {
+        Err(PublishError::Secret {
+            name: name.to_owned(),
+            place: "a small file, or a variable that was compiled in,".to_owned(),
+        })
     })
 }
 
@@ -301,6 +334,7 @@ impl Context {
             ledger,
             placed: &self.placed,
             catalog: &self.catalog,
+            secrets: build.secrets,
             outputs: &self.outputs,
             read_by_rustc: &self.read_by_rustc,
             rustc_version: build.toolchain.short().trim_start_matches("rustc "),
@@ -476,117 +510,4 @@ fn package_input(build: &Build<'_>, candidate: &Candidate) -> Result<Option<Inpu
     }
     let input = inputs::package_files(candidate.package.dir.clone(), build.roots);
     Ok(Some(input.ok_or(LeftOut::PackageFiles)?))
-}
-
-/// A manifest in the making.
-#[derive(Default)]
-struct Assembly {
-    packages: Vec<Package>,
-    inputs: Vec<Input>,
-    input_positions: HashMap<Input, u32>,
-    package_positions: HashMap<Package, u32>,
-    units: Vec<Unit>,
-    located: Vec<Located>,
-    located_positions: HashMap<Located, u32>,
-    by_hash: BTreeMap<u64, Vec<u32>>,
-}
-
-impl Assembly {
-    fn add(
-        &mut self,
-        candidate: &Candidate,
-        recorded: Recorded,
-        inputs: Vec<Input>,
-    ) -> Result<(), LeftOut> {
-        let mut deps = Vec::new();
-        for dep in &recorded.fingerprint.deps {
-            let units = self
-                .by_hash
-                .get(&dep.3)
-                .ok_or_else(|| LeftOut::Dependency(dep.1.clone()))?;
-            deps.extend(units);
-        }
-        deps.sort_unstable();
-        deps.dedup();
-        let position = u32::try_from(self.units.len()).expect("fewer than 2^32 units");
-        self.by_hash
-            .entry(recorded.fingerprint.hash())
-            .or_default()
-            .push(position);
-        let inputs = inputs.into_iter().map(|input| self.input(input)).collect();
-        let package = self.package(&candidate.package);
-        let session = recorded.session.map(|sited| self.session(sited));
-        self.units.push(Unit {
-            name: recorded.name,
-            package,
-            deps,
-            fingerprint: recorded.fingerprint,
-            absolute_source: recorded.absolute_source,
-            dep_info: recorded.dep_info,
-            inputs,
-            files: recorded.files,
-            pinned: recorded.pinned,
-            compiled: recorded.compiled,
-            session,
-        });
-        Ok(())
-    }
-
-    fn input(&mut self, input: Input) -> u32 {
-        let inputs = &mut self.inputs;
-        *self
-            .input_positions
-            .entry(input)
-            .or_insert_with_key(|input| push(inputs, input))
-    }
-
-    fn session(
-        &mut self,
-        Sited {
-            mut session,
-            located,
-        }: Sited,
-    ) -> Session {
-        let table = &mut self.located;
-        for site in &mut session.sites {
-            let located = located[site.located as usize].clone();
-            site.located = *self
-                .located_positions
-                .entry(located)
-                .or_insert_with_key(|located| push(table, located));
-        }
-        session
-    }
-
-    fn package(&mut self, package: &Package) -> u32 {
-        let packages = &mut self.packages;
-        *self
-            .package_positions
-            .entry(package.clone())
-            .or_insert_with_key(|package| push(packages, package))
-    }
-
-    fn manifest(self, build: &Build<'_>) -> Manifest {
-        Manifest {
-            repository: build.repository.clone(),
-            commit: build.commit.clone(),
-            tree: build.tree.clone(),
-            dirty: build.dirty,
-            published_unix_s: build.now_unix_s,
-            not_after_unix_s: build.now_unix_s + i64::from(build.keep_days) * SECONDS_A_DAY,
-            toolchain: build.toolchain.clone(),
-            commands: build.commands.clone(),
-            roots: build.roots.clone(),
-            settings: inputs::settings(&build.workspace.settings(), build.roots),
-            packages: self.packages,
-            inputs: self.inputs,
-            located: self.located,
-            units: self.units,
-        }
-    }
-}
-
-fn push<T: Clone>(table: &mut Vec<T>, value: &T) -> u32 {
-    table.push(value.clone());
-    u32::try_from(table.len() - 1).expect("fewer than 2^32 entries")
 }

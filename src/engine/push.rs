@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 
 use rayon::prelude::*;
@@ -225,13 +226,18 @@ impl Push<'_> {
         let mut written = Known::new();
         let (sender, receiver) = mpsc::sync_channel::<(PackName, Vec<u8>)>(0);
         let receiver = std::sync::Mutex::new(receiver);
+        let failed = AtomicBool::new(false);
+        // One that failed goes on taking packs, so that whoever fills them never waits for nobody.
         let upload = || -> Result<(), PushError> {
+            let mut done = Ok(());
             loop {
                 let next = receiver.lock().expect("no uploader panics").recv();
                 match next {
-                    Ok((name, bytes)) => put(tier, &name.key(), bytes)?,
-                    Err(_) => return Ok(()),
+                    Ok((name, bytes)) if done.is_ok() => done = put(tier, &name.key(), bytes),
+                    Ok(_) => {}
+                    Err(_) => return done,
                 }
+                failed.fetch_or(done.is_err(), Ordering::Relaxed);
             }
         };
         let (packs, bytes) = std::thread::scope(|scope| {
@@ -241,6 +247,7 @@ impl Push<'_> {
                 pack: Vec::new(),
                 members: Vec::new(),
                 written: &mut written,
+                failed: &failed,
                 packs: 0,
                 bytes: 0,
                 sender,
@@ -301,6 +308,7 @@ struct Filler<'a> {
     pack: Vec<u8>,
     members: Vec<(Digest, u64, u64)>,
     written: &'a mut Known,
+    failed: &'a AtomicBool,
     packs: usize,
     bytes: u64,
     sender: mpsc::SyncSender<(PackName, Vec<u8>)>,
@@ -314,7 +322,7 @@ impl Filler<'_> {
         lacking: &[usize],
     ) -> Result<(), PushError> {
         let mut rest = lacking;
-        while !rest.is_empty() {
+        while !rest.is_empty() && !self.failed.load(Ordering::Relaxed) {
             let mut size = 0;
             let fits = |at: &&usize| {
                 size += objects[**at].1;
@@ -356,7 +364,7 @@ impl Filler<'_> {
         }
         self.packs += 1;
         self.bytes += bytes.len() as u64;
-        // Nobody takes it once all uploads have failed; that is reported from there.
+        // Taken until the filler is gone; what fails is told by whoever took it.
         drop(self.sender.send((name, bytes)));
     }
 }

@@ -17,6 +17,7 @@ use crate::engine::pin;
 use crate::engine::relocate::Catalog;
 use crate::model::manifest::{Source, link_stays_in_out_dir};
 use crate::model::rewrite::Finder;
+use crate::model::secrets::Secrets;
 use crate::model::session::{DEP_GRAPH, Located, SessionFile};
 use crate::model::unit::{Compiled, DepInfo, DepPath, Pin};
 use crate::model::{
@@ -45,6 +46,8 @@ pub struct Recorder<'a> {
     pub placed: &'a HashMap<UnitName, Placed>,
     /// What their sessions may hold the place of.
     pub catalog: &'a Catalog,
+    /// What must not be published.
+    pub secrets: &'a Secrets,
     /// Files of `deps` and `examples` of each profile.
     pub outputs: &'a HashMap<String, [HashedFiles; 2]>,
     /// Files in the build directory that some compile read.
@@ -128,6 +131,14 @@ pub enum LeftOut {
     /// A dependency is left out.
     #[error("it depends on {0}, which was left out")]
     Dependency(String),
+    /// It holds the value of a secret; nothing is published then.
+    #[error("{file} holds the value of {name}")]
+    Secret {
+        /// The variable.
+        name: String,
+        /// The file.
+        file: String,
+    },
     /// A link that leaves the build directory.
     #[error("{0} is a link out of the target directory")]
     Link(String),
@@ -463,6 +474,22 @@ impl Recorder<'_> {
         Ok(())
     }
 
+    fn refuse_secrets(&self, file: &Path) -> Result<(), LeftOut> {
+        let (mut window, mut found) = (Vec::new(), None);
+        disk::hash::each_chunk(file, |chunk| {
+            window.extend_from_slice(chunk);
+            found = found.or_else(|| self.secrets.in_bytes(&window));
+            let dropped = window.len().saturating_sub(self.secrets.overlap());
+            window.drain(..dropped);
+        })?;
+        found.map_or(Ok(()), |name| {
+            Err(LeftOut::Secret {
+                name: name.to_owned(),
+                file: file.display().to_string(),
+            })
+        })
+    }
+
     fn keep(
         &self,
         file: &Path,
@@ -471,6 +498,7 @@ impl Recorder<'_> {
         recorded: &mut Recorded,
     ) -> Result<(), LeftOut> {
         if !self.store.has(digest, size_bytes) {
+            self.refuse_secrets(file)?;
             self.store.put_file(self.staging, file, digest)?;
             recorded.new_bytes += size_bytes;
             recorded.new_objects += 1;

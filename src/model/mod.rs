@@ -9,6 +9,7 @@ pub mod manifest;
 pub mod reason;
 pub mod rewrite;
 pub mod root;
+pub mod secrets;
 pub mod session;
 pub mod unit;
 

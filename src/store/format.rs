@@ -31,9 +31,14 @@ pub enum FormatError {
     Malformed(#[from] Malformed),
 }
 
+/// Returns all that `manifest` says, not compressed.
+pub fn plain(manifest: &Manifest) -> Vec<u8> {
+    postcard::to_allocvec(manifest).expect("a manifest holds only plain values")
+}
+
 /// Returns the bytes of `manifest`.
 pub fn encode(manifest: &Manifest) -> Vec<u8> {
-    let plain = postcard::to_allocvec(manifest).expect("a manifest holds only plain values");
+    let plain = plain(manifest);
     let packed = zstd::bulk::compress(&plain, LEVEL).expect("memory for a compressed manifest");
     let mut bytes = MAGIC.to_vec();
     bytes.extend_from_slice(&VERSION.to_le_bytes());

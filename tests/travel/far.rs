@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use headstart::model::Digest;
 use headstart_testkit::{Headstart, Output, Scratch, Server, Workspace};
+use serde_json::Value;
 
 use crate::common::chain::{Chain, sane};
 use crate::common::{publish_by, runner};
@@ -17,27 +18,37 @@ pub(crate) struct Far {
 }
 
 impl Far {
-    /// Publishes the chain to a remote; `key` signs it.
-    pub(crate) fn published(key: Option<&str>) -> Far {
+    /// The chain, published nowhere.
+    pub(crate) fn unpublished() -> Far {
         let chain = Chain::unpublished();
-        let remote = chain.place.scratch.path("remote");
-        let far = Far {
+        Far {
+            remote: chain.place.scratch.path("remote"),
             chain,
-            remote,
             there: Scratch::new(),
-        };
+        }
+    }
+
+    /// Publishes the chain to a remote directory; `key` signs it.
+    pub(crate) fn published(key: Option<&str>) -> Far {
+        let far = Far::unpublished();
         far.publish(key);
         far
     }
 
     /// Publishes what the chain's sources are now, and returns what publish says.
-    pub(crate) fn publish(&self, key: Option<&str>) -> serde_json::Value {
+    pub(crate) fn publish(&self, key: Option<&str>) -> Value {
         let url = format!("file://{}", self.remote.display());
-        let mut publisher =
-            runner(self.chain.source.root(), &self.chain.place).env("HEADSTART_REMOTES", url);
-        if let Some(key) = key {
-            publisher = publisher.env("HEADSTART_SIGN_KEY", key);
-        }
+        let key = key.map(|key| ("HEADSTART_SIGN_KEY", key));
+        self.publish_to(&url, key.as_slice())
+    }
+
+    /// The same to the remote `url`, with these variables.
+    pub(crate) fn publish_to(&self, url: &str, variables: &[(&str, &str)]) -> Value {
+        let runner = runner(self.chain.source.root(), &self.chain.place);
+        let set = |runner: Headstart, (name, value): &(&str, &str)| runner.env(name, value);
+        let publisher = variables
+            .iter()
+            .fold(runner.env("HEADSTART_REMOTES", url), set);
         publish_by(publisher, &["build"])
     }
 

@@ -3,6 +3,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod engines;
 mod far;
 mod requests;
 mod trouble;

@@ -1,12 +1,17 @@
 //! Remotes that are dead, slow, lying, or somebody else's: a bounded wait, a line that says so, and a right build.
 
 use std::fs;
+use std::ops::Range;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
+use headstart::engine::push::{PushError, push};
+use headstart::store::Store;
+use headstart::tier::{Tier, Trouble};
 use headstart_testkit::{Fault, Output};
 
 use crate::common::PROGRAM;
-use crate::common::chain::{builds_right, found_nothing};
+use crate::common::chain::{Chain, builds_right, found_nothing, refused};
 use crate::far::Far;
 
 const FAULTS: [Fault; 7] = [
@@ -170,4 +175,71 @@ fn build_scripts_do_not_see_the_key() {
         .run()
         .succeeded();
     far.publish(Some(&file));
+}
+
+/// A remote that takes nothing.
+#[derive(Debug)]
+struct Refusing;
+
+impl Tier for Refusing {
+    fn name(&self) -> &str {
+        "refusing"
+    }
+
+    fn is_writable(&self) -> bool {
+        true
+    }
+
+    fn directory(&self) -> Option<&Path> {
+        None
+    }
+
+    fn get(&self, _: &str, _: u64) -> Result<Vec<u8>, Trouble> {
+        Err(Trouble::Absent)
+    }
+
+    fn get_range(&self, _: &str, _: Range<u64>) -> Result<Vec<u8>, Trouble> {
+        Err(Trouble::Absent)
+    }
+
+    fn put(&self, _: &str, _: Vec<u8>) -> Result<(), Trouble> {
+        Err(Trouble::Denied("no".to_owned()))
+    }
+}
+
+/// A publish that waited for an upload which nobody makes would hang CI.
+#[test]
+fn a_remote_that_takes_nothing_is_an_error_at_once() {
+    let chain = Chain::published();
+    let store = Store::open(&chain.place.store()).expect("it is there");
+    let error =
+        push(&Refusing, &store, &chain.point(), &|_| Vec::new(), 0).expect_err("it refuses");
+    assert!(matches!(error, PushError::Tier { .. }), "{error}");
+}
+
+/// What CI knows must not get into what everybody can read: not as a file, not compiled in, not by a script.
+#[test]
+fn secrets_are_not_published() {
+    for (at, code) in [
+        "pub const A: &str = env!(\"DEPLOY_TOKEN\");",
+        "pub const A: &str = include_str!(\"../secret.txt\");",
+    ]
+    .iter()
+    .enumerate()
+    {
+        let far = Far::unpublished();
+        let source = &far.chain.source;
+        source.append("crates/c0/src/lib.rs", &format!("{code}\n"));
+        fs::write(source.path("crates/c0/secret.txt"), "of-no-use-anywhere").expect("it is ours");
+        source.commit("with a secret");
+        let publish = |value: &str| {
+            let runner = crate::common::runner(source.root(), &far.chain.place);
+            let runner = runner.env("DEPLOY_TOKEN", value);
+            runner.args(["publish", "--remote", "none"]).run()
+        };
+        refused(&publish("of-no-use-anywhere"), "DEPLOY_TOKEN");
+        let points = far.chain.place.store().join("points");
+        assert!(!points.exists(), "{at}: it was published");
+        publish("short").succeeded();
+    }
 }

@@ -1,0 +1,210 @@
+//! The same against engines that exist. One that is not installed is skipped, with a line that says so.
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use headstart_testkit::Scratch;
+
+use crate::common::around::skipped;
+use crate::common::chain::builds_right;
+use crate::far::Far;
+
+/// How long an engine may take until it listens.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// The key of the account that every Azurite has.
+const AZURITE_KEY: &str =
+    "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
+/// Makes a container in Azurite, which takes only signed requests: `python3 - PORT KEY`.
+const MAKE_CONTAINER: &str = r#"
+import base64, datetime, hashlib, hmac, sys, urllib.request
+port, key = sys.argv[1], base64.b64decode(sys.argv[2])
+date = datetime.datetime.now(datetime.timezone.utc).strftime("%a, %d %b %Y %H:%M:%S GMT")
+path, version = "/devstoreaccount1/starting", "2021-08-06"
+text = "PUT" + "\n" * 12 + f"x-ms-date:{date}\nx-ms-version:{version}\n/devstoreaccount1{path}\nrestype:container"
+sign = base64.b64encode(hmac.new(key, text.encode(), hashlib.sha256).digest()).decode()
+headers = {"x-ms-date": date, "x-ms-version": version, "Authorization": "SharedKey devstoreaccount1:" + sign,
+           "Content-Length": "0"}
+url = f"http://127.0.0.1:{port}{path}?restype=container"
+urllib.request.urlopen(urllib.request.Request(url, method="PUT", headers=headers))
+"#;
+
+/// A server that ends with the test.
+struct Engine {
+    child: Child,
+    port: u16,
+    _dir: Scratch,
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+impl Engine {
+    /// Starts `program` in a directory of its own; none where it is not installed.
+    fn start(program: &str, args: impl FnOnce(u16, &Path) -> Vec<String>) -> Option<Engine> {
+        let port = free_port();
+        let dir = Scratch::new();
+        let mut command = Command::new(program);
+        command.args(args(port, dir.root())).current_dir(dir.root());
+        let quiet = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        let Ok(child) = quiet.spawn() else {
+            skipped(&format!("there is no {program}"));
+            return None;
+        };
+        let engine = Engine {
+            child,
+            port,
+            _dir: dir,
+        };
+        let begun = Instant::now();
+        while TcpStream::connect(("127.0.0.1", port)).is_err() {
+            assert!(begun.elapsed() < PATIENCE, "{program} does not listen");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        Some(engine)
+    }
+}
+
+fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("there is a free port");
+    listener.local_addr().expect("it is bound").port()
+}
+
+/// Publishes to `write`, starts from `read` on another machine, and the same with the next commit.
+fn travels(write: &str, read: &str, variables: &[(&str, &str)]) {
+    let far = Far::unpublished();
+    far.publish_to(write, variables);
+    let first = far.clone("first");
+    let start = |clone| {
+        let start = ["start", "--json", "--believe-store"];
+        let runner = far.headstart(clone, read);
+        let set = |runner: headstart_testkit::Headstart, (name, value): &(&str, &str)| {
+            runner.env(name, value)
+        };
+        variables
+            .iter()
+            .fold(runner, set)
+            .args(start)
+            .run()
+            .succeeded()
+            .json()
+    };
+    assert_eq!(start(&first)["units"]["fresh"], 4);
+    builds_right(&first).nothing_ran();
+    far.chain
+        .source
+        .append("crates/c0/src/lib.rs", "pub fn more() {}\n");
+    far.chain.source.commit("next");
+    let said = far.publish_to(write, variables)["remotes"][0].clone();
+    assert_eq!(said["packs"], 1, "{said}");
+    let next = far.clone("next");
+    assert_eq!(start(&next)["behind"], 0);
+    builds_right(&next).nothing_ran();
+    far.store_is_sound();
+}
+
+#[test]
+fn s3_by_moto() {
+    // Breaks for most users: S3 and what looks like it.
+    let args = |port: u16, _: &Path| {
+        let port = port.to_string();
+        ["-H", "127.0.0.1", "-p", &port].map(str::to_owned).to_vec()
+    };
+    let Some(moto) = Engine::start("moto_server", args) else {
+        return;
+    };
+    let address = format!("127.0.0.1:{}", moto.port);
+    let mut stream = TcpStream::connect(&address).expect("it listens");
+    let make = format!(
+        "PUT /starting HTTP/1.1\r\nHost: {address}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+    );
+    stream.write_all(make.as_bytes()).expect("it reads");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("it answers");
+    assert!(answer.contains(" 200 "), "{answer}");
+    let endpoint = format!("http://{address}");
+    let variables = [
+        ("AWS_ACCESS_KEY_ID", "any"),
+        ("AWS_SECRET_ACCESS_KEY", "any"),
+        ("AWS_REGION", "us-east-1"),
+        ("AWS_ENDPOINT", endpoint.as_str()),
+    ];
+    travels("s3://starting/a/b", "s3://starting/a/b", &variables);
+}
+
+#[test]
+fn azure_by_azurite() {
+    // Breaks for whoever has their CI at Azure.
+    let args = |port: u16, _: &Path| {
+        let port = port.to_string();
+        let args = [
+            "--silent",
+            "--inMemoryPersistence",
+            "--skipApiVersionCheck",
+            "--blobPort",
+            &port,
+        ];
+        args.map(str::to_owned).to_vec()
+    };
+    let Some(azurite) = Engine::start("azurite-blob", args) else {
+        return;
+    };
+    let port = azurite.port.to_string();
+    let mut python = Command::new("python3");
+    let made = python
+        .args(["-c", MAKE_CONTAINER, &port, AZURITE_KEY])
+        .status();
+    assert!(made.expect("there is a python3").success());
+    let endpoint = format!("http://127.0.0.1:{port}/devstoreaccount1");
+    let variables = [
+        ("AZURE_STORAGE_ACCOUNT_NAME", "devstoreaccount1"),
+        ("AZURE_STORAGE_ACCOUNT_KEY", AZURITE_KEY),
+        ("AZURE_STORAGE_ENDPOINT", endpoint.as_str()),
+    ];
+    travels("az://starting/a", "az://starting/a", &variables);
+}
+
+#[test]
+fn nginx_as_origin_and_as_a_cache_before_it() {
+    // Breaks for teams with a cache in their own network: what it hands out must be what the origin has.
+    let remote = Scratch::new();
+    let (root, behind) = (remote.root().display().to_string(), free_port());
+    let config = |port: u16, dir: &Path| {
+        let dir = dir.display();
+        let aside: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
+            .map(|name| format!("{name}_temp_path {dir}/{name};"))
+            .concat();
+        let text = format!(
+            "daemon off; pid {dir}/pid; error_log {dir}/errors; events {{}} http {{ access_log off; {aside}
+             proxy_cache_path {dir}/cache keys_zone=all:1m;
+             server {{ listen 127.0.0.1:{behind}; root {root}; }}
+             server {{ listen 127.0.0.1:{port};
+               location / {{ slice 1m; proxy_cache all; proxy_cache_key $uri$slice_range;
+                 proxy_set_header Range $slice_range; proxy_cache_valid 200 206 1h; proxy_http_version 1.1;
+                 proxy_pass http://127.0.0.1:{behind}; }}
+               location /v1/heads {{ proxy_pass http://127.0.0.1:{behind}; }} }} }}"
+        );
+        let file = format!("{dir}/nginx.conf");
+        std::fs::write(&file, text).expect("it is ours");
+        vec![
+            "-c".to_owned(),
+            file,
+            "-e".to_owned(),
+            format!("{dir}/errors"),
+        ]
+    };
+    let Some(nginx) = Engine::start("nginx", config) else {
+        return;
+    };
+    let read = format!("http://127.0.0.1:{} http://127.0.0.1:{behind}", nginx.port);
+    travels(&format!("file://{}", remote.root().display()), &read, &[]);
+}
