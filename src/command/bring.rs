@@ -3,15 +3,27 @@
 
 use std::collections::HashSet;
 use std::num::NonZero;
+use std::os::unix::process::CommandExt;
+use std::process::{ExitCode, Stdio};
 use std::time::Duration;
 
+use super::cli::{FetchArgs, StartArgs};
+use super::failure::Failure;
 use super::far::{Far, lacking};
 use super::start::{Candidate, Survey};
+use crate::config::Environment;
+use crate::disk::space;
 use crate::engine::offer::Offered;
 use crate::engine::plan::Action;
+use crate::git::Repository;
 use crate::model::{Digest, UnitName};
 use crate::report::Reporter;
 use crate::store::Store;
+
+/// Turns the fetching of the rest off when it is `0`, `off` or `no`: a machine that is thrown away has no use for it.
+const LATER_VAR: &str = "HEADSTART_LATER";
+/// How far behind other processes the rest is fetched.
+const LATER_NICE: i32 = 19;
 
 /// What is wanted of one starting point.
 #[derive(Debug, Default)]
@@ -84,4 +96,85 @@ pub(super) fn bring(
         }
     }
     Ok(())
+}
+
+/// Has another process fetch the rest of `point` for later builds: sessions of units that are fresh now. It goes on when
+/// this one has ended.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "commands start this program again"
+)]
+pub(super) fn rest_later(
+    environment: &Environment,
+    args: &StartArgs,
+    store: &Store,
+    Candidate { point, manifest }: &Candidate,
+) {
+    let all = manifest.get().objects();
+    let here = all
+        .iter()
+        .all(|(object, size_bytes)| store.has(*object, *size_bytes));
+    if here || environment.is_off(LATER_VAR) {
+        return;
+    }
+    let mut later = std::process::Command::new(environment.program());
+    later
+        .args(["fetch", "--quiet", "--store"])
+        .arg(store.root());
+    for remote in &args.store.remote {
+        later.args(["--remote", remote]);
+    }
+    later
+        .arg(point.manifest.hex())
+        .current_dir(environment.dir());
+    let quiet = later
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    // What does not come is compiled from nothing, and says so then.
+    drop(quiet.process_group(0).spawn());
+}
+
+/// Fetches all that is lacking of a manifest that is here, as long as half of the disk's room is left.
+pub fn run(args: &FetchArgs, environment: &Environment) -> anyhow::Result<ExitCode> {
+    let reporter = Reporter::new(args.store.quiet);
+    // Refused where priorities are not ours to set.
+    let _ = rustix::process::nice(LATER_NICE);
+    let workspace = Repository::discover(environment.dir()).map(|one| one.root().to_path_buf());
+    let workspace = workspace.unwrap_or_else(|_| environment.dir().to_path_buf());
+    let far = Far::of(environment, &args.store, false, &workspace, &reporter)?;
+    let store = Store::open(&environment.store(args.store.store.as_deref(), Some(&workspace))?)?;
+    let points = store.all_points().into_iter();
+    let mut named = points.filter(|point| point.manifest.hex() == args.manifest);
+    let Some(point) = named.next() else {
+        return Err(Failure::new(
+            "the store has no such manifest",
+            "`headstart status --json` names them",
+        )
+        .into());
+    };
+    let manifest = store.manifest(point.manifest)?;
+    let objects = lacking(
+        &manifest,
+        &store,
+        manifest.objects().iter().map(|(object, _)| *object),
+    );
+    let size = manifest
+        .objects()
+        .iter()
+        .map(|(_, size_bytes)| size_bytes)
+        .sum::<u64>();
+    let room = space::free_bytes(store.root()).is_none_or(|free| free / 2 > size);
+    if let (true, Some(index)) = (room, store.index(point.manifest, &manifest)) {
+        let staging = store.staging("fetch")?;
+        let whole = (&manifest, &index);
+        far.fetch(
+            whole,
+            &objects,
+            Duration::MAX,
+            (&store, &staging),
+            &reporter,
+        );
+    }
+    Ok(ExitCode::SUCCESS)
 }

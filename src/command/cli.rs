@@ -42,6 +42,9 @@ pub enum Command {
     Key(KeyArgs),
     /// Say whose signatures are believed
     Trust(TrustArgs),
+    /// Fetch what a start left for later; `start` runs it by itself, behind everything else
+    #[command(hide = true)]
+    Fetch(FetchArgs),
     /// Print what a debugger must know to find the sources of dependencies
     Debugger(DebuggerArgs),
     /// Print a completion script for a shell
@@ -136,6 +139,16 @@ pub struct StartArgs {
     /// Run cargo with these arguments afterwards, with headstart as its wrapper
     #[arg(last = true, value_name = "CARGO ARGS", allow_hyphen_values = true)]
     pub cargo: Vec<String>,
+}
+
+/// `headstart fetch`.
+#[derive(Debug, Args)]
+pub struct FetchArgs {
+    /// Where and how.
+    #[command(flatten)]
+    pub store: StoreArgs,
+    /// The manifest whose objects are fetched
+    pub manifest: String,
 }
 
 /// `headstart demo`.

@@ -5,8 +5,8 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::cli::StartArgs;
-use super::setup::{Clock, Setup, short};
+use super::cli::StoreArgs;
+use super::setup::{Clock, short};
 use crate::config::{Environment, RemoteConfig};
 use crate::disk::place::Staging;
 use crate::engine::fetch::{self, Fetched, Wanted};
@@ -53,24 +53,25 @@ pub struct Listed {
 }
 
 impl Far {
-    /// Returns the tiers of a start in `setup`, with the keys that the user believes for its repository.
+    /// Returns the tiers that are configured for `workspace`, with the keys that the user believes for its repository.
     pub fn of(
         environment: &Environment,
-        args: &StartArgs,
-        setup: &Setup,
+        args: &StoreArgs,
+        believes_all: bool,
+        workspace: &Path,
         reporter: &Reporter,
     ) -> anyhow::Result<Far> {
         let name = Repository::discover(environment.dir())
             .ok()
             .and_then(|one| one.name());
         let beliefs = trust::beliefs::read(&environment.config_dir()?)?;
-        let remotes = environment.remotes(&args.store.remote, &setup.workspace.root)?;
+        let remotes = environment.remotes(&args.remote, workspace)?;
         Ok(Far {
             tiers: Tiers::new(open_all(&remotes, environment, reporter)?),
             keys: beliefs.believed(name.as_deref()),
             anywhere: beliefs.believed(None),
             repository: name.unwrap_or_default(),
-            believes_all: args.believe_store,
+            believes_all,
         })
     }
 

@@ -36,6 +36,7 @@ pub fn main(args: Vec<OsString>, environment: &Environment, now: Timestamp) -> E
         Command::Status(args) => status::run(&args, environment, now),
         Command::Explain(args) => explain::run(&args, environment, now),
         Command::Init(args) => init::run(&args, environment),
+        Command::Fetch(args) => bring::run(&args, environment),
         Command::Key(args) => key::run(&args, environment),
         Command::Trust(args) => trust::run(&args, environment),
         Command::Debugger(args) => debugger::run(&args, environment),

@@ -136,7 +136,13 @@ pub fn start(
     let clock = Clock::start();
     let typed = args.store.store.as_deref();
     let root = environment.store(typed, Some(&setup.workspace.root))?;
-    let far = Far::of(environment, args, setup, reporter)?;
+    let far = Far::of(
+        environment,
+        &args.store,
+        args.believe_store,
+        &setup.workspace.root,
+        reporter,
+    )?;
     let store = match Store::open(&root) {
         Err(StoreError::Missing(_)) if !far.is_empty() => Store::create(&root)?,
         Err(StoreError::Missing(path)) => {
@@ -173,6 +179,9 @@ pub fn start(
     if starter.held.is_some() {
         let wanted = bring::wanted(&candidates, &surveys, chosen, &offered);
         bring::bring(&far, &candidates, &wanted, &store, reporter)?;
+        if !far.is_empty() {
+            bring::rest_later(environment, args, &store, &candidates[chosen]);
+        }
     }
     let commit = candidates[chosen].point.commit.clone();
     let mut outcome = starter.place(&candidates[chosen], surveys.into_iter().nth(chosen), now)?;

@@ -125,6 +125,12 @@ impl Environment {
         self.vars.get(OsStr::new(name))?.to_str()
     }
 
+    /// Tells whether `name` turns something off: it is `0`, `off` or `no`.
+    pub fn is_off(&self, name: &str) -> bool {
+        self.text(name)
+            .is_some_and(|value| matches!(value, "0" | "off" | "no"))
+    }
+
     /// Returns the path in `name`, made absolute.
     pub fn path(&self, name: &str) -> Option<PathBuf> {
         self.var(name).map(|value| self.dir.join(value))

@@ -31,6 +31,12 @@ pub struct Finish {
     pub mtime: Option<SystemTime>,
 }
 
+/// How a file looks that is nobody's output: as any program writes it.
+pub const PLAIN: Finish = Finish {
+    mode: MODE_FILE,
+    mtime: None,
+};
+
 /// The mode of files that are not executed.
 pub const MODE_FILE: u32 = 0o666;
 /// The mode of executables.

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::cargo::layout;
 use crate::disk::lock::{self, Lock};
-use crate::disk::place::{Finish, MODE_FILE, Staging};
+use crate::disk::place::{PLAIN, Staging};
 use crate::disk::{self, DiskError};
 use crate::engine::ledger::Ledger;
 use crate::report::Reporter;
@@ -81,14 +81,7 @@ fn make_target_dir(build: &Path) -> Result<(), DiskError> {
     }
     disk::make_dir(build)?;
     let staging = Staging::new(&Ledger::of(build).staging_parent(), "tag")?;
-    staging.write(
-        &build.join("CACHEDIR.TAG"),
-        TAG,
-        Finish {
-            mode: MODE_FILE,
-            mtime: None,
-        },
-    )
+    staging.write(&build.join("CACHEDIR.TAG"), TAG, PLAIN)
 }
 
 impl Held {

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 
 use crate::cargo::layout::{OWN_DIR, unit_hash};
-use crate::disk::place::{self, Finish, MODE_FILE, Staging};
+use crate::disk::place::{self, PLAIN, Staging};
 use crate::disk::{self, DiskError};
 use crate::engine::seed::Seed;
 use crate::model::unit::Compiled;
@@ -20,11 +20,6 @@ use crate::rustc::dep_graph::{self, ArgsHash};
 const MAX_LEDGER_BYTES: u64 = 64 << 20;
 /// The version of seeds that this version writes and reads.
 const SEED_VERSION: u16 = 1;
-/// How a file of the ledger looks.
-const PLAIN: Finish = Finish {
-    mode: MODE_FILE,
-    mtime: None,
-};
 /// How many starts are remembered.
 const MAX_STARTS: usize = 20;
 /// How far a file's time may lie from the clock that timed rustc: file systems count in seconds at worst.

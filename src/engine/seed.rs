@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::disk::place::{self, Finish, MODE_FILE, Staging};
+use crate::disk::place::{self, PLAIN, Staging};
 use crate::disk::{self, DiskError};
 use crate::engine::ledger::Ledger;
 use crate::model::session::DEP_GRAPH;
@@ -136,7 +136,7 @@ impl Beginning<'_> {
         };
         match refused {
             Ok(None) => {
-                staging.write(&crate_dir.join(parts.lock_file()), b"", PLACED)?;
+                staging.write(&crate_dir.join(parts.lock_file()), b"", PLAIN)?;
                 // rustc takes the newest session: the one that this is better than goes last.
                 let mut replaced = seed.replaces.iter();
                 replaced.try_for_each(|own| remove(crate_dir, own))?;
@@ -207,12 +207,6 @@ fn remove(crate_dir: &Path, name: &str) -> Result<(), DiskError> {
     disk::remove_dir(&crate_dir.join(name))
 }
 
-/// How a file of a session looks.
-const PLACED: Finish = Finish {
-    mode: MODE_FILE,
-    mtime: None,
-};
-
 /// Copies the files of `session` from `store` into `dir`; tells whether they were all had, and whole.
 fn copy(
     session: &Session,
@@ -221,7 +215,7 @@ fn copy(
     staging: &Staging,
 ) -> Result<bool, DiskError> {
     for file in &session.files {
-        match store.get(file.digest, staging, &dir.join(&file.name), PLACED) {
+        match store.get(file.digest, staging, &dir.join(&file.name), PLAIN) {
             Ok(()) => {}
             Err(ObjectError::Disk(error)) => return Err(error),
             Err(_) => return Ok(false),

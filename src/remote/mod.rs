@@ -132,43 +132,23 @@ impl Opener {
             ..RetryConfig::default()
         };
         let lower = variables.map(|(name, value)| (name.to_ascii_lowercase(), value));
-        Ok(match scheme {
-            ObjectStoreScheme::AmazonS3 => {
-                let builder = AmazonS3Builder::new()
+        // Each provider has a builder of its own type, with the same methods.
+        macro_rules! built {
+            ($builder:ty) => {{
+                let builder = <$builder>::new()
                     .with_client_options(client)
                     .with_retry(retry);
-                let set =
-                    |builder: AmazonS3Builder, (name, value): (String, &str)| match name.parse() {
-                        Ok(key) => builder.with_config(key, value),
-                        Err(_) => builder,
-                    };
-                Box::new(lower.fold(builder, set).with_url(url.as_str()).build()?)
-            }
-            ObjectStoreScheme::GoogleCloudStorage => {
-                let builder = GoogleCloudStorageBuilder::new()
-                    .with_client_options(client)
-                    .with_retry(retry);
-                let set =
-                    |builder: GoogleCloudStorageBuilder, (name, value): (String, &str)| match name
-                        .parse()
-                    {
-                        Ok(key) => builder.with_config(key, value),
-                        Err(_) => builder,
-                    };
-                Box::new(lower.fold(builder, set).with_url(url.as_str()).build()?)
-            }
-            ObjectStoreScheme::MicrosoftAzure => {
-                let builder = MicrosoftAzureBuilder::new()
-                    .with_client_options(client)
-                    .with_retry(retry);
-                let set = |builder: MicrosoftAzureBuilder, (name, value): (String, &str)| match name
-                    .parse()
-                {
+                let set = |builder: $builder, (name, value): (String, &str)| match name.parse() {
                     Ok(key) => builder.with_config(key, value),
                     Err(_) => builder,
                 };
                 Box::new(lower.fold(builder, set).with_url(url.as_str()).build()?)
-            }
+            }};
+        }
+        Ok(match scheme {
+            ObjectStoreScheme::AmazonS3 => built!(AmazonS3Builder),
+            ObjectStoreScheme::GoogleCloudStorage => built!(GoogleCloudStorageBuilder),
+            ObjectStoreScheme::MicrosoftAzure => built!(MicrosoftAzureBuilder),
             _ => {
                 let host = &url[..url::Position::BeforePath];
                 let builder = HttpBuilder::new()

@@ -10,7 +10,7 @@ pub mod point;
 
 use std::path::{Path, PathBuf};
 
-use crate::disk::place::{CopyError, Finish, MODE_STORED, Staging};
+use crate::disk::place::{CopyError, Finish, MODE_STORED, PLAIN, Staging};
 use crate::disk::{self, DiskError, walk};
 use crate::model::{Digest, Manifest};
 use format::FormatError;
@@ -114,13 +114,9 @@ impl Store {
             root: root.to_path_buf(),
         };
         let version = format!("{VERSION_PREFIX}{KNOWN}\n");
-        let finish = Finish {
-            mode: 0o666,
-            mtime: None,
-        };
         store
             .staging("create")?
-            .write(&root.join(VERSION_FILE), version.as_bytes(), finish)?;
+            .write(&root.join(VERSION_FILE), version.as_bytes(), PLAIN)?;
         Ok(store)
     }
 
@@ -286,11 +282,7 @@ impl Store {
     pub fn put_point(&self, staging: &Staging, point: &Point) -> Result<(), StoreError> {
         let dir = self.point_dir(&point.commit);
         disk::make_dir(&dir)?;
-        let finish = Finish {
-            mode: 0o666,
-            mtime: None,
-        };
-        Ok(staging.write(&dir.join(point.file_name()), &point.encode(), finish)?)
+        Ok(staging.write(&dir.join(point.file_name()), &point.encode(), PLAIN)?)
     }
 
     /// Returns the points of `commit`, newest first, and what was wrong with those that cannot be read.

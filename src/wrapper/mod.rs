@@ -9,7 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::config::Environment;
 use crate::disk;
-use crate::disk::place::{Finish, MODE_FILE, Staging};
+use crate::disk::place::{self, Staging};
 use crate::engine::ledger::{Ledger, Note};
 use crate::engine::seed::{Beginning, Sown};
 use crate::engine::{relocate, wrapping};
@@ -138,9 +138,6 @@ impl<'a> Compile<'a> {
             stem: invocation.stem(),
             kinds: invocation.kinds,
         });
-        let off = environment
-            .text(SEED_VAR)
-            .is_some_and(|value| matches!(value, "0" | "off" | "no"));
         Compile {
             program,
             invocation,
@@ -148,7 +145,7 @@ impl<'a> Compile<'a> {
             args,
             names: names.filter(|_| arguments.is_some()),
             arguments,
-            seeding: !off,
+            seeding: !environment.is_off(SEED_VAR),
         }
     }
 
@@ -233,16 +230,7 @@ impl<'a> Compile<'a> {
             text.push(b'\n');
         }
         let path = staging.dir().join("args");
-        staging
-            .write(
-                &path,
-                &text,
-                Finish {
-                    mode: MODE_FILE,
-                    mtime: None,
-                },
-            )
-            .ok()?;
+        staging.write(&path, &text, place::PLAIN).ok()?;
         let mut arg = OsString::from("@");
         arg.push(path);
         Some(vec![arg])

@@ -63,6 +63,7 @@ impl Far {
         plain
             .store(self.store())
             .env("HEADSTART_REMOTES", remote)
+            .env("HEADSTART_LATER", "off")
             .env("XDG_CONFIG_HOME", self.there.path("config"))
     }
 
