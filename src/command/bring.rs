@@ -9,10 +9,11 @@ use std::time::Duration;
 
 use super::cli::{FetchArgs, StartArgs};
 use super::failure::Failure;
-use super::far::{Far, lacking};
+use super::far::Far;
 use super::start::{Candidate, Survey};
 use crate::config::Environment;
 use crate::disk::space;
+use crate::engine::fetch::lacking;
 use crate::engine::offer::Offered;
 use crate::engine::plan::Action;
 use crate::git::Repository;

@@ -3,6 +3,7 @@
 //! Whatever fails there is one line on standard error, and the command goes on with what is here.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::cli::StoreArgs;
@@ -10,23 +11,25 @@ use super::setup::{Clock, short};
 use crate::config::{Environment, RemoteConfig};
 use crate::disk::place::Staging;
 use crate::engine::fetch::{self, Fetched, Wanted};
+use crate::engine::push::MAX_BUNDLE_BYTES;
 use crate::git::Repository;
-use crate::model::{Digest, Manifest, Toolchain};
+use crate::model::{Manifest, Toolchain};
 use crate::report::{Reporter, bytes};
 use crate::store::head::{self, Entry, MAX_HEAD_BYTES};
 use crate::store::pack::{self, Index};
 use crate::store::point::Point;
 use crate::store::{Store, format};
 use crate::tier::{Tier, Tiers, Trouble};
+use crate::trust::beliefs::{self, Beliefs};
 use crate::trust::{self, Believed, PublicKey, Verified};
 
 /// How long nothing may come before a tier is given up, if the user does not say.
 const WAIT: Duration = Duration::from_secs(2);
+/// How long lists and manifests may take in all.
+const LISTING: Duration = Duration::from_secs(10);
 /// The variable that says otherwise, in seconds.
 #[cfg(feature = "network")]
 const WAIT_VAR: &str = "HEADSTART_WAIT";
-/// The largest bundle that is fetched.
-const MAX_BUNDLE_BYTES: u64 = crate::engine::push::MAX_BUNDLE_BYTES;
 /// A list that nobody has written for so long is worth a word.
 const STALE_DAYS: i64 = 14;
 const SECONDS_A_DAY: i64 = 24 * 60 * 60;
@@ -41,6 +44,7 @@ pub struct Far {
     anywhere: Vec<PublicKey>,
     repository: String,
     believes_all: bool,
+    opened: Clock,
 }
 
 /// A starting point that a tier has.
@@ -64,15 +68,25 @@ impl Far {
         let name = Repository::discover(environment.dir())
             .ok()
             .and_then(|one| one.name());
-        let beliefs = trust::beliefs::read(&environment.config_dir()?)?;
         let remotes = environment.remotes(&args.remote, workspace)?;
+        // Who needs nobody's signature needs no configuration directory either.
+        let beliefs = match remotes.is_empty() {
+            true => Beliefs::default(),
+            false => beliefs::read(&environment.config_dir()?)?,
+        };
         Ok(Far {
             tiers: Tiers::new(open_all(&remotes, environment, reporter)?),
             keys: beliefs.believed(name.as_deref()),
             anywhere: beliefs.believed(None),
             repository: name.unwrap_or_default(),
             believes_all,
+            opened: Clock::start(),
         })
+    }
+
+    /// Tells whether lists and manifests may still come: they are small, and who sends them in drops is not waited for.
+    fn in_time(&self) -> bool {
+        self.opened.elapsed() < LISTING
     }
 
     /// Tells whether there are no tiers.
@@ -89,14 +103,26 @@ impl Far {
         now_unix_s: i64,
     ) -> Vec<Listed> {
         let mut listed: Vec<Listed> = Vec::new();
-        let tiers: Vec<&dyn Tier> = self.tiers.well().collect();
-        for tier in tiers {
-            let key = head::key(toolchain);
-            let answer = self
+        let key = head::key(toolchain);
+        let ask = |tier| {
+            let get = |tier: &dyn Tier| tier.get(&key, MAX_HEAD_BYTES as u64, &|_| self.in_time());
+            (tier, self.tiers.ask(tier, get))
+        };
+        // All at once, so that several that do not answer cost one wait.
+        let answers: Vec<_> = std::thread::scope(|scope| {
+            let asked: Vec<_> = self
                 .tiers
-                .ask(tier, |tier| tier.get(&key, MAX_HEAD_BYTES as u64));
+                .well()
+                .map(|tier| scope.spawn(move || ask(tier)))
+                .collect();
+            let joined = asked
+                .into_iter()
+                .map(|one| one.join().expect("asking does not panic"));
+            joined.collect()
+        });
+        for (tier, answer) in answers {
             let read = match answer {
-                Ok(bytes) => self.read_head(tier, &bytes, store, reporter, now_unix_s),
+                Ok(bytes) => self.read_head((tier, &key), &bytes, store, reporter, now_unix_s),
                 Err(Trouble::Absent) => continue,
                 Err(trouble) => Err(trouble.to_string()),
             };
@@ -105,6 +131,8 @@ impl Far {
                 Err(why) => reporter.warn(&format!("{} is not used: {why}", tier.name())),
             }
         }
+        // Where two list the same, the one that can be believed counts.
+        listed.sort_by_key(|one| one.believed.is_none() && one.entry.signatures.is_empty());
         let mut seen = std::collections::HashSet::new();
         listed.retain(|one| seen.insert(one.entry.point.manifest));
         listed
@@ -113,7 +141,7 @@ impl Far {
     /// Returns what a head lists, if it is believed and no replay of an older one.
     fn read_head(
         &self,
-        tier: &dyn Tier,
+        (tier, key): (&dyn Tier, &str),
         bytes: &[u8],
         store: &Store,
         reporter: &Reporter,
@@ -124,12 +152,13 @@ impl Far {
         if believed.is_none() {
             trust::verify(&read.signed, &read.signatures, &self.keys)
                 .map_err(|error| error.to_string())?;
-            let last = store.sequence(tier.name());
+            let list = format!("{} {key}", tier.name());
+            let last = store.sequence(&list);
             if last.is_some_and(|last| last > read.head.sequence) {
                 return Err("its list is older than one that was seen before".to_owned());
             }
             // What cannot be kept is not noticed the next time.
-            drop(store.put_sequence(tier.name(), read.head.sequence));
+            drop(store.put_sequence(&list, read.head.sequence));
         }
         let days = (now_unix_s - read.head.written_unix_s) / SECONDS_A_DAY;
         if days > STALE_DAYS {
@@ -194,7 +223,7 @@ impl Far {
         let key = pack::bundle_key(*epoch, point.manifest);
         let damaged = |error: format::FormatError| Trouble::Unreachable(error.to_string());
         let bundle = self.tiers.find(
-            |tier| tier.get(&key, MAX_BUNDLE_BYTES),
+            |tier| tier.get(&key, MAX_BUNDLE_BYTES, &|_| self.in_time()),
             |bytes| {
                 pack::split_bundle(&bytes, point.manifest).map_err(damaged)?;
                 Ok(bytes)
@@ -250,27 +279,29 @@ impl Far {
         let size = index.stored_bytes(objects);
         let step = reporter.step("Fetching", size);
         let clock = Clock::start();
-        let before = self.tiers.traffic().bytes;
-        let enough = || {
+        let all = AtomicU64::new(0);
+        let watch = |count| {
+            step.done(count);
+            let came = all.fetch_add(count, Ordering::Relaxed) + count;
             let elapsed = clock.elapsed();
-            let came = self.tiers.traffic().bytes - before;
             let rate = came as f64 / elapsed.as_secs_f64().max(0.001);
             let left = size.saturating_sub(came) as f64 / rate.max(1.0);
-            elapsed > WAIT && elapsed.as_secs_f64() + left > worth.as_secs_f64()
+            elapsed <= WAIT || elapsed.as_secs_f64() + left <= worth.as_secs_f64()
         };
         let wanted = Wanted {
             manifest,
             index,
             objects,
         };
-        let came = |count| step.done(count);
-        let fetched = fetch::fetch(wanted, &self.tiers, store, staging, &enough, &came);
+        let fetched = fetch::fetch(wanted, &self.tiers, store, staging, &watch);
         drop(step);
         if fetched.lacking > 0 {
             let commit = short(&manifest.commit);
             let why = match &fetched.trouble {
+                Some(Trouble::Stopped) | None => {
+                    "compiling is quicker than fetching them".to_owned()
+                }
                 Some(trouble) => trouble.to_string(),
-                None => "compiling is quicker than fetching them".to_owned(),
             };
             let lacking = fetched.lacking;
             reporter.warn(&format!(
@@ -323,13 +354,4 @@ pub fn open_all(
         ));
     }
     Ok(Vec::new())
-}
-
-/// Returns the positions of the objects of `manifest` that `store` lacks of `wanted`.
-pub fn lacking(
-    manifest: &Manifest,
-    store: &Store,
-    wanted: impl Iterator<Item = Digest>,
-) -> Vec<usize> {
-    fetch::lacking(manifest, store, wanted)
 }

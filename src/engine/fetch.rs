@@ -9,7 +9,7 @@ use crate::disk::place::{CopyError, Staging};
 use crate::model::{Digest, Manifest};
 use crate::store::Store;
 use crate::store::pack::{self, Index, Request};
-use crate::tier::{Tiers, Trouble};
+use crate::tier::{Tiers, Trouble, Watch};
 
 /// How many requests are on their way at once.
 const IN_FLIGHT: usize = 16;
@@ -43,6 +43,7 @@ struct Fetch<'a> {
     tiers: &'a Tiers,
     store: &'a Store,
     staging: &'a Staging,
+    watch: Watch<'a>,
 }
 
 /// Returns which of `objects` of `manifest` the local store lacks, as positions in [`Manifest::objects`].
@@ -58,14 +59,13 @@ pub fn lacking(
         .collect()
 }
 
-/// Fetches `wanted` until all is here, or `enough` says that it takes too long; `came` is told of each request's bytes.
+/// Fetches `wanted` until all is here, or `watch` wants no more.
 pub fn fetch(
     wanted: Wanted<'_>,
     tiers: &Tiers,
     store: &Store,
     staging: &Staging,
-    enough: &(dyn Fn() -> bool + Sync),
-    came: &(dyn Fn(u64) + Sync),
+    watch: Watch<'_>,
 ) -> Fetched {
     let requests = wanted.index.requests(wanted.objects);
     let fetch = Fetch {
@@ -74,19 +74,19 @@ pub fn fetch(
         tiers,
         store,
         staging,
+        watch,
     };
     let next = AtomicUsize::new(0);
     let work = || {
         let mut own = Fetched::default();
         while let Some(request) = requests.get(next.fetch_add(1, Ordering::Relaxed)) {
-            if enough() {
-                break;
-            }
             match fetch.one(request) {
                 Ok(()) => own.objects += request.objects.len(),
                 Err(trouble) => own.trouble = Some(trouble),
             }
-            came(request.range.end - request.range.start);
+            if own.trouble == Some(Trouble::Stopped) {
+                break;
+            }
         }
         own
     };
@@ -112,7 +112,7 @@ impl Fetch<'_> {
     fn one(&self, request: &Request) -> Result<(), Trouble> {
         let (key, range) = (request.pack.key(), &request.range);
         self.tiers.find(
-            |tier| tier.get_range(&key, range.clone()),
+            |tier| tier.get_range(&key, range.clone(), self.watch),
             |bytes| self.store_all(request, &bytes),
         )
     }

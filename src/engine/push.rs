@@ -126,7 +126,7 @@ pub fn push(
 impl Push<'_> {
     fn get(&mut self, key: &str, limit_bytes: u64) -> Result<Option<Vec<u8>>, PushError> {
         self.done.requests += 1;
-        match self.tier.get(key, limit_bytes) {
+        match self.tier.get(key, limit_bytes, &|_| true) {
             Ok(bytes) => Ok(Some(bytes)),
             Err(Trouble::Absent) => Ok(None),
             Err(trouble) => Err(PushError::Tier {

@@ -105,6 +105,7 @@ impl fmt::Display for Reason {
             Reason::InputsMatch => write!(f, "every input is the same"),
             Reason::AlreadyFresh => write!(f, "already fresh in this target directory"),
             Reason::OtherSettings => write!(f, "built here with other settings, and left alone"),
+            Reason::Changed { path } if path.is_empty() => write!(f, "its directory changed"),
             Reason::Changed { path } => write!(f, "{path} changed"),
             Reason::Gone { path } => write!(f, "{path} is gone"),
             Reason::AlwaysReruns { path } => {

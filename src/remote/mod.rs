@@ -25,7 +25,7 @@ use url::Url;
 
 use crate::config::RemoteConfig;
 use crate::disk;
-use crate::tier::{Tier, Trouble};
+use crate::tier::{Tier, Trouble, Watch};
 
 /// How long a whole request may take as long as something comes.
 const REQUEST_LIMIT: Duration = Duration::from_secs(3600);
@@ -182,7 +182,13 @@ impl Remote {
         self.prefix.parts().chain(Key::from(key).parts()).collect()
     }
 
-    async fn fetch(&self, key: &str, options: GetOptions, limit: u64) -> Result<Vec<u8>, Trouble> {
+    async fn fetch(
+        &self,
+        key: &str,
+        options: GetOptions,
+        limit: u64,
+        watch: Watch<'_>,
+    ) -> Result<Vec<u8>, Trouble> {
         let late = |_| Trouble::Unreachable(format!("nothing came for {:.1?}", self.wait));
         let location = self.key(key);
         let answer = timeout(self.wait, self.store.get_opts(&location, options));
@@ -194,9 +200,13 @@ impl Remote {
         let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or_default());
         let mut body = answer.into_stream();
         while let Some(chunk) = timeout(self.wait, body.next()).await.map_err(late)? {
-            bytes.extend_from_slice(&chunk.map_err(trouble)?);
+            let chunk = chunk.map_err(trouble)?;
+            bytes.extend_from_slice(&chunk);
             if bytes.len() as u64 > limit {
                 return Err(Trouble::TooLarge(limit));
+            }
+            if !watch(chunk.len() as u64) {
+                return Err(Trouble::Stopped);
             }
         }
         Ok(bytes)
@@ -225,18 +235,24 @@ impl Tier for Remote {
         self.directory.as_deref()
     }
 
-    fn get(&self, key: &str, limit_bytes: u64) -> Result<Vec<u8>, Trouble> {
-        let fetch = self.fetch(key, GetOptions::default(), limit_bytes);
+    fn get(&self, key: &str, limit_bytes: u64, watch: Watch<'_>) -> Result<Vec<u8>, Trouble> {
+        let fetch = self.fetch(key, GetOptions::default(), limit_bytes, watch);
         self.runtime.block_on(fetch)
     }
 
-    fn get_range(&self, key: &str, range: Range<u64>) -> Result<Vec<u8>, Trouble> {
+    fn get_range(
+        &self,
+        key: &str,
+        range: Range<u64>,
+        watch: Watch<'_>,
+    ) -> Result<Vec<u8>, Trouble> {
         let limit = range.end - range.start;
         let options = GetOptions {
             range: Some(GetRange::Bounded(range)),
             ..GetOptions::default()
         };
-        self.runtime.block_on(self.fetch(key, options, limit))
+        self.runtime
+            .block_on(self.fetch(key, options, limit, watch))
     }
 
     fn put(&self, key: &str, bytes: Vec<u8>) -> Result<(), Trouble> {

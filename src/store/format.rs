@@ -24,7 +24,7 @@ pub enum FormatError {
     #[error("is damaged")]
     Damaged,
     /// A later version wrote it.
-    #[error("is of format {0}, and this version knows only format {VERSION}")]
+    #[error("is of format {0}, which this version does not know")]
     Newer(u16),
     /// It decodes, and no honest publisher writes such a thing.
     #[error("is malformed: {0}")]
@@ -47,14 +47,30 @@ pub fn encode(manifest: &Manifest) -> Vec<u8> {
     bytes
 }
 
+/// Returns what stands in `bytes` behind `magic` and `version`.
+pub(super) fn versioned<'a>(
+    bytes: &'a [u8],
+    magic: &[u8; 8],
+    version: u16,
+) -> Result<&'a [u8], FormatError> {
+    let rest = bytes.strip_prefix(magic).ok_or(FormatError::Damaged)?;
+    let (found, rest) = rest.split_first_chunk().ok_or(FormatError::Damaged)?;
+    match u16::from_le_bytes(*found) {
+        found if found == version => Ok(rest),
+        found => Err(FormatError::Newer(found)),
+    }
+}
+
+/// Returns the part of `bytes` whose size stands before it, and what comes behind.
+pub(super) fn sized(bytes: &[u8]) -> Result<(&[u8], &[u8]), FormatError> {
+    let (size, rest) = bytes.split_first_chunk().ok_or(FormatError::Damaged)?;
+    let size = usize::try_from(u64::from_le_bytes(*size)).map_err(|_| FormatError::Damaged)?;
+    rest.split_at_checked(size).ok_or(FormatError::Damaged)
+}
+
 /// Returns the manifest in `bytes`, checked against its own rules.
 pub fn decode(bytes: &[u8]) -> Result<Manifest, FormatError> {
-    let rest = bytes.strip_prefix(MAGIC).ok_or(FormatError::Damaged)?;
-    let (version, rest) = rest.split_first_chunk().ok_or(FormatError::Damaged)?;
-    let version = u16::from_le_bytes(*version);
-    if version != VERSION {
-        return Err(FormatError::Newer(version));
-    }
+    let rest = versioned(bytes, MAGIC, VERSION)?;
     let (size, packed) = rest.split_first_chunk().ok_or(FormatError::Damaged)?;
     let size_bytes = u64::from_le_bytes(*size);
     if size_bytes > MAX_DECODED_BYTES {

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::format::FormatError;
+use super::format::{self, FormatError};
 use super::point::Point;
 use crate::model::epoch::Epoch;
 use crate::model::{Digest, Toolchain};
@@ -92,15 +92,7 @@ pub fn encode(signed: &[u8], signatures: &[String]) -> Vec<u8> {
 
 /// Returns the head in `bytes`.
 pub fn decode(bytes: &[u8]) -> Result<Read, FormatError> {
-    let rest = bytes.strip_prefix(MAGIC).ok_or(FormatError::Damaged)?;
-    let (version, rest) = rest.split_first_chunk().ok_or(FormatError::Damaged)?;
-    match u16::from_le_bytes(*version) {
-        VERSION => {}
-        other => return Err(FormatError::Newer(other)),
-    }
-    let (size, rest) = rest.split_first_chunk().ok_or(FormatError::Damaged)?;
-    let size = usize::try_from(u64::from_le_bytes(*size)).map_err(|_| FormatError::Damaged)?;
-    let (list, signed) = rest.split_at_checked(size).ok_or(FormatError::Damaged)?;
+    let (list, signed) = format::sized(format::versioned(bytes, MAGIC, VERSION)?)?;
     let signatures = serde_json::from_slice(list).map_err(|_| FormatError::Damaged)?;
     let plain = zstd::bulk::decompress(signed, MAX_HEAD_BYTES).map_err(|_| FormatError::Damaged)?;
     let head: Head = serde_json::from_slice(&plain).map_err(|_| FormatError::Damaged)?;

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
-use super::format::FormatError;
+use super::format::{self, FormatError};
 use crate::model::epoch::Epoch;
 use crate::model::{Digest, Manifest};
 
@@ -153,15 +153,7 @@ pub fn encode_bundle(manifest: &[u8], index: &Index) -> Vec<u8> {
 /// The manifest is the one that was named. Nothing is known yet of the index: it is not signed, and can at worst
 /// name a place where the object is not.
 pub fn split_bundle(bytes: &[u8], name: Digest) -> Result<(&[u8], &[u8]), FormatError> {
-    let rest = bytes.strip_prefix(MAGIC).ok_or(FormatError::Damaged)?;
-    let (version, rest) = rest.split_first_chunk().ok_or(FormatError::Damaged)?;
-    match u16::from_le_bytes(*version) {
-        VERSION => {}
-        other => return Err(FormatError::Newer(other)),
-    }
-    let (size, rest) = rest.split_first_chunk().ok_or(FormatError::Damaged)?;
-    let size = usize::try_from(u64::from_le_bytes(*size)).map_err(|_| FormatError::Damaged)?;
-    let (manifest, index) = rest.split_at_checked(size).ok_or(FormatError::Damaged)?;
+    let (manifest, index) = format::sized(format::versioned(bytes, MAGIC, VERSION)?)?;
     match Digest::of(manifest) == name {
         true => Ok((manifest, index)),
         false => Err(FormatError::Damaged),

@@ -6,8 +6,7 @@
 use std::fmt;
 use std::ops::Range;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Why a tier did not give or take something.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -21,10 +20,16 @@ pub enum Trouble {
     /// The tier cannot be reached, or answers too late, or wrongly.
     #[error("{0}")]
     Unreachable(String),
+    /// Whoever asked wanted no more of it.
+    #[error("it would take too long")]
+    Stopped,
     /// It is larger than anything that we would ask for.
     #[error("it has more than {0} bytes")]
     TooLarge(u64),
 }
+
+/// Is told of bytes that came, and says whether to go on.
+pub type Watch<'a> = &'a (dyn Fn(u64) -> bool + Sync);
 
 /// A place that holds files by name, which are written once; see `docs/format.md` for the names.
 pub trait Tier: fmt::Debug + Send + Sync {
@@ -38,10 +43,11 @@ pub trait Tier: fmt::Debug + Send + Sync {
     fn directory(&self) -> Option<&Path>;
 
     /// Returns the file `key`, which may have `limit_bytes` at most.
-    fn get(&self, key: &str, limit_bytes: u64) -> Result<Vec<u8>, Trouble>;
+    fn get(&self, key: &str, limit_bytes: u64, watch: Watch<'_>) -> Result<Vec<u8>, Trouble>;
 
     /// Returns a part of the file `key`; it may end early where the file does.
-    fn get_range(&self, key: &str, range: Range<u64>) -> Result<Vec<u8>, Trouble>;
+    fn get_range(&self, key: &str, range: Range<u64>, watch: Watch<'_>)
+    -> Result<Vec<u8>, Trouble>;
 
     /// Writes the file `key`.
     fn put(&self, key: &str, bytes: Vec<u8>) -> Result<(), Trouble>;
@@ -58,27 +64,6 @@ struct Slot {
 #[derive(Debug, Default)]
 pub struct Tiers {
     slots: Vec<Slot>,
-    requests: AtomicU64,
-    bytes: AtomicU64,
-}
-
-/// What was asked of tiers, and what came.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Traffic {
-    /// Requests, failed ones included.
-    pub requests: u64,
-    /// Bytes that came or went.
-    pub bytes: u64,
-}
-
-/// The least that tells something of a bandwidth, rather than of the way there and back.
-const SAMPLE_BYTES: u64 = 256 << 10;
-
-impl Traffic {
-    /// Returns the bytes a second, if enough came to tell.
-    pub fn bandwidth(&self, elapsed: Duration) -> Option<f64> {
-        (self.bytes >= SAMPLE_BYTES).then(|| self.bytes as f64 / elapsed.as_secs_f64().max(0.001))
-    }
 }
 
 impl Tiers {
@@ -90,7 +75,6 @@ impl Tiers {
         };
         Tiers {
             slots: tiers.into_iter().map(slot).collect(),
-            ..Tiers::default()
         }
     }
 
@@ -105,28 +89,15 @@ impl Tiers {
         self.slots.iter().filter(well).map(|slot| &*slot.tier)
     }
 
-    /// Returns what was asked and came so far.
-    pub fn traffic(&self) -> Traffic {
-        Traffic {
-            requests: self.requests.load(Ordering::Relaxed),
-            bytes: self.bytes.load(Ordering::Relaxed),
-        }
-    }
-
     /// Asks `tier`, one of these, by `ask`; a tier that fails is not asked again.
     pub fn ask(
         &self,
         tier: &dyn Tier,
         ask: impl FnOnce(&dyn Tier) -> Result<Vec<u8>, Trouble>,
     ) -> Result<Vec<u8>, Trouble> {
-        self.requests.fetch_add(1, Ordering::Relaxed);
         let answer = ask(tier);
-        match &answer {
-            Ok(bytes) => {
-                self.bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
-            }
-            Err(Trouble::Absent | Trouble::TooLarge(_)) => {}
-            Err(Trouble::Denied(_) | Trouble::Unreachable(_)) => self.give_up(tier),
+        if let Err(Trouble::Denied(_) | Trouble::Unreachable(_)) = answer {
+            self.give_up(tier);
         }
         answer
     }

@@ -14,6 +14,8 @@ use std::time::Duration;
 pub enum Fault {
     /// Takes the request and says nothing for a minute.
     Silent,
+    /// Gives what was asked for a byte at a time, ten a second.
+    Drips,
     /// Answers 503.
     Unavailable,
     /// Ends the answer in the middle, without a word.
@@ -172,6 +174,10 @@ impl Shared {
         head.push_str(&format!("Content-Length: {}\r\n\r\n", body.len()));
         stream.write_all(head.as_bytes())?;
         match fault {
+            Some(Fault::Drips) => body.chunks(1).try_for_each(|byte| {
+                thread::sleep(Duration::from_millis(100));
+                stream.write_all(byte)
+            }),
             Some(Fault::Resets) => stream.write_all(&body[..body.len() / 2]),
             _ => stream.write_all(&body),
         }
