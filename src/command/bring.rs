@@ -23,6 +23,8 @@ use crate::store::Store;
 
 /// Turns the fetching of the rest off when it is `0`, `off` or `no`: a machine that is thrown away has no use for it.
 const LATER_VAR: &str = "HEADSTART_LATER";
+/// How long that may take.
+const LATER: Duration = Duration::from_secs(3600);
 /// How far behind other processes the rest is fetched.
 const LATER_NICE: i32 = 19;
 
@@ -115,7 +117,7 @@ pub(super) fn rest_later(
     let here = all
         .iter()
         .all(|(object, size_bytes)| store.has(*object, *size_bytes));
-    if here || environment.is_off(LATER_VAR) {
+    if here || environment.is_off(LATER_VAR) || !store.claims_rest(point.manifest) {
         return;
     }
     let mut later = std::process::Command::new(environment.program());
@@ -169,13 +171,7 @@ pub fn run(args: &FetchArgs, environment: &Environment) -> anyhow::Result<ExitCo
     if let (true, Some(index)) = (room, store.index(point.manifest, &manifest)) {
         let staging = store.staging("fetch")?;
         let whole = (&manifest, &index);
-        far.fetch(
-            whole,
-            &objects,
-            Duration::MAX,
-            (&store, &staging),
-            &reporter,
-        );
+        far.fetch(whole, &objects, LATER, (&store, &staging), &reporter);
     }
     Ok(ExitCode::SUCCESS)
 }

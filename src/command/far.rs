@@ -18,7 +18,7 @@ use crate::report::{Reporter, bytes};
 use crate::store::head::{self, Entry, MAX_HEAD_BYTES};
 use crate::store::pack::{self, Index};
 use crate::store::point::Point;
-use crate::store::{Store, format};
+use crate::store::{Store, StoreError, format};
 use crate::tier::{Tier, Tiers, Trouble};
 use crate::trust::beliefs::{self, Beliefs};
 use crate::trust::{self, Believed, PublicKey, Verified};
@@ -69,10 +69,9 @@ impl Far {
             .ok()
             .and_then(|one| one.name());
         let remotes = environment.remotes(&args.remote, workspace)?;
-        // Who needs nobody's signature needs no configuration directory either.
-        let beliefs = match remotes.is_empty() {
-            true => Beliefs::default(),
-            false => beliefs::read(&environment.config_dir()?)?,
+        let beliefs = match environment.config_dir() {
+            Err(_) if remotes.is_empty() => Beliefs::default(),
+            dir => beliefs::read(&dir?)?,
         };
         Ok(Far {
             tiers: Tiers::new(open_all(&remotes, environment, reporter)?),
@@ -179,8 +178,8 @@ impl Far {
         }
     }
 
-    /// Brings the manifests of those of `points` here that are not; what cannot be had leaves the list, with a line that
-    /// says why.
+    /// Brings the manifests of those of `points` here that are not. What cannot be had, or is not believed today, leaves the
+    /// list, with a line that says why.
     pub fn adopt_all(
         &self,
         points: &mut Vec<Point>,
@@ -188,38 +187,48 @@ impl Far {
         store: &Store,
         reporter: &Reporter,
         now_unix_s: i64,
-    ) -> anyhow::Result<()> {
-        if self.is_empty() {
-            return Ok(());
-        }
-        let staging = store.staging("adopt")?;
+    ) {
         points.retain(|point| {
             let of = |one: &&Listed| one.entry.point.manifest == point.manifest;
-            if store.has_manifest(point.manifest) {
-                return true;
-            }
-            let Some(listed) = listed.iter().find(of) else {
-                return true;
+            let listed = listed.iter().find(of);
+            let used = match (store.has_manifest(point.manifest), listed) {
+                (true, _) => self.still_believed(point, listed, store),
+                (false, Some(listed)) => self.adopt(listed, store, now_unix_s),
+                (false, None) => Ok(()),
             };
-            let adopted = self.adopt(listed, store, &staging, now_unix_s);
-            if let Err(why) = &adopted {
+            if let Err(why) = &used {
                 let commit = short(&point.commit);
                 reporter.warn(&format!("the starting point {commit} is not used: {why}"));
             }
-            adopted.is_ok()
+            used.is_ok()
         });
-        Ok(())
+    }
+
+    /// What came from a tier once is believed by its signatures and today's keys, not because it is here.
+    fn still_believed(
+        &self,
+        point: &Point,
+        listed: Option<&Listed>,
+        store: &Store,
+    ) -> Result<(), String> {
+        let Some(signatures) = store.adopted(point.manifest) else {
+            return Ok(());
+        };
+        if self.believes_all || listed.is_some_and(|one| one.believed.is_some()) {
+            return Ok(());
+        }
+        let bytes = store.manifest_bytes(point.manifest);
+        let bytes = bytes.map_err(|error| error.to_string())?;
+        self.verified(&bytes, &signatures, None).map(|_| ())
     }
 
     /// Brings the manifest of `listed` into the local store, with the index of its objects; or says why not.
-    pub fn adopt(
-        &self,
-        listed: &Listed,
-        store: &Store,
-        staging: &Staging,
-        now_unix_s: i64,
-    ) -> Result<(), String> {
-        let Entry { point, epoch, .. } = &listed.entry;
+    pub fn adopt(&self, listed: &Listed, store: &Store, now_unix_s: i64) -> Result<(), String> {
+        let Entry {
+            point,
+            epoch,
+            signatures,
+        } = &listed.entry;
         let key = pack::bundle_key(*epoch, point.manifest);
         let damaged = |error: format::FormatError| Trouble::Unreachable(error.to_string());
         let bundle = self.tiers.find(
@@ -232,7 +241,7 @@ impl Far {
         let bundle = bundle.map_err(|trouble| trouble.to_string())?;
         let (bytes, packed) =
             pack::split_bundle(&bundle, point.manifest).expect("it was split before");
-        let manifest = self.verified(listed, bytes)?;
+        let manifest = self.verified(bytes, signatures, listed.believed.as_ref())?;
         let manifest = manifest.get();
         let same = manifest.commit == point.commit && manifest.toolchain == point.toolchain;
         if !same || manifest.dirty != point.dirty {
@@ -243,19 +252,26 @@ impl Far {
         }
         let index = pack::decode_index(packed, manifest);
         index.map_err(|error| format!("its index {error}"))?;
-        let kept = store
-            .put_manifest_bytes(staging, bytes)
-            .and_then(|_| store.put_index(staging, point.manifest, packed))
-            .and_then(|()| store.put_point(staging, point));
-        kept.map_err(|error| error.to_string())
+        let keep = || -> Result<(), StoreError> {
+            let staging = store.staging("adopt")?;
+            store.put_adopted(&staging, point.manifest, signatures)?;
+            store.put_index(&staging, point.manifest, packed)?;
+            store.put_manifest_bytes(&staging, bytes)?;
+            store.put_point(&staging, point)
+        };
+        keep().map_err(|error| error.to_string())
     }
 
-    fn verified(&self, listed: &Listed, bytes: &[u8]) -> Result<Verified<Manifest>, String> {
+    fn verified(
+        &self,
+        bytes: &[u8],
+        signatures: &[String],
+        believed: Option<&Believed>,
+    ) -> Result<Verified<Manifest>, String> {
         let manifest = format::decode(bytes).map_err(|error| format!("its manifest {error}"))?;
-        if let Some(believed) = &listed.believed {
+        if let Some(believed) = believed {
             return Ok(believed.vouch(manifest));
         }
-        let signatures = &listed.entry.signatures;
         let other = manifest.repository != self.repository;
         // A key that is believed for one repository may sign for another as well, where this reader does not believe it.
         let keys = if other { &self.anywhere } else { &self.keys };

@@ -17,11 +17,12 @@ use crate::cargo::command::{self as cargo, CargoCommand, Messages, Run};
 use crate::cargo::message;
 use crate::config::Environment;
 use crate::engine::publish::{Build, Published, publish};
-use crate::engine::push::{PushError, Pushed, push};
+use crate::engine::push::{PushError, Pushed, Signer, push};
 use crate::git::Repository;
 use crate::report::{Reporter, bytes, count};
 use crate::store::Store;
 use crate::store::point::Point;
+use crate::trust::{SecretKey, beliefs};
 
 /// How many units that were left out are named without `--json`.
 const SHOWN_LEFT_OUT: usize = 5;
@@ -148,21 +149,30 @@ fn push_all(
 ) -> anyhow::Result<Vec<(String, Result<Pushed, PushError>)>> {
     let remotes = environment.remotes(&args.store.remote, workspace)?;
     let tiers = far::open_all(&remotes, environment, reporter)?;
+    if tiers.is_empty() {
+        return Ok(Vec::new());
+    }
     let key = signing_key(environment, args.sign_key.as_deref())?;
     let comment = format!(
         "headstart commit:{} timestamp:{}",
         point.commit,
         now.as_second()
     );
-    let sign =
-        |bytes: &[u8]| -> Vec<String> { key.iter().map(|key| key.sign(bytes, &comment)).collect() };
+    let name = Repository::discover(environment.dir())?.name();
+    let mut keys = beliefs::read(&environment.config_dir()?)?.believed(name.as_deref());
+    keys.extend(key.iter().map(SecretKey::public));
+    let signer = Signer {
+        key: key.as_ref(),
+        comment: &comment,
+        keys: &keys,
+    };
     let mut pushed = Vec::new();
     for tier in tiers
         .iter()
         .filter(|tier| tier.is_writable() && !point.dirty)
     {
         let step = reporter.step(&format!("Writing to {}", tier.name()), 0);
-        let result = push(&**tier, store, point, &sign, now.as_second());
+        let result = push(&**tier, store, point, signer, now.as_second());
         drop(step);
         if let Err(error) = &result {
             reporter.warn(&format!("cannot write to {}: {error}", tier.name()));

@@ -164,7 +164,7 @@ pub fn start(
         Ok(points) => points,
         Err(why) => return Ok(Err(why)),
     };
-    far.adopt_all(&mut points, &listed, &store, reporter, now.as_second())?;
+    far.adopt_all(&mut points, &listed, &store, reporter, now.as_second());
     let candidates = candidates(points, &store, &believed, reporter, now.as_second());
     if candidates.is_empty() {
         return Ok(Err("none of the manifests can be used".to_owned()));
@@ -215,6 +215,11 @@ fn candidates(
             reporter.warn(&format!(
                 "manifest {name} is of another toolchain than its point says"
             ));
+            None
+        }
+        Ok(manifest) if manifest.commit != point.commit || manifest.dirty != point.dirty => {
+            let name = point.manifest.short();
+            reporter.warn(&format!("manifest {name} is not what its point says"));
             None
         }
         Ok(manifest) if manifest.not_after_unix_s < now_unix_s => {

@@ -50,6 +50,9 @@ pub struct RemoteConfig {
     /// Whether nothing is written there.
     #[serde(default)]
     pub read_only: bool,
+    /// Whether the user named it, and not the repository.
+    #[serde(skip)]
+    pub by_user: bool,
 }
 
 /// `headstart.toml` at the root of a workspace.
@@ -213,6 +216,7 @@ impl Environment {
         let remote = |url: &&str| RemoteConfig {
             url: (*url).to_owned(),
             read_only: false,
+            by_user: true,
         };
         match &named[..] {
             [] => Ok(read_file(&workspace.join(CONFIG_FILE))?.remote),

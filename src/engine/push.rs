@@ -19,6 +19,7 @@ use crate::store::pack::{self, Frame, Index, PACK_BYTES, PackName};
 use crate::store::point::Point;
 use crate::store::{Store, StoreError};
 use crate::tier::{Tier, Trouble};
+use crate::trust::{self, PublicKey, SecretKey};
 
 /// How old a pack may be that a new starting point refers to: it is kept for the starting point's ninety days more.
 pub const MAX_REFERRED_DAYS: i64 = 14;
@@ -71,13 +72,31 @@ pub enum PushError {
         /// What went wrong.
         cause: io::Error,
     },
+    /// What is there is signed, and what would take its place is not.
+    #[error("its list of starting points is signed, and there is no key to sign with")]
+    Unsigned,
     /// Others wrote the list at the same time, again and again.
     #[error("others kept replacing its list of starting points")]
     Contended,
 }
 
-/// Makes signatures of bytes, as minisign writes them; none where nobody signs.
-pub type Sign<'a> = &'a dyn Fn(&[u8]) -> Vec<String>;
+/// Who signs what is written, and whose lists are added to.
+#[derive(Clone, Copy, Debug)]
+pub struct Signer<'a> {
+    /// The key; none where nobody signs.
+    pub key: Option<&'a SecretKey>,
+    /// What is noted in each signature.
+    pub comment: &'a str,
+    /// The keys that are believed here.
+    pub keys: &'a [PublicKey],
+}
+
+impl Signer<'_> {
+    fn sign(self, bytes: &[u8]) -> Vec<String> {
+        let signature = |key: &SecretKey| key.sign(bytes, self.comment);
+        self.key.map(signature).into_iter().collect()
+    }
+}
 
 /// Where the tier has an object.
 type Known = HashMap<Digest, (PackName, u64, u64)>;
@@ -96,7 +115,7 @@ pub fn push(
     tier: &dyn Tier,
     store: &Store,
     point: &Point,
-    sign: Sign<'_>,
+    signer: Signer<'_>,
     now_unix_s: i64,
 ) -> Result<Pushed, PushError> {
     let mut push = Push {
@@ -109,7 +128,7 @@ pub fn push(
     let bytes = store.manifest_bytes(point.manifest)?;
     let manifest = store.manifest(point.manifest)?;
     let head_key = head::key(&manifest.toolchain);
-    let head = push.head(&head_key)?;
+    let head = push.head(&head_key, signer)?;
     let known = push.known(&head, point)?;
     let index = push.packs(&manifest, &known)?;
     let bundle = pack::encode_bundle(&bytes, &index);
@@ -117,9 +136,9 @@ pub fn push(
     let entry = Entry {
         point: point.clone(),
         epoch: push.epoch,
-        signatures: sign(&bytes),
+        signatures: signer.sign(&bytes),
     };
-    push.put_head(&head_key, head, &entry, sign)?;
+    push.put_head(&head_key, &entry, signer)?;
     Ok(push.done)
 }
 
@@ -142,12 +161,21 @@ impl Push<'_> {
         put(self.tier, key, bytes)
     }
 
-    fn head(&mut self, key: &str) -> Result<Head, PushError> {
-        match self.get(key, MAX_HEAD_BYTES as u64)? {
-            Some(bytes) => head::decode(&bytes)
-                .map(|read| read.head)
-                .map_err(PushError::Head),
-            None => Ok(Head::default()),
+    /// Returns the head that is there, as far as it may be added to: whoever signs it vouches for what it lists.
+    fn head(&mut self, key: &str, signer: Signer<'_>) -> Result<Head, PushError> {
+        let Some(bytes) = self.get(key, MAX_HEAD_BYTES as u64)? else {
+            return Ok(Head::default());
+        };
+        let read = head::decode(&bytes).map_err(PushError::Head)?;
+        let believed = trust::verify(&read.signed, &read.signatures, signer.keys).is_ok();
+        match (believed, signer.key.is_some()) {
+            (true, _) => Ok(read.head),
+            (false, false) if read.signatures.is_empty() => Ok(read.head),
+            (false, false) => Err(PushError::Unsigned),
+            (false, true) => Ok(Head {
+                sequence: read.head.sequence,
+                ..Head::default()
+            }),
         }
     }
 
@@ -159,17 +187,9 @@ impl Push<'_> {
         let mut known = Known::new();
         for entry in before.into_iter().take(MAX_PREDECESSORS) {
             let name = entry.point.manifest;
-            let here = self.store.manifest(name).ok();
-            let here =
-                here.and_then(|manifest| Some((self.store.index(name, &manifest)?, manifest)));
-            let there = match here {
-                Some(here) => Some(here),
-                None => {
-                    let key = pack::bundle_key(entry.epoch, name);
-                    let bytes = self.get(&key, MAX_BUNDLE_BYTES)?;
-                    bytes.and_then(|bytes| read_bundle(&bytes, name))
-                }
-            };
+            // Its index here may be another tier's.
+            let bytes = self.get(&pack::bundle_key(entry.epoch, name), MAX_BUNDLE_BYTES)?;
+            let there = bytes.and_then(|bytes| read_bundle(&bytes, name));
             if let Some((index, manifest)) = there {
                 self.add_known(&mut known, &index, &manifest);
             }
@@ -268,20 +288,13 @@ impl Push<'_> {
         Ok(written)
     }
 
-    /// Writes the head with `entry` in it, and looks whether it is still there afterwards.
-    fn put_head(
-        &mut self,
-        key: &str,
-        mut head: Head,
-        entry: &Entry,
-        sign: Sign<'_>,
-    ) -> Result<(), PushError> {
+    /// Writes the head that is there now with `entry` in it, and looks whether it is still there afterwards.
+    fn put_head(&mut self, key: &str, entry: &Entry, signer: Signer<'_>) -> Result<(), PushError> {
         for _ in 0..HEAD_TRIES {
-            let next = head.with(entry.clone(), self.now_unix_s);
-            let signed = next.to_sign();
-            self.put(key, head::encode(&signed, &sign(&signed)))?;
-            head = self.head(key)?;
-            if head.entries.contains(entry) {
+            let head = self.head(key, signer)?;
+            let signed = head.with(entry.clone(), self.now_unix_s).to_sign();
+            self.put(key, head::encode(&signed, &signer.sign(&signed)))?;
+            if self.head(key, signer)?.entries.contains(entry) {
                 return Ok(());
             }
         }

@@ -32,6 +32,11 @@ impl Secrets {
         }
     }
 
+    /// Tells whether there are none.
+    pub fn are_none(&self) -> bool {
+        self.all.is_empty()
+    }
+
     /// Returns the name of a secret whose value stands in `bytes`.
     pub fn in_bytes(&self, bytes: &[u8]) -> Option<&str> {
         let mut all = self.all.iter();

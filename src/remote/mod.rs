@@ -31,6 +31,8 @@ use crate::tier::{Tier, Trouble, Watch};
 const REQUEST_LIMIT: Duration = Duration::from_secs(3600);
 /// The slowest that a tier may take what is written, in bytes a second.
 const SLOWEST_WRITE: u64 = 100 << 10;
+/// How much memory is taken on a tier's word.
+const FIRST_BYTES: u64 = 16 << 20;
 /// How often a request is tried again that a tier could not serve just then.
 const RETRIES: usize = 2;
 
@@ -109,7 +111,7 @@ impl Opener {
                 Some(_) => Key::default(),
                 None => path,
             },
-            directory,
+            directory: directory.filter(|_| config.by_user),
             writable,
             wait: self.wait,
             runtime: self.runtime.clone(),
@@ -197,7 +199,8 @@ impl Remote {
         if size > limit {
             return Err(Trouble::TooLarge(limit));
         }
-        let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or_default());
+        let mut bytes =
+            Vec::with_capacity(usize::try_from(size.min(FIRST_BYTES)).unwrap_or_default());
         let mut body = answer.into_stream();
         while let Some(chunk) = timeout(self.wait, body.next()).await.map_err(late)? {
             let chunk = chunk.map_err(trouble)?;

@@ -67,7 +67,7 @@ impl Head {
         self.entries.retain(|other| !same(other));
         self.entries.insert(0, entry);
         self.entries.truncate(MAX_ENTRIES);
-        self.sequence += 1;
+        self.sequence = self.sequence.saturating_add(1);
         self.written_unix_s = now_unix_s;
         self
     }

@@ -227,13 +227,38 @@ impl Store {
     }
 
     /// Keeps the number that the list of the tier `name` was seen with.
-    pub fn put_sequence(&self, name: &str, sequence: u64) -> Result<(), DiskError> {
-        let path = self.sequence_path(name);
-        let aside = self
-            .root
-            .join("tmp")
-            .join(Digest::of(name.as_bytes()).hex());
-        disk::place::write_by(&aside, &path, sequence.to_string().as_bytes())
+    pub fn put_sequence(&self, name: &str, sequence: u64) -> Result<(), StoreError> {
+        disk::make_dir(&self.root.join("seen"))?;
+        let newest = self.sequence(name).unwrap_or(0).max(sequence);
+        let staging = self.staging("seen")?;
+        let text = newest.to_string();
+        Ok(staging.write(&self.sequence_path(name), text.as_bytes(), PLAIN)?)
+    }
+
+    /// Keeps that the manifest `digest` came from a tier, with its signatures; to be called before it is stored.
+    pub fn put_adopted(
+        &self,
+        staging: &Staging,
+        digest: Digest,
+        signatures: &[String],
+    ) -> Result<(), StoreError> {
+        disk::make_dir(&self.root.join("adopted"))?;
+        let list = serde_json::to_vec(signatures).expect("texts are plain values");
+        Ok(staging.write(&self.adopted_path(digest), &list, PLAIN)?)
+    }
+
+    /// Returns the signatures of the manifest `digest` if it came from a tier; it is believed by them alone.
+    pub fn adopted(&self, digest: Digest) -> Option<Vec<String>> {
+        match disk::read(&self.adopted_path(digest), MAX_POINT_BYTES) {
+            Err(error) if error.is_missing() => None,
+            read => Some(serde_json::from_slice(&read.unwrap_or_default()).unwrap_or_default()),
+        }
+    }
+
+    /// Tells whether nobody has asked this for the manifest `digest` before.
+    pub fn claims_rest(&self, digest: Digest) -> bool {
+        let dir = self.root.join("rest");
+        disk::make_dir(&dir).is_ok() && std::fs::File::create_new(dir.join(digest.hex())).is_ok()
     }
 
     /// Returns the bytes of the manifest `digest`, checked against its name.
@@ -323,6 +348,10 @@ impl Store {
 
     fn index_path(&self, digest: Digest) -> PathBuf {
         self.root.join("indexes").join(digest.hex())
+    }
+
+    fn adopted_path(&self, digest: Digest) -> PathBuf {
+        self.root.join("adopted").join(digest.hex())
     }
 
     fn sequence_path(&self, name: &str) -> PathBuf {

@@ -14,6 +14,8 @@ pub const PACK_BYTES: usize = 32 << 20;
 const REQUEST_BYTES: u64 = 12 << 20;
 /// Bytes that nobody asked for cost less than another request up to this many.
 const GAP_BYTES: u64 = 1 << 20;
+/// What a frame has at most beside an object that cannot be compressed.
+const FRAME_BYTES: u64 = 64 << 10;
 /// zstd's level for objects.
 const LEVEL: i32 = 3;
 /// The largest index that is decoded.
@@ -103,16 +105,21 @@ impl Index {
 
     /// Returns how many bytes the objects at `wanted` are where they are stored.
     pub fn stored_bytes(&self, wanted: &[usize]) -> u64 {
-        wanted.iter().map(|at| self.frames[*at].stored_bytes).sum()
+        let sizes = wanted.iter().map(|at| self.frames[*at].stored_bytes);
+        sizes.fold(0, u64::saturating_add)
     }
 
-    /// Tells whether this can be the index of `manifest`: a frame for each object, each in a pack that is named.
+    /// Tells whether this can be the index of `manifest`: a frame for each object, in a pack that is named, and no larger
+    /// than zstd makes of such an object.
     fn fits(&self, manifest: &Manifest) -> bool {
-        let whole = |frame: &Frame| {
+        let objects = manifest.objects();
+        let whole = |(frame, (_, size_bytes)): (&Frame, &(Digest, u64))| {
+            let most = size_bytes.saturating_add(size_bytes / 128 + FRAME_BYTES);
             (frame.pack as usize) < self.packs.len()
+                && frame.stored_bytes <= most
                 && frame.offset.checked_add(frame.stored_bytes).is_some()
         };
-        self.frames.len() == manifest.objects().len() && self.frames.iter().all(whole)
+        self.frames.len() == objects.len() && self.frames.iter().zip(&objects).all(whole)
     }
 }
 

@@ -39,7 +39,7 @@ pub trait Tier: fmt::Debug + Send + Sync {
     /// Tells whether it may be written to.
     fn is_writable(&self) -> bool;
 
-    /// Returns the directory, if that is what it is.
+    /// Returns the directory, if that is what it is and the user named it: a repository has no say in who is believed.
     fn directory(&self) -> Option<&Path>;
 
     /// Returns the file `key`, which may have `limit_bytes` at most.
@@ -115,6 +115,7 @@ impl Tiers {
             match self.ask(tier, &mut ask).and_then(&mut check) {
                 Ok(found) => return Ok(found),
                 Err(Trouble::Absent) => {}
+                Err(Trouble::Stopped) => return Err(Trouble::Stopped),
                 Err(other) => trouble = other,
             }
         }

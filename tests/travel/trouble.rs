@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use headstart::engine::push::{PushError, push};
+use headstart::engine::push::{PushError, Signer, push};
 use headstart::store::Store;
 use headstart::tier::{Tier, Trouble, Watch};
 use headstart_testkit::{Fault, Output};
@@ -213,8 +213,12 @@ impl Tier for Refusing {
 fn a_remote_that_takes_nothing_is_an_error_at_once() {
     let chain = Chain::published();
     let store = Store::open(&chain.place.store()).expect("it is there");
-    let error =
-        push(&Refusing, &store, &chain.point(), &|_| Vec::new(), 0).expect_err("it refuses");
+    let signer = Signer {
+        key: None,
+        comment: "",
+        keys: &[],
+    };
+    let error = push(&Refusing, &store, &chain.point(), signer, 0).expect_err("it refuses");
     assert!(matches!(error, PushError::Tier { .. }), "{error}");
 }
 
@@ -243,4 +247,47 @@ fn secrets_are_not_published() {
         assert!(!points.exists(), "{at}: it was published");
         publish("short").succeeded();
     }
+}
+
+/// What was believed for one start only, or by a key that is revoked since, would be believed for ever once it is here.
+#[test]
+fn belief_is_asked_for_at_each_start() {
+    let far = Far::published(None);
+    let clone = far.clone("once");
+    let server = far.server();
+    far.start(&clone, &server.url(), &["--believe-store"])
+        .succeeded();
+    let again = far.clone("again");
+    found_nothing(&far.start(&again, "none", &[]), "not signed");
+    far.start(&again, "none", &["--believe-store"]).succeeded();
+    builds_right(&again).nothing_ran();
+}
+
+/// A repository that names a directory of the user's, which may be its own work tree, would have its code run.
+#[test]
+fn a_repository_cannot_have_a_directory_believed() {
+    let far = Far::published(None);
+    let clone = far.clone("named");
+    let config = format!("[[remote]]\nurl = \"file://{}\"\n", far.remote.display());
+    fs::write(clone.path("headstart.toml"), config).expect("it is ours");
+    found_nothing(&far.start(&clone, "", &[]), "not signed");
+}
+
+/// Whoever publishes without the key would take away what all others can believe.
+#[test]
+fn a_signed_list_is_not_replaced_by_an_unsigned_one() {
+    let far = Far::unpublished();
+    let file = far.chain.place.scratch.path("own").display().to_string();
+    let runner = headstart_testkit::headstart(PROGRAM.as_ref(), far.chain.source.root());
+    let new = ["key", "new", "--no-password", "--out", &file];
+    runner.args(new).run().succeeded();
+    far.publish(Some(&file));
+    let said = far.publish(None)["remotes"][0].clone();
+    assert!(
+        said["error"]
+            .as_str()
+            .is_some_and(|why| why.contains("no key")),
+        "{said}"
+    );
+    far.publish(Some(&file));
 }
