@@ -1,0 +1,55 @@
+#!/usr/bin/env bash
+# Times a start from a remote with an empty store, beside one from a full store and beside `tar` with zstd, taking turns.
+#
+#   bench/far.sh REPOSITORY REVISION HEADSTART ROUNDS [CARGO ARGS...]
+#
+# The remote is nginx on this machine, serving what `publish` wrote into a directory. Needs nginx, tar and zstd.
+set -euo pipefail
+repo=$1 rev=$2 headstart=$(realpath "$3") rounds=$4
+shift 4
+args=("${@:-build}")
+scratch=$(mktemp -d "${SCRATCH:-${TMPDIR:-/tmp}}/headstart-far-XXXXXX")
+trap 'kill "$server" 2>/dev/null; rm -rf "$scratch"' EXIT
+chmod 755 "$scratch" # nginx may serve as another user
+export CARGO_TERM_COLOR=never HEADSTART_LATER=off
+
+now() { date +%s.%N; }
+since() { awk -v a="$1" -v b="$(now)" 'BEGIN { printf "%.2f\n", b - a }'; }
+median() { sort -n | awk '{ v[NR] = $1 } END { print NR % 2 ? v[(NR + 1) / 2] : (v[NR / 2] + v[NR / 2 + 1]) / 2 }'; }
+clone() { git clone --quiet --no-checkout "$repo" "$1" && git -C "$1" -c advice.detachedHead=false checkout --quiet --detach "$rev"; }
+
+clone "$scratch/publisher"
+(cd "$scratch/publisher" && "$headstart" publish --json --store "$scratch/near" --remote "file://$scratch/far" -- "${args[@]}" >"$scratch/publish.json" 2>"$scratch/publish.log")
+port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+mkdir "$scratch/nginx"
+cat >"$scratch/nginx/conf" <<EOF
+daemon off; pid $scratch/nginx/pid; error_log $scratch/nginx/errors; events {}
+http { access_log $scratch/nginx/access; client_body_temp_path $scratch/nginx/a; proxy_temp_path $scratch/nginx/b;
+fastcgi_temp_path $scratch/nginx/c; uwsgi_temp_path $scratch/nginx/d; scgi_temp_path $scratch/nginx/e;
+server { listen 127.0.0.1:$port; root $scratch/far; } }
+EOF
+nginx -c "$scratch/nginx/conf" -e "$scratch/nginx/errors" &
+server=$!
+sleep 1
+
+start() { # <round> <store> <remote>
+    clone "$scratch/reader-$1"
+    t=$(now)
+    (cd "$scratch/reader-$1" && "$headstart" start --required --believe-store --store "$2" --remote "$3" >/dev/null 2>"$scratch/start.log") || { cat "$scratch/start.log" >&2; exit 1; }
+    since "$t"
+}
+start files "$scratch/near" none >/dev/null
+tar -C "$scratch/reader-files/target" -cf - . | zstd -3 -q -o "$scratch/files.tar.zst"
+for ((i = 1; i <= rounds; i++)); do
+    start "far-$i" "$scratch/store-$i" "http://127.0.0.1:$port/" >>"$scratch/far.s"
+    start "near-$i" "$scratch/near" none >>"$scratch/near.s"
+    mkdir "$scratch/tar-$i"
+    t=$(now)
+    zstd -d -q -c "$scratch/files.tar.zst" | tar -C "$scratch/tar-$i" -xf -
+    since "$t" >>"$scratch/tar.s"
+done
+far=$(median <"$scratch/far.s") near=$(median <"$scratch/near.s") tar=$(median <"$scratch/tar.s")
+echo "bench/far.sh $(basename "$(dirname "$repo")") $rev, $rounds rounds, cargo ${args[*]}"
+echo "placed $(du -sm --apparent-size "$scratch/tar-1" | cut -f1) MB; medians: from the remote $far s, from a full store $near s, tar and zstd $tar s"
+echo "requests of one start: $(($(wc -l <"$scratch/nginx/access") / rounds))"
+awk -v a="$far" -v b="$near" -v c="$tar" 'BEGIN { printf "ratio: remote / store      %.2f   (at most 1.5)\nratio: remote / tar, zstd  %.2f   (at most 2.0)\n", a / b, a / c }'
