@@ -157,16 +157,9 @@ pub fn run(args: &FetchArgs, environment: &Environment) -> anyhow::Result<ExitCo
         .into());
     };
     let manifest = store.manifest(point.manifest)?;
-    let objects = lacking(
-        &manifest,
-        &store,
-        manifest.objects().iter().map(|(object, _)| *object),
-    );
-    let size = manifest
-        .objects()
-        .iter()
-        .map(|(_, size_bytes)| size_bytes)
-        .sum::<u64>();
+    let all = manifest.objects();
+    let size: u64 = all.iter().map(|(_, size_bytes)| size_bytes).sum();
+    let objects = lacking(&manifest, &store, all.iter().map(|(object, _)| *object));
     let room = space::free_bytes(store.root()).is_none_or(|free| free / 2 > size);
     if let (true, Some(index)) = (room, store.index(point.manifest, &manifest)) {
         let staging = store.staging("fetch")?;

@@ -8,11 +8,12 @@ use std::time::Duration;
 
 use super::cli::StoreArgs;
 use super::setup::{Clock, short};
+use super::trust::here;
 use crate::config::{Environment, RemoteConfig};
 use crate::disk::place::Staging;
-use crate::engine::fetch::{self, Fetched, Wanted};
+use crate::engine::fetch::{self, Wanted};
 use crate::engine::push::MAX_BUNDLE_BYTES;
-use crate::git::Repository;
+use crate::model::epoch::SECONDS_A_DAY;
 use crate::model::{Manifest, Toolchain};
 use crate::report::{Reporter, bytes};
 use crate::store::head::{self, Entry, MAX_HEAD_BYTES};
@@ -32,7 +33,6 @@ const LISTING: Duration = Duration::from_secs(10);
 const WAIT_VAR: &str = "HEADSTART_WAIT";
 /// A list that nobody has written for so long is worth a word.
 const STALE_DAYS: i64 = 14;
-const SECONDS_A_DAY: i64 = 24 * 60 * 60;
 
 /// The tiers, and who is believed there.
 #[derive(Debug)]
@@ -65,9 +65,7 @@ impl Far {
         workspace: &Path,
         reporter: &Reporter,
     ) -> anyhow::Result<Far> {
-        let name = Repository::discover(environment.dir())
-            .ok()
-            .and_then(|one| one.name());
+        let name = here(environment);
         let remotes = environment.remotes(&args.remote, workspace)?;
         let beliefs = match environment.config_dir() {
             Err(_) if remotes.is_empty() => Beliefs::default(),
@@ -223,7 +221,7 @@ impl Far {
     }
 
     /// Brings the manifest of `listed` into the local store, with the index of its objects; or says why not.
-    pub fn adopt(&self, listed: &Listed, store: &Store, now_unix_s: i64) -> Result<(), String> {
+    fn adopt(&self, listed: &Listed, store: &Store, now_unix_s: i64) -> Result<(), String> {
         let Entry {
             point,
             epoch,
@@ -291,7 +289,7 @@ impl Far {
         worth: Duration,
         (store, staging): (&Store, &Staging),
         reporter: &Reporter,
-    ) -> Fetched {
+    ) {
         let size = index.stored_bytes(objects);
         let step = reporter.step("Fetching", size);
         let clock = Clock::start();
@@ -327,7 +325,6 @@ impl Far {
             let seconds = clock.elapsed().as_secs_f64();
             reporter.note(&format!("fetched {} in {seconds:.1} s", bytes(size)));
         }
-        fetched
     }
 }
 

@@ -13,6 +13,7 @@ use super::failure::Failure;
 use super::far;
 use super::key::signing_key;
 use super::setup::{Clock, Setup, print_json, print_line, short, wrapped};
+use super::trust::here;
 use crate::cargo::command::{self as cargo, CargoCommand, Messages, Run};
 use crate::cargo::message;
 use crate::config::Environment;
@@ -158,7 +159,7 @@ fn push_all(
         point.commit,
         now.as_second()
     );
-    let name = Repository::discover(environment.dir())?.name();
+    let name = here(environment);
     let mut keys = beliefs::read(&environment.config_dir()?)?.believed(name.as_deref());
     keys.extend(key.iter().map(SecretKey::public));
     let signer = Signer {

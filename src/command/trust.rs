@@ -171,7 +171,7 @@ fn name(typed: Option<&str>, environment: &Environment) -> Result<String, Failur
 }
 
 /// Returns the name of this clone's repository.
-fn here(environment: &Environment) -> Option<String> {
+pub(super) fn here(environment: &Environment) -> Option<String> {
     Repository::discover(environment.dir()).ok()?.name()
 }
 

@@ -38,6 +38,40 @@ pub fn each_chunk(path: &Path, mut each: impl FnMut(&[u8])) -> Result<u64, DiskE
     }
 }
 
+/// A part of a file that is searched for something which may begin in the part before.
+#[derive(Clone, Copy, Debug)]
+pub struct Window<'a> {
+    /// Its bytes.
+    pub bytes: &'a [u8],
+    /// How many of them were in the window before as well.
+    pub carried: usize,
+    /// Where it begins in the file.
+    pub start: usize,
+}
+
+/// Calls `each` with the content of `path`, a window at a time, each with the last `overlap` bytes of the one before; and
+/// returns its size in bytes. Memory does not grow with the file.
+pub fn each_window(
+    path: &Path,
+    overlap: usize,
+    mut each: impl FnMut(Window<'_>),
+) -> Result<u64, DiskError> {
+    let mut bytes: Vec<u8> = Vec::new();
+    let mut start = 0;
+    each_chunk(path, |chunk| {
+        let carried = bytes.len();
+        bytes.extend_from_slice(chunk);
+        each(Window {
+            bytes: &bytes,
+            carried,
+            start,
+        });
+        let dropped = bytes.len().saturating_sub(overlap);
+        bytes.drain(..dropped);
+        start += dropped;
+    })
+}
+
 /// Returns a buffer to read `file` with: no larger than it needs, since making one costs more than reading a small file.
 pub fn buffer_for(file: &File) -> Vec<u8> {
     let size_bytes = file.metadata().map_or(u64::MAX, |meta| meta.len());

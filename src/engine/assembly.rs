@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, HashMap};
 
 use crate::engine::inputs;
-use crate::engine::publish::{Build, Candidate, SECONDS_A_DAY};
+use crate::engine::publish::{Build, Candidate};
 use crate::engine::record::{LeftOut, Recorded, Sited};
+use crate::model::epoch::SECONDS_A_DAY;
 use crate::model::manifest::Package;
 use crate::model::session::Located;
 use crate::model::{Input, Manifest, Session, Unit};

@@ -10,7 +10,7 @@ use object::read::archive::ArchiveFile;
 use object::{Object, ObjectSection, ReadCache, ReadRef};
 
 use crate::disk::DiskError;
-use crate::disk::hash::{CHUNK_BYTES, each_chunk};
+use crate::disk::hash::each_window;
 use crate::model::rewrite::{Finder, Occurrence};
 use crate::model::{Digest, Root, Roots};
 
@@ -37,23 +37,18 @@ pub fn scan(path: &Path, finder: &Finder, roots: &Roots) -> Result<Scanned, Disk
         .unwrap_or(1)
         .saturating_sub(1);
     let mut hasher = blake3::Hasher::new();
-    let mut window: Vec<u8> = Vec::with_capacity(CHUNK_BYTES + overlap);
-    let mut window_start = 0;
     let mut found: Vec<Occurrence> = Vec::new();
-    let size_bytes = each_chunk(path, |chunk| {
-        hasher.update(chunk);
-        let carried = window.len();
-        window.extend_from_slice(chunk);
-        let fresh = finder.held(&window).filter(|one| one.end > carried);
-        let moved = fresh.map(|one| Occurrence {
-            start: one.start + window_start,
-            end: one.end + window_start,
-            ..one
-        });
+    let size_bytes = each_window(path, overlap, |window| {
+        hasher.update(&window.bytes[window.carried..]);
+        let all = finder.held(window.bytes);
+        let moved = all
+            .filter(|one| one.end > window.carried)
+            .map(|one| Occurrence {
+                start: one.start + window.start,
+                end: one.end + window.start,
+                ..one
+            });
         found.extend(moved.take(MAX_OCCURRENCES.saturating_sub(found.len())));
-        let dropped = window.len().saturating_sub(overlap);
-        window.drain(..dropped);
-        window_start += dropped;
     })?;
     Ok(Scanned {
         digest: hasher.finalize().into(),

@@ -96,8 +96,6 @@ pub struct Published {
     pub new_bytes: u64,
 }
 
-pub(super) const SECONDS_A_DAY: i64 = 24 * 60 * 60;
-
 /// Where each package is; the run of a build script is reported without it.
 type PackageDirs = HashMap<PackageId, PathBuf>;
 

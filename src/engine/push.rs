@@ -22,7 +22,7 @@ use crate::tier::{Tier, Trouble};
 use crate::trust::{self, PublicKey, SecretKey};
 
 /// How old a pack may be that a new starting point refers to: it is kept for the starting point's ninety days more.
-pub const MAX_REFERRED_DAYS: i64 = 14;
+const MAX_REFERRED_DAYS: i64 = 14;
 /// How many earlier starting points are asked what the tier has.
 const MAX_PREDECESSORS: usize = 2;
 /// How many packs are on their way at once.

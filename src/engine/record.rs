@@ -478,12 +478,9 @@ impl Recorder<'_> {
         if self.secrets.are_none() {
             return Ok(());
         }
-        let (mut window, mut found) = (Vec::new(), None);
-        disk::hash::each_chunk(file, |chunk| {
-            window.extend_from_slice(chunk);
-            found = found.or_else(|| self.secrets.in_bytes(&window));
-            let dropped = window.len().saturating_sub(self.secrets.overlap());
-            window.drain(..dropped);
+        let mut found = None;
+        disk::hash::each_window(file, self.secrets.overlap(), |window| {
+            found = found.or_else(|| self.secrets.in_bytes(window.bytes));
         })?;
         found.map_or(Ok(()), |name| {
             Err(LeftOut::Secret {

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
-use crate::disk::hash::each_chunk;
+use crate::disk::hash::each_window;
 use crate::disk::{self, DiskError, walk};
 use crate::model::root::bytes_path;
 use crate::model::session::{Located, NamesFormula, OutputNames, Place, PlacedFile, Site};
@@ -124,23 +124,17 @@ impl Catalog {
         let mut sites = Vec::new();
         let mut table: Vec<Located> = Vec::new();
         let mut positions: HashMap<&Located, u32> = HashMap::new();
-        let mut window: Vec<u8> = Vec::new();
-        let mut start = 0;
-        each_chunk(path, |chunk| {
-            window.extend_from_slice(chunk);
-            for (at, located) in search.places(&window) {
+        each_window(path, OVERLAP, |window| {
+            for (at, located) in search.places(window.bytes) {
                 let position = *positions.entry(located).or_insert_with(|| {
                     table.push((*located).clone());
                     u32::try_from(table.len() - 1).expect("fewer than 2^32 crates")
                 });
                 sites.push(Site {
-                    offset: start + at as u64,
+                    offset: (window.start + at) as u64,
                     located: position,
                 });
             }
-            let dropped = window.len().saturating_sub(OVERLAP);
-            window.drain(..dropped);
-            start += dropped as u64;
         })?;
         Ok((sites, table))
     }

@@ -20,7 +20,8 @@ pub struct Epoch {
 #[error("no week")]
 pub struct NoEpoch;
 
-const SECONDS_A_DAY: i64 = 24 * 60 * 60;
+/// How long a day is.
+pub const SECONDS_A_DAY: i64 = 24 * 60 * 60;
 
 impl Epoch {
     /// Returns the epoch of a time in seconds since 1970; that of 1970 where there is no such time.

@@ -263,14 +263,11 @@ impl Store {
 
     /// Returns the bytes of the manifest `digest`, checked against its name.
     pub fn manifest_bytes(&self, digest: Digest) -> Result<Vec<u8>, StoreError> {
-        let unusable = |problem| StoreError::Unusable {
-            what: "manifest",
-            name: digest.short(),
-            problem,
-        };
         match disk::read(&self.manifest_path(digest), MAX_MANIFEST_BYTES) {
-            Err(error) if error.is_missing() => Err(unusable(FormatError::Missing)),
-            Ok(bytes) if Digest::of(&bytes) != digest => Err(unusable(FormatError::Damaged)),
+            Err(error) if error.is_missing() => Err(unusable(digest, FormatError::Missing)),
+            Ok(bytes) if Digest::of(&bytes) != digest => {
+                Err(unusable(digest, FormatError::Damaged))
+            }
             other => Ok(other?),
         }
     }
@@ -294,13 +291,8 @@ impl Store {
 
     /// Returns the manifest `digest`; its content has been checked against its name and its own rules.
     pub fn manifest(&self, digest: Digest) -> Result<Manifest, StoreError> {
-        let unusable = |problem| StoreError::Unusable {
-            what: "manifest",
-            name: digest.short(),
-            problem,
-        };
         let bytes = self.manifest_bytes(digest)?;
-        format::decode(&bytes).map_err(unusable)
+        format::decode(&bytes).map_err(|problem| unusable(digest, problem))
     }
 
     /// Makes `point` the starting point of its commit for its toolchain and commands.
@@ -367,6 +359,14 @@ impl Store {
     fn point_dir(&self, commit: &str) -> PathBuf {
         let prefix = commit.get(..2).unwrap_or("__");
         self.root.join("points").join(prefix).join(commit)
+    }
+}
+
+fn unusable(manifest: Digest, problem: FormatError) -> StoreError {
+    StoreError::Unusable {
+        what: "manifest",
+        name: manifest.short(),
+        problem,
     }
 }
 
