@@ -27,8 +27,9 @@ fn files_stay_small() {
     // Breaks for a maintainer: a file, or the whole, grows past what one reader can hold in mind.
     let lines = |file: File| {
         let outside = file.text.lines().take_while(|line| *line != "#[cfg(test)]");
-        let (all, outside) = (file.text.lines().count(), outside.count());
-        (file.path, all, all - outside)
+        let code = outside.filter(|line| !line.trim().is_empty() && !line.trim().starts_with("//"));
+        let (all, code) = (file.text.lines().count(), code.count());
+        (file.path, all, code)
     };
     none(&rules::sizes(&rust().map(lines).collect::<Vec<_>>()));
 }

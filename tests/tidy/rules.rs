@@ -30,8 +30,8 @@ const ROOTS: &[&str] = &["src/lib.rs", "src/main.rs"];
 /// Room for one concept and its tests.
 const MAX_FILE_LINES: usize = 600;
 
-/// What one person can know of the published package; past it, something has to go before something comes.
-const MAX_TOTAL_LINES: usize = 15_300;
+/// What one person can know of the published package; past it, something has to go before something comes. See note 0010.
+const MAX_CODE_LINES: usize = 15_000;
 
 /// Who prints for people.
 const PRINTERS: &[&str] = &["src/report", "src/command", "src/wrapper", "src/main.rs"];
@@ -153,8 +153,8 @@ pub(crate) fn layers(path: &str, text: &str) -> Vec<String> {
 const GIVE_LAYER: &str = "use a folder that has one; for a new folder, enter the lowest layer that works in LAYERS of \
                           tests/tidy/rules.rs and in ARCHITECTURE.md";
 
-/// Finds files that are too long, given the lines of each and how many of them are unit tests, and whether all are too long
-/// together. What a unit test says need not be known to know the package.
+/// Finds files that are too long, given the lines of each and how many of them are code as note 0010 counts it, and whether
+/// all are too long together.
 pub(crate) fn sizes(lines: &[(String, usize, usize)]) -> Vec<String> {
     let mut faults = Vec::new();
     for (path, count, _) in lines.iter().filter(|(_, count, _)| *count > MAX_FILE_LINES) {
@@ -163,10 +163,10 @@ pub(crate) fn sizes(lines: &[(String, usize, usize)]) -> Vec<String> {
         ));
     }
     let published = lines.iter().filter(|(path, ..)| path.starts_with("src/"));
-    let total: usize = published.map(|(_, count, tests)| count - tests).sum();
-    if total > MAX_TOTAL_LINES {
+    let total: usize = published.map(|(_, _, code)| code).sum();
+    if total > MAX_CODE_LINES {
         faults.push(format!(
-            "{total} lines in src without unit tests, over {MAX_TOTAL_LINES}: delete something first"
+            "{total} lines of code in src, over {MAX_CODE_LINES}: delete something first"
         ));
     }
     faults
@@ -370,14 +370,14 @@ mod tests {
         let found = |counts: &[usize]| {
             let lines: Vec<_> = counts
                 .iter()
-                .map(|count| ("src/a.rs".to_owned(), *count, 0))
+                .map(|count| ("src/a.rs".to_owned(), *count, *count))
                 .collect();
             sizes(&lines).len()
         };
         assert_eq!(found(&[MAX_FILE_LINES, 1]), 0);
         assert_eq!(found(&[MAX_FILE_LINES + 1, 1]), 1);
         assert_eq!(
-            found(&[MAX_FILE_LINES; MAX_TOTAL_LINES / MAX_FILE_LINES + 1]),
+            found(&[MAX_FILE_LINES; MAX_CODE_LINES / MAX_FILE_LINES + 1]),
             1
         );
     }
