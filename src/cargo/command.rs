@@ -65,6 +65,18 @@ impl CargoCommand {
         .next()
     }
 
+    /// Returns the arguments that build the same and run nothing of it.
+    pub fn without_running(&self) -> Vec<String> {
+        let mut args = self.args.clone();
+        let runs = matches!(self.building_subcommand(), Some("test" | "t" | "bench"));
+        if runs && !args.iter().any(|arg| arg == "--no-run") {
+            let end = args.iter().position(|arg| arg == "--");
+            args.truncate(end.unwrap_or(args.len()));
+            args.push("--no-run".to_owned());
+        }
+        args
+    }
+
     /// Returns the arguments that make cargo report its artifacts as JSON and its diagnostics as ever.
     fn reporting(&self) -> Vec<OsString> {
         const REPORT: &str = "--message-format=json-render-diagnostics";
@@ -134,7 +146,7 @@ pub fn run(
 }
 
 /// Variables that no build script or proc-macro may see: with them it could sign whatever it likes.
-const KEPT_BACK: [&str; 2] = ["HEADSTART_SIGN_KEY", "HEADSTART_KEY_PASSWORD"];
+pub const KEPT_BACK: [&str; 2] = ["HEADSTART_SIGN_KEY", "HEADSTART_KEY_PASSWORD"];
 
 /// Returns cargo as `run` says, without arguments.
 #[expect(clippy::disallowed_methods, reason = "cargo::command starts cargo")]

@@ -33,6 +33,8 @@ pub struct Artifact {
     pub features: Vec<String>,
     /// Final paths of the outputs.
     pub filenames: Vec<PathBuf>,
+    /// The one of them that can be run.
+    pub executable: Option<PathBuf>,
 }
 
 /// A cargo target in a message.

@@ -1,5 +1,6 @@
 //! What can be typed.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::builder::styling::{AnsiColor, Styles};
@@ -36,6 +37,8 @@ pub enum Command {
     Status(StatusArgs),
     /// Show why each unit was placed, or how rustc began when it was compiled
     Explain(ExplainArgs),
+    /// Find the first bad commit among published ones, without compiling
+    Bisect(BisectArgs),
     /// Make headstart cargo's wrapper, so that plain cargo compiles through it
     Init(InitArgs),
     /// Make and show keys, with which starting points are signed
@@ -207,6 +210,58 @@ pub struct ExplainArgs {
     /// Print one JSON object on standard output instead of text
     #[arg(long)]
     pub json: bool,
+}
+
+/// `headstart bisect`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  headstart bisect --good v1.2 -- ./check.sh
+  headstart bisect --good v1.2 --bad main -- sh -c 'app --version | grep -q 1.2'
+  headstart bisect --good v1.2 --then-build -- sh -c '! \"$HEADSTART_BIN_app\" --broken'
+  headstart bisect --good v1.2 --then-build='build --bin app' -- ./check.sh
+
+COMMAND says of each commit: 0 good; 1 to 127 bad, but 125 skip; anything else ends the bisect. It runs in a work tree of that commit,
+apart from yours, whose target directory holds the programs and tests of the workspace as they were published, and nothing else. They
+are what was built, also where they hold a path of the builder's: a test that opens files or programs by such a path looks for them there.
+  PATH                                          programs come first
+  HEADSTART_BIN_<name>, CARGO_BIN_EXE_<name>    a program
+  HEADSTART_EXAMPLE_<name>                      an example
+  HEADSTART_TEST_<package>_<kind>_<name>        a test; kind is lib, bin, test, example or bench
+What is not a letter or a digit is `_` in names that begin with HEADSTART. `-- env` shows them all, in the file that is then named.
+A commit that lacks one of the programs that both ends have is skipped.
+
+Interrupted, the same command line goes on where it was: verdicts are kept, as long as COMMAND and the files it names are the same.
+Exit codes: 0 when a first bad commit was found, 2 when commits that were skipped may be it as well, 1 otherwise.")]
+pub struct BisectArgs {
+    /// Where and how.
+    #[command(flatten)]
+    pub store: StoreArgs,
+    /// A commit where COMMAND succeeds
+    #[arg(long, value_name = "REV")]
+    pub good: String,
+    /// A later commit where it fails
+    #[arg(long, value_name = "REV", default_value = "HEAD")]
+    pub bad: String,
+    /// Then build the unpublished commits that are left, by these arguments of cargo [default: those that were published]
+    #[arg(long, value_name = "CARGO ARGS", num_args = 0..=1, require_equals = true, default_missing_value = "")]
+    pub then_build: Option<String>,
+    /// Forget the verdicts of an earlier run
+    #[arg(long)]
+    pub restart: bool,
+    /// Where to work, outside of the work tree [default: the cache directory]
+    #[arg(long, value_name = "DIR")]
+    pub scratch: Option<PathBuf>,
+    /// Believe a store that belongs to another user, or that anybody can write
+    #[arg(long)]
+    pub believe_store: bool,
+    /// What tells a good commit from a bad one, with its arguments
+    #[arg(
+        last = true,
+        required = true,
+        value_name = "COMMAND",
+        allow_hyphen_values = true
+    )]
+    pub command: Vec<OsString>,
 }
 
 /// `headstart init`.

@@ -86,6 +86,11 @@ impl Far {
         self.opened.elapsed() < LISTING
     }
 
+    /// Gives lists and manifests their time once more, for a command that comes back to them much later.
+    pub fn again(&mut self) {
+        self.opened = Clock::start();
+    }
+
     /// Tells whether there are no tiers.
     pub fn is_empty(&self) -> bool {
         self.tiers.is_empty()
@@ -187,19 +192,30 @@ impl Far {
         now_unix_s: i64,
     ) {
         points.retain(|point| {
-            let of = |one: &&Listed| one.entry.point.manifest == point.manifest;
-            let listed = listed.iter().find(of);
-            let used = match (store.has_manifest(point.manifest), listed) {
-                (true, _) => self.still_believed(point, listed, store),
-                (false, Some(listed)) => self.adopt(listed, store, now_unix_s),
-                (false, None) => Ok(()),
-            };
+            let used = self.usable(point, listed, store, now_unix_s);
             if let Err(why) = &used {
                 let commit = short(&point.commit);
                 reporter.warn(&format!("the starting point {commit} is not used: {why}"));
             }
             used.is_ok()
         });
+    }
+
+    /// Brings the manifest of `point` here if it is not, or says why it is not to be had, or not to be believed today.
+    pub fn usable(
+        &self,
+        point: &Point,
+        listed: &[Listed],
+        store: &Store,
+        now_unix_s: i64,
+    ) -> Result<(), String> {
+        let of = |one: &&Listed| one.entry.point.manifest == point.manifest;
+        let listed = listed.iter().find(of);
+        match (store.has_manifest(point.manifest), listed) {
+            (true, _) => self.still_believed(point, listed, store),
+            (false, Some(listed)) => self.adopt(listed, store, now_unix_s),
+            (false, None) => Ok(()),
+        }
     }
 
     /// What came from a tier once is believed by its signatures and today's keys, not because it is here.

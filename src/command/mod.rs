@@ -1,5 +1,6 @@
 //! The commands that people type.
 
+pub mod bisect;
 pub mod bring;
 pub mod cli;
 pub mod debugger;
@@ -11,10 +12,12 @@ pub mod init;
 pub mod key;
 pub mod publish;
 pub mod sample;
+pub mod scratch;
 pub mod search;
 pub mod setup;
 pub mod start;
 pub mod status;
+pub mod trial;
 pub mod trust;
 
 use std::ffi::OsString;
@@ -35,6 +38,7 @@ pub fn main(args: Vec<OsString>, environment: &Environment, now: Timestamp) -> E
         Command::Demo(args) => demo::run(&args, environment, now),
         Command::Status(args) => status::run(&args, environment, now),
         Command::Explain(args) => explain::run(&args, environment, now),
+        Command::Bisect(args) => bisect::run(&args, environment, now),
         Command::Init(args) => init::run(&args, environment),
         Command::Fetch(args) => bring::run(&args, environment),
         Command::Key(args) => key::run(&args, environment),

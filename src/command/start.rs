@@ -209,34 +209,36 @@ fn candidates(
     reporter: &Reporter,
     now_unix_s: i64,
 ) -> Vec<Candidate> {
-    let candidate = |point: Point| match store.manifest(point.manifest) {
-        Ok(manifest) if manifest.toolchain != point.toolchain => {
-            let name = point.manifest.short();
-            reporter.warn(&format!(
-                "manifest {name} is of another toolchain than its point says"
-            ));
-            None
-        }
+    let read = |point| candidate(point, store, believed, now_unix_s);
+    let warned = |read: Result<Candidate, String>| read.map_err(|why| reporter.warn(&why)).ok();
+    points.into_iter().map(read).filter_map(warned).collect()
+}
+
+/// Returns the starting point of `point`, or why it cannot be used.
+pub(super) fn candidate(
+    point: Point,
+    store: &Store,
+    believed: &Believed,
+    now_unix_s: i64,
+) -> Result<Candidate, String> {
+    let name = point.manifest.short();
+    match store.manifest(point.manifest) {
+        Ok(manifest) if manifest.toolchain != point.toolchain => Err(format!(
+            "manifest {name} is of another toolchain than its point says"
+        )),
         Ok(manifest) if manifest.commit != point.commit || manifest.dirty != point.dirty => {
-            let name = point.manifest.short();
-            reporter.warn(&format!("manifest {name} is not what its point says"));
-            None
+            Err(format!("manifest {name} is not what its point says"))
         }
         Ok(manifest) if manifest.not_after_unix_s < now_unix_s => {
             let commit = short(&point.commit);
-            reporter.warn(&format!("the starting point {commit} has expired"));
-            None
+            Err(format!("the starting point {commit} has expired"))
         }
-        Ok(manifest) => Some(Candidate {
+        Ok(manifest) => Ok(Candidate {
             manifest: believed.vouch(manifest),
             point,
         }),
-        Err(error) => {
-            reporter.warn(&error.to_string());
-            None
-        }
-    };
-    points.into_iter().filter_map(candidate).collect()
+        Err(error) => Err(error.to_string()),
+    }
 }
 
 /// Decides and places; what was read of the reader's files is kept from one starting point to the next.

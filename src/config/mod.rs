@@ -193,12 +193,15 @@ impl Environment {
         {
             return directory(&store).map(|path| workspace.join(path));
         }
-        let cache = || self.path("HOME").map(|home| home.join(".cache"));
-        let cache = self
-            .path("XDG_CACHE_HOME")
-            .or_else(cache)
-            .ok_or(ConfigError::NoHome("XDG_CACHE_HOME"))?;
-        Ok(cache.join("headstart"))
+        Ok(self.cache_dir()?.join("headstart"))
+    }
+
+    /// Returns the directory of what the user can do without.
+    pub fn cache_dir(&self) -> Result<PathBuf, ConfigError> {
+        let below_home = || self.path("HOME").map(|home| home.join(".cache"));
+        self.path("XDG_CACHE_HOME")
+            .or_else(below_home)
+            .ok_or(ConfigError::NoHome("XDG_CACHE_HOME"))
     }
 
     /// Returns the remotes, nearest first: those that were typed, else those of `HEADSTART_REMOTES`, separated by spaces,

@@ -1,8 +1,10 @@
 //! What headstart is for: choosing, planning, restoring and publishing starting points.
 //!
-//! Decisions ([`plan`], [`choose`]) are pure; [`restore`], [`seed`] and [`ledger`] alone write into a target directory.
+//! Decisions ([`plan`], [`choose`], [`bisect`]) are pure; [`restore`], [`seed`] and [`ledger`] alone write into a target
+//! directory, and [`programs`] into one that is no build's.
 
 mod assembly;
+pub mod bisect;
 pub mod choose;
 pub mod fetch;
 pub mod hold;
@@ -14,6 +16,7 @@ pub mod observe;
 pub mod offer;
 pub mod pin;
 pub mod plan;
+pub mod programs;
 pub mod publish;
 pub mod push;
 pub mod record;

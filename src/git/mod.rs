@@ -1,5 +1,7 @@
 //! What git knows of the commits and files of a work tree; asked of the `git` program.
 
+pub mod worktree;
+
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
@@ -31,6 +33,15 @@ pub enum GitError {
         /// What git said.
         stderr: String,
     },
+}
+
+/// A commit, as people know it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Commit {
+    /// Its name, as 40 or 64 hex digits.
+    pub id: String,
+    /// The first line of its message.
+    pub subject: String,
 }
 
 /// A git work tree.
@@ -115,6 +126,31 @@ impl Repository {
             &["rev-list", "--max-count", &limit.to_string(), commit],
         )?;
         Ok(text(&output).lines().map(str::to_owned).collect())
+    }
+
+    /// Returns the commits of `range` (`a..b`, or `b` for all up to it) by first parents, newest first, at most `limit`.
+    pub fn line(&self, range: &str, limit: usize) -> Result<Vec<Commit>, GitError> {
+        let limit = format!("--max-count={limit}");
+        let form = ["--first-parent", "--no-show-signature", "--format=%H %s"];
+        let args = [&["log"], &form[..], &[&limit, range, "--"]].concat();
+        let output = text(&git(&self.root, &args)?);
+        let commit = |line: &str| {
+            let (id, subject) = line.split_once(' ')?;
+            Some(Commit {
+                id: id.to_owned(),
+                subject: subject.to_owned(),
+            })
+        };
+        Ok(output.lines().filter_map(commit).collect())
+    }
+
+    /// Tells whether `commit` is `other`, or one of its ancestors.
+    pub fn is_ancestor(&self, commit: &str, other: &str) -> Result<bool, GitError> {
+        match git(&self.root, &["merge-base", "--is-ancestor", commit, other]) {
+            Ok(_) => Ok(true),
+            Err(GitError::Failed { stderr, .. }) if stderr.is_empty() => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// Returns how many commits lead from `from` to `to`.

@@ -1,0 +1,457 @@
+//! `headstart bisect`: the first bad commit among published ones, without compiling.
+
+use std::collections::BTreeSet;
+use std::process::ExitCode;
+
+use jiff::Timestamp;
+use serde_json::json;
+
+use super::cli::BisectArgs;
+use super::failure::Failure;
+use super::far::Far;
+use super::scratch::{Identity, Judged, Kept, Scratch};
+use super::setup::{Setup, print_json, print_line, short};
+use super::trial::{Source, Sources, Trials};
+use crate::cargo::command::CargoCommand;
+use crate::config::Environment;
+use crate::engine::bisect::{self, Next, Verdict};
+use crate::git::{Commit, Repository};
+use crate::report::{Reporter, count};
+use crate::store::point::Point;
+use crate::store::{Store, StoreError};
+use crate::trust;
+
+/// The longest history that is looked at: ten times what lies between two releases of a large project.
+const MAX_COMMITS: usize = 100_000;
+/// How many commits that are left are named without `--json`.
+const SHOWN_LEFT: usize = 10;
+/// The exit code where commits that were skipped may be the first bad one as well.
+const UNSURE: u8 = 2;
+
+/// A bisect under way.
+struct Bisect<'a> {
+    trials: Trials<'a>,
+    /// From the good commit to the bad one, both included, oldest first.
+    line: Vec<Commit>,
+    /// The starting points of each.
+    points: Vec<Vec<Point>>,
+    /// What is known of each.
+    judged: Vec<Option<Judged>>,
+    kept: Kept,
+    /// The cargo commands, once unpublished commits are built.
+    building: Option<Vec<Vec<String>>>,
+    pinned_is_said: bool,
+}
+
+/// What was found.
+#[derive(Clone, Copy, Debug)]
+struct Answer {
+    good: usize,
+    bad: usize,
+}
+
+/// Runs the command, and returns its exit code.
+pub fn run(
+    args: &BisectArgs,
+    environment: &Environment,
+    now: Timestamp,
+) -> anyhow::Result<ExitCode> {
+    let reporter = Reporter::new(args.store.quiet);
+    let repository = Repository::discover(environment.dir())?;
+    let line = line(&repository, args)?;
+    let setup = Setup::of(&CargoCommand { args: Vec::new() }, environment, None)?;
+    let sources = sources(args, environment, &setup, now, &reporter)?;
+    let points = points(&line, &sources, &setup, &reporter);
+    check_published(&line, &points, &setup, &sources, args)?;
+    let identity = Identity {
+        repository: &repository,
+        ends: [&line[0].id, &line[line.len() - 1].id],
+        command: (&args.command, environment.dir()),
+    };
+    let scratch = Scratch::take(args.scratch.as_deref(), environment, &identity, &reporter)?;
+    if args.restart {
+        scratch.forget()?;
+    }
+    let kept = scratch.kept(&reporter);
+    let judged = line.iter().map(|one| kept.judged.get(&one.id).cloned());
+    let mut bisect = Bisect {
+        judged: judged.collect(),
+        trials: Trials {
+            args,
+            environment,
+            repository: &repository,
+            setup: &setup,
+            sources,
+            scratch: &scratch,
+            staging: scratch.staging()?,
+            now,
+            reporter: &reporter,
+        },
+        line,
+        points,
+        kept,
+        building: None,
+        pinned_is_said: false,
+    };
+    bisect.say_begin();
+    let answer = bisect.answer()?;
+    match args.store.json {
+        true => print_json(&bisect.as_json(answer)),
+        false => bisect.print(answer),
+    }
+    scratch.clear(&repository)?;
+    let skipped = bisect.left(answer).any(|at| bisect.judged[at].is_some());
+    Ok(match skipped {
+        true => ExitCode::from(UNSURE),
+        false => ExitCode::SUCCESS,
+    })
+}
+
+/// Returns the commits from the good one to the bad one, both included, oldest first.
+fn line(repository: &Repository, args: &BisectArgs) -> anyhow::Result<Vec<Commit>> {
+    let (good, bad) = (
+        repository.commit(&args.good)?,
+        repository.commit(&args.bad)?,
+    );
+    let failure = |what: &str, hint: &str| {
+        let (good, bad) = (short(&good), short(&bad));
+        let what = format!("the good commit {good} {what} the bad commit {bad}");
+        Err(Failure::new(what, hint).into())
+    };
+    if good == bad {
+        return failure(
+            "is",
+            "name an earlier commit with --good, or a later one with --bad",
+        );
+    }
+    if !repository.is_ancestor(&good, &bad)? {
+        let hint = match (
+            repository.is_ancestor(&bad, &good)?,
+            repository.is_shallow(),
+        ) {
+            (true, _) => {
+                "it is the other way round: to find what repaired something, turn COMMAND's meaning around"
+            }
+            (false, true) => "this clone is shallow; `git fetch --deepen 500` shows more history",
+            (false, false) => "name one of its ancestors with --good",
+        };
+        return failure("is no ancestor of", hint);
+    }
+    let mut line = repository.line(&format!("{good}..{bad}"), MAX_COMMITS + 1)?;
+    if line.len() > MAX_COMMITS {
+        let hint = "name ends that are nearer to one another";
+        return failure(
+            &format!("lies more than {MAX_COMMITS} commits before"),
+            hint,
+        );
+    }
+    line.extend(repository.line(&good, 1)?);
+    line.reverse();
+    Ok(line)
+}
+
+/// Opens the store and the remotes.
+fn sources(
+    args: &BisectArgs,
+    environment: &Environment,
+    setup: &Setup,
+    now: Timestamp,
+    reporter: &Reporter,
+) -> anyhow::Result<Sources> {
+    let workspace = &setup.workspace.root;
+    let root = environment.store(args.store.store.as_deref(), Some(workspace))?;
+    let (store, believes) = (&args.store, args.believe_store);
+    let far = Far::of(environment, store, believes, workspace, reporter)?;
+    let store = match Store::open(&root) {
+        Err(StoreError::Missing(_)) if !far.is_empty() => Store::create(&root)?,
+        store => store?,
+    };
+    Ok(Sources {
+        listed: far.listed(&setup.toolchain, &store, reporter, now.as_second()),
+        believed: trust::store(&root, args.believe_store)?,
+        far,
+        store,
+    })
+}
+
+/// Returns the starting points of each commit of `line`, as far as they are of this toolchain.
+fn points(
+    line: &[Commit],
+    sources: &Sources,
+    setup: &Setup,
+    reporter: &Reporter,
+) -> Vec<Vec<Point>> {
+    let of = |commit: &Commit| {
+        let (mut points, problems) = sources.store.points(&commit.id);
+        for problem in problems {
+            reporter.warn(&problem.to_string());
+        }
+        for listed in &sources.listed {
+            let point = &listed.entry.point;
+            let known = points.iter().any(|one| one.manifest == point.manifest);
+            if point.commit == commit.id && !known {
+                points.push(point.clone());
+            }
+        }
+        points.retain(|point| !point.dirty && point.toolchain == setup.toolchain);
+        points
+    };
+    line.iter().map(of).collect()
+}
+
+/// Refuses a line of which nothing but its ends is published, unless commits may be built.
+fn check_published(
+    line: &[Commit],
+    points: &[Vec<Point>],
+    setup: &Setup,
+    sources: &Sources,
+    args: &BisectArgs,
+) -> Result<(), Failure> {
+    let between = &points[1..points.len() - 1];
+    if between.is_empty() || between.iter().any(|one| !one.is_empty()) || args.then_build.is_some()
+    {
+        return Ok(());
+    }
+    let what = format!(
+        "none of the {} between {} and {} was published to {} for {}",
+        count(between.len(), "commit"),
+        short(&line[0].id),
+        short(&line[line.len() - 1].id),
+        sources.store.root().display(),
+        setup.toolchain.shown(),
+    );
+    let hint = "--then-build builds them, each from the nearest starting point; --store or --remote name another store";
+    Err(Failure::new(what, hint))
+}
+
+impl Bisect<'_> {
+    /// Judges commits until there is an answer.
+    fn answer(&mut self) -> anyhow::Result<Answer> {
+        loop {
+            match bisect::next(&self.state()) {
+                Next::Ask(at) => self.judge(at)?,
+                Next::GoodIsBad => return Err(self.wrong_end(0).into()),
+                Next::BadIsGood => return Err(self.wrong_end(self.line.len() - 1).into()),
+                Next::Between { good, bad } => {
+                    let answer = Answer { good, bad };
+                    let then_build = self.trials.args.then_build.is_some();
+                    if self.building.is_some() || !then_build || self.left(answer).count() == 0 {
+                        return Ok(answer);
+                    }
+                    self.building = Some(self.commands(answer)?);
+                }
+            }
+        }
+    }
+
+    /// Returns what can be judged, and what is known. The ends are never built: they are taken for what the user says.
+    fn state(&self) -> Vec<bisect::Commit> {
+        let last = self.line.len() - 1;
+        let commit = |(at, judged): (usize, &Option<Judged>)| bisect::Commit {
+            askable: match self.building {
+                None => judged.is_none() && !self.points[at].is_empty(),
+                Some(_) => at > 0 && at < last && judged.as_ref().is_none_or(|one| !one.built),
+            },
+            verdict: judged.as_ref().and_then(|judged| judged.verdict),
+        };
+        self.judged.iter().enumerate().map(commit).collect()
+    }
+
+    fn judge(&mut self, at: usize) -> anyhow::Result<()> {
+        let commit = self.line[at].clone();
+        let reporter = self.trials.reporter;
+        let what = format!("{} {}", short(&commit.id), commit.subject);
+        let step = reporter.step(&what, 0);
+        let source = match &self.building {
+            None => Source::Placed(&self.points[at]),
+            Some(commands) => Source::Built(commands),
+        };
+        let tried = self
+            .trials
+            .run(&commit.id, source, self.kept.needed.as_ref())?;
+        drop(step);
+        if tried.pinned > 0 && !std::mem::replace(&mut self.pinned_is_said, true) {
+            reporter.note(&format!(
+                "{} held a path of where it was built; `headstart bisect --help` says what that means",
+                count(tried.pinned, "program or test")
+            ));
+        }
+        if at == 0 || at + 1 == self.line.len() {
+            self.need(tried.variables);
+        }
+        if tried.judged.verdict.is_some() {
+            let judged = tried.judged.clone();
+            self.kept.judged.insert(commit.id.clone(), judged);
+            self.trials.scratch.keep(&self.kept)?;
+        }
+        self.say_step(&commit, &tried.judged);
+        self.judged[at] = Some(tried.judged);
+        Ok(())
+    }
+
+    /// What both ends have is needed everywhere.
+    fn need(&mut self, variables: BTreeSet<String>) {
+        if variables.is_empty() {
+            return;
+        }
+        self.kept.needed = Some(match self.kept.needed.take() {
+            Some(needed) => needed.intersection(&variables).cloned().collect(),
+            None => variables,
+        });
+    }
+
+    /// Returns the cargo commands that build what is left: those that were typed, else those of the nearest starting point.
+    fn commands(&self, answer: Answer) -> Result<Vec<Vec<String>>, Failure> {
+        let typed = self.trials.args.then_build.as_deref().unwrap_or_default();
+        let typed: Vec<String> = typed.split_whitespace().map(str::to_owned).collect();
+        let after = (answer.bad..self.line.len()).chain((0..answer.bad).rev());
+        let point = || after.flat_map(|at| &self.points[at]).next();
+        let commands = match typed.is_empty() {
+            false => CargoCommand::split(&typed).into_iter().map(|one| one.args),
+            true => {
+                let point = point().ok_or_else(|| {
+                    let hint = "say how to build, for instance --then-build='build --workspace'";
+                    Failure::new("no starting point says how commits are built", hint)
+                })?;
+                let command = |args: &Vec<String>| CargoCommand { args: args.clone() };
+                let all: Vec<CargoCommand> = point.commands.iter().map(command).collect();
+                return Ok(all.iter().map(CargoCommand::without_running).collect());
+            }
+        };
+        Ok(commands.collect())
+    }
+
+    /// Returns the commits of which nothing is known that lie between the ends of `answer`.
+    fn left(&self, answer: Answer) -> impl DoubleEndedIterator<Item = usize> + use<> {
+        answer.good + 1..answer.bad
+    }
+
+    fn wrong_end(&self, at: usize) -> Failure {
+        let commit = &self.line[at];
+        let (taken, is) = match at {
+            0 => ("good", "bad"),
+            _ => ("bad", "good"),
+        };
+        let printed = self.trials.scratch.log(&commit.id).unwrap_or_default();
+        let what = format!(
+            "{} {} is {is} already, and was taken for {taken}",
+            short(&commit.id),
+            commit.subject
+        );
+        let hint = format!(
+            "see what COMMAND printed, in {}; once it is repaired, --restart begins anew",
+            printed.display()
+        );
+        Failure::new(what, hint)
+    }
+}
+
+impl Bisect<'_> {
+    fn says(&self) -> bool {
+        !self.trials.args.store.json && !self.trials.args.store.quiet
+    }
+
+    fn say_begin(&self) {
+        if !self.says() {
+            return;
+        }
+        let published = self.points.iter().filter(|points| !points.is_empty());
+        let known = match self.judged.iter().flatten().count() {
+            0 => String::new(),
+            known => format!(", {known} of them judged by an earlier run"),
+        };
+        print_line(&format!(
+            "{} from {} to {}, {} published{known}",
+            count(self.line.len(), "commit"),
+            short(&self.line[0].id),
+            short(&self.line[self.line.len() - 1].id),
+            published.count(),
+        ));
+    }
+
+    fn say_step(&self, commit: &Commit, judged: &Judged) {
+        if !self.says() {
+            return;
+        }
+        let built = if judged.built { ", built" } else { "" };
+        let why = match &judged.reason {
+            Some(reason) => format!(" ({reason})"),
+            None => String::new(),
+        };
+        print_line(&format!(
+            "  {}  {:<7}  {:>5.2} s{built}  {}{why}",
+            short(&commit.id),
+            word(judged.verdict),
+            judged.seconds,
+            commit.subject,
+        ));
+    }
+
+    fn print(&self, answer: Answer) {
+        let (bad, good) = (&self.line[answer.bad], &self.line[answer.good]);
+        let left: Vec<usize> = self.left(answer).collect();
+        let published = if left.is_empty() { "" } else { "published " };
+        print_line(&format!(
+            "first bad {published}commit: {} {}",
+            bad.id, bad.subject
+        ));
+        print_line(&format!(
+            "last good {published}commit: {} {}",
+            good.id, good.subject
+        ));
+        let skipped = |at: &&usize| self.judged[**at].is_some();
+        let skipped = left.iter().filter(skipped).count();
+        let unpublished = left.len() - skipped;
+        if left.is_empty() || self.trials.args.store.quiet {
+            return;
+        }
+        print_line(&format!(
+            "{} between them, any of which may be the first bad one: {unpublished} unpublished, {skipped} skipped",
+            count(left.len(), "commit"),
+        ));
+        for at in left.iter().rev().take(SHOWN_LEFT) {
+            let commit = &self.line[*at];
+            print_line(&format!("  {}  {}", short(&commit.id), commit.subject));
+        }
+        if left.len() > SHOWN_LEFT {
+            print_line(&format!("  and {} more", left.len() - SHOWN_LEFT));
+        }
+        if self.trials.args.then_build.is_none() {
+            print_line(
+                "with --then-build the same command line builds those that were not published",
+            );
+        }
+    }
+
+    fn as_json(&self, answer: Answer) -> serde_json::Value {
+        let commit = |at: usize| {
+            let judged = self.judged[at].as_ref();
+            json!({
+                "commit": self.line[at].id,
+                "subject": self.line[at].subject,
+                "published": !self.points[at].is_empty(),
+                "verdict": judged.map(|judged| word(judged.verdict)),
+                "reason": judged.and_then(|judged| judged.reason.clone()),
+                "code": judged.and_then(|judged| judged.code),
+                "built": judged.is_some_and(|judged| judged.built),
+                "seconds": judged.map(|judged| judged.seconds),
+            })
+        };
+        let known = (0..self.line.len()).filter(|at| self.judged[*at].is_some());
+        json!({
+            "first_bad": commit(answer.bad),
+            "last_good": commit(answer.good),
+            "between": self.left(answer).map(commit).collect::<Vec<_>>(),
+            "judged": known.map(commit).collect::<Vec<_>>(),
+            "commits": self.line.len(),
+        })
+    }
+}
+
+fn word(verdict: Option<Verdict>) -> &'static str {
+    match verdict {
+        Some(Verdict::Good) => "good",
+        Some(Verdict::Bad) => "bad",
+        Some(Verdict::Skipped) | None => "skipped",
+    }
+}

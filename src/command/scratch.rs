@@ -1,0 +1,187 @@
+//! Where a bisect works: a work tree of its own, the verdicts so far, and what COMMAND printed.
+//!
+//! A directory for each repository, range and COMMAND; it lies outside the user's checkout, and one process at a time has it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::failure::Failure;
+use crate::config::Environment;
+use crate::disk::lock::{self, Lock};
+use crate::disk::place::{self, Staging};
+use crate::disk::{self, DiskError, hash};
+use crate::engine::bisect::Verdict;
+use crate::git::{GitError, Repository, worktree};
+use crate::model::Digest;
+use crate::report::Reporter;
+
+/// The version of verdicts that this version writes and reads.
+const VERSION: u16 = 1;
+/// The largest file of verdicts that is read: a hundred thousand of them.
+const MAX_BYTES: u64 = 16 << 20;
+/// cargo's directory in the work tree.
+pub const TARGET: &str = "target";
+
+/// What tells one bisect from another.
+#[derive(Debug)]
+pub struct Identity<'a> {
+    /// Its repository's work tree.
+    pub repository: &'a Repository,
+    /// The commits that are taken for good and for bad.
+    pub ends: [&'a str; 2],
+    /// COMMAND, and where it was typed: an argument that is a file counts with what it holds.
+    pub command: (&'a [std::ffi::OsString], &'a Path),
+}
+
+/// What is remembered from one run to the next.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct Kept {
+    version: u16,
+    /// What was found out about each commit.
+    pub judged: BTreeMap<String, Judged>,
+    /// The variables of programs that both ends have, as far as they are known.
+    pub needed: Option<BTreeSet<String>>,
+}
+
+/// What COMMAND said of a commit, or why it could not be asked.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Judged {
+    /// What it said: none where there was nothing to ask about.
+    pub verdict: Option<Verdict>,
+    /// Why the commit was skipped.
+    pub reason: Option<String>,
+    /// COMMAND's exit code.
+    pub code: Option<i32>,
+    /// Whether the commit was built for that.
+    pub built: bool,
+    /// How long all of it took.
+    pub seconds: f64,
+}
+
+/// The directory, held.
+#[derive(Debug)]
+pub struct Scratch {
+    dir: PathBuf,
+    _lock: Lock,
+}
+
+impl Scratch {
+    /// Takes the directory below `parent` for the bisect `identity`; waits, and says so, while another process has it.
+    pub fn take(
+        parent: Option<&Path>,
+        environment: &Environment,
+        identity: &Identity<'_>,
+        reporter: &Reporter,
+    ) -> anyhow::Result<Scratch> {
+        let parent = match parent {
+            Some(parent) => environment.dir().join(parent),
+            None => environment.cache_dir()?.join("headstart-bisect"),
+        };
+        let root = identity.repository.root();
+        if within(&parent, root) {
+            let what = format!("{} lies in your work tree", parent.display());
+            return Err(Failure::new(what, "name a directory elsewhere with --scratch").into());
+        }
+        let name = root.file_name().unwrap_or_default().to_string_lossy();
+        let dir = parent.join(format!("{name}-{}", identity.digest().short()));
+        disk::make_dir(&dir)?;
+        let dir = disk::canonical(&dir);
+        let wait = || reporter.note("waiting for the same bisect in another process");
+        let lock = lock::exclusive(&dir.join("lock"), wait)?;
+        Ok(Scratch { dir, _lock: lock })
+    }
+
+    /// Returns a place for unfinished files.
+    pub fn staging(&self) -> Result<Staging, DiskError> {
+        Staging::new(&self.dir.join("tmp"), "bisect")
+    }
+
+    /// Returns what is remembered; nothing, with a word, where that cannot be read.
+    pub fn kept(&self, reporter: &Reporter) -> Kept {
+        let fresh = || Kept {
+            version: VERSION,
+            ..Kept::default()
+        };
+        let read = match disk::read(&self.file(), MAX_BYTES) {
+            Err(error) if error.is_missing() => return fresh(),
+            read => read.map_err(|error| error.to_string()),
+        };
+        let decode = |bytes: Vec<u8>| match serde_json::from_slice::<Kept>(&bytes) {
+            Ok(kept) if kept.version == VERSION => Ok(kept),
+            Ok(_) => Err("another version of headstart wrote it".to_owned()),
+            Err(error) => Err(error.to_string()),
+        };
+        read.and_then(decode).unwrap_or_else(|why| {
+            let file = self.file();
+            reporter.warn(&format!("beginning anew: {} {why}", file.display()));
+            fresh()
+        })
+    }
+
+    /// Remembers `kept`.
+    pub fn keep(&self, kept: &Kept) -> Result<(), DiskError> {
+        let bytes = serde_json::to_vec(kept).expect("verdicts are plain values");
+        place::write_by(&self.dir.join("verdicts.new"), &self.file(), &bytes)
+    }
+
+    /// Forgets what is remembered.
+    pub fn forget(&self) -> Result<(), DiskError> {
+        disk::remove_file(&self.file())
+    }
+
+    /// Returns the work tree with `commit` checked out and nothing else in it but what cargo built there.
+    pub fn at(&self, repository: &Repository, commit: &str) -> anyhow::Result<PathBuf> {
+        let tree = self.tree();
+        let sound = Repository::discover(&tree).is_ok_and(|found| found.root() == tree);
+        if !sound || worktree::switch(&tree, commit, TARGET).is_err() {
+            disk::remove_dir(&tree)?;
+            worktree::add(repository, &tree, commit)?;
+        }
+        Ok(tree)
+    }
+
+    /// Removes the work tree; verdicts stay.
+    pub fn clear(&self, repository: &Repository) -> Result<(), GitError> {
+        match self.tree().exists() {
+            true => worktree::remove(repository, &self.tree()),
+            false => Ok(()),
+        }
+    }
+
+    /// Returns the file that takes what COMMAND prints at `commit`.
+    pub fn log(&self, commit: &str) -> Result<PathBuf, DiskError> {
+        let dir = self.dir.join("printed");
+        disk::make_dir(&dir)?;
+        Ok(dir.join(format!("{commit}.txt")))
+    }
+
+    fn tree(&self) -> PathBuf {
+        self.dir.join("tree")
+    }
+
+    fn file(&self) -> PathBuf {
+        self.dir.join("verdicts.json")
+    }
+}
+
+impl Identity<'_> {
+    fn digest(&self) -> Digest {
+        let (command, typed_in) = self.command;
+        let content = |arg| hash::file(&typed_in.join(arg)).ok();
+        let args: Vec<_> = command
+            .iter()
+            .map(|arg| (arg.as_encoded_bytes(), content(arg)))
+            .collect();
+        let root = self.repository.root().as_os_str().as_encoded_bytes();
+        let whole = postcard::to_allocvec(&(root, self.ends, args));
+        Digest::of(&whole.expect("these are plain values"))
+    }
+}
+
+/// Tells whether `path`, which need not be there yet, lies in `dir`.
+fn within(path: &Path, dir: &Path) -> bool {
+    let there = path.ancestors().find(|above| above.exists());
+    there.is_some_and(|above| disk::canonical(above).starts_with(dir))
+}

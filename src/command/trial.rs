@@ -1,0 +1,350 @@
+//! One trial of a bisect: a commit's programs in the scratch work tree, placed or built, and COMMAND run beside them.
+
+use std::collections::BTreeSet;
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::Context;
+use jiff::Timestamp;
+
+use super::cli::{BisectArgs, StartArgs};
+use super::failure::Failure;
+use super::far::{Far, Listed};
+use super::scratch::{Judged, Scratch, TARGET};
+use super::setup::{Clock, Setup, wrapped};
+use super::start::{self, Candidate};
+use crate::cargo::CargoError;
+use crate::cargo::command::{self as cargo, CargoCommand, KEPT_BACK, Messages, Run};
+use crate::cargo::message::{self, Live, PackageId};
+use crate::config::Environment;
+use crate::disk;
+use crate::disk::place::Staging;
+use crate::engine::bisect::Verdict;
+use crate::engine::fetch::lacking;
+use crate::engine::programs::{self, Program};
+use crate::git::Repository;
+use crate::report::Reporter;
+use crate::store::point::Point;
+use crate::store::{ObjectError, Store};
+use crate::trust::Believed;
+
+/// How long the programs of one commit may be on their way: nothing quicker would give them.
+const FETCHING: Duration = Duration::from_secs(600);
+
+/// Where starting points come from.
+#[derive(Debug)]
+pub struct Sources {
+    /// The tiers far away.
+    pub far: Far,
+    /// What they list.
+    pub listed: Vec<Listed>,
+    /// What is here.
+    pub store: Store,
+    /// Why that is believed.
+    pub believed: Believed,
+}
+
+/// Everything that trials of one bisect share.
+#[derive(Debug)]
+pub struct Trials<'a> {
+    /// What was typed.
+    pub args: &'a BisectArgs,
+    /// Where it was typed.
+    pub environment: &'a Environment,
+    /// The user's work tree.
+    pub repository: &'a Repository,
+    /// The user's workspace.
+    pub setup: &'a Setup,
+    /// Where programs come from.
+    pub sources: Sources,
+    /// Where they go.
+    pub scratch: &'a Scratch,
+    /// For unfinished files.
+    pub staging: Staging,
+    /// When it began.
+    pub now: Timestamp,
+    /// Who hears of it.
+    pub reporter: &'a Reporter,
+}
+
+/// How a commit's programs come about.
+#[derive(Clone, Copy, Debug)]
+pub enum Source<'a> {
+    /// From starting points.
+    Placed(&'a [Point]),
+    /// By these cargo commands.
+    Built(&'a [Vec<String>]),
+}
+
+/// A trial's outcome.
+#[derive(Debug)]
+pub struct Tried {
+    /// What to remember of it.
+    pub judged: Judged,
+    /// The variables of the programs that were at hand.
+    pub variables: BTreeSet<String>,
+    /// How many of them hold a path of where they were built.
+    pub pinned: usize,
+}
+
+impl Trials<'_> {
+    /// Tries `commit` with programs from `source`; without one of those that are `needed` it is skipped.
+    ///
+    /// An error is what ends the bisect: COMMAND cannot be run, or says that it should end.
+    pub fn run(
+        &mut self,
+        commit: &str,
+        source: Source<'_>,
+        needed: Option<&BTreeSet<String>>,
+    ) -> anyhow::Result<Tried> {
+        let clock = Clock::start();
+        let tree = self.scratch.at(self.repository, commit)?;
+        let below = self
+            .setup
+            .workspace
+            .root
+            .strip_prefix(self.repository.root());
+        let workspace = tree.join(below.unwrap_or(Path::new("")));
+        let programs = match source {
+            Source::Placed(points) => self.place(points, &workspace.join(TARGET))?,
+            Source::Built(commands) => self.build(commands, &workspace)?,
+        };
+        let programs = programs.and_then(|programs| complete(programs, needed));
+        let (verdict, reason, code, programs) = match programs {
+            Err(why) => (unbuilt(source), Some(why), None, Vec::new()),
+            Ok(programs) => {
+                let code = self.command(commit, &workspace, &programs)?;
+                let reason = (code == SKIP).then(|| "COMMAND says so".to_owned());
+                (Some(verdict(code)), reason, Some(code), programs)
+            }
+        };
+        let variables = programs.iter().flat_map(|one| one.variables.clone());
+        Ok(Tried {
+            judged: Judged {
+                verdict,
+                reason,
+                code,
+                built: matches!(source, Source::Built(_)),
+                seconds: clock.elapsed().as_secs_f64(),
+            },
+            variables: variables.collect(),
+            pinned: programs.iter().filter(|one| one.pinned).count(),
+        })
+    }
+
+    /// Places the programs of `points` and nothing else, or says why that cannot be.
+    fn place(
+        &mut self,
+        points: &[Point],
+        target: &Path,
+    ) -> anyhow::Result<Result<Vec<Program>, String>> {
+        disk::remove_dir(target)?;
+        self.sources.far.again();
+        let mut placed = Vec::new();
+        for point in points {
+            let candidate = match self.candidate(point) {
+                Ok(candidate) => candidate,
+                Err(why) => return Ok(Err(why)),
+            };
+            self.fetch(&candidate)?;
+            let store = &self.sources.store;
+            match programs::place(&candidate.manifest, target, store, &self.staging) {
+                Ok(programs) => placed.extend(programs),
+                Err(ObjectError::Disk(error)) => return Err(error.into()),
+                Err(error) => return Ok(Err(error.to_string())),
+            }
+        }
+        Ok(match placed.is_empty() {
+            true => Err("no programs and no tests were published".to_owned()),
+            false => Ok(placed),
+        })
+    }
+
+    fn candidate(&self, point: &Point) -> Result<Candidate, String> {
+        let (sources, now) = (&self.sources, self.now.as_second());
+        let Sources { far, listed, .. } = sources;
+        far.usable(point, listed, &sources.store, now)?;
+        start::candidate(point.clone(), &sources.store, &sources.believed, now)
+    }
+
+    /// Brings the programs of `candidate` here as far as they are not.
+    fn fetch(&self, candidate: &Candidate) -> anyhow::Result<()> {
+        let (manifest, store) = (candidate.manifest.get(), &self.sources.store);
+        let objects = lacking(manifest, store, programs::objects(manifest));
+        let index = store.index(candidate.point.manifest, manifest);
+        if let (false, false, Some(index)) =
+            (self.sources.far.is_empty(), objects.is_empty(), index)
+        {
+            let staging = store.staging("fetch")?;
+            let (what, to) = ((manifest, &index), (store, &staging));
+            let far = &self.sources.far;
+            far.fetch(what, &objects, FETCHING, to, self.reporter);
+        }
+        Ok(())
+    }
+
+    /// Starts and builds in `workspace`, or says that it does not build.
+    fn build(
+        &self,
+        commands: &[Vec<String>],
+        workspace: &Path,
+    ) -> anyhow::Result<Result<Vec<Program>, String>> {
+        let target = workspace.join(TARGET);
+        // What was placed there for a trial is no build's.
+        if !target.join("CACHEDIR.TAG").exists() {
+            disk::remove_dir(&target)?;
+        }
+        let environment = self.environment.at(workspace);
+        let environment = environment.with("CARGO_TARGET_DIR", &target);
+        let environment = environment.with("HEADSTART_LATER", "off");
+        let args = StartArgs {
+            store: self.args.store.clone(),
+            believe_store: self.args.believe_store,
+            ..StartArgs::default()
+        };
+        let mut lines = Vec::new();
+        for args_of_cargo in commands {
+            let command = CargoCommand {
+                args: args_of_cargo.clone(),
+            };
+            let setup = Setup::of(&command, &environment, None);
+            let start = |setup| start::start(&args, &environment, setup, self.now, self.reporter);
+            match setup.as_ref().map(start) {
+                Ok(Ok(_)) => {}
+                // Without a starting point it is a plain build.
+                Ok(Err(error)) => self.reporter.warn(&error.to_string()),
+                Err(_) => return Ok(Err("cargo cannot read it".to_owned())),
+            }
+            let how = Run {
+                dir: workspace,
+                env: &wrapped(&environment),
+                messages: Messages::Kept,
+            };
+            match cargo::run(&command, how, |_| ()) {
+                Ok(more) => lines.extend(more),
+                Err(CargoError::Failed { .. }) => return Ok(Err("it does not build".to_owned())),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        let live = message::live(&lines);
+        Ok(Ok(live.iter().filter_map(built).collect()))
+    }
+
+    /// Runs COMMAND in `workspace`, and returns its exit code.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a bisect runs the user's command"
+    )]
+    fn command(&self, commit: &str, workspace: &Path, programs: &[Program]) -> anyhow::Result<i32> {
+        let log = self.scratch.log(commit)?;
+        let printed =
+            File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
+        let (program, args) = self.args.command.split_first().context("no COMMAND")?;
+        let program = self.found(program);
+        let mut command = std::process::Command::new(&program);
+        command.args(args).current_dir(workspace);
+        command.envs(self.environment.overrides().iter().cloned());
+        command.env("CARGO_TARGET_DIR", workspace.join(TARGET));
+        let dirs = programs::directories(programs);
+        for name in ["PATH", "LD_LIBRARY_PATH"] {
+            let value = self.environment.var(name).map(OsStr::to_owned);
+            command.env(
+                name,
+                dirs.iter()
+                    .cloned()
+                    .chain(value)
+                    .collect::<Vec<_>>()
+                    .join(OsStr::new(":")),
+            );
+        }
+        for one in programs {
+            for variable in &one.variables {
+                command.env(variable, &one.path);
+            }
+        }
+        for name in KEPT_BACK {
+            command.env_remove(name);
+        }
+        let both = printed.try_clone()?;
+        command.stdin(Stdio::null()).stdout(both).stderr(printed);
+        let status = command.status().map_err(|error| {
+            let what = format!("cannot run `{}`: {error}", program.to_string_lossy());
+            let hint = "COMMAND runs in a work tree of its own; a path to it may be relative to where you are";
+            Failure::new(what, hint)
+        })?;
+        let code = status.code();
+        let code = code.unwrap_or_else(|| ABORT + status.signal().unwrap_or_default());
+        match code < ABORT {
+            true => Ok(code),
+            false => {
+                let what = format!("COMMAND ended with {code}, which ends the bisect");
+                let hint = format!(
+                    "it printed {}; the same command line goes on where this one ended",
+                    log.display()
+                );
+                Err(Failure::new(what, hint).into())
+            }
+        }
+    }
+
+    /// Returns COMMAND's program: a file where it was typed, if there is one, else what it says.
+    fn found(&self, program: &OsStr) -> OsString {
+        let here = self.environment.dir().join(program);
+        let is_path = program.as_encoded_bytes().contains(&b'/');
+        match is_path && here.is_file() {
+            true => here.into_os_string(),
+            false => program.to_owned(),
+        }
+    }
+}
+
+/// The exit code of a COMMAND that cannot tell.
+const SKIP: i32 = 125;
+/// The least exit code that ends a bisect; a shell's for signals begin here.
+const ABORT: i32 = 128;
+
+/// Returns what an exit code below [`ABORT`] says. Source: `git bisect run`.
+fn verdict(code: i32) -> Verdict {
+    match code {
+        0 => Verdict::Good,
+        SKIP => Verdict::Skipped,
+        _ => Verdict::Bad,
+    }
+}
+
+/// Returns the verdict on a commit without programs: one that was not to be had may be built later, or be there tomorrow.
+fn unbuilt(source: Source<'_>) -> Option<Verdict> {
+    match source {
+        Source::Placed(_) => None,
+        Source::Built(_) => Some(Verdict::Skipped),
+    }
+}
+
+/// Returns `programs` if all are there that are needed. Without one, COMMAND would find another program of that name.
+fn complete(
+    programs: Vec<Program>,
+    needed: Option<&BTreeSet<String>>,
+) -> Result<Vec<Program>, String> {
+    let has = |name: &&String| programs.iter().any(|one| one.variables.contains(name));
+    match needed.into_iter().flatten().find(|name| !has(name)) {
+        Some(name) => Err(format!("there is nothing for {name}")),
+        None => Ok(programs),
+    }
+}
+
+/// Returns the program that cargo says it built.
+fn built(live: &Live) -> Option<Program> {
+    let Live::Artifact(artifact) = live else {
+        return None;
+    };
+    let package = PackageId::parse(&artifact.package_id)?;
+    Some(Program {
+        path: artifact.executable.clone()?,
+        variables: programs::variables(&package.name, &artifact.stem()),
+        pinned: false,
+    })
+}

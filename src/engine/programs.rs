@@ -1,0 +1,160 @@
+//! The programs and tests of a starting point, placed to be run: without the units that they were made by.
+//!
+//! Knows nothing of freshness: at its own commit an executable is what was built, and cargo takes none of this for a unit.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use crate::disk::place::{Finish, MODE_EXECUTABLE, Staging};
+use crate::disk::{self, DiskError};
+use crate::model::manifest::Source;
+use crate::model::root::bytes_path;
+use crate::model::{Content, Digest, Manifest, Unit, UnitName};
+use crate::store::{ObjectError, Store};
+use crate::trust::Verified;
+
+/// How a program is placed: as if it had been built just now.
+const PROGRAM: Finish = Finish {
+    mode: MODE_EXECUTABLE,
+    mtime: None,
+};
+
+/// A program, test or library that can be run or loaded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Program {
+    /// Where it is.
+    pub path: PathBuf,
+    /// The variables that lead to it; none for a library.
+    pub variables: Vec<String>,
+    /// Whether it holds a path of where it was built.
+    pub pinned: bool,
+}
+
+/// Returns the variables that lead to what a unit `stem` of `package` made: `HEADSTART_BIN_rg` and cargo's own for a program,
+/// `HEADSTART_EXAMPLE_walk`, `HEADSTART_TEST_ripgrep_test_integration`. What no shell takes in a name is `_`.
+pub fn variables(package: &str, stem: &str) -> Vec<String> {
+    let (kind, name) = kind_and_name(stem);
+    let plain = |text: &str| text.replace(|c: char| !c.is_ascii_alphanumeric(), "_");
+    match kind {
+        "bin" => vec![
+            format!("HEADSTART_BIN_{}", plain(name)),
+            format!("CARGO_BIN_EXE_{name}"),
+        ],
+        "example" => vec![format!("HEADSTART_EXAMPLE_{}", plain(name))],
+        "lib" => Vec::new(),
+        test => {
+            let kind = test.strip_prefix("test-").unwrap_or(test);
+            let kind = kind.strip_prefix("integration-").unwrap_or(kind);
+            let whole = format!("{package}_{kind}_{name}");
+            vec![format!("HEADSTART_TEST_{}", plain(&whole))]
+        }
+    }
+}
+
+/// Returns the objects of all programs of `manifest`.
+pub fn objects(manifest: &Manifest) -> impl Iterator<Item = Digest> + '_ {
+    all(manifest).map(|(_, _, object)| object)
+}
+
+/// Places the programs of `manifest` in `target` where cargo has them, each object checked, and returns them.
+pub fn place(
+    manifest: &Verified<Manifest>,
+    target: &Path,
+    store: &Store,
+    staging: &Staging,
+) -> Result<Vec<Program>, ObjectError> {
+    let manifest = manifest.get();
+    let place = |(unit, file, object): (&Unit, &Path, Digest)| {
+        let path = target.join(place_of(&unit.name, file));
+        make_parent(&path).map_err(ObjectError::Disk)?;
+        store.get(object, staging, &path, PROGRAM)?;
+        Ok(Program {
+            path,
+            variables: variables(&manifest.package(unit).name, &unit.name.stem),
+            pinned: !unit.pinned.is_empty(),
+        })
+    };
+    all(manifest).map(place).collect()
+}
+
+/// Returns every executable file of a member, with its unit: of programs, tests, and libraries that are loaded.
+fn all(manifest: &Manifest) -> impl Iterator<Item = (&Unit, &Path, Digest)> {
+    let own = manifest.units.iter().filter(|unit| {
+        let script = ["build-script", "run-build-script"].contains(&unit.name.kind());
+        !script && manifest.package(unit).source == Source::Path
+    });
+    own.flat_map(|unit| {
+        let executable = unit.files.iter().filter(|file| file.executable);
+        executable.filter_map(move |file| match &file.content {
+            Content::Object { digest, .. } => Some((unit, bytes_path(&file.path), *digest)),
+            Content::Inline(_) | Content::Symlink(_) | Content::Directory => None,
+        })
+    })
+}
+
+/// Returns where cargo has `file` of `unit` at the end, below the target directory: programs without the hash.
+fn place_of(unit: &UnitName, file: &Path) -> PathBuf {
+    let profile = Path::new(&unit.profile_dir);
+    match (kind_and_name(&unit.stem), file.file_name()) {
+        (("bin", name), _) => profile.join(name),
+        (("example", name), _) => profile.join("examples").join(name),
+        (("lib", _), Some(name)) => profile.join(name),
+        _ => file.to_path_buf(),
+    }
+}
+
+fn kind_and_name(stem: &str) -> (&str, &str) {
+    let name = UnitName {
+        profile_dir: String::new(),
+        dir: String::new(),
+        stem: stem.to_owned(),
+    };
+    let (kind, rest) = stem.split_at(name.kind().len());
+    (kind, rest.strip_prefix('-').unwrap_or_default())
+}
+
+fn make_parent(path: &Path) -> Result<(), DiskError> {
+    path.parent().map_or(Ok(()), disk::make_dir)
+}
+
+/// Returns the directories of `programs` that have a plain name, each once, for `PATH`.
+pub fn directories(programs: &[Program]) -> Vec<OsString> {
+    let named = programs.iter().filter(|program| {
+        let is_test = |name: &String| name.starts_with("HEADSTART_TEST_");
+        !program.variables.iter().any(is_test)
+    });
+    let mut dirs: Vec<OsString> = named
+        .filter_map(|program| Some(program.path.parent()?.as_os_str().to_owned()))
+        .collect();
+    dirs.sort_by_key(|dir| dir.len());
+    dirs.dedup();
+    dirs
+}
+
+#[cfg(test)]
+mod tests {
+    use super::variables;
+
+    /// A script that names a program would find nothing, and every commit would look bad.
+    #[test]
+    fn programs_and_tests_have_names_that_shells_take() {
+        let first = |package, stem| variables(package, stem).first().cloned();
+        let bin = variables("ripgrep", "bin-rip-grep");
+        assert_eq!(bin, ["HEADSTART_BIN_rip_grep", "CARGO_BIN_EXE_rip-grep"]);
+        let cases = [
+            ("example-walk", Some("HEADSTART_EXAMPLE_walk")),
+            ("test-lib-a-b", Some("HEADSTART_TEST_a_b_lib_a_b")),
+            ("test-bin-rg", Some("HEADSTART_TEST_a_b_bin_rg")),
+            (
+                "test-integration-test-it",
+                Some("HEADSTART_TEST_a_b_test_it"),
+            ),
+            ("test-bench-speed", Some("HEADSTART_TEST_a_b_bench_speed")),
+            ("bench-speed", Some("HEADSTART_TEST_a_b_bench_speed")),
+            ("lib-a", None),
+        ];
+        for (stem, expected) in cases {
+            assert_eq!(first("a-b", stem).as_deref(), expected, "{stem}");
+        }
+    }
+}
