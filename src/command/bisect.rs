@@ -94,12 +94,14 @@ pub fn run(
         pinned_is_said: false,
     };
     bisect.say_begin();
-    let answer = bisect.answer()?;
+    let answer = bisect.answer();
+    // Verdicts stay, and lead back here in no time.
+    scratch.clear(&repository)?;
+    let answer = answer?;
     match args.store.json {
         true => print_json(&bisect.as_json(answer)),
         false => bisect.print(answer),
     }
-    scratch.clear(&repository)?;
     let skipped = bisect.left(answer).any(|at| bisect.judged[at].is_some());
     Ok(match skipped {
         true => ExitCode::from(UNSURE),
@@ -230,8 +232,8 @@ impl Bisect<'_> {
         loop {
             match bisect::next(&self.state()) {
                 Next::Ask(at) => self.judge(at)?,
-                Next::GoodIsBad => return Err(self.wrong_end(0).into()),
-                Next::BadIsGood => return Err(self.wrong_end(self.line.len() - 1).into()),
+                Next::GoodIsBad => return Err(self.wrong_end(0)),
+                Next::BadIsGood => return Err(self.wrong_end(self.line.len() - 1)),
                 Next::Between { good, bad } => {
                     let answer = Answer { good, bad };
                     let then_build = self.trials.args.then_build.is_some();
@@ -266,17 +268,18 @@ impl Bisect<'_> {
             None => Source::Placed(&self.points[at]),
             Some(commands) => Source::Built(commands),
         };
-        let tried = self
-            .trials
-            .run(&commit.id, source, self.kept.needed.as_ref())?;
+        let is_end = at == 0 || at + 1 == self.line.len();
+        let needed = self.kept.needed.as_ref().filter(|_| !is_end);
+        let tried = self.trials.run(&commit.id, source, needed)?;
         drop(step);
         if tried.pinned > 0 && !std::mem::replace(&mut self.pinned_is_said, true) {
             reporter.note(&format!(
-                "{} held a path of where it was built; `headstart bisect --help` says what that means",
-                count(tried.pinned, "program or test")
+                "paths of where it was built are in {} of {}; `headstart bisect --help` says what that means",
+                count(tried.pinned, "program"),
+                short(&commit.id),
             ));
         }
-        if at == 0 || at + 1 == self.line.len() {
+        if is_end {
             self.need(tried.variables);
         }
         if tried.judged.verdict.is_some() {
@@ -326,23 +329,20 @@ impl Bisect<'_> {
         answer.good + 1..answer.bad
     }
 
-    fn wrong_end(&self, at: usize) -> Failure {
+    /// Says that a commit is not what it was taken for, and forgets verdicts of a COMMAND that says so.
+    fn wrong_end(&self, at: usize) -> anyhow::Error {
         let commit = &self.line[at];
         let (taken, is) = match at {
             0 => ("good", "bad"),
             _ => ("bad", "good"),
         };
-        let printed = self.trials.scratch.log(&commit.id).unwrap_or_default();
-        let what = format!(
-            "{} {} is {is} already, and was taken for {taken}",
-            short(&commit.id),
-            commit.subject
-        );
-        let hint = format!(
-            "see what COMMAND printed, in {}; once it is repaired, --restart begins anew",
-            printed.display()
-        );
-        Failure::new(what, hint)
+        let (id, subject) = (short(&commit.id), &commit.subject);
+        let what = format!("COMMAND calls {id} {is}, which was taken for {taken}: {subject}");
+        let scratch = self.trials.scratch;
+        match scratch.forget().and_then(|()| scratch.log(&commit.id)) {
+            Ok(printed) => Failure::new(what, format!("it printed {}", printed.display())).into(),
+            Err(error) => error.into(),
+        }
     }
 }
 
@@ -388,38 +388,36 @@ impl Bisect<'_> {
     }
 
     fn print(&self, answer: Answer) {
-        let (bad, good) = (&self.line[answer.bad], &self.line[answer.good]);
         let left: Vec<usize> = self.left(answer).collect();
-        let published = if left.is_empty() { "" } else { "published " };
-        print_line(&format!(
-            "first bad {published}commit: {} {}",
-            bad.id, bad.subject
-        ));
-        print_line(&format!(
-            "last good {published}commit: {} {}",
-            good.id, good.subject
-        ));
-        let skipped = |at: &&usize| self.judged[**at].is_some();
-        let skipped = left.iter().filter(skipped).count();
-        let unpublished = left.len() - skipped;
+        for (what, at) in [("first bad", answer.bad), ("last good", answer.good)] {
+            let kind = match (left.is_empty(), self.points[at].is_empty()) {
+                (true, _) => "commit",
+                (false, false) => "published commit",
+                (false, true) => "commit known",
+            };
+            let Commit { id, subject } = &self.line[at];
+            print_line(&format!("{what} {kind}: {id} {subject}"));
+        }
         if left.is_empty() || self.trials.args.store.quiet {
             return;
         }
+        let between = count(left.len(), "commit");
         print_line(&format!(
-            "{} between them, any of which may be the first bad one: {unpublished} unpublished, {skipped} skipped",
-            count(left.len(), "commit"),
+            "{between} between them may be the first bad one as well:"
         ));
         for at in left.iter().rev().take(SHOWN_LEFT) {
-            let commit = &self.line[*at];
-            print_line(&format!("  {}  {}", short(&commit.id), commit.subject));
+            let Commit { id, subject } = &self.line[*at];
+            let why = match self.judged[*at] {
+                Some(_) => "skipped",
+                None => "unpublished",
+            };
+            print_line(&format!("  {}  {why:<11}  {subject}", short(id)));
         }
         if left.len() > SHOWN_LEFT {
             print_line(&format!("  and {} more", left.len() - SHOWN_LEFT));
         }
         if self.trials.args.then_build.is_none() {
-            print_line(
-                "with --then-build the same command line builds those that were not published",
-            );
+            print_line("`--then-build` builds those whose programs were not to be had");
         }
     }
 

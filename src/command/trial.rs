@@ -22,7 +22,7 @@ use crate::cargo::command::{self as cargo, CargoCommand, KEPT_BACK, Messages, Ru
 use crate::cargo::message::{self, Live, PackageId};
 use crate::config::Environment;
 use crate::disk;
-use crate::disk::place::Staging;
+use crate::disk::place::{PLAIN, Staging};
 use crate::engine::bisect::Verdict;
 use crate::engine::fetch::lacking;
 use crate::engine::programs::{self, Program};
@@ -111,7 +111,7 @@ impl Trials<'_> {
         let workspace = tree.join(below.unwrap_or(Path::new("")));
         let programs = match source {
             Source::Placed(points) => self.place(points, &workspace.join(TARGET))?,
-            Source::Built(commands) => self.build(commands, &workspace)?,
+            Source::Built(commands) => self.build(commit, commands, &workspace)?,
         };
         let programs = programs.and_then(|programs| complete(programs, needed));
         let (verdict, reason, code, programs) = match programs {
@@ -190,6 +190,7 @@ impl Trials<'_> {
     /// Starts and builds in `workspace`, or says that it does not build.
     fn build(
         &self,
+        commit: &str,
         commands: &[Vec<String>],
         workspace: &Path,
     ) -> anyhow::Result<Result<Vec<Program>, String>> {
@@ -226,7 +227,11 @@ impl Trials<'_> {
             };
             match cargo::run(&command, how, |_| ()) {
                 Ok(more) => lines.extend(more),
-                Err(CargoError::Failed { .. }) => return Ok(Err("it does not build".to_owned())),
+                Err(CargoError::Failed { stderr, .. }) => {
+                    let log = self.scratch.log(commit)?;
+                    self.staging.write(&log, stderr.as_bytes(), PLAIN)?;
+                    return Ok(Err("it does not build".to_owned()));
+                }
                 Err(error) => return Err(error.into()),
             }
         }

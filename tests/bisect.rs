@@ -1,0 +1,401 @@
+//! `headstart bisect` with real cargo: the right commit, no compiler, nothing of the user's touched.
+
+mod common;
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use headstart::disk::walk;
+use headstart::store::point::Point;
+use headstart_testkit::{Output, Workspace, fixture};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+use common::around::output;
+use common::chain::{flip, read, refused, sane, write};
+use common::{Place, runner};
+
+/// Longer than any wait here on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// The program says 1 in good commits.
+const CHECK: &str = "test $(c1) = 1";
+
+/// A workspace whose program `c1` says 1 in the first commits and 11 in the last ones, some of them published.
+struct History {
+    place: Place,
+    source: Workspace,
+    commits: Vec<String>,
+    /// Stands before the toolchain's own programs, and notes what they are asked.
+    shims: PathBuf,
+}
+
+impl History {
+    /// Makes `count` commits, bad from `broken` on, and publishes all but those of `unpublished`.
+    fn new(count: usize, broken: usize, unpublished: &[usize]) -> History {
+        let (place, source) = (Place::new(), fixture::chain(2));
+        let mut commits = Vec::new();
+        for at in 0..count {
+            if at == broken {
+                source.replace("crates/c0/src/lib.rs", "0", "10");
+            }
+            source.append(
+                "crates/c1/src/main.rs",
+                &format!("#[used]\nstatic S{at}: u32 = {at};\n"),
+            );
+            commits.push(source.commit(&format!("commit {at}")));
+            if !unpublished.contains(&at) {
+                runner(source.root(), &place)
+                    .args(["publish", "-q"])
+                    .run()
+                    .succeeded();
+            }
+        }
+        let shims = place.scratch.path("shims");
+        History {
+            place,
+            source,
+            commits,
+            shims,
+        }
+    }
+
+    /// Returns a bisect from the first commit to the last with `args`, and `check` as a shell command; not started.
+    fn command(&self, args: &[&str], check: &str) -> Command {
+        let good = ["bisect", "--good", &self.commits[0]];
+        let args = [&good, args, &["--", "sh", "-c", check]].concat();
+        self.plain(&args)
+    }
+
+    /// Returns any headstart, which finds the counting toolchain.
+    fn plain(&self, args: &[&str]) -> Command {
+        self.write_shims();
+        let mut command = runner(self.source.root(), &self.place).args(args).command();
+        // The runner's empty home goes with the runner.
+        command.env("HOME", self.place.scratch.root());
+        command.env("XDG_CACHE_HOME", self.place.scratch.path("cache"));
+        let path = std::env::var("PATH").expect("there is a PATH");
+        command.env("PATH", format!("{}:{path}", self.shims.display()));
+        command
+    }
+
+    fn run(&self, args: &[&str], check: &str) -> Output {
+        sane(output(&mut self.command(args, check)))
+    }
+
+    /// Bisects, and returns the JSON that comes of it with exit code `code`.
+    #[track_caller]
+    fn json(&self, code: i32, args: &[&str], check: &str) -> Value {
+        let output = self.run(&[&["--json"], args].concat(), check);
+        assert_eq!(output.code, code, "{}", output.stderr);
+        output.json()
+    }
+
+    /// Writes a cargo and a rustc that note each question but those about versions, paths and the workspace.
+    fn write_shims(&self) {
+        if self.shims.exists() {
+            return;
+        }
+        fs::create_dir_all(&self.shims).expect("the scratch directory is ours");
+        let path = std::env::var_os("PATH").expect("there is a PATH");
+        for tool in ["cargo", "rustc"] {
+            let mut found = std::env::split_paths(&path).map(|dir| dir.join(tool));
+            let real = found.find(|file| file.is_file()).expect("it is in PATH");
+            let (real, log) = (real.display(), self.log());
+            let asks = "-V|-vV|'--print sysroot'|metadata*";
+            let text = format!(
+                "#!/bin/sh\ncase \"$*\" in {asks}) ;; *) echo {tool} $* >> {} ;; esac\nexec {real} \"$@\"\n",
+                log.display()
+            );
+            let shim = self.shims.join(tool);
+            write(&shim, text.as_bytes());
+            fs::set_permissions(&shim, fs::Permissions::from_mode(0o755)).expect("it is ours");
+        }
+    }
+
+    fn log(&self) -> PathBuf {
+        self.place.scratch.path("compiled")
+    }
+
+    /// Returns what cargo and rustc were asked to do.
+    fn compiled(&self) -> String {
+        fs::read_to_string(self.log()).unwrap_or_default()
+    }
+
+    fn at(&self, commit: &Value) -> usize {
+        let id = commit["commit"].as_str().expect("it has an id");
+        let found = self.commits.iter().position(|one| one == id);
+        found.expect("it is one of ours")
+    }
+
+    /// Returns the positions of the first bad and of the last good commit, and of those between.
+    fn found(&self, answer: &Value) -> (usize, usize, Vec<usize>) {
+        let between = answer["between"].as_array().expect("it is a list");
+        let between = between.iter().map(|one| self.at(one));
+        let (bad, good) = (&answer["first_bad"], &answer["last_good"]);
+        (self.at(bad), self.at(good), between.collect())
+    }
+
+    /// Returns the file of a commit's only point.
+    fn point_file(&self, at: usize) -> PathBuf {
+        let commit = &self.commits[at];
+        let dir = self.place.store().join("points").join(&commit[..2]);
+        let mut files = fs::read_dir(dir.join(commit)).expect("it was published");
+        let file = files.next().expect("it has a point");
+        file.expect("it can be listed").path()
+    }
+
+    /// Returns the object that holds the program of a commit.
+    fn program(&self, at: usize) -> PathBuf {
+        let point = Point::decode(&read(&self.point_file(at))).expect("it is whole");
+        let store = headstart::store::Store::open(&self.place.store()).expect("it is there");
+        let manifest = store.manifest(point.manifest).expect("it is whole");
+        let programs: Vec<_> = headstart::engine::programs::objects(&manifest).collect();
+        let [program] = programs[..] else {
+            panic!("there is one program")
+        };
+        store.object(program)
+    }
+}
+
+/// Somebody who hunts a regression would wait for compilers, be told the wrong commit, or find their checkout changed.
+#[test]
+fn the_first_bad_commit_is_found_without_a_compiler() {
+    let history = History::new(12, 7, &[]);
+    let source = &history.source;
+    source.git(&["config", "core.hooksPath", "hooks"]);
+    source.edit("hooks/post-checkout", "#!/bin/sh\ntouch hooked\n");
+    let hook = source.path("hooks/post-checkout");
+    fs::set_permissions(hook, fs::Permissions::from_mode(0o755)).expect("it is ours");
+    source.append("crates/c1/src/main.rs", "// mine\n");
+    source.edit("staged", "");
+    source.git(&["add", "staged"]);
+    let status = source.git(&["status", "-b"]);
+    let before = everything(source.root());
+
+    let answer = history.json(0, &[], CHECK);
+    assert_eq!(history.found(&answer), (7, 6, vec![]));
+    assert!(answer["judged"].as_array().expect("a list").len() <= 6);
+    assert_eq!(history.compiled(), "");
+    assert_eq!(everything(source.root()), before);
+    assert_eq!(source.git(&["status", "-b"]), status);
+    assert_eq!(source.git(&["worktree", "list"]).lines().count(), 1);
+
+    // What was judged is not judged again, unless one wants it.
+    let again = history.run(&[], CHECK).succeeded();
+    assert!(!again.stdout.contains(" s  commit "), "{}", again.stdout);
+    assert!(
+        again.stdout.contains("first bad commit: "),
+        "{}",
+        again.stdout
+    );
+    let anew = history.run(&["--restart"], CHECK).succeeded();
+    assert!(anew.stdout.contains(" good "), "{}", anew.stdout);
+}
+
+/// Every file of `dir` but git's own, with its time and size.
+fn everything(dir: &Path) -> Vec<String> {
+    let entries = walk::below_without_links(dir).expect("it can be listed");
+    let own = entries.iter().filter(|entry| {
+        !entry.relative.starts_with(".git") && !entry.relative.starts_with("target")
+    });
+    let line = |entry: &walk::Entry| {
+        let time = walk::mtime(&dir.join(&entry.relative));
+        format!("{} {time:?}", entry.relative.display())
+    };
+    let mut all: Vec<String> = own.map(line).collect();
+    all.push(format!("{:?}", walk::mtime(&dir.join(".git/index"))));
+    all.push(format!("{:?}", walk::mtime(&dir.join(".git/HEAD"))));
+    all.sort();
+    all
+}
+
+/// A commit that is not published would be blamed or passed over, or be built although nobody asked for it.
+#[test]
+fn unpublished_commits_are_named_and_built_on_demand() {
+    let history = History::new(8, 4, &[0, 3, 4, 7]);
+    let answer = history.json(0, &[], CHECK);
+    assert_eq!(history.found(&answer), (5, 2, vec![3, 4]));
+    assert_eq!(history.compiled(), "");
+    let told = history.run(&[], CHECK).succeeded().stdout;
+    assert!(told.contains("first bad published commit: "), "{told}");
+    assert!(told.contains("unpublished  commit 4"), "{told}");
+
+    let answer = history.json(0, &["--then-build"], CHECK);
+    assert_eq!(history.found(&answer), (4, 3, vec![]));
+    let built = history.compiled();
+    assert!(built.contains("cargo build"), "{built}");
+    assert!(answer["first_bad"]["built"] == true, "{answer}");
+}
+
+/// A commit that cannot be judged would be taken for good or bad, and lead to an innocent one.
+#[test]
+fn what_cannot_be_judged_is_skipped_with_its_reason() {
+    let history = History::new(8, 4, &[]);
+    // Commit 4 is damaged in the store, and 3 says by itself that it cannot be judged.
+    flip(&history.program(4));
+    let check = format!(
+        "if grep -q S3 crates/c1/src/main.rs && ! grep -q S4 crates/c1/src/main.rs; then exit 125; fi; {CHECK}"
+    );
+    let answer = history.json(2, &[], &check);
+    assert_eq!(history.found(&answer), (5, 2, vec![3, 4]));
+    let reason = |at: usize| answer["between"][at]["reason"].as_str().map(str::to_owned);
+    assert_eq!(reason(0).as_deref(), Some("COMMAND says so"));
+    assert!(
+        reason(1).is_some_and(|why| why.contains("damaged")),
+        "{answer}"
+    );
+
+    // Building it tells more; what says so itself stays skipped.
+    let answer = history.json(2, &["--then-build=build --bin c1"], &check);
+    assert_eq!(history.found(&answer), (4, 2, vec![3]));
+    assert_eq!(
+        history.json(2, &["--restart"], "exit 125")["between"]
+            .as_array()
+            .map(Vec::len),
+        Some(6)
+    );
+}
+
+/// A program that is lacking at a commit would be found elsewhere in PATH, and that one be judged.
+#[test]
+fn a_commit_without_a_program_that_the_ends_have_is_skipped() {
+    let history = History::new(3, 2, &[1]);
+    history.source.checkout(&history.commits[1]);
+    let args = ["publish", "-q", "--", "build", "-p", "c0"];
+    let publish = runner(history.source.root(), &history.place).args(args);
+    publish.run().succeeded();
+    history.source.git(&["checkout", "--quiet", "main"]);
+    let answer = history.json(2, &[], CHECK);
+    assert_eq!(history.found(&answer), (2, 0, vec![1]));
+    let reason = answer["between"][0]["reason"].as_str();
+    assert!(
+        reason.is_some_and(|why| why.contains("no programs")),
+        "{answer}"
+    );
+}
+
+/// Whoever closes the laptop, or presses Ctrl-C, would begin from nothing, or have to clean up.
+#[test]
+fn an_interrupted_bisect_goes_on() {
+    let history = History::new(9, 6, &[]);
+    let check = format!(
+        "{CHECK}; code=$?; echo x >> {}; sleep $(cat {}); exit $code",
+        counter(&history),
+        pause(&history)
+    );
+    fs::write(pause(&history), "0.4").expect("the scratch directory is ours");
+    for (signal, runs) in [(Signal::KILL, 2), (Signal::INT, 3), (Signal::TERM, 4)] {
+        let quiet = Stdio::null;
+        let mut child = history
+            .command(&[], &check)
+            .stdout(quiet())
+            .stderr(quiet())
+            .spawn()
+            .expect("it starts");
+        let began = Instant::now();
+        while count(&history) < runs && began.elapsed() < PATIENCE {
+            sleep(Duration::from_millis(5));
+        }
+        let pid = Pid::from_raw(i32::try_from(child.id()).expect("a pid")).expect("a pid");
+        kill_process(pid, signal).expect("it runs");
+        child.wait().expect("it is ours");
+    }
+    // Sources of a commit that was being checked out, and a lock of a git that is no more.
+    let tree = found(&history.place.scratch.path("cache"), "Cargo.toml");
+    fs::remove_file(tree).expect("it is there");
+    let locks = history.source.path(".git/worktrees/tree/index.lock");
+    fs::write(locks, "").expect("the work tree is registered");
+    fs::write(pause(&history), "0").expect("the scratch directory is ours");
+    let answer = history.json(0, &[], &check);
+    assert_eq!(history.found(&answer), (6, 5, vec![]));
+    let judged = answer["judged"].as_array().expect("a list").len();
+    // Each interruption costs one run at most: the one that it interrupted.
+    assert!(
+        count(&history) <= judged + 3,
+        "{} of {judged}",
+        count(&history)
+    );
+    assert_eq!(history.source.git(&["worktree", "list"]).lines().count(), 1);
+
+    // What was kept and cannot be read is one line, and a bisect from the beginning.
+    let verdicts = found(&history.place.scratch.path("cache"), "verdicts.json");
+    for damage in [
+        &b"{"[..],
+        b"",
+        br#"{"version":9,"judged":{},"needed":null}"#,
+    ] {
+        write(&verdicts, damage);
+        let output = history.run(&["--json"], &check).succeeded();
+        assert!(
+            output.stderr.contains("beginning anew"),
+            "{}",
+            output.stderr
+        );
+        assert_eq!(history.found(&output.json()), (6, 5, vec![]));
+    }
+}
+
+fn counter(history: &History) -> String {
+    history.place.scratch.path("runs").display().to_string()
+}
+
+fn pause(history: &History) -> String {
+    history.place.scratch.path("pause").display().to_string()
+}
+
+fn count(history: &History) -> usize {
+    fs::read_to_string(counter(history)).map_or(0, |text| text.lines().count())
+}
+
+/// Returns the first file below `dir` that is called `name`.
+fn found(dir: &Path, name: &str) -> PathBuf {
+    let mut entries = walk::below_without_links(dir)
+        .expect("it can be listed")
+        .into_iter();
+    let entry = entries.find(|entry| entry.relative.ends_with(name));
+    dir.join(entry.expect("it is there").relative)
+}
+
+/// A mistake in the question would be answered with some commit, or with a riddle.
+#[test]
+fn questions_without_an_answer_say_why() {
+    let history = History::new(4, 2, &[]);
+    let (first, last) = (history.commits[0].clone(), history.commits[3].clone());
+    let ask = |args: &[&str]| sane(output(&mut history.plain(&[&["bisect"], args].concat())));
+    let check = ["--", "sh", "-c", CHECK];
+    let between =
+        |good: &str, bad: &str| ask(&[&["--good", good, "--bad", bad], &check[..]].concat());
+    refused(&between(&last, &first), "no ancestor");
+    assert!(between(&last, &first).stderr.contains("other way round"));
+    refused(&between(&first, &first), "is the bad commit");
+    refused(&between("no-such", &last), "no-such");
+    refused(&between(&history.commits[2], &last), "calls");
+    assert!(
+        between(&history.commits[2], &last)
+            .stderr
+            .contains("taken for good")
+    );
+    refused(&between(&first, &history.commits[1]), "taken for bad");
+    refused(
+        &ask(&["--good", &first, "--", "no-such-program"]),
+        "no-such-program",
+    );
+    refused(&history.run(&[], "kill -9 $$"), "137");
+    refused(&history.run(&[], "exit 200"), "200");
+    let inside = history.source.path("target/bisect").display().to_string();
+    refused(&history.run(&["--scratch", &inside], CHECK), "--scratch");
+    let empty = history.place.scratch.path("empty").display().to_string();
+    let nowhere = ["bisect", "--good", &first, "--", "true"];
+    let nowhere = runner(history.source.root(), &history.place)
+        .store(empty)
+        .args(nowhere);
+    refused(&nowhere.run(), "no store");
+    assert_eq!(ask(&["--good", &first]).code, 2);
+    fs::remove_dir_all(history.place.store().join("points")).expect("it is ours");
+    refused(&history.run(&[], CHECK), "none of the 2 commits");
+    assert_eq!(history.source.git(&["worktree", "list"]).lines().count(), 1);
+}
