@@ -278,6 +278,56 @@ fn a_commit_without_a_program_that_the_ends_have_is_skipped() {
     );
 }
 
+/// Tests could not be used to judge, or would be run where they are only to be built; a commit that does not build would be bad.
+#[test]
+fn tests_are_at_hand_and_what_does_not_build_is_skipped() {
+    let (place, source) = (Place::new(), fixture::chain(2));
+    let main = "crates/c1/src/main.rs";
+    let whole = source.read(main);
+    source.append(
+        main,
+        "#[test]\nfn says() {\n    assert_eq!(count(), 1);\n}\n",
+    );
+    let tested = source.read(main);
+    let publish = || {
+        let args = ["publish", "-q", "--", "test", "--workspace"];
+        runner(source.root(), &place).args(args).run()
+    };
+    let mut commits = Vec::new();
+    for (text, published) in [(&tested, true), (&whole, false), (&tested, false)] {
+        source.edit(main, text);
+        if text == &whole {
+            source.append(main, "no Rust\n");
+        }
+        commits.push(source.commit("one more"));
+        assert!(!published || publish().code == 0);
+    }
+    source.replace("crates/c0/src/lib.rs", "0", "10");
+    commits.push(source.commit("bad"));
+    let args = ["publish", "-q", "--", "test", "--workspace", "--no-run"];
+    runner(source.root(), &place).args(args).run().succeeded();
+    let history = History {
+        shims: place.scratch.path("shims"),
+        place,
+        source,
+        commits,
+    };
+    let check = "\"$HEADSTART_TEST_c1_bin_c1\" says";
+    refused(&history.run(&[], check), "no commit between");
+    let answer = history.json(0, &["--then-build"], check);
+    assert_eq!(history.found(&answer), (3, 2, vec![]));
+    let asked = history.compiled();
+    let runs = asked.lines().filter(|line| line.starts_with("cargo "));
+    assert!(
+        runs.clone().all(|line| line.contains("--no-run")),
+        "{asked}"
+    );
+    let all = history.json(2, &["--then-build", "--restart"], "exit 125");
+    assert_eq!(all["first_bad"]["commit"], history.commits[3].as_str());
+    let unbuilt = &all["between"][0]["reason"];
+    assert_eq!(unbuilt, "it does not build");
+}
+
 /// Whoever closes the laptop, or presses Ctrl-C, would begin from nothing, or have to clean up.
 #[test]
 fn an_interrupted_bisect_goes_on() {
@@ -396,6 +446,6 @@ fn questions_without_an_answer_say_why() {
     refused(&nowhere.run(), "no store");
     assert_eq!(ask(&["--good", &first]).code, 2);
     fs::remove_dir_all(history.place.store().join("points")).expect("it is ours");
-    refused(&history.run(&[], CHECK), "none of the 2 commits");
+    refused(&history.run(&[], CHECK), "no commit between");
     assert_eq!(history.source.git(&["worktree", "list"]).lines().count(), 1);
 }

@@ -215,8 +215,7 @@ fn check_published(
         return Ok(());
     }
     let what = format!(
-        "none of the {} between {} and {} was published to {} for {}",
-        count(between.len(), "commit"),
+        "no commit between {} and {} was published to {} for {}",
         short(&line[0].id),
         short(&line[line.len() - 1].id),
         sources.store.root().display(),

@@ -3,6 +3,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod bisect;
 mod engines;
 mod far;
 mod requests;
