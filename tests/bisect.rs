@@ -10,13 +10,14 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use headstart::disk::walk;
+use headstart::store::Store;
 use headstart::store::point::Point;
 use headstart_testkit::{Output, Workspace, fixture};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use common::around::output;
-use common::chain::{flip, read, refused, sane, write};
+use common::chain::{flip, read, refused, sane, unit_of, write};
 use common::{Place, runner};
 
 /// Longer than any wait here on a busy machine.
@@ -151,13 +152,10 @@ impl History {
     /// Returns the object that holds the program of a commit.
     fn program(&self, at: usize) -> PathBuf {
         let point = Point::decode(&read(&self.point_file(at))).expect("it is whole");
-        let store = headstart::store::Store::open(&self.place.store()).expect("it is there");
+        let store = Store::open(&self.place.store()).expect("it is there");
         let manifest = store.manifest(point.manifest).expect("it is whole");
-        let programs: Vec<_> = headstart::engine::programs::objects(&manifest).collect();
-        let [program] = programs[..] else {
-            panic!("there is one program")
-        };
-        store.object(program)
+        let program = unit_of(&manifest, "c1").outputs().next();
+        store.object(program.expect("it made a program").0)
     }
 }
 
@@ -273,8 +271,16 @@ fn a_commit_without_a_program_that_the_ends_have_is_skipped() {
     assert_eq!(history.found(&answer), (2, 0, vec![1]));
     let reason = answer["between"][0]["reason"].as_str();
     assert!(
-        reason.is_some_and(|why| why.contains("no programs")),
+        reason.is_some_and(|why| why.contains("no such programs")),
         "{answer}"
+    );
+    let answer = history.json(2, &["--only", "c1"], CHECK);
+    assert_eq!(history.found(&answer), (2, 0, vec![1]));
+    let none = history.run(&["--only", "no-such"], CHECK);
+    assert!(
+        none.code == 2 && none.stdout.contains("no such programs"),
+        "{}",
+        none.stdout
     );
 }
 

@@ -67,6 +67,7 @@ pub fn run(
         repository: &repository,
         ends: [&line[0].id, &line[line.len() - 1].id],
         command: (&args.command, environment.dir()),
+        only: &args.only,
     };
     let scratch = Scratch::take(args.scratch.as_deref(), environment, &identity, &reporter)?;
     if args.restart {
@@ -96,7 +97,9 @@ pub fn run(
     bisect.say_begin();
     let answer = bisect.answer();
     // Verdicts stay, and lead back here in no time.
-    scratch.clear(&repository)?;
+    if let Err(error) = scratch.clear(&repository) {
+        reporter.warn(&error.to_string());
+    }
     let answer = answer?;
     match args.store.json {
         true => print_json(&bisect.as_json(answer)),

@@ -221,8 +221,9 @@ pub struct ExplainArgs {
   headstart bisect --good v1.2 --then-build='build --bin app' -- ./check.sh
 
 COMMAND says of each commit: 0 good; 1 to 127 bad, but 125 skip; anything else ends the bisect. It runs in a work tree of that commit,
-apart from yours, whose target directory holds the programs and tests of the workspace as they were published, and nothing else. They
-are what was built, also where they hold a path of the builder's: a test that opens files or programs by such a path looks for them there.
+apart from yours, in the workspace's root; a path to it is tried where you are first. The target directory there holds the programs and
+tests of the workspace as they were published, and nothing else. They are what was built, also where they hold a path of the builder's: a
+test that opens files or programs by such a path looks for them there.
   PATH                                          programs come first
   HEADSTART_BIN_<name>, CARGO_BIN_EXE_<name>    a program
   HEADSTART_EXAMPLE_<name>                      an example
@@ -242,6 +243,9 @@ pub struct BisectArgs {
     /// A later commit where it fails
     #[arg(long, value_name = "REV", default_value = "HEAD")]
     pub bad: String,
+    /// Fetch and place only programs and tests of this name; may be given again [default: all]
+    #[arg(long, value_name = "NAME")]
+    pub only: Vec<String>,
     /// Then build the unpublished commits that are left, by these arguments of cargo [default: those that were published]
     #[arg(long, value_name = "CARGO ARGS", num_args = 0..=1, require_equals = true, default_missing_value = "")]
     pub then_build: Option<String>,

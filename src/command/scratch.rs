@@ -33,6 +33,8 @@ pub struct Identity<'a> {
     pub ends: [&'a str; 2],
     /// COMMAND, and where it was typed: an argument that is a file counts with what it holds.
     pub command: (&'a [std::ffi::OsString], &'a Path),
+    /// The names of the programs that it needs.
+    pub only: &'a [String],
 }
 
 /// What is remembered from one run to the next.
@@ -169,13 +171,16 @@ impl Scratch {
 impl Identity<'_> {
     fn digest(&self) -> Digest {
         let (command, typed_in) = self.command;
-        let content = |arg| hash::file(&typed_in.join(arg)).ok();
+        let content = |arg| {
+            let path = Some(typed_in.join(arg)).filter(|path| path.is_file());
+            path.and_then(|path| hash::file(&path).ok())
+        };
         let args: Vec<_> = command
             .iter()
             .map(|arg| (arg.as_encoded_bytes(), content(arg)))
             .collect();
         let root = self.repository.root().as_os_str().as_encoded_bytes();
-        let whole = postcard::to_allocvec(&(root, self.ends, args));
+        let whole = postcard::to_allocvec(&(root, self.ends, args, self.only));
         Digest::of(&whole.expect("these are plain values"))
     }
 }

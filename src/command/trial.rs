@@ -25,7 +25,7 @@ use crate::disk;
 use crate::disk::place::{PLAIN, Staging};
 use crate::engine::bisect::Verdict;
 use crate::engine::fetch::lacking;
-use crate::engine::programs::{self, Program};
+use crate::engine::programs::{self, Program, Wanted};
 use crate::git::Repository;
 use crate::report::Reporter;
 use crate::store::point::Point;
@@ -152,14 +152,14 @@ impl Trials<'_> {
             };
             self.fetch(&candidate)?;
             let store = &self.sources.store;
-            match programs::place(&candidate.manifest, target, store, &self.staging) {
+            match self.wanted(&candidate).place(target, store, &self.staging) {
                 Ok(programs) => placed.extend(programs),
                 Err(ObjectError::Disk(error)) => return Err(error.into()),
                 Err(error) => return Ok(Err(error.to_string())),
             }
         }
         Ok(match placed.is_empty() {
-            true => Err("no programs and no tests were published".to_owned()),
+            true => Err("no such programs or tests were published".to_owned()),
             false => Ok(placed),
         })
     }
@@ -171,10 +171,17 @@ impl Trials<'_> {
         start::candidate(point.clone(), &sources.store, &sources.believed, now)
     }
 
+    fn wanted<'a>(&'a self, candidate: &'a Candidate) -> Wanted<'a> {
+        Wanted {
+            manifest: &candidate.manifest,
+            only: &self.args.only,
+        }
+    }
+
     /// Brings the programs of `candidate` here as far as they are not.
     fn fetch(&self, candidate: &Candidate) -> anyhow::Result<()> {
         let (manifest, store) = (candidate.manifest.get(), &self.sources.store);
-        let objects = lacking(manifest, store, programs::objects(manifest));
+        let objects = lacking(manifest, store, self.wanted(candidate).objects());
         let index = store.index(candidate.point.manifest, manifest);
         if let (false, false, Some(index)) =
             (self.sources.far.is_empty(), objects.is_empty(), index)

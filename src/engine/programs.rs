@@ -5,6 +5,8 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
+use rayon::prelude::*;
+
 use crate::disk::place::{Finish, MODE_EXECUTABLE, Staging};
 use crate::disk::{self, DiskError};
 use crate::model::manifest::Source;
@@ -51,45 +53,61 @@ pub fn variables(package: &str, stem: &str) -> Vec<String> {
     }
 }
 
-/// Returns the objects of all programs of `manifest`.
-pub fn objects(manifest: &Manifest) -> impl Iterator<Item = Digest> + '_ {
-    all(manifest).map(|(_, _, object)| object)
+/// Programs of one starting point: all, or those of some names.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted<'a> {
+    /// The starting point.
+    pub manifest: &'a Verified<Manifest>,
+    /// The names of programs and tests; none for all.
+    pub only: &'a [String],
 }
 
-/// Places the programs of `manifest` in `target` where cargo has them, each object checked, and returns them.
-pub fn place(
-    manifest: &Verified<Manifest>,
-    target: &Path,
-    store: &Store,
-    staging: &Staging,
-) -> Result<Vec<Program>, ObjectError> {
-    let manifest = manifest.get();
-    let place = |(unit, file, object): (&Unit, &Path, Digest)| {
-        let path = target.join(place_of(&unit.name, file));
-        make_parent(&path).map_err(ObjectError::Disk)?;
-        store.get(object, staging, &path, PROGRAM)?;
-        Ok(Program {
-            path,
-            variables: variables(&manifest.package(unit).name, &unit.name.stem),
-            pinned: !unit.pinned.is_empty(),
-        })
-    };
-    all(manifest).map(place).collect()
-}
+impl Wanted<'_> {
+    /// Returns the objects of the programs.
+    pub fn objects(&self) -> impl Iterator<Item = Digest> + '_ {
+        self.all().map(|(_, _, object)| object)
+    }
 
-/// Returns every executable file of a member, with its unit: of programs, tests, and libraries that are loaded.
-fn all(manifest: &Manifest) -> impl Iterator<Item = (&Unit, &Path, Digest)> {
-    let own = manifest.units.iter().filter(|unit| {
-        let script = ["build-script", "run-build-script"].contains(&unit.name.kind());
-        !script && manifest.package(unit).source == Source::Path
-    });
-    own.flat_map(|unit| {
-        let executable = unit.files.iter().filter(|file| file.executable);
-        executable.filter_map(move |file| match &file.content {
-            Content::Object { digest, .. } => Some((unit, bytes_path(&file.path), *digest)),
-            Content::Inline(_) | Content::Symlink(_) | Content::Directory => None,
+    /// Places the programs in `target` where cargo has them, each object checked, and returns them.
+    pub fn place(
+        &self,
+        target: &Path,
+        store: &Store,
+        staging: &Staging,
+    ) -> Result<Vec<Program>, ObjectError> {
+        let manifest = self.manifest.get();
+        let place = |(unit, file, object): (&Unit, &Path, Digest)| {
+            let path = target.join(place_of(&unit.name, file));
+            make_parent(&path).map_err(ObjectError::Disk)?;
+            store.get(object, staging, &path, PROGRAM)?;
+            Ok(Program {
+                path,
+                variables: variables(&manifest.package(unit).name, &unit.name.stem),
+                pinned: !unit.pinned.is_empty(),
+            })
+        };
+        let all: Vec<_> = self.all().collect();
+        all.into_par_iter().map(place).collect()
+    }
+
+    /// Returns every executable file of a member, with its unit: of programs, tests, and libraries that are loaded.
+    fn all(&self) -> impl Iterator<Item = (&Unit, &Path, Digest)> {
+        let manifest = self.manifest.get();
+        let own = manifest.units.iter().filter(|unit| {
+            let (kind, name) = kind_and_name(&unit.name.stem);
+            let script = ["build-script", "run-build-script"].contains(&kind);
+            let named =
+                kind == "lib" || self.only.is_empty() || self.only.iter().any(|one| one == name);
+            !script && named && manifest.package(unit).source == Source::Path
+        });
+        own.flat_map(|unit| {
+            let executable = unit.files.iter().filter(|file| file.executable);
+            executable.filter_map(move |file| match &file.content {
+                Content::Object { digest, .. } => Some((unit, bytes_path(&file.path), *digest)),
+                Content::Inline(_) | Content::Symlink(_) | Content::Directory => None,
+            })
         })
-    })
+    }
 }
 
 /// Returns where cargo has `file` of `unit` at the end, below the target directory: programs without the hash.
