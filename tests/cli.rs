@@ -11,12 +11,13 @@ use common::PROGRAM;
 use common::around::{output, succeeds};
 use common::chain::{Chain, builds_right, explain, found_nothing, prints, refused, sane};
 
-const COMMANDS: [&str; 10] = [
+const COMMANDS: [&str; 11] = [
     "publish",
     "start",
     "demo",
     "status",
     "explain",
+    "bisect",
     "init",
     "key",
     "trust",

@@ -220,19 +220,21 @@ pub struct ExplainArgs {
   headstart bisect --good v1.2 --then-build -- sh -c '! \"$HEADSTART_BIN_app\" --broken'
   headstart bisect --good v1.2 --then-build='build --bin app' -- ./check.sh
 
-COMMAND says of each commit: 0 good; 1 to 127 bad, but 125 skip; anything else ends the bisect. It runs in a work tree of that commit,
-apart from yours, in the workspace's root; a path to it is tried where you are first. The target directory there holds the programs and
-tests of the workspace as they were published, and nothing else. They are what was built, also where they hold a path of the builder's: a
-test that opens files or programs by such a path looks for them there.
+COMMAND says of each commit: 0 good; 1 to 127 bad, but 125 skip; anything else ends the bisect. It runs in a work tree of that \
+commit, apart from yours, in the workspace's root; a path to it is tried where you are first. The target directory there holds \
+the programs and tests of the workspace as they were published, and nothing else. They are what was built, also where they hold \
+a path of the builder's: a test that opens files or programs by such a path looks for them there.
+
   PATH                                          programs come first
   HEADSTART_BIN_<name>, CARGO_BIN_EXE_<name>    a program
   HEADSTART_EXAMPLE_<name>                      an example
   HEADSTART_TEST_<package>_<kind>_<name>        a test; kind is lib, bin, test, example or bench
-What is not a letter or a digit is `_` in names that begin with HEADSTART. `-- env` shows them all, in the file that is then named.
-A commit that lacks one of the programs that both ends have is skipped.
 
-Interrupted, the same command line goes on where it was: verdicts are kept, as long as COMMAND and the files it names are the same.
-Exit codes: 0 when a first bad commit was found, 2 when commits that were skipped may be it as well, 1 otherwise.")]
+What is not a letter or a digit is `_` in names that begin with HEADSTART; `-- env` shows them all, in the file that is then \
+named. A commit that lacks one of the programs that both ends have is skipped.
+
+Interrupted, the same command line goes on where it was: verdicts are kept, as long as COMMAND and the files it names are the \
+same. Exit codes: 0 when a first bad commit was found, 2 when commits that were skipped may be it as well, 1 otherwise.")]
 pub struct BisectArgs {
     /// Where and how.
     #[command(flatten)]
