@@ -416,6 +416,81 @@ fn found(dir: &Path, name: &str) -> PathBuf {
     dir.join(entry.expect("it is there").relative)
 }
 
+/// Two terminals, or two jobs of a CI machine, would judge each other's programs.
+#[test]
+fn several_bisects_at_once_do_not_meet() {
+    let history = History::new(6, 4, &[]);
+    let other = format!("{CHECK} && true");
+    let bisects = [CHECK, CHECK, &other].map(|check| history.command(&["--json"], check));
+    let outputs: Vec<Output> = std::thread::scope(|scope| {
+        let all = bisects.map(|mut bisect| scope.spawn(move || output(&mut bisect)));
+        let joined = all.into_iter().map(|one| one.join().expect("it ends"));
+        joined.collect()
+    });
+    for output in outputs {
+        let answer = sane(output).succeeded().json();
+        assert_eq!(history.found(&answer), (4, 3, vec![]));
+    }
+    assert_eq!(history.source.git(&["worktree", "list"]).lines().count(), 1);
+}
+
+/// A published command that names a place would have another checkout built, and that one be judged.
+#[test]
+fn a_build_stays_in_the_scratch_work_tree() {
+    let history = History::new(3, 2, &[1]);
+    let elsewhere = history.place.scratch.path("elsewhere");
+    for option in [
+        format!("--target-dir={}", elsewhere.display()),
+        format!(
+            "--manifest-path={}",
+            history.source.path("Cargo.toml").display()
+        ),
+    ] {
+        let build = format!("--then-build=build {option}");
+        refused(&history.run(&[&build], CHECK), "somewhere else");
+    }
+    assert!(!elsewhere.exists());
+    let mut with_variable = history.command(&["--json", "--then-build"], CHECK);
+    let built = output(with_variable.env("CARGO_TARGET_DIR", &elsewhere));
+    assert_eq!(history.found(&built.succeeded().json()), (2, 1, vec![]));
+    assert!(!elsewhere.exists());
+}
+
+/// A workspace that is not at the top of its repository would be looked for there.
+#[test]
+fn a_workspace_may_lie_in_a_subdirectory() {
+    let (place, inner) = (Place::new(), fixture::chain(2));
+    let source = Workspace::at(&place.scratch.path("outer"), [("README", "")]);
+    let dir = source.path("deep/inner");
+    fs::create_dir_all(source.path("deep")).expect("it is ours");
+    fs::rename(inner.root(), &dir).expect("it is ours");
+    fs::remove_dir_all(dir.join(".git")).expect("it is ours");
+    let mut commits = Vec::new();
+    for at in 0..3 {
+        if at == 2 {
+            source.replace("deep/inner/crates/c0/src/lib.rs", "0", "10");
+        }
+        source.edit("README", at.to_string());
+        commits.push(source.commit("one more"));
+        let publish = runner(&dir, &place).args(["publish", "-q"]);
+        publish.run().succeeded();
+    }
+    let check = format!("test -e target/debug/c1 && test -e Cargo.lock && {CHECK}");
+    let args = [
+        "bisect",
+        "--json",
+        "--good",
+        &commits[0],
+        "--",
+        "sh",
+        "-c",
+        &check,
+    ];
+    let bisect = runner(&dir.join("crates"), &place).args(args);
+    let answer = bisect.run().succeeded().json();
+    assert_eq!(answer["first_bad"]["commit"], commits[2].as_str());
+}
+
 /// A mistake in the question would be answered with some commit, or with a riddle.
 #[test]
 fn questions_without_an_answer_say_why() {

@@ -20,6 +20,7 @@ use super::start::{self, Candidate};
 use crate::cargo::CargoError;
 use crate::cargo::command::{self as cargo, CargoCommand, KEPT_BACK, Messages, Run};
 use crate::cargo::message::{self, Live, PackageId};
+use crate::cargo::workspace::Workspace;
 use crate::config::Environment;
 use crate::disk;
 use crate::disk::place::{PLAIN, Staging};
@@ -103,11 +104,8 @@ impl Trials<'_> {
     ) -> anyhow::Result<Tried> {
         let clock = Clock::start();
         let tree = self.scratch.at(self.repository, commit)?;
-        let below = self
-            .setup
-            .workspace
-            .root
-            .strip_prefix(self.repository.root());
+        let root = disk::canonical(&self.setup.workspace.root);
+        let below = root.strip_prefix(self.repository.root());
         let workspace = tree.join(below.unwrap_or(Path::new("")));
         let programs = match source {
             Source::Placed(points) => self.place(points, &workspace.join(TARGET))?,
@@ -215,35 +213,58 @@ impl Trials<'_> {
             ..StartArgs::default()
         };
         let mut lines = Vec::new();
-        for args_of_cargo in commands {
-            let command = CargoCommand {
-                args: args_of_cargo.clone(),
-            };
-            let setup = Setup::of(&command, &environment, None);
-            let start = |setup| start::start(&args, &environment, setup, self.now, self.reporter);
-            match setup.as_ref().map(start) {
-                Ok(Ok(_)) => {}
-                // Without a starting point it is a plain build.
-                Ok(Err(error)) => self.reporter.warn(&error.to_string()),
-                Err(_) => return Ok(Err("cargo cannot read it".to_owned())),
-            }
-            let how = Run {
-                dir: workspace,
-                env: &wrapped(&environment),
-                messages: Messages::Kept,
-            };
-            match cargo::run(&command, how, |_| ()) {
+        for command in commands {
+            match self.build_one(&args, command, &environment)? {
                 Ok(more) => lines.extend(more),
-                Err(CargoError::Failed { stderr, .. }) => {
+                Err(messages) => {
                     let log = self.scratch.log(commit)?;
-                    self.staging.write(&log, stderr.as_bytes(), PLAIN)?;
+                    self.staging.write(&log, messages.as_bytes(), PLAIN)?;
                     return Ok(Err("it does not build".to_owned()));
                 }
-                Err(error) => return Err(error.into()),
             }
         }
         let live = message::live(&lines);
         Ok(Ok(live.iter().filter_map(built).collect()))
+    }
+
+    /// Starts, and runs the cargo `command`; returns cargo's report, or what it said when it failed.
+    fn build_one(
+        &self,
+        args: &StartArgs,
+        command: &[String],
+        environment: &Environment,
+    ) -> anyhow::Result<Result<Vec<String>, String>> {
+        let command = CargoCommand {
+            args: command.to_vec(),
+        };
+        let setup = match Setup::of(&command, environment, None) {
+            Ok(setup) => setup,
+            Err(error) => return Ok(Err(format!("{error:#}"))),
+        };
+        let Workspace {
+            root, target_dir, ..
+        } = &setup.workspace;
+        let stays = |dir: &Path| disk::canonical(dir).starts_with(environment.dir());
+        if !stays(root) || !stays(target_dir) {
+            let what = format!("`{}` builds somewhere else", command.shown());
+            let hint = "say how to build with --then-build='build ...'";
+            return Err(Failure::new(what, hint).into());
+        }
+        let started = start::start(args, environment, &setup, self.now, self.reporter);
+        if let Err(error) = started {
+            // Without a starting point it is a plain build.
+            self.reporter.warn(&error.to_string());
+        }
+        let how = Run {
+            dir: environment.dir(),
+            env: &wrapped(environment),
+            messages: Messages::Kept,
+        };
+        match cargo::run(&command, how, |_| ()) {
+            Ok(report) => Ok(Ok(report)),
+            Err(CargoError::Failed { stderr, .. }) => Ok(Err(stderr)),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Runs COMMAND in `workspace`, and returns its exit code.
