@@ -262,26 +262,28 @@ fn what_cannot_be_judged_is_skipped_with_its_reason() {
 #[test]
 fn a_commit_without_a_program_that_the_ends_have_is_skipped() {
     let history = History::new(3, 2, &[1]);
-    history.source.checkout(&history.commits[1]);
-    let args = ["publish", "-q", "--", "build", "-p", "c0"];
-    let publish = runner(history.source.root(), &history.place).args(args);
-    publish.run().succeeded();
-    history.source.git(&["checkout", "--quiet", "main"]);
-    let answer = history.json(2, &[], CHECK);
-    assert_eq!(history.found(&answer), (2, 0, vec![1]));
-    let reason = answer["between"][0]["reason"].as_str();
-    assert!(
-        reason.is_some_and(|why| why.contains("no such programs")),
-        "{answer}"
-    );
-    let answer = history.json(2, &["--only", "c1"], CHECK);
-    assert_eq!(history.found(&answer), (2, 0, vec![1]));
-    let none = history.run(&["--only", "no-such"], CHECK);
-    assert!(
-        none.code == 2 && none.stdout.contains("no such programs"),
-        "{}",
-        none.stdout
-    );
+    let publish = |args: &[&str]| {
+        history.source.checkout(&history.commits[1]);
+        let args = [&["publish", "-q", "--"], args].concat();
+        let publish = runner(history.source.root(), &history.place).args(args);
+        publish.run().succeeded();
+        history.source.git(&["checkout", "--quiet", "main"]);
+    };
+    let skipped = |args: &[&str], why: &str| {
+        let answer = history.json(2, args, CHECK);
+        assert_eq!(history.found(&answer), (2, 0, vec![1]));
+        let reason = answer["between"][0]["reason"].as_str();
+        assert!(
+            reason.is_some_and(|reason| reason.contains(why)),
+            "{answer}"
+        );
+    };
+    publish(&["build", "-p", "c0"]);
+    skipped(&[], "no such programs");
+    publish(&["test", "--no-run"]);
+    skipped(&[], "nothing for");
+    skipped(&["--only", "c1"], "nothing for");
+    skipped(&["--only", "no-such"], "no such programs");
 }
 
 /// Tests could not be used to judge, or would be run where they are only to be built; a commit that does not build would be bad.
