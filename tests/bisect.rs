@@ -164,10 +164,14 @@ impl History {
 fn the_first_bad_commit_is_found_without_a_compiler() {
     let history = History::new(12, 7, &[]);
     let source = &history.source;
-    source.git(&["config", "core.hooksPath", "hooks"]);
-    source.edit("hooks/post-checkout", "#!/bin/sh\ntouch hooked\n");
-    let hook = source.path("hooks/post-checkout");
-    fs::set_permissions(hook, fs::Permissions::from_mode(0o755)).expect("it is ours");
+    let hooks = history.place.scratch.path("hooks");
+    let hooked = history.place.scratch.path("hooked");
+    source.git(&["config", "core.hooksPath", &hooks.display().to_string()]);
+    let hook = hooks.join("post-checkout");
+    let text = format!("#!/bin/sh\ntouch {}\n", hooked.display());
+    fs::create_dir_all(&hooks).expect("it is ours");
+    write(&hook, text.as_bytes());
+    fs::set_permissions(&hook, fs::Permissions::from_mode(0o755)).expect("it is ours");
     source.append("crates/c1/src/main.rs", "// mine\n");
     source.edit("staged", "");
     source.git(&["add", "staged"]);
@@ -179,6 +183,7 @@ fn the_first_bad_commit_is_found_without_a_compiler() {
     assert!(answer["judged"].as_array().expect("a list").len() <= 6);
     assert_eq!(history.compiled(), "");
     assert_eq!(everything(source.root()), before);
+    assert!(!hooked.exists(), "a hook ran");
     assert_eq!(source.git(&["status", "-b"]), status);
     assert_eq!(source.git(&["worktree", "list"]).lines().count(), 1);
 
