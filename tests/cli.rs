@@ -11,7 +11,7 @@ use common::PROGRAM;
 use common::around::{output, succeeds};
 use common::chain::{Chain, builds_right, explain, found_nothing, prints, refused, sane};
 
-const COMMANDS: [&str; 11] = [
+const COMMANDS: [&str; 12] = [
     "publish",
     "start",
     "demo",
@@ -20,6 +20,7 @@ const COMMANDS: [&str; 11] = [
     "bisect",
     "init",
     "key",
+    "sign",
     "trust",
     "debugger",
     "completions",

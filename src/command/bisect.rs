@@ -166,7 +166,7 @@ fn sources(
     let workspace = &setup.workspace.root;
     let root = environment.store(args.store.store.as_deref(), Some(workspace))?;
     let (store, believes) = (&args.store, args.believe_store);
-    let far = Far::of(environment, store, believes, workspace, reporter)?;
+    let mut far = Far::of(environment, store, believes, workspace, reporter)?;
     let store = match Store::open(&root) {
         Err(StoreError::Missing(_)) if !far.is_empty() => Store::create(&root)?,
         store => store?,

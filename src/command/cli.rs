@@ -43,6 +43,8 @@ pub enum Command {
     Init(InitArgs),
     /// Make and show keys, with which starting points are signed
     Key(KeyArgs),
+    /// Sign what `publish --unsigned` wrote to remotes, where no build script runs
+    Sign(SignArgs),
     /// Say whose signatures are believed
     Trust(TrustArgs),
     /// Fetch what a start left for later; `start` runs it by itself, behind everything else
@@ -86,6 +88,7 @@ pub struct StoreArgs {
 #[command(after_help = "Examples:
   headstart publish -- build --workspace --all-targets
   headstart publish --store /srv/headstart -- build --then test --no-run
+  headstart publish --unsigned -- build       then `headstart sign` where the key is
   headstart publish -- clippy --workspace")]
 pub struct PublishArgs {
     /// Where and how.
@@ -97,9 +100,12 @@ pub struct PublishArgs {
     /// Publish although the work tree differs from the commit; never offered as the commit's
     #[arg(long)]
     pub allow_dirty: bool,
-    /// Sign with this secret key [default: $HEADSTART_SIGN_KEY, a file or the key itself]
+    /// Sign with this secret key; may be given again [default: $HEADSTART_SIGN_KEY, a file or the key itself]
     #[arg(long, value_name = "FILE")]
-    pub sign_key: Option<PathBuf>,
+    pub sign_key: Vec<PathBuf>,
+    /// Leave it to `headstart sign`, in another job, to sign and list it: what runs here sees no key
+    #[arg(long, conflicts_with = "sign_key")]
+    pub unsigned: bool,
     /// For how many days it may be used
     #[arg(long, value_name = "DAYS", default_value_t = KEEP_DAYS)]
     pub keep_days: u16,
@@ -109,6 +115,44 @@ pub struct PublishArgs {
     /// Arguments of cargo; `--then` begins another command [default: build]
     #[arg(last = true, value_name = "CARGO ARGS", allow_hyphen_values = true)]
     pub cargo: Vec<String>,
+}
+
+/// `headstart sign`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  headstart sign                               what was published of HEAD
+  headstart sign --commit $SHA --manifest $NAME      that alone, as `publish --unsigned --json` named it
+
+It needs a clone and a key, and neither cargo nor what was built. What it vouches for: that the manifest is of this
+repository, commit and tree. Whether a build made it from them, only the job that published it knows.")]
+pub struct SignArgs {
+    /// The commit
+    #[arg(long, value_name = "REV", default_value = "HEAD")]
+    pub commit: String,
+    /// Sign this manifest alone, by the beginning of its name
+    #[arg(long, value_name = "NAME", default_value = "")]
+    pub manifest: String,
+    /// Sign with this secret key; may be given again [default: $HEADSTART_SIGN_KEY, a file or the key itself]
+    #[arg(long, value_name = "FILE")]
+    pub sign_key: Vec<PathBuf>,
+    /// Where.
+    #[command(flatten)]
+    pub remotes: RemoteArgs,
+}
+
+/// Options of commands that know remotes and no store.
+#[derive(Clone, Debug, Default, Args)]
+pub struct RemoteArgs {
+    /// A store far away: s3://, gs://, az:// or file://; may be given again [default: $HEADSTART_REMOTES, `remote` in
+    /// headstart.toml]
+    #[arg(long, value_name = "URL")]
+    pub remote: Vec<String>,
+    /// Print one JSON object on standard output instead of text
+    #[arg(long)]
+    pub json: bool,
+    /// Say nothing but errors
+    #[arg(long, short)]
+    pub quiet: bool,
 }
 
 /// `headstart start`.
@@ -296,6 +340,7 @@ pub struct InitArgs {
 #[command(after_help = "Examples:
   HEADSTART_KEY_PASSWORD=... headstart key new --out ci.key
   headstart key show ci.key.pub
+  headstart key rotate --root root.key --add new.pub --revoke E7620F1842B4E81F
 
 Keys and signatures are minisign's: that program makes and reads them too.")]
 pub struct KeyArgs {
@@ -327,6 +372,41 @@ pub enum KeyCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Say by a root key which keys sign, to all who believe the root: in the remotes, beside what is published
+    Rotate(RotateArgs),
+}
+
+/// `headstart key rotate`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  headstart key rotate --root root.key --add ci.key.pub                     from now on this key signs
+  headstart key rotate --root root.key --add new.pub --revoke E7620F1842B4E81F
+Where the root key is on a machine without network, or minisign holds it:
+  headstart key rotate --add new.pub --out statement
+  minisign -S -s root.key -m statement && cat statement statement.minisig > signed
+  headstart key rotate --publish signed")]
+pub struct RotateArgs {
+    /// The root's secret key, which signs; readers believe it with `headstart trust add --root`
+    #[arg(long, value_name = "FILE")]
+    pub root: Option<PathBuf>,
+    /// A key that signs from now on: a public key, or the file of one
+    #[arg(long, value_name = "KEY")]
+    pub add: Vec<String>,
+    /// A key that signs no longer: a public key, the file of one, or a key's id
+    #[arg(long, value_name = "KEY-OR-ID")]
+    pub revoke: Vec<String>,
+    /// Write it to this file, and to no remote
+    #[arg(long, value_name = "FILE", conflicts_with = "publish")]
+    pub out: Option<PathBuf>,
+    /// Write to the remotes what this file holds, and the root has signed
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["root", "add", "revoke"])]
+    pub publish: Option<PathBuf>,
+    /// The repository: host/owner/name, or a URL [default: this clone's origin]
+    #[arg(long)]
+    pub repository: Option<String>,
+    /// Where.
+    #[command(flatten)]
+    pub remotes: RemoteArgs,
 }
 
 /// `headstart trust`.
@@ -335,6 +415,7 @@ pub enum KeyCommand {
   headstart trust list
   headstart trust add ci.key.pub                       in this clone's repository
   headstart trust add ci.key.pub --repository '*'      in every repository
+  headstart trust add --root root.key.pub              whoever this key says signs here
   headstart trust revoke E7620F1842B4E81F
 
 Whoever is believed runs code on this machine: their proc-macros, and what their build scripts made.")]
@@ -357,6 +438,9 @@ pub enum TrustCommand {
         /// What to remember of the key
         #[arg(long, value_name = "TEXT")]
         note: Option<String>,
+        /// Believe it to say which keys sign, with `headstart key rotate`, and not to sign
+        #[arg(long)]
+        root: bool,
     },
     /// Show the keys that are believed, and those that this workspace proposes
     List {
@@ -372,6 +456,9 @@ pub enum TrustCommand {
         /// Where it was believed [default: this clone's origin]
         #[arg(long)]
         repository: Option<String>,
+        /// Believe it no longer to say which keys sign
+        #[arg(long)]
+        root: bool,
     },
     /// Believe a key nowhere, even if it is added again: for one that was stolen
     Revoke {

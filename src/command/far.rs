@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::cli::StoreArgs;
+use super::keyring;
 use super::setup::{Clock, short};
 use super::trust::here;
 use crate::config::{Environment, RemoteConfig};
@@ -21,8 +22,7 @@ use crate::store::pack::{self, Index};
 use crate::store::point::Point;
 use crate::store::{Store, StoreError, format};
 use crate::tier::{Tier, Tiers, Trouble};
-use crate::trust::beliefs::{self, Beliefs};
-use crate::trust::{self, Believed, PublicKey, Verified};
+use crate::trust::{self, Believed, Keyring, Verified, statement};
 
 /// How long nothing may come before a tier is given up, if the user does not say.
 const WAIT: Duration = Duration::from_secs(2);
@@ -38,11 +38,7 @@ const STALE_DAYS: i64 = 14;
 #[derive(Debug)]
 pub struct Far {
     tiers: Tiers,
-    /// The keys that are believed for this repository.
-    keys: Vec<PublicKey>,
-    /// Those of them that are believed for every repository.
-    anywhere: Vec<PublicKey>,
-    repository: String,
+    keyring: Keyring,
     believes_all: bool,
     opened: Clock,
 }
@@ -67,15 +63,13 @@ impl Far {
     ) -> anyhow::Result<Far> {
         let name = here(environment);
         let remotes = environment.remotes(&args.remote, workspace)?;
-        let beliefs = match environment.config_dir() {
-            Err(_) if remotes.is_empty() => Beliefs::default(),
-            dir => beliefs::read(&dir?)?,
+        let keyring = match environment.config_dir() {
+            Err(_) if remotes.is_empty() => Keyring::nobody(name),
+            _ => keyring::of(environment, name)?,
         };
         Ok(Far {
             tiers: Tiers::new(open_all(&remotes, environment, reporter)?),
-            keys: beliefs.believed(name.as_deref()),
-            anywhere: beliefs.believed(None),
-            repository: name.unwrap_or_default(),
+            keyring,
             believes_all,
             opened: Clock::start(),
         })
@@ -96,9 +90,9 @@ impl Far {
         self.tiers.is_empty()
     }
 
-    /// Returns what the tiers list for `toolchain`, each starting point once.
+    /// Returns what the tiers list for `toolchain`, each starting point once. Whom a root names there is believed from now on.
     pub fn listed(
-        &self,
+        &mut self,
         toolchain: &Toolchain,
         store: &Store,
         reporter: &Reporter,
@@ -106,23 +100,34 @@ impl Far {
     ) -> Vec<Listed> {
         let mut listed: Vec<Listed> = Vec::new();
         let key = head::key(toolchain);
-        let ask = |tier| {
-            let get = |tier: &dyn Tier| tier.get(&key, MAX_HEAD_BYTES as u64, &|_| self.in_time());
-            (tier, self.tiers.ask(tier, get))
+        let wanted = self.keyring.wanted();
+        let ask = |tier, key, limit| {
+            let get = |tier: &dyn Tier| tier.get(key, limit, &|_| self.in_time());
+            self.tiers.ask(tier, get)
         };
+        let (ask, list) = (&ask, key.as_str());
         // All at once, so that several that do not answer cost one wait.
         let answers: Vec<_> = std::thread::scope(|scope| {
-            let asked: Vec<_> = self
-                .tiers
-                .well()
-                .map(|tier| scope.spawn(move || ask(tier)))
-                .collect();
-            let joined = asked
-                .into_iter()
-                .map(|one| one.join().expect("asking does not panic"));
+            let of = |tier| {
+                let said = wanted
+                    .as_deref()
+                    .map(|key| scope.spawn(move || ask(tier, key, statement::MAX_BYTES)));
+                let listed = scope.spawn(move || ask(tier, list, MAX_HEAD_BYTES as u64));
+                (tier, said, listed)
+            };
+            let asked: Vec<_> = self.tiers.well().map(of).collect();
+            let joined = asked.into_iter().map(|(tier, said, listed)| {
+                let said = said.map(|one| one.join().expect("asking does not panic"));
+                (tier, said, listed.join().expect("asking does not panic"))
+            });
             joined.collect()
         });
-        for (tier, answer) in answers {
+        for (tier, said, _) in &answers {
+            if let Some(said) = said {
+                keyring::take(&mut self.keyring, tier.name(), said.clone(), reporter);
+            }
+        }
+        for (tier, _, answer) in answers {
             let read = match answer {
                 Ok(bytes) => self.read_head((tier, &key), &bytes, store, reporter, now_unix_s),
                 Err(Trouble::Absent) => continue,
@@ -152,7 +157,7 @@ impl Far {
         let read = head::decode(bytes).map_err(|error| format!("its list {error}"))?;
         let believed = self.belief(tier);
         if believed.is_none() {
-            trust::verify(&read.signed, &read.signatures, &self.keys)
+            trust::verify(&read.signed, &read.signatures, &self.keyring.here())
                 .map_err(|error| error.to_string())?;
             let list = format!("{} {key}", tier.name());
             let last = store.sequence(&list);
@@ -233,7 +238,17 @@ impl Far {
         }
         let bytes = store.manifest_bytes(point.manifest);
         let bytes = bytes.map_err(|error| error.to_string())?;
-        self.verified(&bytes, &signatures, None).map(|_| ())
+        let Err(why) = self.verified(&bytes, &signatures, None) else {
+            return Ok(());
+        };
+        // Somebody else may have signed it since.
+        let newer = listed.map(|one| &one.entry.signatures);
+        let Some(newer) = newer.filter(|newer| **newer != signatures) else {
+            return Err(why);
+        };
+        self.verified(&bytes, newer, None)?;
+        let keep = || store.put_adopted(&store.staging("adopt")?, point.manifest, newer);
+        keep().map_err(|error: StoreError| error.to_string())
     }
 
     /// Brings the manifest of `listed` into the local store, with the index of its objects; or says why not.
@@ -286,11 +301,14 @@ impl Far {
         if let Some(believed) = believed {
             return Ok(believed.vouch(manifest));
         }
-        let other = manifest.repository != self.repository;
+        let other = manifest.repository != self.keyring.repository();
         // A key that is believed for one repository may sign for another as well, where this reader does not believe it.
-        let keys = if other { &self.anywhere } else { &self.keys };
+        let keys = match other {
+            true => self.keyring.anywhere(),
+            false => self.keyring.here(),
+        };
         let named = manifest.repository.clone();
-        trust::signed(manifest, bytes, signatures, keys).map_err(|error| match other {
+        trust::signed(manifest, bytes, signatures, &keys).map_err(|error| match other {
             true => format!("it is of the repository `{named}`, and {error}"),
             false => error.to_string(),
         })

@@ -1,13 +1,15 @@
-//! `headstart key`: makes and shows keys; and finds the one to sign with.
+//! `headstart key`: makes and shows keys; and finds those to sign with.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
+use jiff::Timestamp;
 use serde_json::json;
 
 use super::cli::{KeyArgs, KeyCommand};
 use super::failure::Failure;
+use super::rotate;
 use super::setup::{print_json, print_line};
 use crate::config::Environment;
 use crate::disk::{self, place};
@@ -21,7 +23,7 @@ const PASSWORD: &str = "HEADSTART_KEY_PASSWORD";
 const SIGN_KEY: &str = "HEADSTART_SIGN_KEY";
 
 /// Runs the command, and returns its exit code.
-pub fn run(args: &KeyArgs, environment: &Environment) -> anyhow::Result<ExitCode> {
+pub fn run(args: &KeyArgs, environment: &Environment, now: Timestamp) -> anyhow::Result<ExitCode> {
     let (key, made, json) = match &args.command {
         KeyCommand::New {
             out,
@@ -35,6 +37,7 @@ pub fn run(args: &KeyArgs, environment: &Environment) -> anyhow::Result<ExitCode
             (key, Some((out, kept)), *json)
         }
         KeyCommand::Show { file, json } => (show(file, environment)?, None, *json),
+        KeyCommand::Rotate(args) => return rotate::run(args, environment, now),
     };
     let believe = how_to_believe(&key);
     if json {
@@ -57,27 +60,32 @@ pub fn run(args: &KeyArgs, environment: &Environment) -> anyhow::Result<ExitCode
     Ok(ExitCode::SUCCESS)
 }
 
-/// Returns the key to sign with: that in the file `typed`, else that of `HEADSTART_SIGN_KEY`, a file or the text of one.
+/// Returns the keys to sign with: those in the files `typed`, else that of `HEADSTART_SIGN_KEY`, a file or the text of one.
 ///
-/// `HEADSTART_KEY_PASSWORD` opens one that is encrypted; nobody is asked.
-pub fn signing_key(
+/// `HEADSTART_KEY_PASSWORD` opens those that are encrypted; nobody is asked.
+pub fn signing_keys(
     environment: &Environment,
-    typed: Option<&Path>,
-) -> anyhow::Result<Option<SecretKey>> {
+    typed: &[PathBuf],
+) -> anyhow::Result<Vec<SecretKey>> {
     let variable = environment.text(SIGN_KEY).unwrap_or_default();
-    if typed.is_none() && variable.contains('\n') {
+    if typed.is_empty() && variable.contains('\n') {
         let key = secret_key(variable, environment);
-        return key
-            .context(format!("cannot sign with {SIGN_KEY}"))
-            .map(Some);
+        let key = key.with_context(|| format!("cannot sign with {SIGN_KEY}"))?;
+        return Ok(vec![key]);
     }
-    let typed = typed.map(|file| environment.dir().join(file));
-    let Some(file) = typed.or_else(|| environment.path(SIGN_KEY)) else {
-        return Ok(None);
+    let files: Vec<PathBuf> = match typed {
+        [] => environment.path(SIGN_KEY).into_iter().collect(),
+        typed => typed.to_vec(),
     };
+    let keys = files.iter().map(|file| secret_key_in(file, environment));
+    keys.collect()
+}
+
+/// Returns the secret key in `file`.
+pub(super) fn secret_key_in(file: &Path, environment: &Environment) -> anyhow::Result<SecretKey> {
+    let file = environment.dir().join(file);
     let key = secret_key(&read_text(&file)?, environment);
     key.with_context(|| format!("cannot sign with {}", file.display()))
-        .map(Some)
 }
 
 /// Returns the text of a key's file; empty, and so no key, if it is no text.

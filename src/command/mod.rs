@@ -10,11 +10,14 @@ pub mod failure;
 pub mod far;
 pub mod init;
 pub mod key;
+pub mod keyring;
 pub mod publish;
+pub mod rotate;
 pub mod sample;
 pub mod scratch;
 pub mod search;
 pub mod setup;
+pub mod sign;
 pub mod start;
 pub mod status;
 pub mod trial;
@@ -41,7 +44,8 @@ pub fn main(args: Vec<OsString>, environment: &Environment, now: Timestamp) -> E
         Command::Bisect(args) => bisect::run(&args, environment, now),
         Command::Init(args) => init::run(&args, environment),
         Command::Fetch(args) => bring::run(&args, environment),
-        Command::Key(args) => key::run(&args, environment),
+        Command::Key(args) => key::run(&args, environment, now),
+        Command::Sign(args) => sign::run(&args, environment, now),
         Command::Trust(args) => trust::run(&args, environment),
         Command::Debugger(args) => debugger::run(&args, environment),
         Command::Completions { shell } => {

@@ -1,6 +1,6 @@
 //! `headstart publish`: run cargo, then store what it built.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -10,20 +10,22 @@ use serde_json::json;
 
 use super::cli::PublishArgs;
 use super::failure::Failure;
-use super::far;
-use super::key::signing_key;
+use super::key::signing_keys;
 use super::setup::{Clock, Setup, print_json, print_line, short, wrapped};
 use super::trust::here;
+use super::{far, keyring};
 use crate::cargo::command::{self as cargo, CargoCommand, Messages, Run};
 use crate::cargo::message;
 use crate::config::Environment;
+use crate::engine::list::Signer;
 use crate::engine::publish::{Build, Published, publish};
-use crate::engine::push::{PushError, Pushed, Signer, push};
+use crate::engine::push::{PushError, Pushed, push};
 use crate::git::Repository;
 use crate::report::{Reporter, bytes, count};
 use crate::store::Store;
 use crate::store::point::Point;
-use crate::trust::{SecretKey, beliefs};
+use crate::tier::Tier;
+use crate::trust::{PublicKey, SecretKey};
 
 /// How many units that were left out are named without `--json`.
 const SHOWN_LEFT_OUT: usize = 5;
@@ -52,9 +54,9 @@ pub fn run(
     let reporter = Reporter::new(args.store.quiet);
     let outcome = publish_build(args, environment, now, &reporter, Messages::Shown)?;
     match args.store.json {
-        true => print_json(&as_json(&outcome)),
+        true => print_json(&as_json(&outcome, args.unsigned)),
         false if args.store.quiet => {}
-        false => print(&outcome),
+        false => print(&outcome, args.unsigned),
     }
     let failed = outcome.pushed.iter().filter(|(_, pushed)| pushed.is_err());
     match failed.count() {
@@ -153,20 +155,16 @@ fn push_all(
     if tiers.is_empty() {
         return Ok(Vec::new());
     }
-    let key = signing_key(environment, args.sign_key.as_deref())?;
-    let comment = format!(
-        "headstart commit:{} timestamp:{}",
-        point.commit,
-        now.as_second()
-    );
-    let name = here(environment);
-    let mut keys = beliefs::read(&environment.config_dir()?)?.believed(name.as_deref());
-    keys.extend(key.iter().map(SecretKey::public));
-    let signer = Signer {
-        key: key.as_ref(),
-        comment: &comment,
-        keys: &keys,
+    let (keys, believed) = match args.unsigned {
+        true => (Vec::new(), Vec::new()),
+        false => signers(&args.sign_key, environment, &tiers, reporter)?,
     };
+    let signer = Signer {
+        keys: &keys,
+        comment: &comment(&point.commit, now),
+        believed: &believed,
+    };
+    let signer = (!args.unsigned).then_some(signer);
     let mut pushed = Vec::new();
     for tier in tiers
         .iter()
@@ -181,6 +179,26 @@ fn push_all(
         pushed.push((tier.name().to_owned(), result));
     }
     Ok(pushed)
+}
+
+/// Returns the keys to sign with, and all that are believed where something is signed with them.
+pub(super) fn signers(
+    typed: &[PathBuf],
+    environment: &Environment,
+    tiers: &[Box<dyn Tier>],
+    reporter: &Reporter,
+) -> anyhow::Result<(Vec<SecretKey>, Vec<PublicKey>)> {
+    let keys = signing_keys(environment, typed)?;
+    let mut keyring = keyring::of(environment, here(environment))?;
+    keyring::refresh(&mut keyring, tiers, reporter);
+    let own = keys.iter().map(SecretKey::public);
+    let believed = keyring.here().into_iter().chain(own).collect();
+    Ok((keys, believed))
+}
+
+/// Returns what is noted in the signatures of what was published of `commit`.
+pub(super) fn comment(commit: &str, now: Timestamp) -> String {
+    format!("headstart commit:{commit} timestamp:{}", now.as_second())
 }
 
 fn check_commands(commands: &[CargoCommand]) -> Result<(), Failure> {
@@ -280,7 +298,7 @@ fn check_still_there(repository: &Repository, build: &Build<'_>) -> anyhow::Resu
     }
 }
 
-fn as_json(outcome: &Outcome) -> serde_json::Value {
+fn as_json(outcome: &Outcome, unsigned: bool) -> serde_json::Value {
     let Published {
         point,
         left_out,
@@ -295,6 +313,7 @@ fn as_json(outcome: &Outcome) -> serde_json::Value {
     json!({
         "commit": point.commit,
         "dirty": point.dirty,
+        "unsigned": unsigned,
         "manifest": point.manifest.hex(),
         "units": point.units,
         "left_out": left_out,
@@ -317,7 +336,7 @@ fn as_json(outcome: &Outcome) -> serde_json::Value {
     })
 }
 
-fn print(outcome: &Outcome) {
+fn print(outcome: &Outcome, unsigned: bool) {
     let Published {
         point,
         left_out,
@@ -345,6 +364,12 @@ fn print(outcome: &Outcome) {
                 outcome.push_time.as_secs_f64(),
             ));
         }
+    }
+    if unsigned && outcome.pushed.iter().any(|(_, pushed)| pushed.is_ok()) {
+        let (commit, name) = (&point.commit, point.manifest.hex());
+        print_line(&format!(
+            "  nobody finds it before it is signed, where the key is:\n  headstart sign --commit {commit} --manifest {name}"
+        ));
     }
     for (unit, reason) in left_out.iter().take(SHOWN_LEFT_OUT) {
         print_line(&format!("  left out {unit}: {reason}"));

@@ -136,7 +136,7 @@ pub fn start(
     let clock = Clock::start();
     let typed = args.store.store.as_deref();
     let root = environment.store(typed, Some(&setup.workspace.root))?;
-    let far = Far::of(
+    let mut far = Far::of(
         environment,
         &args.store,
         args.believe_store,

@@ -13,8 +13,9 @@ use crate::cargo::command::{CargoCommand, Messages, Run};
 use crate::cargo::workspace::Workspace;
 use crate::config::{self, Environment};
 use crate::git::{self, Repository};
-use crate::trust::beliefs::{self, Belief, Beliefs, EVERY_REPOSITORY};
-use crate::trust::{KeyId, PublicKey};
+use crate::trust::beliefs::{self, Belief, Beliefs, EVERY_REPOSITORY, Role};
+use crate::trust::statement::Statement;
+use crate::trust::{KeyId, Keyring, PublicKey};
 
 /// Runs the command, and returns its exit code.
 pub fn run(args: &TrustArgs, environment: &Environment) -> anyhow::Result<ExitCode> {
@@ -23,18 +24,24 @@ pub fn run(args: &TrustArgs, environment: &Environment) -> anyhow::Result<ExitCo
             key,
             repository,
             note,
+            root,
         } => {
             let belief = Belief {
                 key: public_key(key, environment)?,
                 repository: name(repository.as_deref(), environment)?,
                 note: note.clone(),
             };
-            add(belief, environment)?;
+            add(role(*root), belief, environment)?;
         }
         TrustCommand::List { json } => list(*json, environment)?,
-        TrustCommand::Remove { key, repository } => {
+        TrustCommand::Remove {
+            key,
+            repository,
+            root,
+        } => {
             let repository = name(repository.as_deref(), environment)?;
-            remove(key_id(key, environment)?, &repository, environment)?;
+            let id = key_id(key, environment)?;
+            remove(role(*root), id, &repository, environment)?;
         }
         TrustCommand::Revoke { key } => {
             let id = key_id(key, environment)?;
@@ -48,12 +55,29 @@ pub fn run(args: &TrustArgs, environment: &Environment) -> anyhow::Result<ExitCo
     Ok(ExitCode::SUCCESS)
 }
 
-fn add(belief: Belief, environment: &Environment) -> anyhow::Result<()> {
+fn role(root: bool) -> Role {
+    match root {
+        true => Role::Root,
+        false => Role::Signs,
+    }
+}
+
+fn add(role: Role, belief: Belief, environment: &Environment) -> anyhow::Result<()> {
     let dir = environment.config_dir()?;
     let (id, file) = (belief.key.id(), beliefs::file(&dir));
-    let said = format!("{id} is believed in {}", shown(&belief.repository));
+    let place = shown(&belief.repository);
+    let (said, so) = match role {
+        Role::Signs => (
+            format!("{id} is believed in {place}"),
+            "what it signs runs code on this machine",
+        ),
+        Role::Root => (
+            format!("{id} is believed to say who signs in {place}"),
+            "what they sign runs code on this machine",
+        ),
+    };
     let is_new = beliefs::change(&dir, |beliefs| {
-        (!beliefs.is_revoked(id)).then(|| beliefs.add(belief))
+        (!beliefs.is_revoked(id)).then(|| beliefs.add(role, belief))
     })?;
     match is_new {
         None => {
@@ -62,17 +86,23 @@ fn add(belief: Belief, environment: &Environment) -> anyhow::Result<()> {
         }
         Some(false) => print_line(&format!("{said} already")),
         Some(true) => {
-            print_line(&format!("{said}: what it signs runs code on this machine"));
+            print_line(&format!("{said}: {so}"));
             print_line(&format!("noted in {}", file.display()));
         }
     }
     Ok(())
 }
 
-fn remove(id: KeyId, repository: &str, environment: &Environment) -> anyhow::Result<()> {
+fn remove(
+    role: Role,
+    id: KeyId,
+    repository: &str,
+    environment: &Environment,
+) -> anyhow::Result<()> {
     let (removed, others) = beliefs::change(&environment.config_dir()?, |beliefs| {
-        let removed = beliefs.remove(id, repository);
-        let others = beliefs.keys().iter().filter(|one| one.key.id() == id);
+        let removed = beliefs.remove(role, id, repository);
+        let others = beliefs.keys(role).iter();
+        let others = others.filter(|one| one.key.id() == id);
         let others: Vec<&str> = others.map(|one| shown(&one.repository)).collect();
         (removed, others.join(", "))
     })?;
@@ -94,29 +124,46 @@ fn list(json: bool, environment: &Environment) -> anyhow::Result<()> {
     let dir = environment.config_dir()?;
     let (file, beliefs) = (beliefs::file(&dir), beliefs::read(&dir)?);
     let here = here(environment);
-    let believed = beliefs.believed(here.as_deref());
+    let keyring = Keyring::read(&dir, here.clone())?;
+    let believed = keyring.here();
     let proposed = proposed(environment)?;
     if json {
-        let keys = beliefs.keys().iter().map(|one| as_json(one, &beliefs));
+        let all = |role| {
+            let keys = beliefs.keys(role).iter();
+            keys.map(|one| as_json(one, &beliefs))
+                .collect::<Vec<Value>>()
+        };
         let proposed = proposed.iter().map(|key| {
             json!({ "key": key.to_string(), "id": key.id().to_string(), "believed": believed.contains(key) })
         });
         print_json(&json!({
             "file": file.display().to_string(),
             "repository": here,
-            "keys": keys.collect::<Vec<_>>(),
+            "keys": all(Role::Signs),
+            "roots": all(Role::Root),
+            "statement": keyring.statement().map(as_json_said),
+            "believed": believed.iter().map(|key| key.id().to_string()).collect::<Vec<_>>(),
             "revoked": beliefs.revoked().map(|id| id.to_string()).collect::<Vec<_>>(),
             "proposed": proposed.collect::<Vec<_>>(),
         }));
         return Ok(());
     }
     print_line(&format!("{}:", file.display()));
-    for one in beliefs.keys() {
-        let (id, place) = (one.key.id(), shown(&one.repository));
-        print_line(&format!("  {}, id {id}, in {place}", one.key));
-        one.note
-            .iter()
-            .for_each(|note| print_line(&format!("    {note}")));
+    for role in [Role::Signs, Role::Root] {
+        for one in beliefs.keys(role) {
+            let (id, place) = (one.key.id(), shown(&one.repository));
+            let what = match role {
+                Role::Signs => "in",
+                Role::Root => "says who signs in",
+            };
+            print_line(&format!("  {}, id {id}, {what} {place}", one.key));
+            one.note
+                .iter()
+                .for_each(|note| print_line(&format!("    {note}")));
+        }
+    }
+    if let Some(said) = keyring.statement() {
+        print_said(said);
     }
     for id in beliefs.revoked() {
         print_line(&format!("  {id} is revoked"));
@@ -132,6 +179,32 @@ fn list(json: bool, environment: &Environment) -> anyhow::Result<()> {
         ));
     }
     Ok(())
+}
+
+fn print_said(said: &Statement) {
+    let generation = said.generation;
+    print_line(&format!(
+        "a root says of this repository, in statement {generation}:"
+    ));
+    for key in &said.keys {
+        print_line(&format!("  {key}, id {}, signs", key.id()));
+    }
+    for id in &said.revoked {
+        print_line(&format!("  {id} is revoked"));
+    }
+}
+
+/// Returns what a root says, for programs.
+pub(super) fn as_json_said(said: &Statement) -> Value {
+    let ids =
+        |all: &mut dyn Iterator<Item = KeyId>| all.map(|id| id.to_string()).collect::<Vec<_>>();
+    json!({
+        "repository": said.repository,
+        "generation": said.generation,
+        "written_unix_s": said.written_unix_s,
+        "keys": ids(&mut said.keys.iter().map(PublicKey::id)),
+        "revoked": ids(&mut said.revoked.iter().copied()),
+    })
 }
 
 fn as_json(belief: &Belief, beliefs: &Beliefs) -> Value {
@@ -154,7 +227,7 @@ fn shown(repository: &str) -> &str {
 }
 
 /// Returns the name of the repository that a command is about.
-fn name(typed: Option<&str>, environment: &Environment) -> Result<String, Failure> {
+pub(super) fn name(typed: Option<&str>, environment: &Environment) -> Result<String, Failure> {
     let (name, what) = match typed {
         Some(EVERY_REPOSITORY) => return Ok(EVERY_REPOSITORY.to_owned()),
         Some(typed) => (
@@ -194,7 +267,7 @@ fn proposed(environment: &Environment) -> anyhow::Result<Vec<PublicKey>> {
 }
 
 /// Returns the key that was typed, or that the file holds.
-fn public_key(typed: &str, environment: &Environment) -> anyhow::Result<PublicKey> {
+pub(super) fn public_key(typed: &str, environment: &Environment) -> anyhow::Result<PublicKey> {
     let file = environment.dir().join(typed);
     if let Ok(key) = PublicKey::parse(typed) {
         return Ok(key);
@@ -209,7 +282,7 @@ fn public_key(typed: &str, environment: &Environment) -> anyhow::Result<PublicKe
 }
 
 /// Returns the id that was typed, or that of the key.
-fn key_id(typed: &str, environment: &Environment) -> anyhow::Result<KeyId> {
+pub(super) fn key_id(typed: &str, environment: &Environment) -> anyhow::Result<KeyId> {
     match KeyId::parse(typed) {
         Some(id) => Ok(id),
         None => Ok(public_key(typed, environment)?.id()),

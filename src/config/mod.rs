@@ -228,6 +228,15 @@ impl Environment {
         }
     }
 
+    /// Returns the nearest directory from here upwards that has a `headstart.toml`, no further up than `top`, which it is where
+    /// there is none: for commands that do not ask cargo where the workspace is.
+    pub fn settled_dir<'a>(&'a self, top: &'a Path) -> &'a Path {
+        let below = |dir: &&Path| dir.starts_with(top);
+        let mut dirs = self.dir.ancestors().take_while(below);
+        dirs.find(|dir| dir.join(CONFIG_FILE).is_file())
+            .unwrap_or(top)
+    }
+
     /// Returns the variables whose values must not be published, with those: by their names, or named in
     /// `headstart.toml`.
     pub fn secrets(&self, workspace: &Path) -> Result<Secrets, ConfigError> {

@@ -11,15 +11,14 @@ use std::sync::mpsc;
 
 use rayon::prelude::*;
 
+use crate::engine::list::{List, ListError, Signer};
 use crate::model::epoch::Epoch;
 use crate::model::{Digest, Manifest};
-use crate::store::format::FormatError;
 use crate::store::head::{self, Entry, Head, MAX_HEAD_BYTES};
 use crate::store::pack::{self, Frame, Index, PACK_BYTES, PackName};
 use crate::store::point::Point;
 use crate::store::{Store, StoreError};
 use crate::tier::{Tier, Trouble};
-use crate::trust::{self, PublicKey, SecretKey};
 
 /// How old a pack may be that a new starting point refers to: it is kept for the starting point's ninety days more.
 const MAX_REFERRED_DAYS: i64 = 14;
@@ -29,8 +28,6 @@ const MAX_PREDECESSORS: usize = 2;
 const UPLOADS: usize = 3;
 /// How much is compressed at once.
 const BATCH_BYTES: u64 = 32 << 20;
-/// How often a head is written in which somebody else's entry took the place of ours.
-const HEAD_TRIES: u64 = 4;
 /// The largest bundle that is fetched.
 pub const MAX_BUNDLE_BYTES: u64 = 320 << 20;
 
@@ -58,9 +55,9 @@ pub enum PushError {
         /// How it failed.
         trouble: Trouble,
     },
-    /// What is there cannot be added to.
-    #[error("its list of starting points {0}")]
-    Head(FormatError),
+    /// What was pushed could not be listed.
+    #[error("{0}")]
+    List(#[from] ListError),
     /// The local store failed.
     #[error("{0}")]
     Store(#[from] StoreError),
@@ -72,30 +69,6 @@ pub enum PushError {
         /// What went wrong.
         cause: io::Error,
     },
-    /// What is there is signed, and what would take its place is not.
-    #[error("its list of starting points is signed, and there is no key to sign with")]
-    Unsigned,
-    /// Others wrote the list at the same time, again and again.
-    #[error("others kept replacing its list of starting points")]
-    Contended,
-}
-
-/// Who signs what is written, and whose lists are added to.
-#[derive(Clone, Copy, Debug)]
-pub struct Signer<'a> {
-    /// The key; none where nobody signs.
-    pub key: Option<&'a SecretKey>,
-    /// What is noted in each signature.
-    pub comment: &'a str,
-    /// The keys that are believed here.
-    pub keys: &'a [PublicKey],
-}
-
-impl Signer<'_> {
-    fn sign(self, bytes: &[u8]) -> Vec<String> {
-        let signature = |key: &SecretKey| key.sign(bytes, self.comment);
-        self.key.map(signature).into_iter().collect()
-    }
 }
 
 /// Where the tier has an object.
@@ -110,12 +83,12 @@ struct Push<'a> {
     done: Pushed,
 }
 
-/// Writes the starting point `point` of `store` into `tier`.
+/// Writes the starting point `point` of `store` into `tier`; without a `signer`, for somebody else to sign it.
 pub fn push(
     tier: &dyn Tier,
     store: &Store,
     point: &Point,
-    signer: Signer<'_>,
+    signer: Option<Signer<'_>>,
     now_unix_s: i64,
 ) -> Result<Pushed, PushError> {
     let mut push = Push {
@@ -127,8 +100,14 @@ pub fn push(
     };
     let bytes = store.manifest_bytes(point.manifest)?;
     let manifest = store.manifest(point.manifest)?;
-    let head_key = head::key(&manifest.toolchain);
-    let head = push.head(&head_key, signer)?;
+    let mut list = match signer {
+        Some(signer) => List::of(tier, &manifest.toolchain, signer, now_unix_s),
+        None => List::unsigned(tier, &point.commit, now_unix_s),
+    };
+    let head = match signer {
+        Some(_) => list.read()?,
+        None => push.anybodys_head(&manifest),
+    };
     let known = push.known(&head, point)?;
     let index = push.packs(&manifest, &known)?;
     let bundle = pack::encode_bundle(&bytes, &index);
@@ -136,9 +115,11 @@ pub fn push(
     let entry = Entry {
         point: point.clone(),
         epoch: push.epoch,
-        signatures: signer.sign(&bytes),
+        signatures: signer.map_or(Vec::new(), |signer| signer.sign(&bytes)),
     };
-    push.put_head(&head_key, &entry, signer)?;
+    list.add(&[entry])?;
+    push.done.requests += list.requests;
+    push.done.bytes += list.bytes;
     Ok(push.done)
 }
 
@@ -161,22 +142,13 @@ impl Push<'_> {
         put(self.tier, key, bytes)
     }
 
-    /// Returns the head that is there, as far as it may be added to: whoever signs it vouches for what it lists.
-    fn head(&mut self, key: &str, signer: Signer<'_>) -> Result<Head, PushError> {
-        let Some(bytes) = self.get(key, MAX_HEAD_BYTES as u64)? else {
-            return Ok(Head::default());
-        };
-        let read = head::decode(&bytes).map_err(PushError::Head)?;
-        let believed = trust::verify(&read.signed, &read.signatures, signer.keys).is_ok();
-        match (believed, signer.key.is_some()) {
-            (true, _) => Ok(read.head),
-            (false, false) if read.signatures.is_empty() => Ok(read.head),
-            (false, false) => Err(PushError::Unsigned),
-            (false, true) => Ok(Head {
-                sequence: read.head.sequence,
-                ..Head::default()
-            }),
-        }
+    /// Returns the list of the toolchain of `manifest`, whoever signed it: where it lies, readers miss that starting point, and
+    /// take nothing else for it.
+    fn anybodys_head(&mut self, manifest: &Manifest) -> Head {
+        let list = self.get(&head::key(&manifest.toolchain), MAX_HEAD_BYTES as u64);
+        let read = list.ok().flatten().map(|bytes| head::decode(&bytes));
+        read.and_then(Result::ok)
+            .map_or(Head::default(), |read| read.head)
     }
 
     /// Returns where the tier has what the starting points before this one are made of, those of the same commands first.
@@ -286,19 +258,6 @@ impl Push<'_> {
         self.done.requests += packs;
         self.done.bytes += bytes;
         Ok(written)
-    }
-
-    /// Writes the head that is there now with `entry` in it, and looks whether it is still there afterwards.
-    fn put_head(&mut self, key: &str, entry: &Entry, signer: Signer<'_>) -> Result<(), PushError> {
-        for _ in 0..HEAD_TRIES {
-            let head = self.head(key, signer)?;
-            let signed = head.with(entry.clone(), self.now_unix_s).to_sign();
-            self.put(key, head::encode(&signed, &signer.sign(&signed)))?;
-            if self.head(key, signer)?.entries.contains(entry) {
-                return Ok(());
-            }
-        }
-        Err(PushError::Contended)
     }
 }
 

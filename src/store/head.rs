@@ -9,6 +9,8 @@ use crate::model::{Digest, Toolchain};
 
 /// How many starting points a head lists.
 const MAX_ENTRIES: usize = 500;
+/// How many signatures of a manifest are kept; readers look at no more.
+const MAX_SIGNATURES: usize = 16;
 /// The first bytes of every head.
 const MAGIC: &[u8; 8] = b"HEADSLST";
 /// The version that this version writes and reads.
@@ -57,9 +59,21 @@ pub fn key(toolchain: &Toolchain) -> String {
     format!("v1/heads/{}", &Digest::of(&bytes).hex()[..16])
 }
 
+/// Returns where a tier keeps what was published of `commit` and is to be signed: a head without signatures.
+pub fn unsigned_key(commit: &str) -> String {
+    format!("v1/unsigned/{commit}")
+}
+
 impl Head {
     /// Returns this head with `entry` in it, in the place of what was published of the same commit by the same commands.
-    pub fn with(mut self, entry: Entry, now_unix_s: i64) -> Head {
+    /// What others signed of the same manifest stays signed by them.
+    pub fn with(mut self, mut entry: Entry, now_unix_s: i64) -> Head {
+        let before = self.of(entry.point.manifest);
+        for signature in before.iter().flat_map(|before| &before.signatures) {
+            if entry.signatures.len() < MAX_SIGNATURES && !entry.signatures.contains(signature) {
+                entry.signatures.push(signature.clone());
+            }
+        }
         let same = |other: &Entry| {
             other.point.commit == entry.point.commit
                 && other.point.file_name() == entry.point.file_name()
@@ -70,6 +84,21 @@ impl Head {
         self.sequence = self.sequence.saturating_add(1);
         self.written_unix_s = now_unix_s;
         self
+    }
+
+    /// Returns the entry of the manifest `manifest`.
+    pub fn of(&self, manifest: Digest) -> Option<&Entry> {
+        let mut entries = self.entries.iter();
+        entries.find(|entry| entry.point.manifest == manifest)
+    }
+
+    /// Tells whether `entry` is in it, with all its signatures.
+    pub fn has(&self, entry: &Entry) -> bool {
+        let there = self.of(entry.point.manifest);
+        there.is_some_and(|there| {
+            let signed = |one| there.signatures.contains(one);
+            there.point == entry.point && entry.signatures.iter().all(signed)
+        })
     }
 
     /// Returns the bytes that are to be signed.

@@ -14,11 +14,20 @@ use crate::disk::{self, DiskError, lock};
 /// The name of the file.
 const FILE: &str = "trust.toml";
 /// The lock that whoever changes the file holds.
-const LOCK: &str = "trust.toml.lock";
+pub(super) const LOCK: &str = "trust.toml.lock";
 /// The largest file that is read: some thousand keys.
 const MAX_BYTES: u64 = 1 << 20;
 /// The repository of a key that is believed in all of them.
 pub const EVERY_REPOSITORY: &str = "*";
+
+/// What a key is believed to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// It signs starting points.
+    Signs,
+    /// It says which keys sign them.
+    Root,
+}
 
 /// A key, and where it is believed.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -44,6 +53,7 @@ pub struct Beliefs {
 #[serde(deny_unknown_fields, default)]
 struct Tables {
     key: Vec<Belief>,
+    root: Vec<Belief>,
     revoked: Vec<Revoked>,
 }
 
@@ -120,10 +130,32 @@ fn parse(text: &str) -> Result<Beliefs, String> {
     Ok(Beliefs { tables, document })
 }
 
+impl Role {
+    /// Returns the name of the tables of such keys.
+    fn table(self) -> &'static str {
+        match self {
+            Role::Signs => "key",
+            Role::Root => "root",
+        }
+    }
+}
+
+impl Tables {
+    fn of(&mut self, role: Role) -> &mut Vec<Belief> {
+        match role {
+            Role::Signs => &mut self.key,
+            Role::Root => &mut self.root,
+        }
+    }
+}
+
 impl Beliefs {
-    /// Returns the keys in order of the file, revoked ones too.
-    pub fn keys(&self) -> &[Belief] {
-        &self.tables.key
+    /// Returns the keys with `role` in order of the file, revoked ones too.
+    pub fn keys(&self, role: Role) -> &[Belief] {
+        match role {
+            Role::Signs => &self.tables.key,
+            Role::Root => &self.tables.root,
+        }
     }
 
     /// Returns the ids of the revoked keys, in order of the file.
@@ -136,41 +168,53 @@ impl Beliefs {
         self.revoked().any(|one| one == id)
     }
 
-    /// Returns the keys that are believed in `repository`; without a name, those that are believed in all.
+    /// Returns the keys whose signatures are believed in `repository`; without a name, those that are believed in all.
     pub fn believed(&self, repository: Option<&str>) -> Vec<PublicKey> {
+        self.of(Role::Signs, repository)
+    }
+
+    /// Returns the keys that are believed in `repository` to say who signs there; nobody does where it has no name.
+    pub fn roots(&self, repository: &str) -> Vec<PublicKey> {
+        match repository {
+            "" => Vec::new(),
+            repository => self.of(Role::Root, Some(repository)),
+        }
+    }
+
+    fn of(&self, role: Role, repository: Option<&str>) -> Vec<PublicKey> {
         let here = |one: &&Belief| {
             let is_here = one.repository == EVERY_REPOSITORY || repository == Some(&one.repository);
             is_here && !self.is_revoked(one.key.id())
         };
-        let keys = self.keys().iter().filter(here);
+        let keys = self.keys(role).iter().filter(here);
         keys.map(|one| one.key.clone()).collect()
     }
 
     /// Adds `belief`, and tells whether it is new; another note makes it none.
-    pub fn add(&mut self, belief: Belief) -> bool {
+    pub fn add(&mut self, role: Role, belief: Belief) -> bool {
         let same = |one: &Belief| one.repository == belief.repository && one.key == belief.key;
-        if self.keys().iter().any(same) {
+        if self.keys(role).iter().any(same) {
             return false;
         }
         let key = belief.key.to_string();
         let mut fields = vec![("repository", belief.repository.as_str()), ("key", &key)];
         fields.extend(belief.note.as_deref().map(|note| ("note", note)));
-        self.push("key", &fields);
-        self.tables.key.push(belief);
+        self.push(role.table(), &fields);
+        self.tables.of(role).push(belief);
         true
     }
 
-    /// Removes the keys with this id from `repository`, and tells whether there was one.
-    pub fn remove(&mut self, id: KeyId, repository: &str) -> bool {
-        let before = self.keys().len();
+    /// Removes the keys with this id and `role` from `repository`, and tells whether there was one.
+    pub fn remove(&mut self, role: Role, id: KeyId, repository: &str) -> bool {
+        let before = self.keys(role).len();
         for at in (0..before).rev() {
-            let one = &self.tables.key[at];
+            let one = &self.keys(role)[at];
             if one.repository == repository && one.key.id() == id {
-                self.tables.key.remove(at);
-                self.array("key").remove(at);
+                self.tables.of(role).remove(at);
+                self.array(role.table()).remove(at);
             }
         }
-        self.keys().len() < before
+        self.keys(role).len() < before
     }
 
     /// Has no key with this id believed any more, and tells whether that is new.

@@ -5,12 +5,15 @@
 
 pub mod beliefs;
 pub mod directory;
+pub mod keyring;
 pub mod keys;
 pub mod signature;
+pub mod statement;
 
 use std::path::PathBuf;
 
 pub use directory::{Believed, store};
+pub use keyring::Keyring;
 pub use keys::{KeyError, KeyId, PublicKey, SecretKey, new_pair};
 pub use signature::{signed, verify};
 

@@ -54,7 +54,12 @@ impl Far {
 
     /// Clones the sources on the second machine.
     pub(crate) fn clone(&self, name: &str) -> Workspace {
-        self.chain.source.clone_to(&self.there.path(name))
+        self.chain.source.clone_to(&self.clone_dir(name))
+    }
+
+    /// Returns where the second machine has the clone `name`.
+    pub(crate) fn clone_dir(&self, name: &str) -> PathBuf {
+        self.there.path(name)
     }
 
     /// Returns the second machine's headstart in `clone`, with its own store and home.

@@ -7,4 +7,5 @@ mod bisect;
 mod engines;
 mod far;
 mod requests;
+mod signing;
 mod trouble;

@@ -5,7 +5,8 @@ use std::ops::Range;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use headstart::engine::push::{PushError, Signer, push};
+use headstart::engine::list::Signer;
+use headstart::engine::push::{PushError, push};
 use headstart::store::Store;
 use headstart::tier::{Tier, Trouble, Watch};
 use headstart_testkit::{Fault, Output};
@@ -214,12 +215,15 @@ fn a_remote_that_takes_nothing_is_an_error_at_once() {
     let chain = Chain::published();
     let store = Store::open(&chain.place.store()).expect("it is there");
     let signer = Signer {
-        key: None,
-        comment: "",
         keys: &[],
+        comment: "",
+        believed: &[],
     };
-    let error = push(&Refusing, &store, &chain.point(), signer, 0).expect_err("it refuses");
-    assert!(matches!(error, PushError::Tier { .. }), "{error}");
+    for signer in [Some(signer), None] {
+        let pushed = push(&Refusing, &store, &chain.point(), signer, 0);
+        let error = pushed.expect_err("it refuses");
+        assert!(matches!(error, PushError::Tier { .. }), "{error}");
+    }
 }
 
 /// What CI knows must not get into what everybody can read: not as a file, not compiled in, not by a script.

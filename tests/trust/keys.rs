@@ -3,10 +3,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use headstart::command::key::signing_key;
+use headstart::command::key::signing_keys;
 use headstart::config::{ConfigError, Environment};
 use headstart::git::name_of;
-use headstart::trust::beliefs::{self, Belief, Beliefs};
+use headstart::trust::beliefs::{self, Belief, Beliefs, Role};
 use headstart::trust::{
     KeyError, KeyId, PublicKey, SecretKey, TrustError, new_pair, signed, verify,
 };
@@ -218,7 +218,7 @@ impl Config {
             key: key.clone(),
             note: None,
         };
-        self.change(|beliefs| beliefs.add(belief))
+        self.change(|beliefs| beliefs.add(Role::Signs, belief))
     }
 
     fn believed(&self, repository: Option<&str>) -> Vec<PublicKey> {
@@ -268,9 +268,9 @@ fn the_text_stays_what_it_was() {
     };
     let both = format!("{}\n{}", table("a", &a), table("b", &b));
     config.0.write("trust.toml", &both);
-    assert!(!config.change(|beliefs| beliefs.remove(a.id(), "*")));
+    assert!(!config.change(|beliefs| beliefs.remove(Role::Signs, a.id(), "*")));
     assert_eq!(config.text(), both);
-    assert!(config.change(|beliefs| beliefs.remove(b.id(), "host/o/b")));
+    assert!(config.change(|beliefs| beliefs.remove(Role::Signs, b.id(), "host/o/b")));
     assert_eq!(config.text(), table("a", &a));
     config.add("*", &b);
     assert!(
@@ -327,27 +327,29 @@ fn the_key_to_sign_with_is_found() {
     home.write("a.key", &a);
     home.write("b.key", &b);
     let plain = Environment::default().at(home.root());
-    let found = |environment: &Environment, typed: Option<&str>| {
-        let key = signing_key(environment, typed.map(Path::new)).expect("the key is good");
-        key.map(|key| key.public())
+    let found = |environment: &Environment, typed: &[&str]| -> Vec<PublicKey> {
+        let typed: Vec<PathBuf> = typed.iter().map(PathBuf::from).collect();
+        let keys = signing_keys(environment, &typed).expect("the keys are good");
+        keys.iter().map(SecretKey::public).collect()
     };
-    assert_eq!(found(&plain, None), None);
+    assert_eq!(found(&plain, &[]), []);
     assert_eq!(
-        found(&plain.clone().with("HEADSTART_SIGN_KEY", ""), None),
-        None
+        found(&plain.clone().with("HEADSTART_SIGN_KEY", ""), &[]),
+        []
     );
-    assert_eq!(found(&plain, Some("a.key")), Some(a_public.clone()));
+    assert_eq!(found(&plain, &["a.key"]), [a_public.clone()]);
     let text = plain.clone().with("HEADSTART_SIGN_KEY", &a);
-    assert_eq!(found(&text, None), Some(a_public.clone()));
+    assert_eq!(found(&text, &[]), [a_public.clone()]);
     let file = plain.with("HEADSTART_SIGN_KEY", "b.key");
-    let refused = signing_key(&file, None).expect_err("it is encrypted");
+    let refused = signing_keys(&file, &[]).expect_err("it is encrypted");
     assert!(
         format!("{refused:#}").contains("no password"),
         "{refused:#}"
     );
     let file = file.with("HEADSTART_KEY_PASSWORD", "secret");
-    assert_eq!(found(&file, None), Some(b_public));
-    assert_eq!(found(&file, Some("a.key")), Some(a_public));
+    assert_eq!(found(&file, &[]), [b_public.clone()]);
+    assert_eq!(found(&file, &["a.key"]), [a_public.clone()]);
+    assert_eq!(found(&file, &["a.key", "b.key"]), [a_public, b_public]);
 }
 
 /// Whoever cloned by another protocol would not be believed; or a key would count for somebody else's repository.

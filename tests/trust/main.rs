@@ -5,13 +5,14 @@ mod common;
 
 mod keys;
 mod minisign;
+mod rotation;
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use headstart::command::key::signing_key;
+use headstart::command::key::signing_keys;
 use headstart::config::Environment;
 use headstart::trust::new_pair;
 use headstart_testkit::{Output, Scratch, Workspace, headstart};
@@ -222,7 +223,7 @@ fn bad_key_files_are_refused() {
         }
         let environment = Environment::default().at(dir);
         assert!(
-            signing_key(&environment, Some(Path::new(name))).is_err(),
+            signing_keys(&environment, &[PathBuf::from(name)]).is_err(),
             "{name}"
         );
     }

@@ -1,0 +1,43 @@
+//! Who is believed here today: what the user says, and what remotes have of a root that the user believes.
+//!
+//! Asks no remote where no root is believed.
+
+use crate::config::Environment;
+use crate::report::Reporter;
+use crate::tier::{Tier, Trouble};
+use crate::trust::Keyring;
+use crate::trust::statement::MAX_BYTES;
+
+/// Returns the keys that the user believes in `repository`.
+pub fn of(environment: &Environment, repository: Option<String>) -> anyhow::Result<Keyring> {
+    Ok(Keyring::read(&environment.config_dir()?, repository)?)
+}
+
+/// Takes what each of `tiers` has of a believed root.
+pub fn refresh(keyring: &mut Keyring, tiers: &[Box<dyn Tier>], reporter: &Reporter) {
+    let Some(key) = keyring.wanted() else {
+        return;
+    };
+    for tier in tiers {
+        let answer = tier.get(&key, MAX_BYTES, &|_| true);
+        take(keyring, tier.name(), answer, reporter);
+    }
+}
+
+/// Takes what the tier `name` answered; what is wrong with it is one line.
+pub fn take(
+    keyring: &mut Keyring,
+    name: &str,
+    answer: Result<Vec<u8>, Trouble>,
+    reporter: &Reporter,
+) {
+    let why = match answer {
+        Ok(bytes) => match keyring.take(&bytes) {
+            Ok(()) => return,
+            Err(error) => error.to_string(),
+        },
+        Err(Trouble::Absent) => return,
+        Err(trouble) => format!("which keys its root key names is not known: {trouble}"),
+    };
+    reporter.warn(&format!("{name}: {why}"));
+}

@@ -1,0 +1,144 @@
+//! `headstart sign`: signs what another job published, in one that runs neither build scripts nor cargo.
+//!
+//! Works on remotes only: what lies in a store is believed for whose directory that is, and no signature in it is read.
+
+use std::process::ExitCode;
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::cli::SignArgs;
+use super::failure::Failure;
+use super::far;
+use super::publish::{comment, signers};
+use super::setup::{print_json, print_line, short};
+use crate::config::Environment;
+use crate::engine::list::{ListError, Signer};
+use crate::engine::sign::{Expected, Signed, Verdict, sign};
+use crate::git::Repository;
+use crate::report::{Reporter, count};
+
+/// What became of what waited in a remote.
+type Answer = (String, Result<Vec<Signed>, ListError>);
+
+/// Runs the command, and returns its exit code.
+pub fn run(args: &SignArgs, environment: &Environment, now: Timestamp) -> anyhow::Result<ExitCode> {
+    let reporter = Reporter::new(args.remotes.quiet);
+    let repository = Repository::discover(environment.dir())?;
+    let commit = repository.commit(&args.commit)?;
+    let tree = repository.tree(&commit)?;
+    let remotes = environment.remotes(
+        &args.remotes.remote,
+        environment.settled_dir(repository.root()),
+    )?;
+    let tiers = far::open_all(&remotes, environment, &reporter)?;
+    let (keys, believed) = signers(&args.sign_key, environment, &tiers, &reporter)?;
+    if keys.is_empty() {
+        let hint = "name it with --sign-key, or set HEADSTART_SIGN_KEY";
+        return Err(Failure::new("there is no key to sign with", hint).into());
+    }
+    let signer = Signer {
+        keys: &keys,
+        comment: &comment(&commit, now),
+        believed: &believed,
+    };
+    let expected = Expected {
+        repository: &repository.name().unwrap_or_default(),
+        commit: &commit,
+        tree: &tree,
+        manifest: &args.manifest,
+        now_unix_s: now.as_second(),
+    };
+    let mut answers: Vec<Answer> = Vec::new();
+    for tier in tiers.iter().filter(|tier| tier.is_writable()) {
+        let step = reporter.step(&format!("Signing in {}", tier.name()), 0);
+        let signed = sign(&**tier, expected, signer);
+        drop(step);
+        answers.push((tier.name().to_owned(), signed));
+    }
+    if args.remotes.json {
+        print_json(&as_json(&commit, &answers));
+    } else if !args.remotes.quiet {
+        print(&commit, &answers);
+    }
+    judge(&commit, &answers)
+}
+
+/// Fails unless there was something to sign, and all of it is signed now.
+fn judge(commit: &str, answers: &[Answer]) -> anyhow::Result<ExitCode> {
+    let commit = short(commit);
+    let all = || answers.iter().flat_map(|(_, signed)| signed).flatten();
+    let refused: Vec<String> = all()
+        .filter_map(|one| {
+            let why = one.verdict.as_ref().err()?;
+            Some(format!("{}: {why}", one.manifest.short()))
+        })
+        .collect();
+    let failed: Vec<String> = answers
+        .iter()
+        .filter_map(|(name, signed)| Some(format!("{name}: {}", signed.as_ref().err()?)))
+        .collect();
+    let (what, hint) = match (answers, &failed[..], &refused[..]) {
+        ([], ..) => (
+            "there is no remote to sign in".to_owned(),
+            "name one with --remote, or in headstart.toml",
+        ),
+        (_, [first, ..], _) => (
+            format!(
+                "{} could not be signed in: {first}",
+                count(failed.len(), "remote")
+            ),
+            "run it again: what is signed stays, and what is not is signed then",
+        ),
+        (.., [first, ..]) => (
+            format!(
+                "{} of {commit} was not signed: {first}",
+                count(refused.len(), "manifest")
+            ),
+            "see which job published it; --manifest names the one to sign, the others are left alone",
+        ),
+        _ if all().next().is_none() => (
+            format!("nothing of {commit} waits to be signed"),
+            "`headstart publish --unsigned` of that commit comes first, to the same remotes",
+        ),
+        _ => return Ok(ExitCode::SUCCESS),
+    };
+    Err(Failure::new(what, hint).into())
+}
+
+fn as_json(commit: &str, answers: &[Answer]) -> Value {
+    let one = |one: &Signed| {
+        let (signed, why) = match &one.verdict {
+            Ok(verdict) => (Some(*verdict == Verdict::New), None),
+            Err(why) => (None, Some(why.to_string())),
+        };
+        json!({
+            "manifest": one.manifest.hex(),
+            "signed": signed.is_some(),
+            "new": signed.unwrap_or(false),
+            "why_not": why,
+        })
+    };
+    let remotes = answers.iter().map(|(name, signed)| match signed {
+        Ok(all) => json!({ "url": name, "manifests": all.iter().map(one).collect::<Vec<_>>() }),
+        Err(error) => json!({ "url": name, "error": error.to_string() }),
+    });
+    json!({ "commit": commit, "remotes": remotes.collect::<Vec<_>>() })
+}
+
+fn print(commit: &str, answers: &[Answer]) {
+    for (name, signed) in answers {
+        for one in signed.iter().flatten() {
+            let manifest = one.manifest.short();
+            let said = match &one.verdict {
+                Ok(Verdict::New) => "is signed",
+                Ok(Verdict::Already) => "was signed by these keys before",
+                Err(_) => "was not signed",
+            };
+            let commit = short(commit);
+            print_line(&format!(
+                "manifest {manifest} of {commit} {said}, in {name}"
+            ));
+        }
+    }
+}

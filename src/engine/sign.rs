@@ -1,0 +1,212 @@
+//! Signs what somebody else published: the second half of a publish, without what was built, or what builds it.
+//!
+//! Believes nothing that is read but what the manifest itself says, and that only as far as it is about the commit that is
+//! here. Whether a build made it of that commit, only its publisher knows.
+
+use crate::engine::list::{List, ListError, Signer};
+use crate::engine::push::MAX_BUNDLE_BYTES;
+use crate::model::{Digest, Manifest, Toolchain};
+use crate::store::format::{self, FormatError};
+use crate::store::head::{Entry, Head};
+use crate::store::pack;
+use crate::store::point::Point;
+use crate::tier::{Tier, Trouble};
+use crate::trust;
+
+/// How many unsigned starting points of one commit are looked at: whoever writes them must not keep a signer busy.
+const MAX_ENTRIES: usize = 64;
+
+/// What a manifest must be about.
+#[derive(Clone, Copy, Debug)]
+pub struct Expected<'a> {
+    /// The name of the repository; empty if it has none.
+    pub repository: &'a str,
+    /// The commit.
+    pub commit: &'a str,
+    /// Its tree.
+    pub tree: &'a str,
+    /// The beginning of the manifest's name; empty for any.
+    pub manifest: &'a str,
+    /// The time, in seconds since 1970.
+    pub now_unix_s: i64,
+}
+
+/// Something that was to be signed, and what became of it.
+#[derive(Debug)]
+pub struct Signed {
+    /// The manifest's name.
+    pub manifest: Digest,
+    /// Whether it was signed here and now, or had these signatures already.
+    pub verdict: Result<Verdict, Refusal>,
+}
+
+/// How something comes to be signed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It was signed.
+    New,
+    /// It was signed by the same keys before.
+    Already,
+}
+
+/// Why something is not signed.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    /// It cannot be had.
+    #[error("its manifest cannot be read: {0}")]
+    Trouble(Trouble),
+    /// It is no manifest, or not the one that was named.
+    #[error("its manifest {0}")]
+    Manifest(FormatError),
+    /// Nobody could find its objects.
+    #[error("its index {0}")]
+    Index(FormatError),
+    /// It is somebody else's.
+    #[error("it is of the repository `{0}`")]
+    Repository(String),
+    /// It is of another commit.
+    #[error("it is of the commit {0}")]
+    Commit(String),
+    /// It is of other files.
+    #[error("it was built from the tree {0}, which is not that of the commit")]
+    Tree(String),
+    /// Nobody can say what it was built from.
+    #[error("it was built from a work tree that differed from the commit")]
+    Dirty,
+    /// Readers would refuse it.
+    #[error("it has expired")]
+    Expired,
+}
+
+/// Signs what is `expected` among all that waits for it in `tier`, and lists it there; nothing waits where it returns nothing.
+///
+/// May be called again, and by several at once: what is signed keeps the signatures of others.
+pub fn sign(
+    tier: &dyn Tier,
+    expected: Expected<'_>,
+    signer: Signer<'_>,
+) -> Result<Vec<Signed>, ListError> {
+    let mut waiting = List::unsigned(tier, expected.commit, expected.now_unix_s).read()?;
+    let named = |entry: &Entry| {
+        let name = entry.point.manifest.hex();
+        name.starts_with(expected.manifest)
+    };
+    waiting.entries.retain(named);
+    waiting.entries.truncate(MAX_ENTRIES);
+    let mut lists: Vec<Adding<'_>> = Vec::new();
+    let mut signed = Vec::new();
+    for entry in &waiting.entries {
+        let verdict = match read(tier, entry, expected) {
+            Err(refusal) => Err(refusal),
+            Ok((bytes, point)) => {
+                let list = adding(tier, &mut lists, &point, signer, expected.now_unix_s)?;
+                let there = list.head.of(point.manifest);
+                let there = there.map_or(&[][..], |there| &there.signatures);
+                let signatures = lacking(&bytes, there, signer);
+                let verdict = match signatures.is_empty() {
+                    true => Verdict::Already,
+                    false => Verdict::New,
+                };
+                if verdict == Verdict::New {
+                    list.entries.push(Entry {
+                        point,
+                        epoch: entry.epoch,
+                        signatures,
+                    });
+                }
+                Ok(verdict)
+            }
+        };
+        signed.push(Signed {
+            manifest: entry.point.manifest,
+            verdict,
+        });
+    }
+    // The newest comes first in a list, and is added last.
+    for mut one in lists {
+        one.entries.reverse();
+        if !one.entries.is_empty() {
+            one.list.add(&one.entries)?;
+        }
+    }
+    Ok(signed)
+}
+
+/// A list, and what will be added to it.
+struct Adding<'a> {
+    toolchain: Toolchain,
+    list: List<'a>,
+    head: Head,
+    entries: Vec<Entry>,
+}
+
+/// Returns the list of the toolchain of `point`, read once.
+fn adding<'l, 'a>(
+    tier: &'a dyn Tier,
+    lists: &'l mut Vec<Adding<'a>>,
+    point: &Point,
+    signer: Signer<'a>,
+    now_unix_s: i64,
+) -> Result<&'l mut Adding<'a>, ListError> {
+    let known = lists
+        .iter()
+        .position(|one| one.toolchain == point.toolchain);
+    let at = match known {
+        Some(at) => at,
+        None => {
+            let mut list = List::of(tier, &point.toolchain, signer, now_unix_s);
+            lists.push(Adding {
+                toolchain: point.toolchain.clone(),
+                head: list.read()?,
+                list,
+                entries: Vec::new(),
+            });
+            lists.len() - 1
+        }
+    };
+    Ok(&mut lists[at])
+}
+
+/// Returns the signatures of `bytes` by those of the signer's keys that did not sign them `there` yet.
+fn lacking(bytes: &[u8], there: &[String], signer: Signer<'_>) -> Vec<String> {
+    let keys = signer.keys.iter();
+    let lacking = keys.filter(|key| trust::verify(bytes, there, &[key.public()]).is_err());
+    lacking.map(|key| key.sign(bytes, signer.comment)).collect()
+}
+
+/// Returns the bytes of the manifest that `entry` names, and its point, made from the manifest; or why it is not signed.
+fn read(
+    tier: &dyn Tier,
+    entry: &Entry,
+    expected: Expected<'_>,
+) -> Result<(Vec<u8>, Point), Refusal> {
+    let name = entry.point.manifest;
+    let key = pack::bundle_key(entry.epoch, name);
+    let bundle = tier.get(&key, MAX_BUNDLE_BYTES, &|_| true);
+    let bundle = bundle.map_err(Refusal::Trouble)?;
+    let (bytes, packed) = pack::split_bundle(&bundle, name).map_err(Refusal::Manifest)?;
+    let manifest = format::decode(bytes).map_err(Refusal::Manifest)?;
+    check(&manifest, expected)?;
+    pack::decode_index(packed, &manifest).map_err(Refusal::Index)?;
+    Ok((bytes.to_vec(), Point::new(&manifest, name)))
+}
+
+/// Says why `manifest` is not about what is `expected`.
+fn check(manifest: &Manifest, expected: Expected<'_>) -> Result<(), Refusal> {
+    if manifest.repository != expected.repository {
+        return Err(Refusal::Repository(manifest.repository.clone()));
+    }
+    if manifest.commit != expected.commit {
+        return Err(Refusal::Commit(manifest.commit.clone()));
+    }
+    if manifest.tree != expected.tree {
+        return Err(Refusal::Tree(manifest.tree.clone()));
+    }
+    if manifest.dirty {
+        return Err(Refusal::Dirty);
+    }
+    match manifest.not_after_unix_s < expected.now_unix_s {
+        true => Err(Refusal::Expired),
+        false => Ok(()),
+    }
+}

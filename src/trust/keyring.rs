@@ -1,0 +1,159 @@
+//! The keys that count today in one repository: those that the user believes, and those that a root whom they believe names.
+//!
+//! Keeps the newest statement of a root beside `trust.toml`, not in a store: a store may be deleted at any time, and a key
+//! that was revoked must not come back with that. Knows no tier: it is given what they hold.
+
+use std::path::{Path, PathBuf};
+
+use super::TrustError;
+use super::beliefs::{self, Beliefs, BeliefsError};
+use super::keys::{KeyId, PublicKey};
+use super::statement::{self, Statement, StatementError};
+use crate::disk::place::{PLAIN, Staging};
+use crate::disk::{self, lock};
+
+/// The directory of the newest statements, one for each repository.
+const DIR: &str = "keys";
+
+/// Who is believed in one repository.
+#[derive(Debug, Default)]
+pub struct Keyring {
+    dir: PathBuf,
+    beliefs: Beliefs,
+    repository: Option<String>,
+    statement: Option<Statement>,
+}
+
+impl Keyring {
+    /// Returns the keys that the user with the configuration directory `dir` believes in `repository`.
+    pub fn read(dir: &Path, repository: Option<String>) -> Result<Keyring, BeliefsError> {
+        let mut keyring = Keyring {
+            dir: dir.to_path_buf(),
+            beliefs: beliefs::read(dir)?,
+            repository,
+            statement: None,
+        };
+        keyring.statement = keyring.kept()?;
+        Ok(keyring)
+    }
+
+    /// Returns the keys of whoever believes nobody.
+    pub fn nobody(repository: Option<String>) -> Keyring {
+        Keyring {
+            repository,
+            ..Keyring::default()
+        }
+    }
+
+    /// Returns the name of the repository; empty if it has none.
+    pub fn repository(&self) -> &str {
+        self.repository.as_deref().unwrap_or_default()
+    }
+
+    /// Returns the newest statement that is known; none without a root that is believed.
+    pub fn statement(&self) -> Option<&Statement> {
+        self.statement.as_ref()
+    }
+
+    /// Returns where a tier keeps what a root says; none if no root is believed here.
+    pub fn wanted(&self) -> Option<String> {
+        let believes = !self.beliefs.roots(self.repository()).is_empty();
+        believes.then(|| statement::key(self.repository()))
+    }
+
+    /// Takes the keys from the statement in `bytes`, if a believed root signed it and no newer one was seen.
+    ///
+    /// It counts even if it cannot be kept for the next time, which is an error all the same.
+    pub fn take(&mut self, bytes: &[u8]) -> Result<(), TakeError> {
+        let roots = self.beliefs.roots(self.repository());
+        let new = Statement::read(bytes, self.repository(), &roots)?;
+        let seen = self.statement.as_ref().map_or(0, |one| one.generation);
+        if new.generation < seen {
+            let generation = new.generation;
+            return Err(StatementError::Older { generation, seen }.into());
+        }
+        // Of two with one number, the first that was seen counts.
+        if new.generation > seen {
+            self.statement = Some(new);
+            self.keep(bytes)?;
+        }
+        Ok(())
+    }
+
+    /// Returns the keys that are believed in the repository.
+    pub fn here(&self) -> Vec<PublicKey> {
+        let mut keys = self.beliefs.believed(self.repository.as_deref());
+        let named = self.statement.iter().flat_map(|one| &one.keys);
+        for key in named.filter(|key| !self.beliefs.is_revoked(key.id())) {
+            if !keys.contains(key) {
+                keys.push(key.clone());
+            }
+        }
+        keys.retain(|key| !self.is_revoked(key.id()));
+        keys
+    }
+
+    /// Returns those of them that are believed in every repository.
+    pub fn anywhere(&self) -> Vec<PublicKey> {
+        let mut keys = self.beliefs.believed(None);
+        keys.retain(|key| !self.is_revoked(key.id()));
+        keys
+    }
+
+    fn is_revoked(&self, id: KeyId) -> bool {
+        self.statement
+            .as_ref()
+            .is_some_and(|one| one.revoked.contains(&id))
+    }
+
+    fn path(&self) -> PathBuf {
+        self.dir
+            .join(DIR)
+            .join(statement::file_name(self.repository()))
+    }
+
+    /// Returns the newest statement that was kept; none of a root that is not believed any more.
+    fn kept(&self) -> Result<Option<Statement>, BeliefsError> {
+        let roots = self.beliefs.roots(self.repository());
+        if roots.is_empty() {
+            return Ok(None);
+        }
+        let path = self.path();
+        let bytes = match disk::read(&path, statement::MAX_BYTES) {
+            Err(error) if error.is_missing() => return Ok(None),
+            bytes => bytes?,
+        };
+        match Statement::read(&bytes, self.repository(), &roots) {
+            Ok(statement) => Ok(Some(statement)),
+            Err(StatementError::Trust(TrustError::Strangers(_))) => Ok(None),
+            Err(error) => Err(BeliefsError::File {
+                path,
+                why: error.to_string(),
+            }),
+        }
+    }
+
+    /// Keeps the newest statement, unless another process has kept a newer one meanwhile.
+    fn keep(&self, bytes: &[u8]) -> Result<(), BeliefsError> {
+        let dir = self.dir.join(DIR);
+        disk::make_dir(&dir)?;
+        let _lock = lock::exclusive(&self.dir.join(beliefs::LOCK), || {})?;
+        let generation = |one: &Option<Statement>| one.as_ref().map_or(0, |one| one.generation);
+        if generation(&self.kept()?) < generation(&self.statement) {
+            let staging = Staging::new(&dir, ".new")?;
+            staging.write(&self.path(), bytes, PLAIN)?;
+        }
+        Ok(())
+    }
+}
+
+/// Why a statement was not taken, or will not be known the next time.
+#[derive(Debug, thiserror::Error)]
+pub enum TakeError {
+    /// It does not count.
+    #[error("what is there about its keys is not used: {0}")]
+    Statement(#[from] StatementError),
+    /// It counts, and cannot be kept.
+    #[error("what its root key says is not kept for the next time: {0}")]
+    Keep(#[from] BeliefsError),
+}
