@@ -74,6 +74,12 @@ fn hint(error: &anyhow::Error) -> Option<String> {
             "make room on that disk, or name another with --store or --target-dir".to_owned(),
         );
     }
+    if let Some(disk) = disk.filter(|disk| disk.is_no_directory()) {
+        return Some(format!(
+            "make {} a directory, or name another target directory with --target-dir",
+            disk.path.display()
+        ));
+    }
     if let Some(disk) = disk {
         return Some(format!("see whether you may use {}", disk.path.display()));
     }

@@ -12,6 +12,7 @@ use super::setup::{Clock, short};
 use super::trust::here;
 use crate::config::{Environment, RemoteConfig};
 use crate::disk::place::Staging;
+use crate::disk::space;
 use crate::engine::fetch::{self, Wanted};
 use crate::engine::push::MAX_BUNDLE_BYTES;
 use crate::model::epoch::SECONDS_A_DAY;
@@ -324,6 +325,9 @@ impl Far {
         (store, staging): (&Store, &Staging),
         reporter: &Reporter,
     ) {
+        if let Some(why) = no_room(manifest, objects, store) {
+            return reporter.warn(&why);
+        }
         let size = index.stored_bytes(objects);
         let step = reporter.step("Fetching", size);
         let clock = Clock::start();
@@ -360,6 +364,20 @@ impl Far {
             reporter.note(&format!("fetched {} in {seconds:.1} s", bytes(size)));
         }
     }
+}
+
+/// Says that the disk of `store` has no room for the objects at `objects` of `manifest`, if it has none.
+fn no_room(manifest: &Manifest, objects: &[usize], store: &Store) -> Option<String> {
+    let all = manifest.objects();
+    let needed: u64 = objects.iter().map(|at| all[*at].1).sum();
+    let free = space::free_bytes(store.root())?;
+    (free < needed).then(|| {
+        let (needed, free, root) = (bytes(needed), bytes(free), store.root().display());
+        let commit = short(&manifest.commit);
+        format!(
+            "nothing is fetched of {commit}: {root} needs {needed} for it, and has only {free} free"
+        )
+    })
 }
 
 /// Opens `remotes`; one that cannot be opened is passed over.

@@ -8,6 +8,7 @@ pub mod place;
 pub mod space;
 pub mod walk;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// An operation on a file or directory that failed.
@@ -27,6 +28,11 @@ impl DiskError {
     /// Tells whether there was nothing at the path.
     pub fn is_missing(&self) -> bool {
         self.cause.kind() == std::io::ErrorKind::NotFound
+    }
+
+    /// Tells whether something else stands where there should be a directory.
+    pub fn is_no_directory(&self) -> bool {
+        self.cause.kind() == std::io::ErrorKind::NotADirectory
     }
 
     /// Tells whether the disk or the quota is full.
@@ -91,6 +97,25 @@ pub fn remove_file(path: &Path) -> Result<(), DiskError> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
         result => result.map_err(failed("remove", path)),
     }
+}
+
+/// Refuses if one of `dirs`, relative to `root`, is or leads through a symbolic link below `root`; what is not there is none.
+///
+/// Looks, and holds nothing: who can put a link there meanwhile can write there as well.
+pub fn check_beneath<'a>(
+    root: &Path,
+    dirs: impl Iterator<Item = &'a Path>,
+) -> Result<(), DiskError> {
+    let all: BTreeSet<&Path> = dirs.flat_map(Path::ancestors).collect();
+    for dir in all.into_iter().filter(|dir| !dir.as_os_str().is_empty()) {
+        let path = root.join(dir);
+        if path.is_symlink() {
+            let kind = std::io::ErrorKind::NotADirectory;
+            let cause = std::io::Error::new(kind, "it is a symbolic link");
+            return Err(failed("place anything below", &path)(cause));
+        }
+    }
+    Ok(())
 }
 
 /// Makes the directory `path` and its parents.

@@ -39,8 +39,12 @@ pub fn hold(
     reporter: &Reporter,
 ) -> Result<Held, DiskError> {
     make_target_dir(build)?;
+    let ledger = Ledger::of(build).staging_parent();
+    let own = ledger.strip_prefix(build).unwrap_or(&ledger);
+    let dirs = profiles.iter().map(|profile| Path::new(*profile));
+    disk::check_beneath(build, dirs.chain([own]))?;
     let locks = lock(build, profiles, reporter)?;
-    let staging = Staging::new(&Ledger::of(build).staging_parent(), "start")?;
+    let staging = Staging::new(&ledger, "start")?;
     std::thread::sleep(2 * MARGIN);
     let mtime = staging.now()? - MARGIN;
     Ok(Held {

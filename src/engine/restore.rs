@@ -144,15 +144,14 @@ impl Placing<'_> {
     }
 
     /// Makes every unit that will be replaced dirty, dependents before what they depend on, and makes all
-    /// directories.
+    /// directories; but nothing if a link stands for one of them, through which other files would be written over.
     fn invalidate(&self, decisions: &[Decision]) -> Result<(), DiskError> {
         let mut dirs = BTreeSet::new();
         let replaced: Vec<&Unit> = self
             .units(decisions, Action::Place)
             .map(|(unit, _)| unit)
             .collect();
-        for unit in replaced.into_iter().rev() {
-            self.make_dirty(unit)?;
+        for unit in &replaced {
             dirs.insert(unit.name.fingerprint_dir());
             for file in &unit.files {
                 let path = bytes_path(&file.path);
@@ -163,6 +162,15 @@ impl Placing<'_> {
                         .is_some_and(|parent| dirs.insert(parent.to_path_buf())),
                 };
             }
+        }
+        // What lies in `out` goes first, links too.
+        let outs: BTreeSet<PathBuf> = replaced.iter().map(|unit| out_dir(unit)).collect();
+        let stays = |dir: &&PathBuf| !dir.ancestors().any(|above| outs.contains(above));
+        let above = outs.iter().filter_map(|out| out.parent());
+        let staying = dirs.iter().filter(stays).map(PathBuf::as_path);
+        disk::check_beneath(self.held.build(), staying.chain(above))?;
+        for unit in replaced.into_iter().rev() {
+            self.make_dirty(unit)?;
         }
         dirs.iter()
             .try_for_each(|dir| disk::make_dir(&self.path(dir)))
@@ -178,11 +186,9 @@ impl Placing<'_> {
         if !unit.name.runs_script() {
             return disk::remove_file(&self.path(unit.name.dep_info_file()));
         }
-        let dir = Path::new(&unit.name.profile_dir)
-            .join("build")
-            .join(&unit.name.dir);
-        disk::remove_file(&self.path(dir.join("output")))?;
-        disk::remove_dir(&self.path(dir.join("out")))
+        let out = self.path(out_dir(unit));
+        disk::remove_file(&out.with_file_name("output"))?;
+        disk::remove_dir(&out)
     }
 
     fn units<'a>(
@@ -275,6 +281,12 @@ impl Placing<'_> {
         let hash = Fingerprint::hash_text(fingerprint.hash());
         staging.write(&self.path(unit.name.hash_file()), hash.as_bytes(), finish)
     }
+}
+
+/// Returns the `OUT_DIR` of the script that `unit` runs, or would have if it ran one.
+fn out_dir(unit: &Unit) -> PathBuf {
+    let build = Path::new(&unit.name.profile_dir).join("build");
+    build.join(&unit.name.dir).join("out")
 }
 
 fn lost_object(error: &ObjectError, file: &OutputFile) -> Reason {

@@ -116,6 +116,9 @@ impl Beginning<'_> {
         };
         let staging = Staging::new(&self.ledger.staging_parent(), "seed")?;
         let dir = crate_dir.join(&name);
+        let above = crate_dir.parent().unwrap_or(crate_dir);
+        let own = crate_dir.strip_prefix(above).unwrap_or(crate_dir);
+        disk::check_beneath(above, std::iter::once(own))?;
         disk::remove_dir(&dir)?;
         disk::make_dir(&dir)?;
         // A probe takes about as long as copying, and cargo seldom has work for every core behind a changed crate.

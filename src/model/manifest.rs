@@ -116,10 +116,17 @@ pub enum Malformed {
         /// The path.
         path: String,
     },
+    /// Its sizes cannot be added up.
+    #[error("all it names is larger than any disk")]
+    Size,
 }
 
+/// What the outputs and sessions of a starting point have together at most, in bytes: a thousand times the largest seen.
+const MAX_BYTES: u64 = 1 << 42;
+
 impl Manifest {
-    /// Checks all that decoding does not: positions lie in their tables, written paths stay beneath their root.
+    /// Checks all that decoding does not: positions lie in their tables, written paths stay beneath their root, and sizes
+    /// can be added up.
     pub fn check(&self) -> Result<(), Malformed> {
         let files = self.units.iter().flat_map(|unit| &unit.files);
         let is_link = |file: &&OutputFile| matches!(file.content, Content::Symlink(_));
@@ -143,7 +150,12 @@ impl Manifest {
                 return Err(Malformed::Escape { unit: name(), path });
             }
         }
-        Ok(())
+        let mut sizes = self.units.iter().flat_map(Unit::sizes);
+        let all = sizes.try_fold(0_u64, |all, size_bytes| all.checked_add(size_bytes));
+        match all.is_some_and(|all| all <= MAX_BYTES) {
+            true => Ok(()),
+            false => Err(Malformed::Size),
+        }
     }
 
     /// Tells whether every site of `session` lies in its dep-graph and refers to something in the table.

@@ -120,6 +120,12 @@ impl Unit {
             .sum()
     }
 
+    /// Returns the size of each file of what it made and of its session, in bytes.
+    pub fn sizes(&self) -> impl Iterator<Item = u64> + '_ {
+        let made = self.files.iter().map(|file| file.content.size_bytes());
+        made.chain(self.session_objects().map(|(_, size_bytes)| size_bytes))
+    }
+
     /// Returns every object of what it made and of its session, with its size.
     pub fn objects(&self) -> impl Iterator<Item = (Digest, u64)> + '_ {
         self.outputs().chain(self.session_objects())

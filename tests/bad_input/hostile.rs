@@ -7,7 +7,7 @@ use headstart::disk::walk;
 use headstart::model::{Content, Manifest, OutputFile, Unit};
 use headstart_testkit::Workspace;
 
-use crate::common::chain::{Chain, builds_right, found_nothing, sane};
+use crate::common::chain::{Chain, builds_right, found_nothing, refused, sane};
 
 /// What a hostile file would hold.
 const PAYLOAD: &[u8] = b"written by a manifest";
@@ -185,6 +185,64 @@ fn a_link_in_the_target_directory_is_not_followed_out() {
         b"mine"
     );
     builds_right(&clone).nothing_ran();
+}
+
+/// A directory that is a link, as a repository can have one checked in, would have files of the user's written over.
+#[test]
+fn nothing_is_placed_through_a_link_that_stands_for_a_directory() {
+    let chain = Chain::published();
+    let unit = crate::common::chain::unit_of(&chain.manifest(), "c1")
+        .name
+        .fingerprint_dir();
+    let unit = unit.to_str().expect("it is text").to_owned();
+    for dir in [
+        "debug",
+        "debug/deps",
+        "debug/.fingerprint",
+        &unit,
+        ".headstart",
+    ] {
+        let clone = chain.elsewhere(&format!("clone/{}", dir.replace('/', "-")));
+        let outside = clone.path("outside");
+        fs::create_dir(&outside).expect("the clone is ours");
+        let link = clone.path("target").join(dir);
+        fs::create_dir_all(link.parent().expect("it is below")).expect("the clone is ours");
+        std::os::unix::fs::symlink(&outside, &link).expect("links work here");
+        let start = chain.run(clone.root(), &["start"]);
+        refused(&start, "it is a symbolic link");
+        assert!(start.stderr.contains("--target-dir"), "{}", start.stderr);
+        let found = walk::below_without_links(&outside).expect("it can be listed");
+        assert!(found.is_empty(), "{dir}: {found:?}");
+        let said = chain.run(clone.root(), &["start", "--", "build"]);
+        assert_eq!(said.code, 0, "{dir}: {}", said.stderr);
+        builds_right(&clone);
+    }
+}
+
+/// Sizes that add up to more than a number holds would pass for little, and fill the disk.
+#[test]
+fn sizes_that_cannot_be_added_up_are_refused() {
+    let chain = Chain::published();
+    let honest = chain.manifest();
+    let clone = chain.elsewhere("clone");
+    let huge = |unit: &mut Unit| {
+        for file in &mut unit.files {
+            if let Content::Object { size_bytes, .. } = &mut file.content {
+                *size_bytes = u64::MAX / 2;
+            }
+        }
+    };
+    let session = |unit: &mut Unit| {
+        let session = unit.session.as_mut().expect("it has one");
+        session.files[0].size_bytes = u64::MAX;
+    };
+    let changes: [Change<'_>; 2] = [("outputs", &huge), ("session", &session)];
+    for (name, change) in changes {
+        chain.tamper(honest.clone(), |manifest| change(unit_mut(manifest, "c1")));
+        found_nothing(&chain.start(clone.root()), "larger than any disk");
+        assert!(!clone.path("target").exists(), "{name}");
+    }
+    builds_right(&clone);
 }
 
 /// A manifest without units, commit or commands would crash whoever shows it.

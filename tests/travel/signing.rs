@@ -1,7 +1,7 @@
 //! Published by one job and signed by another; several signatures; and roots that say whose count.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use headstart::model::Digest;
 use headstart::model::epoch::Epoch;
@@ -14,6 +14,7 @@ use headstart_testkit::{Output, Workspace, headstart};
 use serde_json::Value;
 
 use crate::common::PROGRAM;
+use crate::common::around::with_own_mounts;
 use crate::common::chain::{builds_right, cut, found_nothing, read, refused, sane, write};
 use crate::far::Far;
 
@@ -33,6 +34,15 @@ impl Signing {
         far.chain.source.git(&["remote", "add", "origin", ORIGIN]);
         let clone = clone(&far, "signing");
         let signing = Signing { far, clone };
+        let alone = signing.far.chain.place.scratch.path("git-alone");
+        let path = std::env::var_os("PATH").expect("it is set");
+        let git = std::env::split_paths(&path).map(|dir| dir.join("git"));
+        let git = git
+            .into_iter()
+            .find(|git| git.is_file())
+            .expect("git is there");
+        fs::create_dir_all(&alone).expect("it is ours");
+        std::os::unix::fs::symlink(git, alone.join("git")).expect("links work here");
         for name in ["ours", "theirs", "root"] {
             let file = signing.key(name);
             let new = ["key", "new", "--no-password", "--out", &file];
@@ -67,7 +77,7 @@ impl Signing {
     fn run(&self, args: &[&str]) -> Output {
         let runner = self.far.headstart_without_store(&self.clone);
         let runner = runner
-            .env("PATH", path_without_cargo())
+            .env("PATH", self.far.chain.place.scratch.path("git-alone"))
             .env("HEADSTART_REMOTES", self.remote());
         sane(runner.args(args).run())
     }
@@ -164,15 +174,6 @@ fn index_of(manifest: &headstart::model::Manifest) -> Index {
             digest: Digest::of(b""),
         }],
         frames: manifest.objects().iter().map(|_| frame).collect(),
-    }
-}
-
-/// Returns a directory with git alone.
-fn path_without_cargo() -> &'static str {
-    let has = |name: &str| Path::new("/usr/bin").join(name).exists();
-    match has("git") && !has("cargo") && !has("rustc") {
-        true => "/usr/bin",
-        false => env!("PATH"),
     }
 }
 
@@ -334,6 +335,32 @@ fn bad_files_are_not_signed() {
     assert!(!signing.list_file().exists());
     write(&signing.waiting(), &waiting);
     signing.sign(&["ours"], &[]).succeeded();
+}
+
+/// A fetch that cannot end would fill the disk of everybody on it first.
+#[test]
+fn a_store_without_room_is_not_filled() {
+    let signing = Signing::unsigned();
+    let clone = clone(&signing.far, "small");
+    let small = signing.far.clone_dir("small-store");
+    let script = format!(
+        "mkdir -p '{0}'; mount -t tmpfs -o mode=755,size=400k tmpfs '{0}'; \"$@\"; ls '{0}'/objects >&2 || true",
+        small.display()
+    );
+    signing.sign(&["ours"], &[]).succeeded();
+    let args = ["start", "--believe-store", "--json"];
+    let runner = signing.far.headstart(&clone, &signing.remote());
+    let start = runner.store(&small).args(args).command();
+    let Some(said) = with_own_mounts(&script, &start) else {
+        return;
+    };
+    assert!(
+        said.stderr.contains("nothing is fetched of"),
+        "{}",
+        said.stderr
+    );
+    assert!(said.stderr.contains("No such file"), "{}", said.stderr);
+    builds_right(&clone);
 }
 
 /// A stolen key could be given up only by every reader, one by one.
