@@ -6,6 +6,7 @@
 mod assembly;
 pub mod bisect;
 pub mod choose;
+pub mod disclosure;
 pub mod fetch;
 pub mod hold;
 pub mod inputs;

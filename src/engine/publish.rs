@@ -21,7 +21,7 @@ use crate::engine::record::{
     LeftOut, Placed, Recorded, Recorder, Sited, build_paths, read_dep_info,
 };
 use crate::engine::relocate::{Catalog, Places};
-use crate::engine::{hold, inputs};
+use crate::engine::{disclosure, hold, inputs};
 use crate::model::manifest::{Package, Source};
 use crate::model::rewrite::Finder;
 use crate::model::secrets::Secrets;
@@ -186,7 +186,7 @@ pub fn publish(
 /// Small files and the values of variables stand in the manifest as they are.
 fn refuse_secrets(build: &Build<'_>, manifest: &Manifest) -> Result<(), PublishError> {
     let found = format::plain(manifest);
-    build.secrets.in_bytes(&found).map_or(Ok(()), |name| {
+    disclosure::in_bytes(build.secrets, &found).map_or(Ok(()), |name| {
         Err(PublishError::Secret {
             name: name.to_owned(),
             place: "a small file, or a variable that was compiled in,".to_owned(),

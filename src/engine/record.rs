@@ -11,6 +11,7 @@ use crate::cargo::layout::{self, HashedFiles};
 use crate::disk::place::{CopyError, Staging};
 use crate::disk::walk::{self, Kind};
 use crate::disk::{self, DiskError};
+use crate::engine::disclosure;
 use crate::engine::ledger::Ledger;
 use crate::engine::live::LiveUnit;
 use crate::engine::pin;
@@ -475,13 +476,7 @@ impl Recorder<'_> {
     }
 
     fn refuse_secrets(&self, file: &Path) -> Result<(), LeftOut> {
-        if self.secrets.are_none() {
-            return Ok(());
-        }
-        let mut found = None;
-        disk::hash::each_window(file, self.secrets.overlap(), |window| {
-            found = found.or_else(|| self.secrets.in_bytes(window.bytes));
-        })?;
+        let found = disclosure::in_file(self.secrets, file)?;
         found.map_or(Ok(()), |name| {
             Err(LeftOut::Secret {
                 name: name.to_owned(),

@@ -442,6 +442,25 @@ fn an_older_word_of_the_root_is_refused() {
     found_nothing(&signing.start("anew").1, "not used");
 }
 
+/// A key that is believed for one repository, or that the repository itself proposes, would run code in another.
+#[test]
+fn only_keys_of_this_repository_count() {
+    let signing = Signing::unsigned();
+    signing.sign(&["ours"], &[]).succeeded();
+    signing.believe("ours", &["--repository", "example.org/o/other"]);
+    found_nothing(&signing.start("elsewhere").1, "not believed");
+    let clone = clone(&signing.far, "proposed");
+    let file = format!("{}.pub", signing.key("ours"));
+    let text = fs::read_to_string(file).expect("it is there");
+    let key = text.lines().nth(1).expect("it has two lines");
+    clone.edit("headstart.toml", &format!("trusted_keys = [\"{key}\"]\n"));
+    let server = signing.far.server();
+    let said = signing.far.start(&clone, &server.url(), &[]);
+    found_nothing(&said, "not believed");
+    signing.believe("ours", &["--repository", "example.org/o/n"]);
+    signing.serves("here");
+}
+
 /// A list that nobody writes any more would be taken for the newest, and nobody wonder.
 #[test]
 fn a_stale_list_is_said() {

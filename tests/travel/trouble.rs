@@ -1,10 +1,12 @@
 //! Remotes that are dead, slow, lying, or somebody else's: a bounded wait, a line that says so, and a right build.
 
 use std::fs;
+use std::io::Write;
 use std::ops::Range;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use ct_codecs::Encoder;
 use headstart::engine::list::Signer;
 use headstart::engine::push::{PushError, push};
 use headstart::store::Store;
@@ -226,27 +228,37 @@ fn a_remote_that_takes_nothing_is_an_error_at_once() {
     }
 }
 
-/// What CI knows must not get into what everybody can read: not as a file, not compiled in, not by a script.
+/// What CI knows must not get into what everybody can read: not as a file, not compiled in, not by a script, not compressed.
 #[test]
 fn secrets_are_not_published() {
-    for (at, code) in [
-        "pub const A: &str = env!(\"DEPLOY_TOKEN\");",
-        "pub const A: &str = include_str!(\"../secret.txt\");",
-    ]
-    .iter()
-    .enumerate()
-    {
+    const VALUE: &str = "of-no-use-anywhere";
+    let include = "pub const A: &[u8] = include_bytes!(\"../secret\");";
+    let header = ct_codecs::Base64::encode_to_string(format!("user:{VALUE}")).expect("room");
+    let text = format!("{}{VALUE}\n", "a template\n".repeat(99));
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    gzip.write_all(text.as_bytes()).expect("memory");
+    let zstd = zstd::bulk::compress(text.as_bytes(), 19).expect("memory");
+    let cases: [(&str, Vec<u8>); 5] = [
+        ("pub const A: &str = env!(\"DEPLOY_TOKEN\");", Vec::new()),
+        (include, VALUE.into()),
+        (include, header.into()),
+        (include, gzip.finish().expect("memory")),
+        (include, zstd),
+    ];
+    for (at, (code, secret)) in cases.iter().enumerate() {
         let far = Far::unpublished();
         let source = &far.chain.source;
         source.append("crates/c0/src/lib.rs", &format!("{code}\n"));
-        fs::write(source.path("crates/c0/secret.txt"), "of-no-use-anywhere").expect("it is ours");
+        fs::write(source.path("crates/c0/secret"), secret).expect("it is ours");
         source.commit("with a secret");
         let publish = |value: &str| {
             let runner = crate::common::runner(source.root(), &far.chain.place);
             let runner = runner.env("DEPLOY_TOKEN", value);
             runner.args(["publish", "--remote", "none"]).run()
         };
-        refused(&publish("of-no-use-anywhere"), "DEPLOY_TOKEN");
+        let said = publish(VALUE);
+        refused(&said, "DEPLOY_TOKEN");
+        assert!(!said.stderr.contains(VALUE), "{at}: {}", said.stderr);
         let points = far.chain.place.store().join("points");
         assert!(!points.exists(), "{at}: it was published");
         publish("short").succeeded();
