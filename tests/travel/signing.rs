@@ -453,7 +453,7 @@ fn only_keys_of_this_repository_count() {
     let file = format!("{}.pub", signing.key("ours"));
     let text = fs::read_to_string(file).expect("it is there");
     let key = text.lines().nth(1).expect("it has two lines");
-    clone.edit("headstart.toml", &format!("trusted_keys = [\"{key}\"]\n"));
+    clone.edit("headstart.toml", format!("trusted_keys = [\"{key}\"]\n"));
     let server = signing.far.server();
     let said = signing.far.start(&clone, &server.url(), &[]);
     found_nothing(&said, "not believed");
