@@ -120,18 +120,18 @@ pub struct PublishArgs {
 /// `headstart sign`.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
-  headstart sign                               what was published of HEAD
-  headstart sign --commit $SHA --manifest $NAME      that alone, as `publish --unsigned --json` named it
+  headstart sign                           what was published of HEAD
+  headstart sign --manifest $MANIFEST      that alone, as `publish --unsigned --json` named it
 
-It needs a clone and a key, and neither cargo nor what was built. What it vouches for: that the manifest is of this
-repository, commit and tree. Whether a build made it from them, only the job that published it knows.")]
+It needs a clone and a key, and neither cargo nor what was built. It vouches for the manifest being of this repository, \
+commit and tree. Whether a build made it from them, only the job that published it knows.")]
 pub struct SignArgs {
     /// The commit
     #[arg(long, value_name = "REV", default_value = "HEAD")]
     pub commit: String,
     /// Sign this manifest alone, by the beginning of its name
-    #[arg(long, value_name = "NAME", default_value = "")]
-    pub manifest: String,
+    #[arg(long, value_name = "NAME")]
+    pub manifest: Option<String>,
     /// Sign with this secret key; may be given again [default: $HEADSTART_SIGN_KEY, a file or the key itself]
     #[arg(long, value_name = "FILE")]
     pub sign_key: Vec<PathBuf>,
@@ -379,7 +379,7 @@ pub enum KeyCommand {
 /// `headstart key rotate`.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
-  headstart key rotate --root root.key --add ci.key.pub                     from now on this key signs
+  headstart key rotate --root root.key --add ci.key.pub
   headstart key rotate --root root.key --add new.pub --revoke E7620F1842B4E81F
 Where the root key is on a machine without network, or minisign holds it:
   headstart key rotate --add new.pub --out statement
@@ -395,7 +395,7 @@ pub struct RotateArgs {
     /// A key that signs no longer: a public key, the file of one, or a key's id
     #[arg(long, value_name = "KEY-OR-ID")]
     pub revoke: Vec<String>,
-    /// Write it to this file, and to no remote
+    /// Write it to this file, and to no remote; without --root a text for the root to sign
     #[arg(long, value_name = "FILE", conflicts_with = "publish")]
     pub out: Option<PathBuf>,
     /// Write to the remotes what this file holds, and the root has signed

@@ -46,7 +46,7 @@ pub fn run(args: &SignArgs, environment: &Environment, now: Timestamp) -> anyhow
         repository: &repository.name().unwrap_or_default(),
         commit: &commit,
         tree: &tree,
-        manifest: &args.manifest,
+        manifest: args.manifest.as_deref().unwrap_or_default(),
         now_unix_s: now.as_second(),
     };
     let mut answers: Vec<Answer> = Vec::new();

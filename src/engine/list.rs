@@ -124,18 +124,16 @@ impl<'a> List<'a> {
         }
     }
 
-    /// Writes what is listed now with `entries` added, and looks whether they are still there afterwards.
-    pub fn add(&mut self, entries: &[Entry]) -> Result<(), ListError> {
+    /// Writes what is listed now with `entry` added, and looks whether it is still there afterwards.
+    pub fn add(&mut self, entry: &Entry) -> Result<(), ListError> {
         for _ in 0..TRIES {
-            let now_unix_s = self.now_unix_s;
-            let with = |head: Head, entry: &Entry| head.with(entry.clone(), now_unix_s);
-            let signed = entries.iter().fold(self.read()?, with).to_sign();
+            let head = self.read()?.with(entry.clone(), self.now_unix_s);
+            let signed = head.to_sign();
             let signatures = self
                 .signer
                 .map_or(Vec::new(), |signer| signer.sign(&signed));
             self.put(head::encode(&signed, &signatures))?;
-            let there = self.read()?;
-            if entries.iter().all(|entry| there.has(entry)) {
+            if self.read()?.has(entry) {
                 return Ok(());
             }
         }

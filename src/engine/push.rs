@@ -117,7 +117,7 @@ pub fn push(
         epoch: push.epoch,
         signatures: signer.map_or(Vec::new(), |signer| signer.sign(&bytes)),
     };
-    list.add(&[entry])?;
+    list.add(&entry)?;
     push.done.requests += list.requests;
     push.done.bytes += list.bytes;
     Ok(push.done)

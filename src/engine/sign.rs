@@ -5,9 +5,9 @@
 
 use crate::engine::list::{List, ListError, Signer};
 use crate::engine::push::MAX_BUNDLE_BYTES;
-use crate::model::{Digest, Manifest, Toolchain};
+use crate::model::{Digest, Manifest};
 use crate::store::format::{self, FormatError};
-use crate::store::head::{Entry, Head};
+use crate::store::head::Entry;
 use crate::store::pack;
 use crate::store::point::Point;
 use crate::tier::{Tier, Trouble};
@@ -93,28 +93,30 @@ pub fn sign(
     };
     waiting.entries.retain(named);
     waiting.entries.truncate(MAX_ENTRIES);
-    let mut lists: Vec<Adding<'_>> = Vec::new();
     let mut signed = Vec::new();
-    for entry in &waiting.entries {
+    // The newest comes first in a list, and is added last.
+    for entry in waiting.entries.iter().rev() {
         let verdict = match read(tier, entry, expected) {
             Err(refusal) => Err(refusal),
             Ok((bytes, point)) => {
-                let list = adding(tier, &mut lists, &point, signer, expected.now_unix_s)?;
-                let there = list.head.of(point.manifest);
+                let now_unix_s = expected.now_unix_s;
+                let mut list = List::of(tier, &point.toolchain, signer, now_unix_s);
+                let head = list.read()?;
+                let there = head.of(point.manifest);
                 let there = there.map_or(&[][..], |there| &there.signatures);
                 let signatures = lacking(&bytes, there, signer);
-                let verdict = match signatures.is_empty() {
-                    true => Verdict::Already,
-                    false => Verdict::New,
+                let entry = Entry {
+                    point,
+                    epoch: entry.epoch,
+                    signatures,
                 };
-                if verdict == Verdict::New {
-                    list.entries.push(Entry {
-                        point,
-                        epoch: entry.epoch,
-                        signatures,
-                    });
+                match entry.signatures.is_empty() {
+                    true => Ok(Verdict::Already),
+                    false => {
+                        list.add(&entry)?;
+                        Ok(Verdict::New)
+                    }
                 }
-                Ok(verdict)
             }
         };
         signed.push(Signed {
@@ -122,49 +124,7 @@ pub fn sign(
             verdict,
         });
     }
-    // The newest comes first in a list, and is added last.
-    for mut one in lists {
-        one.entries.reverse();
-        if !one.entries.is_empty() {
-            one.list.add(&one.entries)?;
-        }
-    }
     Ok(signed)
-}
-
-/// A list, and what will be added to it.
-struct Adding<'a> {
-    toolchain: Toolchain,
-    list: List<'a>,
-    head: Head,
-    entries: Vec<Entry>,
-}
-
-/// Returns the list of the toolchain of `point`, read once.
-fn adding<'l, 'a>(
-    tier: &'a dyn Tier,
-    lists: &'l mut Vec<Adding<'a>>,
-    point: &Point,
-    signer: Signer<'a>,
-    now_unix_s: i64,
-) -> Result<&'l mut Adding<'a>, ListError> {
-    let known = lists
-        .iter()
-        .position(|one| one.toolchain == point.toolchain);
-    let at = match known {
-        Some(at) => at,
-        None => {
-            let mut list = List::of(tier, &point.toolchain, signer, now_unix_s);
-            lists.push(Adding {
-                toolchain: point.toolchain.clone(),
-                head: list.read()?,
-                list,
-                entries: Vec::new(),
-            });
-            lists.len() - 1
-        }
-    };
-    Ok(&mut lists[at])
 }
 
 /// Returns the signatures of `bytes` by those of the signer's keys that did not sign them `there` yet.
