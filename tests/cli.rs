@@ -9,7 +9,7 @@ use headstart_testkit::{Output, Scratch, Workspace, clean};
 
 use common::PROGRAM;
 use common::around::{output, succeeds};
-use common::chain::{Chain, builds_right, explain, found_nothing, prints, refused, sane};
+use common::chain::{Chain, builds_right, explain, found_nothing, prints, refused, sane, strictly};
 
 const COMMANDS: [&str; 12] = [
     "publish",
@@ -228,7 +228,7 @@ fn a_failed_build_is_not_published() {
 fn changes_are_published_only_on_demand_and_never_served() {
     let chain = Chain::unpublished();
     chain.source.replace("crates/c1/src/lib.rs", "+ 1", "+ 11");
-    let publish = chain.run(chain.source.root(), &["publish"]);
+    let publish = chain.run(chain.source.root(), &strictly("publish"));
     refused(&publish, "crates/c1/src/lib.rs");
     assert!(publish.stderr.contains("--allow-dirty"));
     assert!(!chain.source.path("target").exists());
@@ -241,12 +241,69 @@ fn changes_are_published_only_on_demand_and_never_served() {
     builds_right(&clone);
 }
 
+/// CI would be red for a build that works: a file that is not committed, no store, no repository.
+#[test]
+fn what_cannot_be_published_is_built_all_the_same() {
+    let check = |chain: &Chain, why: &str| {
+        let said = chain.run(chain.source.root(), &["publish", "--json"]);
+        assert_eq!(said.code, 0, "{}", said.stderr);
+        for part in [why, "will not be published", "\nhint: "] {
+            assert!(said.stderr.contains(part), "no {part:?}: {}", said.stderr);
+        }
+        let reason = &said.json()["why"];
+        assert!(
+            reason.as_str().is_some_and(|text| text.contains(why)),
+            "{reason}"
+        );
+        builds_right(&chain.source).nothing_ran();
+    };
+    let chain = Chain::unpublished();
+    chain.source.edit("crates/c1/src/new.rs", "");
+    check(&chain, "new.rs");
+    chain.source.remove("crates/c1/src/new.rs");
+    fs::write(chain.place.store(), "precious").expect("the scratch directory is ours");
+    check(&chain, "store");
+    chain.source.remove(".git");
+    check(&chain, "is not in a git work tree");
+
+    chain
+        .source
+        .append("crates/c2/src/lib.rs", "compile_error!(\"broken\");\n");
+    let failed = chain.run(chain.source.root(), &["publish"]);
+    assert_eq!(failed.code, 101, "{}", failed.stderr);
+}
+
+/// A build that writes into its own sources would be red behind headstart, and only there.
+#[test]
+fn a_build_that_changes_its_sources_is_not_published_and_does_not_fail() {
+    let chain = Chain::unpublished();
+    let script = "fn main() {\n    std::fs::write(\"src/made.rs\", \"\").unwrap();\n}\n";
+    chain.source.edit("crates/c1/build.rs", script);
+    chain
+        .source
+        .commit("a script that writes where it should not");
+    let said = chain.run(chain.source.root(), &["publish"]).succeeded();
+    assert!(
+        said.stderr.contains("changed while cargo was building"),
+        "{}",
+        said.stderr
+    );
+    refused(
+        &chain.run(chain.source.root(), &strictly("publish")),
+        "made.rs",
+    );
+    assert!(!chain.place.store().join("points").exists());
+}
+
 /// An untracked file that a build reads would be missing at everybody else's.
 #[test]
 fn an_untracked_file_is_a_change() {
     let chain = Chain::unpublished();
     chain.source.edit("crates/c1/src/new.rs", "");
-    refused(&chain.run(chain.source.root(), &["publish"]), "new.rs");
+    refused(
+        &chain.run(chain.source.root(), &strictly("publish")),
+        "new.rs",
+    );
 }
 
 /// A new contributor without a store would see a failure where a slower build is all that happens.
@@ -291,6 +348,17 @@ fn start_runs_cargo_with_the_wrapper() {
     assert_eq!(failed.code, 101);
     let ran = chain.run(clone.root(), &["start", "--", "no-such-subcommand"]);
     assert_eq!(ran.code, 101, "{}", ran.stderr);
+    // A second command does not run behind one that failed, and runs behind one that did not.
+    let then = |first: &str| {
+        let args = [
+            "start", "--", "build", "-p", first, "--then", "build", "-p", "c0", "-v",
+        ];
+        chain.run(clone.root(), &args)
+    };
+    let (failed, ran) = (then("c3"), then("c2"));
+    assert_eq!(failed.code, 101);
+    assert!(!failed.stderr.contains("Fresh c0"), "{}", failed.stderr);
+    assert!(ran.succeeded().stderr.contains("Fresh c0"));
 }
 
 /// A look at what would happen would already change something.

@@ -109,7 +109,7 @@ pub struct PublishArgs {
     /// For how many days it may be used
     #[arg(long, value_name = "DAYS", default_value_t = KEEP_DAYS)]
     pub keep_days: u16,
-    /// Fail if a remote cannot be written to
+    /// Fail if the build cannot be published, or not to every remote [default: say so, and end as cargo does]
     #[arg(long)]
     pub required: bool,
     /// Arguments of cargo; `--then` begins another command [default: build]
@@ -160,6 +160,7 @@ pub struct RemoteArgs {
 #[command(after_help = "Examples:
   headstart start && cargo build
   headstart start -- test --no-run     start, then run cargo with headstart as its wrapper
+  headstart start -- build --then test
   headstart start --dry-run --json     what would be placed, unit by unit")]
 pub struct StartArgs {
     /// Where and how.
@@ -183,7 +184,7 @@ pub struct StartArgs {
     /// Believe a store that belongs to another user, or that anybody can write
     #[arg(long)]
     pub believe_store: bool,
-    /// Run cargo with these arguments afterwards, with headstart as its wrapper
+    /// Run cargo with these arguments afterwards, with headstart as its wrapper; `--then` begins another command
     #[arg(last = true, value_name = "CARGO ARGS", allow_hyphen_values = true)]
     pub cargo: Vec<String>,
 }

@@ -33,14 +33,24 @@ impl Failure {
 }
 
 /// Prints `error` with its causes and a hint, and returns the exit code: cargo's if cargo failed, else 1.
-#[expect(clippy::print_stderr, reason = "this is the command's answer")]
 pub fn print(error: &anyhow::Error) -> ExitCode {
     if let Some(CargoError::Failed { code, stderr, .. }) = error.downcast_ref()
         && stderr.is_empty()
     {
         return ExitCode::from(u8::try_from(*code).unwrap_or(101));
     }
-    eprintln!("error: {error}");
+    show("error", error);
+    ExitCode::FAILURE
+}
+
+/// Prints what went wrong with `what`, with its causes and a hint, where the command goes on all the same.
+pub fn print_and_go_on(what: &str, error: &anyhow::Error) {
+    show(&format!("headstart: {what}"), error);
+}
+
+#[expect(clippy::print_stderr, reason = "this is the command's answer")]
+fn show(heading: &str, error: &anyhow::Error) {
+    eprintln!("{heading}: {error}");
     let mut shown = error.to_string();
     for cause in error.chain().skip(1).map(ToString::to_string) {
         if !shown.contains(&cause) {
@@ -54,7 +64,6 @@ pub fn print(error: &anyhow::Error) -> ExitCode {
     if let Some(hint) = hint(error) {
         eprintln!("\nhint: {hint}");
     }
-    ExitCode::FAILURE
 }
 
 fn find<E: std::error::Error + Send + Sync + 'static>(error: &anyhow::Error) -> Option<&E> {

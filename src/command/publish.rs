@@ -1,4 +1,6 @@
 //! `headstart publish`: run cargo, then store what it built.
+//!
+//! Ends as cargo ends: what keeps a build from being published is said, and is a failure only where that was asked for.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -9,7 +11,7 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use super::cli::PublishArgs;
-use super::failure::Failure;
+use super::failure::{self, Failure};
 use super::key::signing_keys;
 use super::setup::{Clock, Setup, print_json, print_line, short, wrapped};
 use super::trust::here;
@@ -45,6 +47,21 @@ pub struct Outcome {
     pub push_time: Duration,
 }
 
+/// What publishing needs to know before cargo runs.
+struct Ready {
+    repository: Repository,
+    commit: String,
+    dirty: bool,
+    setup: Setup,
+    store: Store,
+}
+
+/// What cargo reported, and how long it ran.
+struct Built {
+    lines: Vec<String>,
+    time: Duration,
+}
+
 /// Runs the command, and returns its exit code.
 pub fn run(
     args: &PublishArgs,
@@ -52,24 +69,50 @@ pub fn run(
     now: Timestamp,
 ) -> anyhow::Result<ExitCode> {
     let reporter = Reporter::new(args.store.quiet);
-    let outcome = publish_build(args, environment, now, &reporter, Messages::Shown)?;
+    let commands = CargoCommand::split(&args.cargo);
+    check_commands(&commands)?;
+    let ready = Ready::of(args, environment, &commands[0]);
+    if args.required
+        && let Err(error) = ready
+    {
+        return Err(error);
+    }
+    if let Err(error) = &ready {
+        // Before cargo runs: whoever watches may prefer to stop it.
+        failure::print_and_go_on("this will not be published", error);
+    }
+    let is_ready = ready.is_ok();
+    let built = build(args, environment, &commands, &reporter, Messages::Shown)?;
+    match ready.and_then(|ready| ready.publish(args, environment, built, now, &reporter)) {
+        Ok(outcome) => say(args, &outcome),
+        Err(error) if args.required => Err(error),
+        Err(error) => {
+            if is_ready {
+                failure::print_and_go_on("this was not published", &error);
+            }
+            if args.store.json {
+                print_json(&json!({ "commit": null, "why": error.to_string() }));
+            }
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+/// Says what was published, and returns the exit code: a failure only if all remotes are required to have it.
+fn say(args: &PublishArgs, outcome: &Outcome) -> anyhow::Result<ExitCode> {
     match args.store.json {
-        true => print_json(&as_json(&outcome, args.unsigned)),
+        true => print_json(&as_json(outcome, args.unsigned)),
         false if args.store.quiet => {}
-        false => print(&outcome, args.unsigned),
+        false => print(outcome, args.unsigned),
     }
     let failed = outcome.pushed.iter().filter(|(_, pushed)| pushed.is_err());
     match failed.count() {
-        0 => Ok(ExitCode::SUCCESS),
-        _ if !args.required => Ok(ExitCode::SUCCESS),
-        failed => {
+        failed if failed > 0 && args.required => {
             let what = format!("{} could not be written to", count(failed, "remote"));
-            Err(Failure::new(
-                what,
-                "leave --required out to let publish succeed all the same",
-            )
-            .into())
+            let hint = "leave --required out to let publish succeed all the same";
+            Err(Failure::new(what, hint).into())
         }
+        _ => Ok(ExitCode::SUCCESS),
     }
 }
 
@@ -83,11 +126,19 @@ pub fn publish_build(
 ) -> anyhow::Result<Outcome> {
     let commands = CargoCommand::split(&args.cargo);
     check_commands(&commands)?;
-    let repository = Repository::discover(environment.dir())?;
-    let (commit, dirty) = commit_to_publish(&repository, args)?;
-    let setup = Setup::of(&commands[0], environment, None)?;
-    let typed = args.store.store.as_deref();
-    let store = Store::create(&environment.store(typed, Some(&setup.workspace.root))?)?;
+    let ready = Ready::of(args, environment, &commands[0])?;
+    let built = build(args, environment, &commands, reporter, messages)?;
+    ready.publish(args, environment, built, now, reporter)
+}
+
+/// Runs the cargo commands through this program, until one of them fails.
+fn build(
+    args: &PublishArgs,
+    environment: &Environment,
+    commands: &[CargoCommand],
+    reporter: &Reporter,
+    messages: Messages,
+) -> anyhow::Result<Built> {
     let variables = wrapped(environment);
     let how = Run {
         dir: environment.dir(),
@@ -96,49 +147,85 @@ pub fn publish_build(
     };
     let started = Clock::start();
     let mut lines = Vec::new();
-    for command in &commands {
+    for command in commands {
         lines.extend(cargo::run(command, how, |line| match args.store.json {
             true => reporter.note(line),
             false => print_line(line),
         })?);
     }
-    let cargo_time = started.elapsed();
-    let build = Build {
-        workspace: &setup.workspace,
-        roots: &setup.roots,
-        toolchain: setup.toolchain,
-        sysroot: &setup.sysroot,
-        commands: commands.into_iter().map(|command| command.args).collect(),
-        repository: repository.name().unwrap_or_default(),
-        tree: repository.tree(&commit)?,
-        commit,
-        dirty,
-        now_unix_s: now.as_second(),
-        keep_days: args.keep_days,
-        secrets: &environment.secrets(&setup.workspace.root)?,
-        report: message::live(&lines),
-    };
-    check_still_there(&repository, &build)?;
-    let started = Clock::start();
-    let published = publish(&build, &store, reporter)
-        .with_context(|| format!("cannot publish into {}", store.root().display()))?;
-    let publish_time = started.elapsed();
-    let started = Clock::start();
-    let pushed = push_all(
-        args,
-        environment,
-        (&setup.workspace.root, &store),
-        &published.point,
-        now,
-        reporter,
-    )?;
-    Ok(Outcome {
-        published,
-        cargo_time,
-        publish_time,
-        pushed,
-        push_time: started.elapsed(),
-    })
+    let time = started.elapsed();
+    Ok(Built { lines, time })
+}
+
+impl Ready {
+    /// Finds out what is published and where to; changes nothing but that the store is there.
+    fn of(
+        args: &PublishArgs,
+        environment: &Environment,
+        command: &CargoCommand,
+    ) -> anyhow::Result<Ready> {
+        let repository = Repository::discover(environment.dir())?;
+        let (commit, dirty) = commit_to_publish(&repository, args)?;
+        let setup = Setup::of(command, environment, None)?;
+        let typed = args.store.store.as_deref();
+        let store = Store::create(&environment.store(typed, Some(&setup.workspace.root))?)?;
+        Ok(Ready {
+            repository,
+            commit,
+            dirty,
+            setup,
+            store,
+        })
+    }
+
+    /// Stores what was built, and writes it to the remotes.
+    fn publish(
+        self,
+        args: &PublishArgs,
+        environment: &Environment,
+        built: Built,
+        now: Timestamp,
+        reporter: &Reporter,
+    ) -> anyhow::Result<Outcome> {
+        let (setup, store) = (&self.setup, &self.store);
+        let commands = CargoCommand::split(&args.cargo).into_iter();
+        let build = Build {
+            workspace: &setup.workspace,
+            roots: &setup.roots,
+            toolchain: setup.toolchain.clone(),
+            sysroot: &setup.sysroot,
+            commands: commands.map(|command| command.args).collect(),
+            repository: self.repository.name().unwrap_or_default(),
+            tree: self.repository.tree(&self.commit)?,
+            commit: self.commit.clone(),
+            dirty: self.dirty,
+            now_unix_s: now.as_second(),
+            keep_days: args.keep_days,
+            secrets: &environment.secrets(&setup.workspace.root)?,
+            report: message::live(&built.lines),
+        };
+        check_still_there(&self.repository, &build)?;
+        let started = Clock::start();
+        let published = publish(&build, store, reporter)
+            .with_context(|| format!("cannot publish into {}", store.root().display()))?;
+        let publish_time = started.elapsed();
+        let started = Clock::start();
+        let pushed = push_all(
+            args,
+            environment,
+            (&setup.workspace.root, store),
+            &published.point,
+            now,
+            reporter,
+        )?;
+        Ok(Outcome {
+            published,
+            cargo_time: built.time,
+            publish_time,
+            pushed,
+            push_time: started.elapsed(),
+        })
+    }
 }
 
 /// Writes `point` to every remote that may be written to; a build that was published with changes goes nowhere.

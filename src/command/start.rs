@@ -68,11 +68,9 @@ pub fn run(
     now: Timestamp,
 ) -> anyhow::Result<ExitCode> {
     let reporter = Reporter::new(args.store.quiet);
-    let command = CargoCommand {
-        args: args.cargo.clone(),
-    };
-    let goes_on = !command.args.is_empty() && !args.dry_run;
-    let setup = match Setup::of(&command, environment, args.target_dir.as_deref()) {
+    let commands = CargoCommand::split(&args.cargo);
+    let goes_on = !args.cargo.is_empty() && !args.dry_run;
+    let setup = match Setup::of(&commands[0], environment, args.target_dir.as_deref()) {
         Err(error) if !goes_on => return Err(error),
         setup => setup,
     };
@@ -97,8 +95,13 @@ pub fn run(
         env: &variables,
         messages: Messages::Shown,
     };
-    let code = cargo::run_plainly(&command, how)?;
-    Ok(ExitCode::from(u8::try_from(code).unwrap_or(101)))
+    for command in &commands {
+        let code = cargo::run_plainly(command, how)?;
+        if code != 0 {
+            return Ok(ExitCode::from(u8::try_from(code).unwrap_or(101)));
+        }
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Says what was done; fails only if a starting point was required.

@@ -1,15 +1,17 @@
 //! The list of the newest starting points in a tier: read as far as it may be added to, added to, and written back.
 //!
-//! Two that write it at once take each other's entries away: each reads it back, and writes again.
+//! Two that write it at once do not take each other's entries away: it is replaced only if it is still what was read. See
+//! note 0015.
 
 use crate::model::Toolchain;
 use crate::store::format::FormatError;
 use crate::store::head::{self, Entry, Head, MAX_HEAD_BYTES};
-use crate::tier::{Tier, Trouble};
+use crate::tier::{Replaced, Tier, Trouble, persistently};
 use crate::trust::{self, PublicKey, SecretKey};
 
-/// How often a list is written in which somebody else's entry took the place of ours.
-const TRIES: usize = 4;
+/// How often a list is written anew because somebody else wrote it. Whoever comes too late does so because another got
+/// through, so this is how many may write at once.
+const TRIES: usize = 32;
 
 /// Who signs what is written, and whose lists are added to.
 #[derive(Clone, Copy, Debug)]
@@ -100,10 +102,15 @@ impl<'a> List<'a> {
 
     /// Returns what is listed as far as it may be added to: whoever signs it vouches for what it lists.
     pub fn read(&mut self) -> Result<Head, ListError> {
-        let Some(bytes) = self.get()? else {
+        let bytes = self.get()?;
+        self.understand(bytes.as_deref())
+    }
+
+    fn understand(&self, bytes: Option<&[u8]>) -> Result<Head, ListError> {
+        let Some(bytes) = bytes else {
             return Ok(Head::default());
         };
-        let read = match (head::decode(&bytes), self.signer) {
+        let read = match (head::decode(bytes), self.signer) {
             // It names what is lost anyway: nothing is found by it but for being signed.
             (Err(FormatError::Damaged), None) => return Ok(Head::default()),
             (read, _) => read.map_err(ListError::Unusable)?,
@@ -124,17 +131,20 @@ impl<'a> List<'a> {
         }
     }
 
-    /// Writes what is listed now with `entry` added, and looks whether it is still there afterwards.
+    /// Writes what is listed now with `entry` added; where others may have written it meanwhile, looks whether it is still
+    /// there afterwards.
     pub fn add(&mut self, entry: &Entry) -> Result<(), ListError> {
         for _ in 0..TRIES {
-            let head = self.read()?.with(entry.clone(), self.now_unix_s);
-            let signed = head.to_sign();
+            let seen = self.get()?;
+            let head = self.understand(seen.as_deref())?;
+            let signed = head.with(entry.clone(), self.now_unix_s).to_sign();
             let signatures = self
                 .signer
                 .map_or(Vec::new(), |signer| signer.sign(&signed));
-            self.put(head::encode(&signed, &signatures))?;
-            if self.read()?.has(entry) {
-                return Ok(());
+            match self.replace(seen.as_deref(), &head::encode(&signed, &signatures))? {
+                Replaced::Surely => return Ok(()),
+                Replaced::Blindly if self.read()?.has(entry) => return Ok(()),
+                Replaced::Blindly | Replaced::Not => {}
             }
         }
         Err(ListError::Contended)
@@ -142,18 +152,18 @@ impl<'a> List<'a> {
 
     fn get(&mut self) -> Result<Option<Vec<u8>>, ListError> {
         self.requests += 1;
-        match self.tier.get(&self.key, MAX_HEAD_BYTES as u64, &|_| true) {
+        match persistently(|| self.tier.get(&self.key, MAX_HEAD_BYTES as u64, &|_| true)) {
             Ok(bytes) => Ok(Some(bytes)),
             Err(Trouble::Absent) => Ok(None),
             Err(trouble) => Err(self.failed("reading", trouble)),
         }
     }
 
-    fn put(&mut self, bytes: Vec<u8>) -> Result<(), ListError> {
-        self.requests += 1;
+    fn replace(&mut self, seen: Option<&[u8]>, bytes: &[u8]) -> Result<Replaced, ListError> {
+        self.requests += 2;
         self.bytes += bytes.len() as u64;
-        let written = self.tier.put(&self.key, bytes);
-        written.map_err(|trouble| self.failed("writing", trouble))
+        let replaced = persistently(|| self.tier.replace(&self.key, seen, bytes.to_vec()));
+        replaced.map_err(|trouble| self.failed("writing", trouble))
     }
 
     fn failed(&self, what: &str, trouble: Trouble) -> ListError {

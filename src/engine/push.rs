@@ -1,7 +1,6 @@
 //! Near → far: writes a starting point of the local store into a tier, in packs of what the tier lacks.
 //!
-//! Everything that is written has a name of its own, so two that push at once disturb each other only in the head, which
-//! is read back and written again.
+//! Everything that is written has a name of its own, so two that push at once disturb each other only in the list.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -18,7 +17,7 @@ use crate::store::head::{self, Entry, Head, MAX_HEAD_BYTES};
 use crate::store::pack::{self, Frame, Index, PACK_BYTES, PackName};
 use crate::store::point::Point;
 use crate::store::{Store, StoreError};
-use crate::tier::{Tier, Trouble};
+use crate::tier::{Tier, Trouble, persistently};
 
 /// How old a pack may be that a new starting point refers to: it is kept for the starting point's ninety days more.
 const MAX_REFERRED_DAYS: i64 = 14;
@@ -126,7 +125,7 @@ pub fn push(
 impl Push<'_> {
     fn get(&mut self, key: &str, limit_bytes: u64) -> Result<Option<Vec<u8>>, PushError> {
         self.done.requests += 1;
-        match self.tier.get(key, limit_bytes, &|_| true) {
+        match persistently(|| self.tier.get(key, limit_bytes, &|_| true)) {
             Ok(bytes) => Ok(Some(bytes)),
             Err(Trouble::Absent) => Ok(None),
             Err(trouble) => Err(PushError::Tier {
@@ -262,7 +261,8 @@ impl Push<'_> {
 }
 
 fn put(tier: &dyn Tier, key: &str, bytes: Vec<u8>) -> Result<(), PushError> {
-    tier.put(key, bytes).map_err(|trouble| PushError::Tier {
+    let written = persistently(|| tier.put(key, bytes.clone()));
+    written.map_err(|trouble| PushError::Tier {
         what: format!("writing {key}"),
         trouble,
     })

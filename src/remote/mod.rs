@@ -16,16 +16,16 @@ use object_store::http::HttpBuilder;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path as Key;
 use object_store::{
-    ClientOptions, GetOptions, GetRange, ObjectStore, ObjectStoreExt, ObjectStoreScheme,
-    RetryConfig,
+    ClientOptions, GetOptions, GetRange, ObjectStore, ObjectStoreScheme, PutMode, RetryConfig,
+    UpdateVersion,
 };
 use tokio::runtime::Runtime;
 use tokio::time::timeout;
 use url::Url;
 
 use crate::config::RemoteConfig;
-use crate::disk;
-use crate::tier::{Tier, Trouble, Watch};
+use crate::disk::{self, lock};
+use crate::tier::{Replaced, Tier, Trouble, Watch};
 
 /// How long a whole request may take as long as something comes.
 const REQUEST_LIMIT: Duration = Duration::from_secs(3600);
@@ -33,6 +33,10 @@ const REQUEST_LIMIT: Duration = Duration::from_secs(3600);
 const SLOWEST_WRITE: u64 = 100 << 10;
 /// How much memory is taken on a tier's word.
 const FIRST_BYTES: u64 = 16 << 20;
+/// The file of a shared directory that is locked while its list is replaced.
+const LOCK: &str = "lock";
+/// The largest file that is replaced.
+const MAX_REPLACED_BYTES: u64 = 32 << 20;
 /// How often a request is tried again that a tier could not serve just then.
 const RETRIES: usize = 2;
 
@@ -43,6 +47,8 @@ pub struct Remote {
     store: Box<dyn ObjectStore>,
     prefix: Key,
     directory: Option<PathBuf>,
+    /// What is locked while a file of a directory is replaced; none in the network.
+    lock: Option<PathBuf>,
     writable: bool,
     wait: Duration,
     runtime: Arc<Runtime>,
@@ -111,6 +117,7 @@ impl Opener {
                 Some(_) => Key::default(),
                 None => path,
             },
+            lock: directory.as_ref().map(|directory| directory.join(LOCK)),
             directory: directory.filter(|_| config.by_user),
             writable,
             wait: self.wait,
@@ -190,11 +197,15 @@ impl Remote {
         options: GetOptions,
         limit: u64,
         watch: Watch<'_>,
-    ) -> Result<Vec<u8>, Trouble> {
+    ) -> Result<(Vec<u8>, UpdateVersion), Trouble> {
         let late = |_| Trouble::Unreachable(format!("nothing came for {:.1?}", self.wait));
         let location = self.key(key);
         let answer = timeout(self.wait, self.store.get_opts(&location, options));
         let answer = answer.await.map_err(late)?.map_err(trouble)?;
+        let version = UpdateVersion {
+            e_tag: answer.meta.e_tag.clone(),
+            version: answer.meta.version.clone(),
+        };
         let size = answer.range.end.saturating_sub(answer.range.start);
         if size > limit {
             return Err(Trouble::TooLarge(limit));
@@ -212,7 +223,22 @@ impl Remote {
                 return Err(Trouble::Stopped);
             }
         }
-        Ok(bytes)
+        Ok((bytes, version))
+    }
+
+    /// Writes the file `key` as `mode` says; the inner error is the store's.
+    fn write(
+        &self,
+        key: &str,
+        bytes: Vec<u8>,
+        mode: PutMode,
+    ) -> Result<object_store::Result<()>, Trouble> {
+        let limit = self.wait + Duration::from_secs(bytes.len() as u64 / SLOWEST_WRITE);
+        let late = |_| Trouble::Unreachable(format!("it was not taken in {limit:.1?}"));
+        let location = self.key(key);
+        let put = self.store.put_opts(&location, bytes.into(), mode.into());
+        let written = self.runtime.block_on(async { timeout(limit, put).await });
+        Ok(written.map_err(late)?.map(|_| ()))
     }
 }
 
@@ -240,7 +266,7 @@ impl Tier for Remote {
 
     fn get(&self, key: &str, limit_bytes: u64, watch: Watch<'_>) -> Result<Vec<u8>, Trouble> {
         let fetch = self.fetch(key, GetOptions::default(), limit_bytes, watch);
-        self.runtime.block_on(fetch)
+        self.runtime.block_on(fetch).map(|(bytes, _)| bytes)
     }
 
     fn get_range(
@@ -254,16 +280,39 @@ impl Tier for Remote {
             range: Some(GetRange::Bounded(range)),
             ..GetOptions::default()
         };
-        self.runtime
-            .block_on(self.fetch(key, options, limit, watch))
+        let fetch = self.fetch(key, options, limit, watch);
+        self.runtime.block_on(fetch).map(|(bytes, _)| bytes)
     }
 
     fn put(&self, key: &str, bytes: Vec<u8>) -> Result<(), Trouble> {
-        let limit = self.wait + Duration::from_secs(bytes.len() as u64 / SLOWEST_WRITE);
-        let late = |_| Trouble::Unreachable(format!("it was not taken in {limit:.1?}"));
-        let location = self.key(key);
-        let put = async { timeout(limit, self.store.put(&location, bytes.into())).await };
-        let written = self.runtime.block_on(put).map_err(late)?;
-        written.map(|_| ()).map_err(trouble)
+        let written = self.write(key, bytes, PutMode::Overwrite)?;
+        written.map_err(trouble)
+    }
+
+    fn replace(&self, key: &str, seen: Option<&[u8]>, bytes: Vec<u8>) -> Result<Replaced, Trouble> {
+        let lock = self.lock.as_ref().map(|path| lock::exclusive(path, || {}));
+        let fetch = self.fetch(key, GetOptions::default(), MAX_REPLACED_BYTES, &|_| true);
+        let there = match self.runtime.block_on(fetch) {
+            Err(Trouble::Absent) => None,
+            there => Some(there?),
+        };
+        if there.as_ref().map(|(bytes, _)| &bytes[..]) != seen {
+            return Ok(Replaced::Not);
+        }
+        if let Some(lock) = lock {
+            // Held until here; a file system without locks gives one all the same.
+            let _held = lock.map_err(|error| Trouble::Unreachable(error.to_string()))?;
+            return self.put(key, bytes).map(|()| Replaced::Surely);
+        }
+        let mode = there.map_or(PutMode::Create, |(_, version)| PutMode::Update(version));
+        match self.write(key, bytes.clone(), mode)? {
+            Ok(()) => Ok(Replaced::Surely),
+            Err(
+                object_store::Error::Precondition { .. }
+                | object_store::Error::AlreadyExists { .. },
+            ) => Ok(Replaced::Not),
+            // Not every store knows conditions, and each says so in its own way.
+            Err(_) => self.put(key, bytes).map(|()| Replaced::Blindly),
+        }
     }
 }

@@ -7,6 +7,15 @@ use std::fmt;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// How long is waited before a request is made again that a tier could not serve: behind a build of minutes a starting point
+/// is worth these seconds, and no more, since somebody may wait for the end of it.
+const PAUSES: [Duration; 3] = [
+    Duration::from_millis(250),
+    Duration::from_secs(2),
+    Duration::from_secs(6),
+];
 
 /// Why a tier did not give or take something.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -51,6 +60,38 @@ pub trait Tier: fmt::Debug + Send + Sync {
 
     /// Writes the file `key`.
     fn put(&self, key: &str, bytes: Vec<u8>) -> Result<(), Trouble>;
+
+    /// Writes the file `key` in the place of `seen`, which was read there before; of nothing, if that is none.
+    fn replace(
+        &self,
+        key: &str,
+        _seen: Option<&[u8]>,
+        bytes: Vec<u8>,
+    ) -> Result<Replaced, Trouble> {
+        self.put(key, bytes).map(|()| Replaced::Blindly)
+    }
+}
+
+/// What became of a file that was to be written in the place of another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Replaced {
+    /// It was written, and nothing is lost.
+    Surely,
+    /// It was written; something that others wrote meanwhile may be lost, since this place cannot tell.
+    Blindly,
+    /// It was not written: another was, since `seen` was read.
+    Not,
+}
+
+/// Asks a tier for what must not fail for a moment's trouble: again, with pauses, as long as it cannot be reached.
+pub fn persistently<T>(mut ask: impl FnMut() -> Result<T, Trouble>) -> Result<T, Trouble> {
+    for pause in PAUSES {
+        match ask() {
+            Err(Trouble::Unreachable(_)) => std::thread::sleep(pause),
+            answer => return answer,
+        }
+    }
+    ask()
 }
 
 /// A tier, and how it did so far.

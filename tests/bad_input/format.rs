@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 
-use crate::common::chain::{Chain, builds_right, found_nothing, refused, write};
+use crate::common::chain::{Chain, builds_right, found_nothing, refused, strictly, write};
 
 /// A store that a newer headstart made would be misread, or written into and spoilt for its owners.
 #[test]
@@ -14,7 +14,7 @@ fn a_newer_store_is_refused() {
     let points = || tree(&chain);
     let before = points();
     for command in ["start", "publish", "status"] {
-        let output = chain.run(clone.root(), &[command]);
+        let output = chain.run(clone.root(), &strictly(command));
         refused(
             &output,
             "is of format 2, and this version knows only format 1",

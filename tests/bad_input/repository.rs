@@ -4,7 +4,7 @@ use std::path::Path;
 
 use headstart_testkit::{Workspace, git_command};
 
-use crate::common::chain::{Chain, builds_right, found_nothing, prints, refused};
+use crate::common::chain::{Chain, builds_right, found_nothing, prints, refused, strictly};
 
 /// Somebody who unpacked a source archive could not tell what headstart wants, or not build any more.
 #[test]
@@ -14,7 +14,7 @@ fn without_a_repository_the_error_says_so() {
     clone.remove(".git");
     refused(&chain.start(clone.root()), "is not in a git work tree");
     refused(
-        &chain.run(clone.root(), &["publish"]),
+        &chain.run(clone.root(), &strictly("publish")),
         "is not in a git work tree",
     );
     assert!(!clone.path("target").exists());
@@ -40,7 +40,7 @@ fn without_commits_the_error_says_so() {
     let clone = chain.elsewhere("no-commits");
     clone.remove(".git").git(&["init", "--quiet"]);
     for command in ["start", "publish"] {
-        let output = chain.run(clone.root(), &[command]);
+        let output = chain.run(clone.root(), &strictly(command));
         refused(&output, "has no commits yet");
     }
     builds_right(&clone);
@@ -66,7 +66,8 @@ fn a_detached_head_works() {
 fn an_unknown_revision_is_named() {
     let chain = Chain::published();
     for command in ["start", "publish"] {
-        let output = chain.run(chain.source.root(), &[command, "--commit", "no-such-tag"]);
+        let args = [strictly(command), vec!["--commit", "no-such-tag"]].concat();
+        let output = chain.run(chain.source.root(), &args);
         refused(&output, "git does not know the revision `no-such-tag`");
     }
 }

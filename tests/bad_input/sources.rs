@@ -8,7 +8,7 @@ use std::path::Path;
 
 use headstart_testkit::{Scratch, Workspace, git_command};
 
-use crate::common::chain::{Chain, builds_right, prints};
+use crate::common::chain::{Chain, builds_right, prints, strictly};
 
 /// A name that is no UTF-8, as old archives have them.
 const NAME: &[u8] = b"caf\xe9.txt";
@@ -34,7 +34,7 @@ fn a_member_in_a_submodule_is_compared_by_content() {
     moved.replace("crates/c1/src/lib.rs", "+ 1", "+ 11");
     chain.start(moved.root()).succeeded();
     prints(&moved, "13");
-    let dirty = chain.run(moved.root(), &["publish"]);
+    let dirty = chain.run(moved.root(), &strictly("publish"));
     crate::common::chain::refused(&dirty, "crates/c1");
 }
 
@@ -162,7 +162,7 @@ fn names_that_are_no_utf8_are_no_matter() {
     chain.start(changed.root()).succeeded();
     let ran = builds_right(&changed).crates_compiled();
     assert!(ran.contains("c0(run)"), "{ran:?}");
-    let untracked = chain.run(changed.root(), &["publish"]);
+    let untracked = chain.run(changed.root(), &strictly("publish"));
     crate::common::chain::refused(&untracked, "the work tree differs");
 }
 

@@ -8,7 +8,7 @@ use std::process::Command;
 use headstart::disk::walk;
 
 use crate::common::around::{output, skipped, with_args, with_own_mounts};
-use crate::common::chain::{Chain, builds_right, found_nothing, refused};
+use crate::common::chain::{Chain, builds_right, found_nothing, refused, strictly};
 
 /// A user id that is nobody's here.
 const STRANGER: u32 = 12_345;
@@ -20,7 +20,7 @@ fn a_file_in_the_stores_place_is_left_alone() {
     let store = chain.place.store();
     fs::write(&store, "precious").expect("the scratch directory is ours");
     for command in ["start", "publish", "status"] {
-        refused(&chain.run(chain.source.root(), &[command]), "store");
+        refused(&chain.run(chain.source.root(), &strictly(command)), "store");
     }
     assert_eq!(fs::read(&store).expect("it is there"), b"precious");
     builds_right(&chain.source);
@@ -34,7 +34,7 @@ fn a_directory_of_something_else_is_left_alone() {
     fs::create_dir(&store).expect("the scratch directory is ours");
     fs::write(store.join("thesis.txt"), "precious").expect("the store is ours");
     for command in ["start", "publish", "status"] {
-        let output = chain.run(chain.source.root(), &[command]);
+        let output = chain.run(chain.source.root(), &strictly(command));
         refused(&output, "is not a headstart store");
     }
     assert_eq!(walk::below(&store).expect("it is there").len(), 1);
@@ -57,7 +57,10 @@ fn an_address_of_another_kind_is_refused() {
     let chain = Chain::unpublished();
     let address = "s3://bucket/x";
     for command in ["start", "publish", "status"] {
-        let mut command = without_store(&chain, &[command, "--store", address]);
+        let mut command = without_store(
+            &chain,
+            &[strictly(command), vec!["--store", address]].concat(),
+        );
         refused(&output(&mut command), "`s3://bucket/x` is not a directory");
     }
     assert!(chain.source.is_clean());
@@ -86,7 +89,7 @@ fn a_read_only_store_serves() {
     builds_right(&clone).nothing_ran();
 
     // Another command's starting point would be new in the store.
-    let publish = chain.command(clone.root(), &["publish", "--", "check"]);
+    let publish = chain.command(clone.root(), &["publish", "--required", "--", "check"]);
     let published = with_own_mounts(&script, &publish).expect("it worked before");
     refused(&published, "Read-only file system");
     chain.serves();
@@ -128,7 +131,7 @@ fn a_full_store_is_an_error_and_loses_nothing() {
             chain.place.scratch.path("small").display(),
             chain.place.scratch.path("copied").display(),
         );
-        let publish = without_store(&chain, &["publish", "--quiet"]);
+        let publish = without_store(&chain, &["publish", "--quiet", "--required"]);
         let Some(published) = with_own_mounts(&script, &publish) else {
             return;
         };

@@ -6,7 +6,7 @@ use std::process::Command;
 use headstart_testkit::{Cargo, Workspace};
 
 use crate::common::around::{output, skipped, succeeds, with_own_mounts};
-use crate::common::chain::{Chain, builds_right, prints, refused, sane, write};
+use crate::common::chain::{Chain, builds_right, prints, refused, sane, strictly, write};
 
 /// Somebody who switches between toolchains would have one spoil the other's build.
 #[test]
@@ -187,7 +187,7 @@ fn without_a_home_the_error_says_what_to_set() {
         "neither CARGO_HOME nor HOME is set",
     );
     refused(
-        &homeless(&["publish"], &all),
+        &homeless(&strictly("publish"), &all),
         "neither CARGO_HOME nor HOME is set",
     );
 
@@ -211,7 +211,7 @@ fn outside_of_a_workspace_cargos_words_are_shown() {
     let outside = chain.place.scratch.path("outside");
     fs::create_dir(&outside).expect("the scratch directory is ours");
     for command in ["start", "publish"] {
-        let run = chain.run(&outside, &[command]);
+        let run = chain.run(&outside, &strictly(command));
         assert_eq!(run.code, 1, "{}", run.stderr);
         let told = ["could not find `Cargo.toml`", "is not in a git work tree"];
         assert!(

@@ -124,6 +124,14 @@ impl Chain {
     }
 }
 
+/// Returns `command` such that what it cannot do is an error; without, a publish only says so, and cargo builds.
+pub fn strictly(command: &str) -> Vec<&str> {
+    match command {
+        "publish" => vec![command, "--required"],
+        command => vec![command],
+    }
+}
+
 /// Runs `headstart explain` with `args` in `dir`; it may fail, and never panics.
 pub fn explain(dir: &Path, args: &[&str]) -> Output {
     let args = [&["explain"], args].concat();

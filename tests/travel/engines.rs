@@ -6,6 +6,9 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use headstart::config::RemoteConfig;
+use headstart::remote::Opener;
+use headstart::tier::{Replaced, Tier};
 use headstart_testkit::Scratch;
 
 use crate::common::around::skipped;
@@ -112,6 +115,28 @@ fn travels(write: &str, read: &str, variables: &[(&str, &str)]) {
     far.store_is_sound();
 }
 
+/// Replaces a file by conditional writes, so that two publishers do not lose each other's entries.
+fn replaces_surely(url: &str, variables: &[(&str, &str)]) {
+    let remote = RemoteConfig {
+        url: url.to_owned(),
+        read_only: false,
+        by_user: true,
+    };
+    let opener = Opener::new(PATIENCE).expect("there are threads");
+    let remote = opener.open(&remote, variables.iter().copied());
+    let remote = remote.expect("its settings suffice");
+    for (seen, expected) in [
+        (None, Replaced::Surely),
+        (Some(&b"1"[..]), Replaced::Surely),
+        (Some(b"1"), Replaced::Not),
+        (None, Replaced::Not),
+    ] {
+        let next = if seen.is_none() { b"1" } else { b"2" };
+        let replaced = remote.replace("v1/heads/test", seen, next.to_vec());
+        assert_eq!(replaced, Ok(expected), "{seen:?}");
+    }
+}
+
 #[test]
 fn s3_by_moto() {
     // Breaks for most users: S3 and what looks like it.
@@ -139,6 +164,7 @@ fn s3_by_moto() {
         ("AWS_ENDPOINT", endpoint.as_str()),
     ];
     travels("s3://starting/a/b", "s3://starting/a/b", &variables);
+    replaces_surely("s3://starting/c", &variables);
 }
 
 #[test]
@@ -171,6 +197,7 @@ fn azure_by_azurite() {
         ("AZURE_STORAGE_ENDPOINT", endpoint.as_str()),
     ];
     travels("az://starting/a", "az://starting/a", &variables);
+    replaces_surely("az://starting/c", &variables);
 }
 
 #[test]

@@ -3,12 +3,31 @@
 use std::fs;
 use std::path::PathBuf;
 
+use headstart::engine::list::Signer;
+use headstart::engine::push::{PushError, Pushed, push};
 use headstart::model::Digest;
+use headstart::store::Store;
+use headstart::store::point::Point;
+use headstart::tier::Tier;
 use headstart_testkit::{Headstart, Output, Scratch, Server, Workspace};
 use serde_json::Value;
 
 use crate::common::chain::{Chain, sane};
 use crate::common::{publish_by, runner};
+
+/// Pushes `point` of `store` as somebody who has no key.
+pub(crate) fn push_unsigned(
+    tier: &dyn Tier,
+    store: &Store,
+    point: &Point,
+) -> Result<Pushed, PushError> {
+    let nobody = Signer {
+        keys: &[],
+        comment: "",
+        believed: &[],
+    };
+    push(tier, store, point, Some(nobody), 0)
+}
 
 /// The chain, published to a remote directory, and a second machine.
 pub(crate) struct Far {

@@ -6,6 +6,7 @@ mod common;
 mod bisect;
 mod engines;
 mod far;
+mod queue;
 mod requests;
 mod signing;
 mod trouble;

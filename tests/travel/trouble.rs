@@ -1,21 +1,22 @@
 //! Remotes that are dead, slow, lying, or somebody else's: a bounded wait, a line that says so, and a right build.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
 use std::ops::Range;
 use std::path::Path;
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use ct_codecs::Encoder;
-use headstart::engine::list::Signer;
-use headstart::engine::push::{PushError, push};
+use headstart::engine::push::{PushError, Pushed};
 use headstart::store::Store;
 use headstart::tier::{Tier, Trouble, Watch};
 use headstart_testkit::{Fault, Output};
 
 use crate::common::PROGRAM;
 use crate::common::chain::{Chain, builds_right, found_nothing, refused};
-use crate::far::Far;
+use crate::far::{Far, push_unsigned};
 
 const FAULTS: [Fault; 8] = [
     Fault::Drips,
@@ -181,13 +182,31 @@ fn build_scripts_do_not_see_the_key() {
     far.publish(Some(&file));
 }
 
-/// A remote that takes nothing.
-#[derive(Debug)]
-struct Refusing;
+/// A remote in memory that refuses, or that fails the first requests of each kind.
+#[derive(Debug, Default)]
+struct Moody {
+    refuses: bool,
+    failures: usize,
+    asked: Mutex<BTreeMap<String, usize>>,
+    files: Mutex<BTreeMap<String, Vec<u8>>>,
+}
 
-impl Tier for Refusing {
+impl Moody {
+    /// Counts a request of the kind `kind`, and fails it as long as it is one of the first.
+    fn asked(&self, kind: &str) -> Result<(), Trouble> {
+        let mut asked = self.asked.lock().expect("no thread panics");
+        let count = asked.entry(kind.to_owned()).or_default();
+        *count += 1;
+        match *count <= self.failures {
+            true => Err(Trouble::Unreachable("503, try again".to_owned())),
+            false => Ok(()),
+        }
+    }
+}
+
+impl Tier for Moody {
     fn name(&self) -> &str {
-        "refusing"
+        "moody"
     }
 
     fn is_writable(&self) -> bool {
@@ -198,34 +217,97 @@ impl Tier for Refusing {
         None
     }
 
-    fn get(&self, _: &str, _: u64, _: Watch<'_>) -> Result<Vec<u8>, Trouble> {
-        Err(Trouble::Absent)
+    fn get(&self, key: &str, _: u64, _: Watch<'_>) -> Result<Vec<u8>, Trouble> {
+        self.asked("get")?;
+        let files = self.files.lock().expect("no thread panics");
+        files.get(key).cloned().ok_or(Trouble::Absent)
     }
 
-    fn get_range(&self, _: &str, _: Range<u64>, _: Watch<'_>) -> Result<Vec<u8>, Trouble> {
-        Err(Trouble::Absent)
+    fn get_range(&self, key: &str, _: Range<u64>, watch: Watch<'_>) -> Result<Vec<u8>, Trouble> {
+        self.get(key, u64::MAX, watch)
     }
 
-    fn put(&self, _: &str, _: Vec<u8>) -> Result<(), Trouble> {
-        Err(Trouble::Denied("no".to_owned()))
+    fn put(&self, key: &str, bytes: Vec<u8>) -> Result<(), Trouble> {
+        if self.refuses {
+            return Err(Trouble::Denied("no".to_owned()));
+        }
+        self.asked("put")?;
+        let mut files = self.files.lock().expect("no thread panics");
+        files.insert(key.to_owned(), bytes);
+        Ok(())
     }
+}
+
+/// Pushes the chain's only starting point, unsigned.
+fn push_to(tier: &Moody, chain: &Chain) -> Result<Pushed, PushError> {
+    let store = Store::open(&chain.place.store()).expect("it is there");
+    push_unsigned(tier, &store, &chain.point())
 }
 
 /// A publish that waited for an upload which nobody makes would hang CI.
 #[test]
 fn a_remote_that_takes_nothing_is_an_error_at_once() {
-    let chain = Chain::published();
-    let store = Store::open(&chain.place.store()).expect("it is there");
-    let signer = Signer {
-        keys: &[],
-        comment: "",
-        believed: &[],
+    let refusing = Moody {
+        refuses: true,
+        ..Moody::default()
     };
-    for signer in [Some(signer), None] {
-        let pushed = push(&Refusing, &store, &chain.point(), signer, 0);
-        let error = pushed.expect_err("it refuses");
-        assert!(matches!(error, PushError::Tier { .. }), "{error}");
+    let error = push_to(&refusing, &Chain::published()).expect_err("it refuses");
+    assert!(matches!(error, PushError::Tier { .. }), "{error}");
+}
+
+/// One "503, slow down" of a bucket at the end of half an hour's build would lose all of it.
+#[test]
+fn a_publish_tries_again() {
+    let chain = Chain::published();
+    let flaky = Moody {
+        failures: 1,
+        ..Moody::default()
+    };
+    push_to(&flaky, &chain).expect("it works the second time");
+    let whole = flaky.files.lock().expect("no thread panics").len();
+    assert_eq!(whole, 3, "a pack, a manifest, a list");
+    let dead = Moody {
+        failures: usize::MAX,
+        ..Moody::default()
+    };
+    let error = push_to(&dead, &chain).expect_err("it never works");
+    assert!(error.to_string().contains("503"), "{error}");
+    let asked = dead.asked.lock().expect("no thread panics").clone();
+    assert_eq!(asked, BTreeMap::from([("get".to_owned(), 4)]));
+}
+
+/// CI would be red because a cache is down.
+#[test]
+fn a_build_does_not_fail_for_a_remote() {
+    let far = Far::unpublished();
+    let source = &far.chain.source;
+    let publish = |remote: &str, required: &[&str]| {
+        let runner = crate::common::runner(source.root(), &far.chain.place);
+        let args = [&["publish", "--remote", remote], required].concat();
+        runner.env("HEADSTART_WAIT", "0.2").args(args).run()
+    };
+    for remote in ["s3://nobody/here", "nonsense://x", "http://127.0.0.1:1/"] {
+        publish(remote, &[]).succeeded();
     }
+    let blocked = far.chain.place.scratch.path("a-file");
+    fs::write(&blocked, "").expect("it is ours");
+    let remote = format!("file://{}/remote", blocked.display());
+    let said = publish(&remote, &[]).succeeded();
+    assert!(said.stderr.contains("a-file"), "{}", said.stderr);
+    let wrong_key = crate::common::runner(source.root(), &far.chain.place)
+        .env("HEADSTART_SIGN_KEY", "a key\nthat is none\n")
+        .env(
+            "HEADSTART_REMOTES",
+            format!("file://{}", far.remote.display()),
+        )
+        .args(["publish"])
+        .run()
+        .succeeded();
+    let told = wrong_key
+        .stderr
+        .contains("cannot sign with HEADSTART_SIGN_KEY");
+    assert!(told, "{}", wrong_key.stderr);
+    builds_right(source).nothing_ran();
 }
 
 /// What CI knows must not get into what everybody can read: not as a file, not compiled in, not by a script, not compressed.
@@ -254,7 +336,9 @@ fn secrets_are_not_published() {
         let publish = |value: &str| {
             let runner = crate::common::runner(source.root(), &far.chain.place);
             let runner = runner.env("DEPLOY_TOKEN", value);
-            runner.args(["publish", "--remote", "none"]).run()
+            runner
+                .args(["publish", "--required", "--remote", "none"])
+                .run()
         };
         let said = publish(VALUE);
         refused(&said, "DEPLOY_TOKEN");
