@@ -1,0 +1,88 @@
+#!/usr/bin/env bash
+# Builds in CI from the nearest published build, and publishes this one where that is allowed.
+#
+#   ci/headstart.sh build --workspace --all-targets --then test --workspace
+#   ci/headstart.sh --sign
+#
+# The arguments are cargo's; `--then` begins another cargo command. Ends as cargo ends: whatever goes wrong with headstart is
+# a line in the log, and a plain build. `--sign` signs what a build job published unsigned, in a job that builds nothing.
+#
+# Set these as variables of the CI system; all may be left out.
+#
+#   HEADSTART_SOURCE      where headstart is installed from if it is not on PATH: a directory or a git URL
+#   HEADSTART_REV         which commit of that git URL
+#   HEADSTART_ROOT        where it is installed, worth caching by HEADSTART_REV   [default: ~/.headstart]
+#   HEADSTART_REMOTES     what is read, nearest first                             [default: those of headstart.toml]
+#   HEADSTART_PUBLISH_TO  what is written, on the main branch only; a secret of protected branches, with the
+#                         provider's own variables (AWS_ACCESS_KEY_ID, ...)
+#   HEADSTART_PUBLISH     yes or no: whether this is the main branch              [default: GitLab is asked, else no]
+#   HEADSTART_PUBLIC_KEY  who is believed: the line in the .pub file              [default: nobody]
+#   HEADSTART_SIGN_KEY    signs; with HEADSTART_KEY_PASSWORD. Give it to the build job, or to the `--sign` job and
+#                         HEADSTART_UNSIGNED=yes to the build job
+set -euo pipefail
+
+say() {
+    printf 'headstart: %s\n' "$*" >&2
+}
+
+# The one place where headstart comes from: there is no release yet, so it is compiled, once for each commit of it.
+install() {
+    if command -v headstart >/dev/null; then return; fi
+    local root=${HEADSTART_ROOT:-$HOME/.headstart} source=${HEADSTART_SOURCE-}
+    PATH=$root/bin:$PATH
+    if command -v headstart >/dev/null; then return; fi
+    local from=(--path "$source")
+    if [[ ! -d $source ]]; then from=(--git "$source" --rev "${HEADSTART_REV-}"); fi
+    [[ -n $source ]] && cargo install --quiet --locked --root "$root" "${from[@]}" headstart
+}
+
+# Whether what is built here is what others will start from.
+publishes() {
+    [[ -n ${HEADSTART_PUBLISH_TO-} ]] || return
+    case ${HEADSTART_PUBLISH-} in
+        yes) return 0 ;;
+        no) return 1 ;;
+    esac
+    # GitLab gives merge requests no CI_COMMIT_BRANCH.
+    [[ -n ${CI_DEFAULT_BRANCH-} && ${CI_COMMIT_BRANCH-} == "$CI_DEFAULT_BRANCH" ]]
+}
+
+# Runs the cargo commands without headstart.
+plainly() {
+    local command=() argument
+    for argument in "$@" --then; do
+        if [[ $argument == --then ]]; then
+            cargo "${command[@]}"
+            command=()
+        else
+            command+=("$argument")
+        fi
+    done
+}
+
+# HEADSTART_PUBLISH_TO as options.
+remotes=()
+for remote in ${HEADSTART_PUBLISH_TO-}; do remotes+=(--remote "$remote"); done
+
+if ! install; then
+    say "it could not be installed"
+    if [[ $1 == --sign ]]; then exit 1; fi
+    plainly "$@"
+    exit
+fi
+if [[ $1 == --sign ]]; then exec headstart sign "${remotes[@]}"; fi
+
+# The machine is thrown away: sessions of units that are fresh would come for nobody.
+export HEADSTART_LATER=${HEADSTART_LATER-off}
+if [[ ${CARGO_INCREMENTAL-} == 0 ]]; then
+    say "CARGO_INCREMENTAL=0 leaves out what edits could be compiled from; unset it"
+fi
+if [[ -n ${HEADSTART_PUBLIC_KEY-} ]]; then
+    headstart trust add "$HEADSTART_PUBLIC_KEY" >/dev/null || say "nobody is believed"
+fi
+if ! publishes; then exec headstart start -- "$@"; fi
+
+headstart start || say "the build begins from nothing"
+options=()
+if [[ ${HEADSTART_UNSIGNED-} == yes ]]; then options+=(--unsigned); fi
+exec headstart publish "${remotes[@]}" "${options[@]}" -- "$@"

@@ -1,0 +1,382 @@
+//! The recipes for CI, in `ci/` and `action.yml`: run for real on a directory as the remote, and read by linters.
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use headstart::disk::walk;
+use headstart_testkit::{Output, Workspace, headstart};
+use serde_json::Value;
+
+use common::PROGRAM;
+use common::around::{output, skipped, succeeds};
+use common::chain::{Chain, prints, sane};
+
+const SCRIPT: &str = "ci/headstart.sh";
+const ACTION: &str = "action.yml";
+const GITHUB: &str = "ci/github.yml";
+const GITLAB: &str = "ci/gitlab.yml";
+
+/// The chain, and a remote directory that all machines of CI share.
+struct Ci {
+    chain: Chain,
+    remote: PathBuf,
+}
+
+impl Ci {
+    fn new() -> Ci {
+        let chain = Chain::unpublished();
+        let remote = chain.place.scratch.path("remote");
+        Ci { chain, remote }
+    }
+
+    fn url(&self) -> String {
+        format!("file://{}", self.remote.display())
+    }
+
+    /// Runs `command` by bash in a fresh clone called `name`, on a machine that has headstart and nothing else.
+    fn job(&self, name: &str, variables: &[(&str, &str)], command: &str) -> (Workspace, Output) {
+        self.job_with(&with_headstart(), name, variables, command)
+    }
+
+    fn job_with(
+        &self,
+        path: &str,
+        name: &str,
+        variables: &[(&str, &str)],
+        command: &str,
+    ) -> (Workspace, Output) {
+        let clone = self.chain.elsewhere(name);
+        let bash = headstart(Path::new("bash"), clone.root());
+        let bash = bash.env("PATH", path).env("HEADSTART_REMOTES", self.url());
+        let set = |bash: headstart_testkit::Headstart, (name, value): &(&str, &str)| {
+            bash.env(name, value)
+        };
+        let bash = variables.iter().fold(bash, set);
+        let said = sane(bash.args(["-euc", command]).run());
+        (clone, said)
+    }
+
+    /// Does the same with the script and these arguments of cargo.
+    fn script(&self, name: &str, variables: &[(&str, &str)], args: &str) -> (Workspace, Output) {
+        self.job(
+            name,
+            variables,
+            &format!("{} {args}", here(SCRIPT).display()),
+        )
+    }
+
+    /// Returns every file of the remote with its content.
+    fn stored(&self) -> BTreeMap<PathBuf, Vec<u8>> {
+        let files = walk::below(&self.remote).unwrap_or_default();
+        let read = |file: walk::Entry| {
+            let bytes = fs::read(self.remote.join(&file.relative)).ok()?;
+            Some((file.relative, bytes))
+        };
+        files.into_iter().filter_map(read).collect()
+    }
+
+    fn is_empty(&self) -> bool {
+        !self.remote.join("v1/heads").exists()
+    }
+}
+
+fn here(file: &str) -> PathBuf {
+    Path::new(file)
+        .canonicalize()
+        .expect("the tests run in the package's root")
+}
+
+fn with_headstart() -> String {
+    let dir = Path::new(PROGRAM)
+        .parent()
+        .expect("a program lies in a directory");
+    format!("{}:{}", dir.display(), without_headstart())
+}
+
+fn without_headstart() -> String {
+    let path = std::env::var("PATH").expect("there is a PATH");
+    let dirs = path
+        .split(':')
+        .filter(|dir| !Path::new(dir).join("headstart").exists());
+    dirs.collect::<Vec<_>>().join(":")
+}
+
+/// Everything that the recipe is for: main is published, a pull request starts from it and leaves nothing behind.
+#[test]
+fn main_publishes_and_a_pull_request_reads() {
+    let ci = Ci::new();
+    let url = ci.url();
+    let main = [
+        ("HEADSTART_PUBLISH_TO", url.as_str()),
+        ("HEADSTART_PUBLISH", "yes"),
+    ];
+    let (_, first) = ci.script("main", &main, "build --workspace --then test --workspace");
+    assert!(first.succeeded().stdout.contains("written to file://"));
+
+    ci.chain
+        .source
+        .replace("crates/c3/src/main.rs", "fn main", "fn other() {}\nfn main");
+    ci.chain.source.commit("a pull request");
+    let before = ci.stored();
+    for (name, variables) in [
+        ("no-credentials", &[][..]),
+        (
+            "not-main",
+            &[
+                ("HEADSTART_PUBLISH_TO", url.as_str()),
+                ("HEADSTART_PUBLISH", "no"),
+            ],
+        ),
+        ("who-knows", &[("HEADSTART_PUBLISH_TO", url.as_str())]),
+    ] {
+        let (clone, said) = ci.script(name, variables, "build --workspace --then test --workspace");
+        let said = said.succeeded();
+        assert!(
+            said.stdout.contains("1 commit behind"),
+            "{name}: {}",
+            said.stdout
+        );
+        assert!(
+            said.stdout.contains("test result: ok"),
+            "{name}: {}",
+            said.stdout
+        );
+        assert!(
+            !said.stderr.contains("Compiling c2"),
+            "{name}: {}",
+            said.stderr
+        );
+        assert!(
+            said.stderr.contains("Compiling c3"),
+            "{name}: {}",
+            said.stderr
+        );
+        assert!(ci.stored() == before, "{name} wrote to the remote");
+        prints(&clone, "3").nothing_ran();
+    }
+
+    // Then it lands: compiled from what is there, and published with little that is new.
+    let (_, landed) = ci.script("landed", &main, "build --workspace --then test --workspace");
+    let landed = landed.succeeded();
+    assert!(!landed.stderr.contains("Compiling c2"), "{}", landed.stderr);
+    assert!(landed.stdout.contains("published "), "{}", landed.stdout);
+    let (clone, said) = ci.script("after", &[], "build --workspace");
+    assert!(said.succeeded().stdout.contains("this commit"));
+    prints(&clone, "3").nothing_ran();
+}
+
+/// CI would be green although the build failed, or others would start from one that never worked.
+#[test]
+fn a_build_that_fails_fails() {
+    let ci = Ci::new();
+    let url = ci.url();
+    ci.chain
+        .source
+        .append("crates/c2/src/lib.rs", "compile_error!(\"broken\");\n");
+    ci.chain.source.commit("broken");
+    let main = [
+        ("HEADSTART_PUBLISH_TO", url.as_str()),
+        ("HEADSTART_PUBLISH", "yes"),
+    ];
+    for (name, variables) in [("main", &main[..]), ("pull-request", &[])] {
+        let (_, said) = ci.script(name, variables, "build --then test");
+        assert_eq!(said.code, 101, "{name}: {}", said.stderr);
+    }
+    assert!(ci.is_empty());
+}
+
+/// CI would be red because a remote is down, because of a mistyped key, or because headstart cannot be had.
+#[test]
+fn nothing_of_headstart_fails_a_build() {
+    let ci = Ci::new();
+    let dead = "http://127.0.0.1:1/ s3://nobody/here";
+    let short = ("HEADSTART_WAIT", "0.2");
+    let main = [
+        ("HEADSTART_PUBLISH_TO", dead),
+        ("HEADSTART_PUBLISH", "yes"),
+        ("HEADSTART_REMOTES", dead),
+        short,
+    ];
+    ci.script("dead-main", &main, "build").1.succeeded();
+    ci.script("dead", &[("HEADSTART_REMOTES", dead), short], "build")
+        .1
+        .succeeded();
+    let (_, said) = ci.script(
+        "mistyped",
+        &[("HEADSTART_PUBLIC_KEY", "RWnothing")],
+        "build",
+    );
+    assert!(said.succeeded().stderr.contains("nobody is believed"));
+
+    let script = here(SCRIPT);
+    let missing = |name: &str, args: &str| {
+        let command = format!("{} {args}", script.display());
+        let source = [("HEADSTART_SOURCE", ""), ("HEADSTART_ROOT", "/nonexistent")];
+        ci.job_with(&without_headstart(), name, &source, &command)
+    };
+    let (clone, said) = missing("none", "build -p c2 --then test");
+    let said = said.succeeded();
+    assert!(
+        said.stderr.contains("could not be installed"),
+        "{}",
+        said.stderr
+    );
+    assert!(said.stdout.contains("test result: ok"), "{}", said.stdout);
+    prints(&clone, "3");
+    assert_eq!(missing("none-fails", "build -p no-such").1.code, 101);
+}
+
+/// What the script says of itself to people who set it up would be wrong for GitLab's own variables.
+#[test]
+fn the_main_branch_of_gitlab_is_known() {
+    let ci = Ci::new();
+    let url = ci.url();
+    let branch = |name: &str, branch: &[(&str, &str)]| {
+        let common = [
+            ("HEADSTART_PUBLISH_TO", url.as_str()),
+            ("CI_DEFAULT_BRANCH", "main"),
+        ];
+        ci.script(name, &[&common, branch].concat(), "build")
+            .1
+            .succeeded();
+        !ci.is_empty()
+    };
+    assert!(!branch("merge-request", &[]));
+    assert!(!branch("other", &[("CI_COMMIT_BRANCH", "topic")]));
+    assert!(branch("main", &[("CI_COMMIT_BRANCH", "main")]));
+}
+
+/// The step of the action would not run in bash, or would lose an input on the way.
+#[test]
+fn the_action_runs() {
+    let Some(action) = parsed(ACTION) else { return };
+    let step = action["runs"]["steps"]
+        .as_array()
+        .and_then(|steps| steps.last());
+    let step = step.expect("the action has steps");
+    let run = step["run"].as_str().expect("the last step runs something");
+    let checkout = here(".").display().to_string();
+    let ci = Ci::new();
+    let url = ci.url();
+    let inputs = |name: &str| match name {
+        "publish-to" => url.clone(),
+        "cargo" => "build --workspace --then test".to_owned(),
+        name => action["inputs"][name]["default"]
+            .as_str()
+            .expect("it has a default")
+            .to_owned(),
+    };
+    let value = |expression: &str, publish: &str| {
+        let inner = expression
+            .trim_start_matches("${{")
+            .trim_end_matches("}}")
+            .trim();
+        match inner.strip_prefix("inputs.") {
+            Some(name) => inputs(name),
+            None => publish.to_owned(),
+        }
+    };
+    for publish in ["no", "yes"] {
+        let env = step["env"].as_object().expect("it has variables");
+        let mut variables: Vec<(String, String)> = env
+            .iter()
+            .map(|(name, text)| {
+                (
+                    name.clone(),
+                    value(text.as_str().unwrap_or_default(), publish),
+                )
+            })
+            .collect();
+        variables.push(("GITHUB_ACTION_PATH".to_owned(), checkout.clone()));
+        let variables: Vec<(&str, &str)> = variables
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+            .collect();
+        let (_, said) = ci.job(publish, &variables, run);
+        assert!(said.succeeded().stdout.contains("test result: ok"));
+        assert_eq!(ci.is_empty(), publish == "no");
+    }
+}
+
+/// A job that anybody's pull request runs would be given what writes to the bucket, or the key.
+#[test]
+fn secrets_go_to_the_main_branch_only() {
+    let Some(workflow) = parsed(GITHUB) else {
+        return;
+    };
+    let jobs = workflow["jobs"].as_object().expect("there are jobs");
+    for (name, job) in jobs {
+        let text = job.to_string();
+        let guarded = job["environment"] == "headstart";
+        assert_eq!(text.contains("secrets."), guarded, "{name}");
+        assert_eq!(text.contains("publish-to"), guarded, "{name}");
+        let builds = !text.contains("\"sign\":\"yes\"");
+        assert!(
+            !builds || !text.contains("SIGN_KEY"),
+            "{name} runs build scripts and has the key"
+        );
+    }
+    let pull_request = &jobs["pull-request"];
+    assert_eq!(pull_request["if"], "github.event_name == 'pull_request'");
+    assert_eq!(
+        workflow["permissions"],
+        serde_json::json!({ "contents": "read" })
+    );
+    assert!(workflow["on"].get("pull_request_target").is_none());
+
+    let Some(gitlab) = parsed(GITLAB) else { return };
+    let text = gitlab.to_string();
+    assert!(
+        !text.contains("SECRET") && !text.contains("SIGN_KEY"),
+        "GitLab keeps them in its settings"
+    );
+    assert_eq!(
+        gitlab["sign"]["rules"],
+        serde_json::json!([{ "if": "$CI_COMMIT_BRANCH == $CI_DEFAULT_BRANCH" }])
+    );
+    assert_eq!(gitlab["build"]["variables"]["HEADSTART_UNSIGNED"], "yes");
+    for job in ["build", "sign"] {
+        assert_eq!(gitlab[job]["extends"], ".headstart");
+        let script = gitlab[job]["script"][0].as_str().unwrap_or_default();
+        assert!(script.starts_with("ci/headstart.sh "), "{script}");
+    }
+}
+
+/// A recipe that its CI system refuses, or in which a shell splits what it should not, would be found out by every user.
+#[test]
+fn linters_find_nothing() {
+    for (linter, args) in [
+        ("shellcheck", &[SCRIPT][..]),
+        ("actionlint", &[GITHUB]),
+        ("action-validator", &[ACTION, GITHUB]),
+        (
+            "zizmor",
+            &["--offline", "--quiet", "--no-config", ACTION, GITHUB],
+        ),
+    ] {
+        if !succeeds(Command::new(linter).arg("--version").stdin(Stdio::null())) {
+            skipped(&format!("there is no {linter}"));
+            continue;
+        }
+        let said = output(Command::new(linter).args(args).stdin(Stdio::null()));
+        assert_eq!(said.code, 0, "{linter}: {}{}", said.stdout, said.stderr);
+    }
+}
+
+/// Returns a YAML file as JSON; none where there is no Python that reads it.
+fn parsed(file: &str) -> Option<Value> {
+    // YAML 1.1 takes the key `on` for a truth value.
+    let program = "import json, sys, yaml\n\
+        text = yaml.load(open(sys.argv[1]), yaml.BaseLoader)\n\
+        json.dump(text, sys.stdout)";
+    if !succeeds(Command::new("python3").args(["-c", "import yaml"])) {
+        skipped("there is no Python with PyYAML");
+        return None;
+    }
+    let said = output(Command::new("python3").args(["-c", program, file])).succeeded();
+    Some(said.json())
+}
