@@ -10,7 +10,7 @@ use std::path::Path;
 
 /// Where the rules look; whatever else lies in a checkout is not the project's.
 const FOLDERS: &[&str] = &[
-    "src", "testkit", "xtask", "tests", "benches", "bench", "docs",
+    "src", "testkit", "xtask", "tests", "benches", "bench", "docs", "book", "ci",
 ];
 
 /// Not ours to keep tidy: what builds leave, and what other people wrote.
@@ -95,7 +95,7 @@ struct File {
     text: String,
 }
 
-/// Returns the project's Rust, Markdown and TOML files and `.ci/run`, in order of path.
+/// Returns the project's text files and `.ci/run`, in order of path.
 ///
 /// Relative to the current directory, which cargo makes the package's root for tests: `env!` would name the checkout
 /// that the test was compiled in, which another checkout's target directory may have come from.
@@ -135,7 +135,7 @@ fn collect(folder: &str, files: &mut Vec<File>) {
 }
 
 fn add(path: String, files: &mut Vec<File>) {
-    let kinds = [".rs", ".md", ".toml", ".ci/run"];
+    let kinds = [".rs", ".md", ".toml", ".yml", ".sh", ".svg", ".ci/run"];
     if kinds.iter().any(|kind| path.ends_with(kind)) && Path::new(&path).is_file() {
         let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
         files.push(File { path, text });
