@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use headstart::disk::walk;
+use headstart_testkit::fixture::Lock;
 use headstart_testkit::{Output, Workspace, headstart};
 use serde_json::Value;
 
@@ -228,6 +229,59 @@ fn nothing_of_headstart_fails_a_build() {
     assert!(said.stdout.contains("test result: ok"), "{}", said.stdout);
     prints(&clone, "3");
     assert_eq!(missing("none-fails", "build -p no-such").1.code, 101);
+}
+
+/// A runner has no headstart: it is compiled from its source, and once only.
+#[test]
+fn headstart_is_installed_from_its_source() {
+    // Stands for headstart's source, which takes minutes.
+    let main = format!(
+        "fn main() {{\n    let args = std::env::args_os().skip(1);\n    \
+            let ended = std::process::Command::new({PROGRAM:?}).args(args).status().unwrap();\n    \
+            std::process::exit(ended.code().unwrap());\n}}\n"
+    );
+    let manifest = "[package]\nname = \"headstart\"\nversion = \"0.1.0\"\nedition = \"2024\"\n";
+    let (_, lock) = Lock::new().local("headstart", &[]).file();
+    let files = [
+        ("Cargo.toml", manifest),
+        ("Cargo.lock", &lock),
+        ("src/main.rs", &main),
+    ];
+    let source = Workspace::new(files);
+    let ci = Ci::new();
+    let url = format!("file://{}", source.root().display());
+    let head = source.head();
+    let script = here(SCRIPT).display().to_string();
+    for (name, from) in [("path", source.root().display().to_string()), ("git", url)] {
+        let root = ci.chain.place.scratch.path(name).display().to_string();
+        let variables = [
+            ("HEADSTART_SOURCE", from.as_str()),
+            ("HEADSTART_REV", head.as_str()),
+            ("HEADSTART_ROOT", root.as_str()),
+        ];
+        let job = |number: u32| {
+            let clone = format!("{name}-{number}");
+            let command = format!("{script} build");
+            let said = ci
+                .job_with(&without_headstart(), &clone, &variables, &command)
+                .1;
+            assert!(
+                said.clone()
+                    .succeeded()
+                    .stdout
+                    .contains("no starting point"),
+                "{}",
+                said.stderr
+            );
+            fs::metadata(Path::new(&root).join("bin/headstart")).and_then(|file| file.modified())
+        };
+        let first = job(1).expect("it was installed");
+        assert_eq!(
+            job(2).expect("it is still there"),
+            first,
+            "it was compiled again"
+        );
+    }
 }
 
 /// What the script says of itself to people who set it up would be wrong for GitLab's own variables.
