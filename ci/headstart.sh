@@ -19,10 +19,16 @@
 #   HEADSTART_PUBLIC_KEY  who is believed: the line in the .pub file              [default: nobody]
 #   HEADSTART_SIGN_KEY    signs; with HEADSTART_KEY_PASSWORD. Give it to the build job, or to the `--sign` job and
 #                         HEADSTART_UNSIGNED=yes to the build job
+#   HEADSTART_REQUIRED    yes: what cannot be published or signed is a failure    [default: it is said, no more]
 set -euo pipefail
 
 say() {
-    printf 'headstart: %s\n' "$*" >&2
+    # GitHub shows such a line with the job.
+    printf '%sheadstart: %s\n' "${GITHUB_ACTIONS:+::warning::}" "$*" >&2
+}
+
+required() {
+    [[ ${HEADSTART_REQUIRED-} == yes ]]
 }
 
 # The one place where headstart comes from: there is no release yet, so it is compiled, once for each commit of it.
@@ -66,11 +72,16 @@ for remote in ${HEADSTART_PUBLISH_TO-}; do remotes+=(--remote "$remote"); done
 
 if ! install; then
     say "it could not be installed"
-    if [[ $1 == --sign ]]; then exit 1; fi
-    plainly "$@"
+    if required; then exit 1; fi
+    if [[ $1 != --sign ]]; then plainly "$@"; fi
     exit
 fi
-if [[ $1 == --sign ]]; then exec headstart sign "${remotes[@]}"; fi
+if [[ $1 == --sign ]]; then
+    if headstart sign "${remotes[@]}"; then exit; fi
+    say "this commit is not signed: others will not start from it"
+    if required; then exit 1; fi
+    exit
+fi
 
 # The machine is thrown away: sessions of units that are fresh would come for nobody.
 export HEADSTART_LATER=${HEADSTART_LATER-off}
@@ -85,4 +96,5 @@ if ! publishes; then exec headstart start -- "$@"; fi
 headstart start || say "the build begins from nothing"
 options=()
 if [[ ${HEADSTART_UNSIGNED-} == yes ]]; then options+=(--unsigned); fi
+if required; then options+=(--required); fi
 exec headstart publish "${remotes[@]}" "${options[@]}" -- "$@"

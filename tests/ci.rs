@@ -213,6 +213,15 @@ fn nothing_of_headstart_fails_a_build() {
     );
     assert!(said.succeeded().stderr.contains("nobody is believed"));
 
+    let (_, said) = ci.script("sign", &main, "--sign");
+    assert!(said.succeeded().stderr.contains("is not signed"));
+    for args in ["--sign", "build"] {
+        let required = [&main[..], &[("HEADSTART_REQUIRED", "yes")]].concat();
+        ci.script(&format!("required{args}"), &required, args)
+            .1
+            .failed();
+    }
+
     let script = here(SCRIPT);
     let missing = |name: &str, args: &str| {
         let command = format!("{} {args}", script.display());
