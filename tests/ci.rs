@@ -3,7 +3,8 @@
 mod common;
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -238,6 +239,77 @@ fn nothing_of_headstart_fails_a_build() {
     assert!(said.stdout.contains("test result: ok"), "{}", said.stdout);
     prints(&clone, "3");
     assert_eq!(missing("none-fails", "build -p no-such").1.code, 101);
+}
+
+/// The recipe with a signing job: what the build job wrote would be found by nobody, or be believed without a signature.
+#[test]
+fn one_job_builds_and_another_signs() {
+    let Some(gitlab) = parsed(GITLAB) else { return };
+    let lines = |job: &str, part: &str| -> String {
+        let lines = gitlab[job][part].as_array().expect("the job has lines");
+        let text = lines.iter().filter_map(Value::as_str);
+        text.map(|line| format!("{line}\n")).collect()
+    };
+    let ci = Ci::new();
+    let url = ci.url();
+    let source = &ci.chain.source;
+    source.edit(
+        "ci/headstart.sh",
+        fs::read_to_string(SCRIPT).expect("it is there"),
+    );
+    source.edit("headstart.toml", format!("[[remote]]\nurl = \"{url}\"\n"));
+    let script = source.path("ci/headstart.sh");
+    fs::set_permissions(script, Permissions::from_mode(0o755)).expect("it is ours");
+    source.commit("the recipe");
+    let key = ci.chain.place.scratch.path("ci.key").display().to_string();
+    let new = ["key", "new", "--no-password", "--out", &key];
+    let made = headstart(Path::new(PROGRAM), source.root()).args(new).run();
+    made.succeeded();
+    let public = fs::read_to_string(format!("{key}.pub")).expect("it was made");
+    let public = public
+        .lines()
+        .last()
+        .expect("the key is its last line")
+        .to_owned();
+    let job = |name: &str, job: &str, variables: &[(&str, &str)]| {
+        let lines = lines(".headstart", "before_script") + &lines(job, "script");
+        let unsigned = gitlab[job]["variables"]["HEADSTART_UNSIGNED"]
+            .as_str()
+            .unwrap_or_default();
+        let common = [
+            ("HEADSTART_REMOTES", ""),
+            ("HEADSTART_PUBLIC_KEY", public.as_str()),
+            ("CI_DEFAULT_BRANCH", "main"),
+            ("HEADSTART_UNSIGNED", unsigned),
+        ];
+        ci.job(name, &[&common, variables].concat(), &lines)
+    };
+    let main = [
+        ("CI_COMMIT_BRANCH", "main"),
+        ("HEADSTART_PUBLISH_TO", url.as_str()),
+    ];
+    assert!(
+        job("built", "build", &main)
+            .1
+            .succeeded()
+            .stdout
+            .contains("written to file://")
+    );
+    let (_, early) = job("early", "build", &[]);
+    assert!(early.succeeded().stdout.contains("no starting point"));
+    let with_key = [&main[..], &[("HEADSTART_SIGN_KEY", key.as_str())]].concat();
+    assert!(
+        job("signed", "sign", &with_key)
+            .1
+            .succeeded()
+            .stdout
+            .contains("is signed")
+    );
+    let (clone, said) = job("merge-request", "build", &[]);
+    assert!(said.succeeded().stdout.contains("this commit"));
+    prints(&clone, "3").nothing_ran();
+    let (_, stranger) = job("stranger", "build", &[("HEADSTART_PUBLIC_KEY", "")]);
+    assert!(stranger.succeeded().stderr.contains("not believed here"));
 }
 
 /// A runner has no headstart: it is compiled from its source, and once only.
