@@ -300,9 +300,9 @@ impl Tier for Remote {
             return Ok(Replaced::Not);
         }
         if let Some(lock) = lock {
-            // Held until here; a file system without locks gives one all the same.
-            let _held = lock.map_err(|error| Trouble::Unreachable(error.to_string()))?;
-            return self.put(key, bytes).map(|()| Replaced::Surely);
+            // Held until the file is written. Somebody else's may be closed to us where their directory is not.
+            let written = self.put(key, bytes);
+            return written.map(|()| lock.map_or(Replaced::Blindly, |_held| Replaced::Surely));
         }
         let mode = there.map_or(PutMode::Create, |(_, version)| PutMode::Update(version));
         match self.write(key, bytes.clone(), mode)? {

@@ -163,6 +163,16 @@ fn several_commits_publish_at_once() {
     builds_right(&clone).nothing_ran();
 }
 
+/// A directory that several users write would take nothing from the second of them, whom the first one's lock is closed to.
+#[test]
+fn a_lock_that_cannot_be_taken_is_no_obstacle() {
+    let far = Far::unpublished();
+    std::fs::create_dir_all(far.remote.join("lock")).expect("it is ours");
+    let said = far.publish(None)["remotes"][0].clone();
+    assert_eq!(said["packs"], 1, "{said}");
+    assert_eq!(listed(&far), [far.chain.source.head()]);
+}
+
 /// A commit whose parent is still being built, or never was, would start from nothing or fail.
 #[test]
 fn a_commit_is_published_before_its_parent() {
