@@ -48,6 +48,9 @@ fn targets(text: &str) -> Vec<(usize, String)> {
             .split("{{#include ")
             .skip(1)
             .filter_map(|rest| rest.split_once("}}"));
+        // What is included may be a part of a file, behind a colon.
+        let includes =
+            includes.map(|(target, rest)| (target.split(':').next().unwrap_or(target), rest));
         let local = links
             .chain(includes)
             .map(|(target, _)| target)

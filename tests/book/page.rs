@@ -135,7 +135,7 @@ impl Page {
                     faults.push(format!("{}:{line}: begin with a command", self.path));
                 }
                 Part::Comment(line, text) => {
-                    let known = ["not run: ", "file: ", "$ "]
+                    let known = ["not run: ", "file: ", "$ ", "ANCHOR"]
                         .iter()
                         .any(|start| text.strip_prefix(start).is_some_and(|rest| rest.len() > 3));
                     if !known {
