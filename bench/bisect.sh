@@ -26,7 +26,7 @@ mapfile -t list < <(git -C "$repo" rev-list --first-parent --reverse "$good..$ba
 for commit in "$good" "${list[@]}"; do
     [[ ! -d $store/points/${commit:0:2}/$commit ]] || continue
     checkout "$commit"
-    (cd "$clone" && "$headstart" publish --remote none -- "${args[@]}") >"$scratch/publish.log" 2>&1 || { tail -20 "$scratch/publish.log" >&2; exit 1; }
+    (cd "$clone" && "$headstart" publish --required --remote none -- "${args[@]}") >"$scratch/publish.log" 2>&1 || { tail -20 "$scratch/publish.log" >&2; exit 1; }
 done
 [[ -z ${PUBLISH_ONLY:-} ]] || exit 0
 

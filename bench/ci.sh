@@ -17,7 +17,7 @@ mkdir "$scratch/bin"
 ln -s "$headstart" "$scratch/bin/headstart"
 export PATH=$scratch/bin:$PATH CARGO_TERM_COLOR=never
 export CARGO_HOME=${CARGO_HOME:-$HOME/.cargo} RUSTUP_HOME=${RUSTUP_HOME:-$HOME/.rustup}
-export HEADSTART_REMOTES=file://$scratch/remote
+export HEADSTART_REMOTES=file://$scratch/remote HEADSTART_REQUIRED=yes
 mkdir "$scratch/remote"
 
 stored() { find "$scratch/remote" -type f -printf '%s\n' | awk '{ s += $1 } END { print s + 0 }'; }

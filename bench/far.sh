@@ -19,7 +19,7 @@ median() { sort -n | awk '{ v[NR] = $1 } END { print NR % 2 ? v[(NR + 1) / 2] : 
 clone() { git clone --quiet --no-checkout "$repo" "$1" && git -C "$1" -c advice.detachedHead=false checkout --quiet --detach "$rev"; }
 
 clone "$scratch/publisher"
-(cd "$scratch/publisher" && "$headstart" publish --json --store "$scratch/near" --remote "file://$scratch/far" -- "${args[@]}" >"$scratch/publish.json" 2>"$scratch/publish.log")
+(cd "$scratch/publisher" && "$headstart" publish --required --json --store "$scratch/near" --remote "file://$scratch/far" -- "${args[@]}" >"$scratch/publish.json" 2>"$scratch/publish.log")
 port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
 mkdir "$scratch/nginx"
 cat >"$scratch/nginx/conf" <<EOF

@@ -28,7 +28,7 @@ ratio() { say "ratio: $1" "$(awk -v a="$2" -v b="$3" 'BEGIN { printf "%.3f", a /
 cargo_in() { (cd "$1" && cargo "${args[@]}" >/dev/null 2>&1); }
 start_in() { (cd "$1" && "$headstart" start --store "$store" --json >"$scratch/start.json"); }
 
-publish() { (cd "$scratch/publisher" && "$headstart" publish --store "$store" --json -- "${args[@]}" >"$scratch/$1.json" 2>/dev/null); }
+publish() { (cd "$scratch/publisher" && "$headstart" publish --required --store "$store" --json -- "${args[@]}" >"$scratch/$1.json" 2>/dev/null); }
 
 say command "bench/large.sh $(basename "$(dirname "$repo")") $rev, $rounds rounds, cargo ${args[*]}, $(rustc -V)"
 clone "$scratch/publisher" "$rev~1"

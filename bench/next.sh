@@ -69,7 +69,7 @@ echo "bench/next.sh $(basename "$(dirname "$repo")") $rev, $commits commits, car
 mapfile -t list < <(git -C "$repo" rev-list --first-parent --max-count=$((commits + 1)) --reverse "$rev" -- '*.rs')
 clone "$scratch/publisher" "${list[0]}"
 clone "$scratch/warm" "${list[0]}"
-publish() { (cd "$scratch/publisher" && "$headstart" publish --json -- "${args[@]}" >"$scratch/publish.json" 2>"$scratch/publish.log") || { tail -20 "$scratch/publish.log"; exit 1; }; }
+publish() { (cd "$scratch/publisher" && "$headstart" publish --required --json -- "${args[@]}" >"$scratch/publish.json" 2>"$scratch/publish.log") || { tail -20 "$scratch/publish.log"; exit 1; }; }
 publish
 echo "publish, first: cargo $(field "$scratch/publish.json" cargo_seconds) s, publishing $(field "$scratch/publish.json" publish_seconds) s, $(field "$scratch/publish.json" units) units"
 cargo_in "$scratch/warm"

@@ -114,7 +114,7 @@ impl Headstart {
     ) -> Result<Published> {
         let mut command = checkout.command(&self.binary);
         command
-            .args(["publish", "--json", "--store"])
+            .args(["publish", "--required", "--json", "--store"])
             .arg(store)
             .arg("--")
             .args(commands.join(&"--then".to_owned()));
