@@ -170,6 +170,37 @@ pub fn run_plainly(command: &CargoCommand, run: Run<'_>) -> Result<i32, CargoErr
     Ok(status.map_err(start)?.code().unwrap_or(101))
 }
 
+/// Runs `program`, which runs cargos of its own, with `args`, as if the user had typed it; its standard output goes to `stdout`.
+///
+/// Fails if it does.
+#[expect(clippy::disallowed_methods, reason = "cargo::command starts cargo")]
+pub fn run_other(
+    program: &Path,
+    args: &[String],
+    run: Run<'_>,
+    stdout: Stdio,
+) -> Result<(), CargoError> {
+    let shown = program.display().to_string();
+    let mut command = Command::new(program);
+    command.args(args).current_dir(run.dir).stdout(stdout);
+    command.envs(run.env.iter().map(|(name, value)| (name, value)));
+    for name in KEPT_BACK {
+        command.env_remove(name);
+    }
+    let status = command.status().map_err(|cause| CargoError::Start {
+        program: shown.clone(),
+        cause,
+    })?;
+    match status.success() {
+        true => Ok(()),
+        false => Err(CargoError::Failed {
+            command: format!("{shown} {}", args.join(" ")),
+            code: status.code().unwrap_or(101),
+            stderr: String::new(),
+        }),
+    }
+}
+
 /// Runs cargo with `args`; gives each line of its standard output to `each`; returns code and messages of a
 /// cargo that failed.
 fn execute(

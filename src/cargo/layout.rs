@@ -60,6 +60,23 @@ impl Layout {
             .collect()
     }
 
+    /// Returns every unit, in order.
+    pub fn all(&self) -> Vec<UnitName> {
+        let mut units: Vec<UnitName> = self
+            .units
+            .iter()
+            .flat_map(|((profile, stem), dirs)| {
+                dirs.iter().map(move |dir| UnitName {
+                    profile_dir: profile.clone(),
+                    dir: dir.clone(),
+                    stem: stem.clone(),
+                })
+            })
+            .collect();
+        units.sort();
+        units
+    }
+
     /// Returns the unit that runs the build script in `dir`.
     pub fn script_run(&self, profile: &str, dir: &str) -> Option<UnitName> {
         self.units.iter().find_map(|((known, stem), dirs)| {

@@ -1,4 +1,31 @@
-//! rustc's dep-info as Makefile text, `<crate>-<hash>.d`: the variables that a compile read.
+//! rustc's dep-info as Makefile text, `<crate>-<hash>.d`: the files and variables that a compile read.
+
+use std::path::PathBuf;
+
+/// Returns the files that `text` says were read, the main source first, as rustc was given them.
+///
+/// Source: rustc: rustc_interface/src/passes.rs, `write_out_deps` @ 1.95: a space is written as `\\ `.
+pub fn files(text: &str) -> Vec<PathBuf> {
+    let rule = text.lines().next().and_then(|line| line.split_once(": "));
+    let mut files: Vec<String> = Vec::new();
+    let mut goes_on = false;
+    for word in rule.map_or("", |(_, files)| files).split(' ') {
+        let (word, escaped) = match word.strip_suffix('\\') {
+            Some(word) => (word, true),
+            None => (word, false),
+        };
+        match files.last_mut().filter(|_| goes_on) {
+            Some(file) => {
+                file.push(' ');
+                file.push_str(word);
+            }
+            None => files.push(word.to_owned()),
+        }
+        goes_on = escaped;
+    }
+    files.retain(|file| !file.is_empty());
+    files.into_iter().map(PathBuf::from).collect()
+}
 
 /// Returns the variables that `text` says were read and set, with their values.
 ///
@@ -29,7 +56,19 @@ fn unescape(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::variables;
+    use super::{files, variables};
+    use std::path::Path;
+
+    /// A main source that is misread is another crate's, and its unit is left out.
+    #[test]
+    fn files_are_read_in_order() {
+        let text = "/t/a.d: src/my\\ lib.rs /c/b.rs\n\nsrc/my\\ lib.rs:\n";
+        assert_eq!(
+            files(text),
+            [Path::new("src/my lib.rs"), Path::new("/c/b.rs")]
+        );
+        assert!(files("").is_empty());
+    }
 
     /// A variable that goes unseen may leave a path of the builder's in a unit taken for movable.
     #[test]

@@ -88,7 +88,7 @@ impl Workspace {
         }
     }
 
-    /// Returns the files that shape cargo's hashes: manifests, lock file, configuration.
+    /// Returns the files that shape cargo's hashes: manifests, lock file, configuration, that of rustc's bootstrap.
     pub fn settings(&self) -> Vec<PathBuf> {
         let own = [
             "Cargo.toml",
@@ -96,6 +96,7 @@ impl Workspace {
             ".cargo/config.toml",
             ".cargo/config",
             "rust-toolchain.toml",
+            "bootstrap.toml",
         ];
         let mut files: Vec<PathBuf> = own.iter().map(|name| self.root.join(name)).collect();
         files.extend(self.manifests.iter().cloned());

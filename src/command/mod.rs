@@ -1,6 +1,7 @@
 //! The commands that people type.
 
 pub mod bisect;
+pub mod bootstrap;
 pub mod bring;
 pub mod cli;
 pub mod debugger;
@@ -18,6 +19,7 @@ pub mod scratch;
 pub mod search;
 pub mod setup;
 pub mod sign;
+mod sources;
 pub mod start;
 pub mod status;
 pub mod trial;

@@ -10,6 +10,7 @@ use anyhow::Context;
 use jiff::Timestamp;
 use serde_json::json;
 
+use super::bootstrap::Checkout;
 use super::cli::PublishArgs;
 use super::failure::{self, Failure};
 use super::key::signing_keys;
@@ -52,13 +53,21 @@ struct Ready {
     repository: Repository,
     commit: String,
     dirty: bool,
-    setup: Setup,
+    what: What,
     store: Store,
 }
 
-/// What cargo reported, and how long it ran.
+/// What is built.
+enum What {
+    /// One workspace, by cargo.
+    Workspace(Box<Setup>),
+    /// rustc, by `x`.
+    Rustc(Checkout),
+}
+
+/// What cargo reported, if it was asked, and how long it ran.
 struct Built {
-    lines: Vec<String>,
+    lines: Option<Vec<String>>,
     time: Duration,
 }
 
@@ -70,7 +79,7 @@ pub fn run(
 ) -> anyhow::Result<ExitCode> {
     let reporter = Reporter::new(args.store.quiet);
     let commands = CargoCommand::split(&args.cargo);
-    check_commands(&commands)?;
+    check_commands(&commands, environment)?;
     let ready = Ready::of(args, environment, &commands[0]);
     if args.required
         && let Err(error) = ready
@@ -84,7 +93,7 @@ pub fn run(
     let is_ready = ready.is_ok();
     let built = build(args, environment, &commands, &reporter, Messages::Shown)?;
     match ready.and_then(|ready| ready.publish(args, environment, built, now, &reporter)) {
-        Ok(outcome) => say(args, &outcome),
+        Ok(outcomes) => say(args, &outcomes),
         Err(error) if args.required => Err(error),
         Err(error) => {
             if is_ready {
@@ -99,13 +108,19 @@ pub fn run(
 }
 
 /// Says what was published, and returns the exit code: a failure only if all remotes are required to have it.
-fn say(args: &PublishArgs, outcome: &Outcome) -> anyhow::Result<ExitCode> {
-    match args.store.json {
-        true => print_json(&as_json(outcome, args.unsigned)),
-        false if args.store.quiet => {}
-        false => print(outcome, args.unsigned),
+fn say(args: &PublishArgs, outcomes: &[Outcome]) -> anyhow::Result<ExitCode> {
+    let json = |outcome| as_json(outcome, args.unsigned);
+    match (args.store.json, outcomes) {
+        (true, [outcome]) => print_json(&json(outcome)),
+        (true, parts) => {
+            let parts: Vec<_> = parts.iter().map(json).collect();
+            print_json(&json!({ "parts": parts }));
+        }
+        (false, _) if args.store.quiet => {}
+        (false, outcomes) => outcomes.iter().for_each(|one| print(one, args.unsigned)),
     }
-    let failed = outcome.pushed.iter().filter(|(_, pushed)| pushed.is_err());
+    let pushed = outcomes.iter().flat_map(|outcome| &outcome.pushed);
+    let failed = pushed.filter(|(_, pushed)| pushed.is_err());
     match failed.count() {
         failed if failed > 0 && args.required => {
             let what = format!("{} could not be written to", count(failed, "remote"));
@@ -116,7 +131,7 @@ fn say(args: &PublishArgs, outcome: &Outcome) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// Runs cargo and publishes what it left.
+/// Runs cargo and publishes what it left in one workspace.
 pub fn publish_build(
     args: &PublishArgs,
     environment: &Environment,
@@ -125,10 +140,12 @@ pub fn publish_build(
     messages: Messages,
 ) -> anyhow::Result<Outcome> {
     let commands = CargoCommand::split(&args.cargo);
-    check_commands(&commands)?;
+    check_commands(&commands, environment)?;
     let ready = Ready::of(args, environment, &commands[0])?;
     let built = build(args, environment, &commands, reporter, messages)?;
-    ready.publish(args, environment, built, now, reporter)
+    let outcomes = ready.publish(args, environment, built, now, reporter)?;
+    let first = outcomes.into_iter().next();
+    first.context("a build of no workspace")
 }
 
 /// Runs the cargo commands through this program, until one of them fails.
@@ -146,6 +163,16 @@ fn build(
         messages,
     };
     let started = Clock::start();
+    if let Some(checkout) = Checkout::of(environment)
+        && checkout.x(&commands[0]).is_some()
+    {
+        for (program, args) in commands.iter().filter_map(|one| checkout.x(one)) {
+            // What it says is no part of our answer.
+            cargo::run_other(&program, args, how, std::io::stderr().into())?;
+        }
+        let time = started.elapsed();
+        return Ok(Built { lines: None, time });
+    }
     let mut lines = Vec::new();
     for command in commands {
         lines.extend(cargo::run(command, how, |line| match args.store.json {
@@ -154,7 +181,10 @@ fn build(
         })?);
     }
     let time = started.elapsed();
-    Ok(Built { lines, time })
+    Ok(Built {
+        lines: Some(lines),
+        time,
+    })
 }
 
 impl Ready {
@@ -166,28 +196,68 @@ impl Ready {
     ) -> anyhow::Result<Ready> {
         let repository = Repository::discover(environment.dir())?;
         let (commit, dirty) = commit_to_publish(&repository, args)?;
-        let setup = Setup::of(command, environment, None)?;
+        let checkout = Checkout::of(environment).filter(|one| one.x(command).is_some());
+        let what = match checkout {
+            Some(checkout) => What::Rustc(checkout),
+            None => What::Workspace(Box::new(Setup::of(command, environment, None)?)),
+        };
+        let configured = match &what {
+            What::Workspace(setup) => &setup.workspace.root,
+            What::Rustc(_) => repository.root(),
+        };
         let typed = args.store.store.as_deref();
-        let store = Store::create(&environment.store(typed, Some(&setup.workspace.root))?)?;
+        let store = Store::create(&environment.store(typed, Some(configured))?)?;
         Ok(Ready {
             repository,
             commit,
             dirty,
-            setup,
+            what,
             store,
         })
     }
 
     /// Stores what was built, and writes it to the remotes.
     fn publish(
-        self,
+        &self,
         args: &PublishArgs,
         environment: &Environment,
         built: Built,
         now: Timestamp,
         reporter: &Reporter,
+    ) -> anyhow::Result<Vec<Outcome>> {
+        let setups = match &self.what {
+            What::Workspace(setup) => {
+                return Ok(vec![self.publish_one(
+                    setup,
+                    args,
+                    environment,
+                    &built,
+                    now,
+                    reporter,
+                )?]);
+            }
+            What::Rustc(checkout) => checkout.clone().with_tools()?.built()?,
+        };
+        if setups.is_empty() {
+            let hint = "remove `build`, so that all of it is built through headstart";
+            return Err(
+                Failure::new("nothing in `build` was built through headstart", hint).into(),
+            );
+        }
+        let one = |setup| self.publish_one(setup, args, environment, &built, now, reporter);
+        setups.iter().map(one).collect()
+    }
+
+    fn publish_one(
+        &self,
+        setup: &Setup,
+        args: &PublishArgs,
+        environment: &Environment,
+        built: &Built,
+        now: Timestamp,
+        reporter: &Reporter,
     ) -> anyhow::Result<Outcome> {
-        let (setup, store) = (&self.setup, &self.store);
+        let store = &self.store;
         let commands = CargoCommand::split(&args.cargo).into_iter();
         let build = Build {
             workspace: &setup.workspace,
@@ -201,8 +271,9 @@ impl Ready {
             dirty: self.dirty,
             now_unix_s: now.as_second(),
             keep_days: args.keep_days,
-            secrets: &environment.secrets(&setup.workspace.root)?,
-            report: message::live(&built.lines),
+            secrets: &environment.secrets(setup.configured())?,
+            part: &setup.part,
+            report: built.lines.as_deref().map(message::live),
         };
         check_still_there(&self.repository, &build)?;
         let started = Clock::start();
@@ -213,7 +284,7 @@ impl Ready {
         let pushed = push_all(
             args,
             environment,
-            (&setup.workspace.root, store),
+            (setup.configured(), store),
             &published.point,
             now,
             reporter,
@@ -288,7 +359,12 @@ pub(super) fn comment(commit: &str, now: Timestamp) -> String {
     format!("headstart commit:{commit} timestamp:{}", now.as_second())
 }
 
-fn check_commands(commands: &[CargoCommand]) -> Result<(), Failure> {
+fn check_commands(commands: &[CargoCommand], environment: &Environment) -> Result<(), Failure> {
+    if let Some(checkout) = Checkout::of(environment)
+        && commands.iter().all(|one| checkout.x(one).is_some())
+    {
+        return Ok(());
+    }
     for command in commands {
         if command.building_subcommand().is_none() {
             return Err(Failure::new(

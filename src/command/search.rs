@@ -1,10 +1,14 @@
 //! Finds the starting points that could serve: git's history on one side, the store's points on the other.
 
+use std::collections::BTreeSet;
+
 use super::cli::StartArgs;
 use super::far::Listed;
 use super::setup::{Setup, short};
+use super::sources::Sources;
 use crate::config::Environment;
 use crate::git::{GitError, Repository};
+use crate::model::Part;
 use crate::report::{Reporter, count};
 use crate::store::Store;
 use crate::store::point::Point;
@@ -30,6 +34,26 @@ pub struct Search<'a> {
     pub reporter: &'a Reporter,
 }
 
+impl<'a> Search<'a> {
+    /// Returns a search of `sources`.
+    pub(super) fn of(
+        sources: &'a Sources,
+        args: &'a StartArgs,
+        environment: &'a Environment,
+        setup: &'a Setup,
+        reporter: &'a Reporter,
+    ) -> Search<'a> {
+        Search {
+            args,
+            environment,
+            setup,
+            store: &sources.store,
+            listed: &sources.listed,
+            reporter,
+        }
+    }
+}
+
 impl Search<'_> {
     /// Returns the points of the nearest commits that have any for this toolchain, nearest first.
     pub fn points(&self) -> anyhow::Result<Result<Vec<Point>, String>> {
@@ -50,16 +74,10 @@ impl Search<'_> {
         let mut found_commits = 0;
         let mut other_toolchain: Option<Point> = None;
         for commit in &commits {
-            let (points, problems) = self.store.points(commit);
-            problems
-                .iter()
-                .for_each(|problem| self.reporter.warn(&problem.to_string()));
-            let far = self.far(|point| point.commit == *commit);
-            let news = far.filter(|point| !points.iter().any(|one| one.manifest == point.manifest));
-            let all: Vec<Point> = points.iter().cloned().chain(news).collect();
-            let clean = all.into_iter().filter(|point| !point.dirty);
+            let of_part = self.points_of(commit).into_iter();
+            let of_part = of_part.filter(|point| point.part == self.setup.part);
             let (ours, others): (Vec<Point>, Vec<Point>) =
-                clean.partition(|point| point.toolchain == self.setup.toolchain);
+                of_part.partition(|point| point.toolchain == self.setup.toolchain);
             found_commits += usize::from(!ours.is_empty());
             found.extend(ours);
             other_toolchain = other_toolchain.or_else(|| others.into_iter().next());
@@ -73,6 +91,36 @@ impl Search<'_> {
         } else {
             Ok(found)
         })
+    }
+
+    /// Returns the parts of this repository that have starting points of the nearest commits that have any.
+    pub fn parts(&self) -> anyhow::Result<BTreeSet<Part>> {
+        let mut parts = BTreeSet::new();
+        let mut found_commits = 0;
+        for commit in &self.commits()? {
+            let points = self.points_of(commit).into_iter();
+            let ours = points.filter(|point| point.toolchain == self.setup.toolchain);
+            let apart = ours.filter(|point| !point.part.target_dir.is_empty());
+            let before = parts.len();
+            parts.extend(apart.map(|point| point.part));
+            found_commits += usize::from(parts.len() > before);
+            if found_commits == MAX_CANDIDATES {
+                break;
+            }
+        }
+        Ok(parts)
+    }
+
+    /// Returns all points of `commit` but those of builds with changes, here and far away.
+    fn points_of(&self, commit: &str) -> Vec<Point> {
+        let (points, problems) = self.store.points(commit);
+        problems
+            .iter()
+            .for_each(|problem| self.reporter.warn(&problem.to_string()));
+        let far = self.far(|point| point.commit == commit);
+        let news = far.filter(|point| !points.iter().any(|one| one.manifest == point.manifest));
+        let all = points.iter().cloned().chain(news);
+        all.filter(|point| !point.dirty).collect()
     }
 
     fn far<'a>(&'a self, of: impl Fn(&Point) -> bool + 'a) -> impl Iterator<Item = Point> + 'a {

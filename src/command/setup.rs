@@ -12,7 +12,7 @@ use crate::config::Environment;
 use crate::disk;
 use crate::engine::inputs;
 use crate::git::Repository;
-use crate::model::{Root, Roots, Toolchain};
+use crate::model::{Part, Root, Roots, Toolchain};
 
 /// A workspace on this machine.
 #[derive(Debug)]
@@ -25,6 +25,8 @@ pub struct Setup {
     pub toolchain: Toolchain,
     /// rustc's sysroot.
     pub sysroot: PathBuf,
+    /// What of the repository is built here.
+    pub part: Part,
 }
 
 impl Setup {
@@ -60,8 +62,12 @@ impl Setup {
         let (toolchain, sysroot) = (toolchain.context(unknown)?, sysroot.context(unknown)?);
         let home = environment.cargo_home()?;
         let roots = Roots::new(&workspace.root, &workspace.build_dir, &home);
+        let root = disk::canonical(&workspace.root);
+        let mut part = Part::default();
         let roots = match Repository::discover(dir) {
-            Ok(repository) if repository.root() != disk::canonical(&workspace.root) => {
+            Ok(repository) if repository.root() != root => {
+                let below = root.strip_prefix(repository.root()).unwrap_or(&root);
+                part.workspace = below.to_string_lossy().into_owned();
                 roots.with_alias(Root::Repository, repository.root())
             }
             _ => roots,
@@ -71,7 +77,18 @@ impl Setup {
             workspace,
             toolchain,
             sysroot,
+            part,
         })
+    }
+}
+
+impl Setup {
+    /// Returns the directory of `headstart.toml`: the workspace's root, but the top of the work tree for one of several parts.
+    pub fn configured(&self) -> &Path {
+        match !self.part.target_dir.is_empty() && self.roots.has(Root::Repository) {
+            true => self.roots.dir(Root::Repository),
+            false => &self.workspace.root,
+        }
     }
 }
 

@@ -1,17 +1,18 @@
 //! `headstart start`: find the nearest starting point, decide, place, and say so.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::process::ExitCode;
+use std::process::{ExitCode, Stdio};
 
 use jiff::Timestamp;
 use serde_json::json;
 
+use super::bootstrap::{self, Checkout};
 use super::bring;
 use super::cli::StartArgs;
 use super::failure::{self, Failure};
-use super::far::Far;
 use super::search::Search;
 use super::setup::{Clock, Setup, print_json, print_line, short, wrapped};
+use super::sources::Sources;
 use crate::cargo::command::{self as cargo, CargoCommand, Messages, Run};
 use crate::config::Environment;
 use crate::engine::hold::{self, Held};
@@ -24,9 +25,9 @@ use crate::engine::relocate::Places;
 use crate::engine::restore::{Decided, Restored};
 use crate::model::{Manifest, Reason, Unit, UnitName};
 use crate::report::{Reporter, bytes, count};
+use crate::store::Store;
 use crate::store::point::Point;
-use crate::store::{Store, StoreError};
-use crate::trust::{self, Believed, Verified};
+use crate::trust::{Believed, Verified};
 
 /// How many reasons are shown without `--json`.
 const SHOWN_REASONS: usize = 5;
@@ -70,17 +71,13 @@ pub fn run(
     let reporter = Reporter::new(args.store.quiet);
     let commands = CargoCommand::split(&args.cargo);
     let goes_on = !args.cargo.is_empty() && !args.dry_run;
-    let setup = match Setup::of(&commands[0], environment, args.target_dir.as_deref()) {
-        Err(error) if !goes_on => return Err(error),
-        setup => setup,
+    let checkout = Checkout::of(environment)
+        .filter(|one| args.cargo.is_empty() || one.x(&commands[0]).is_some());
+    let started = match &checkout {
+        Some(checkout) => bootstrap::start(checkout, args, environment, now, &reporter),
+        None => start_here(args, environment, &commands[0], now, &reporter),
     };
-    let outcome = match &setup {
-        Ok(setup) => start(args, environment, setup, now, &reporter),
-        Err(_) => Ok(Err(
-            "cargo could not be asked about this workspace".to_owned()
-        )),
-    };
-    match outcome {
+    match started {
         Ok(outcome) => report(args, &outcome, now)?,
         // Nothing of ours fails a build: cargo runs all the same.
         Err(error) if goes_on => drop(failure::print(&error)),
@@ -96,6 +93,10 @@ pub fn run(
         messages: Messages::Shown,
     };
     for command in &commands {
+        if let Some((program, args)) = checkout.as_ref().and_then(|one| one.x(command)) {
+            cargo::run_other(&program, args, how, Stdio::inherit())?;
+            continue;
+        }
         let code = cargo::run_plainly(command, how)?;
         if code != 0 {
             return Ok(ExitCode::from(u8::try_from(code).unwrap_or(101)));
@@ -104,22 +105,42 @@ pub fn run(
     Ok(ExitCode::SUCCESS)
 }
 
+/// Starts the workspace that `command` builds.
+fn start_here(
+    args: &StartArgs,
+    environment: &Environment,
+    command: &CargoCommand,
+    now: Timestamp,
+    reporter: &Reporter,
+) -> anyhow::Result<Result<Vec<Outcome>, String>> {
+    let setup = Setup::of(command, environment, args.target_dir.as_deref())?;
+    let outcome = start(args, environment, &setup, now, reporter)?;
+    Ok(outcome.map(|outcome| vec![outcome]))
+}
+
 /// Says what was done; fails only if a starting point was required.
 fn report(
     args: &StartArgs,
-    outcome: &Result<Outcome, String>,
+    outcomes: &Result<Vec<Outcome>, String>,
     now: Timestamp,
 ) -> anyhow::Result<()> {
-    match (outcome, args.store.json) {
-        (Ok(outcome), true) => print_json(&as_json(outcome)),
+    match (outcomes.as_deref(), args.store.json) {
+        (Ok([outcome]), true) => print_json(&as_json(outcome)),
+        (Ok(parts), true) => print_json(&json!({
+            "parts": parts.iter().map(as_json).collect::<Vec<_>>(),
+        })),
         (Err(why), true) => print_json(&json!({ "commit": null, "why": why })),
         (_, false) if args.store.quiet => {}
-        (Ok(outcome), false) => print(outcome, args.dry_run, now),
+        (Ok(outcomes), false) => {
+            for outcome in outcomes {
+                print(outcome, args.dry_run, now);
+            }
+        }
         (Err(why), false) => print_line(&format!(
             "no starting point: {why}\ncargo will build from nothing"
         )),
     }
-    match (outcome, args.required) {
+    match (outcomes, args.required) {
         (Err(why), true) => {
             let what = format!("no starting point: {why}");
             Err(Failure::new(what, "leave --required out to go on").into())
@@ -136,39 +157,36 @@ pub fn start(
     now: Timestamp,
     reporter: &Reporter,
 ) -> anyhow::Result<Result<Outcome, String>> {
+    let sources = match Sources::open(args, environment, setup, now.as_second(), reporter)? {
+        Ok(sources) => sources,
+        Err(why) => return Ok(Err(why)),
+    };
+    start_from(&sources, args, environment, setup, now, reporter)
+}
+
+/// Starts from what `sources` have.
+pub(super) fn start_from(
+    sources: &Sources,
+    args: &StartArgs,
+    environment: &Environment,
+    setup: &Setup,
+    now: Timestamp,
+    reporter: &Reporter,
+) -> anyhow::Result<Result<Outcome, String>> {
     let clock = Clock::start();
-    let typed = args.store.store.as_deref();
-    let root = environment.store(typed, Some(&setup.workspace.root))?;
-    let mut far = Far::of(
-        environment,
-        &args.store,
-        args.believe_store,
-        &setup.workspace.root,
-        reporter,
-    )?;
-    let store = match Store::open(&root) {
-        Err(StoreError::Missing(_)) if !far.is_empty() => Store::create(&root)?,
-        Err(StoreError::Missing(path)) => {
-            return Ok(Err(format!("there is no store at {}", path.display())));
-        }
-        store => store?,
-    };
-    let believed = trust::store(&root, args.believe_store)?;
-    let listed = far.listed(&setup.toolchain, &store, reporter, now.as_second());
-    let search = Search {
-        args,
-        environment,
-        setup,
-        store: &store,
-        listed: &listed,
-        reporter,
-    };
+    let Sources {
+        store,
+        far,
+        listed,
+        believed,
+    } = sources;
+    let search = Search::of(sources, args, environment, setup, reporter);
     let mut points = match search.points()? {
         Ok(points) => points,
         Err(why) => return Ok(Err(why)),
     };
-    far.adopt_all(&mut points, &listed, &store, reporter, now.as_second());
-    let candidates = candidates(points, &store, &believed, reporter, now.as_second());
+    far.adopt_all(&mut points, listed, store, reporter, now.as_second());
+    let candidates = candidates(points, store, believed, reporter, now.as_second());
     if candidates.is_empty() {
         return Ok(Err("none of the manifests can be used".to_owned()));
     }
@@ -181,9 +199,9 @@ pub fn start(
     let chosen = nearest(&candidates, &surveys);
     if starter.held.is_some() {
         let wanted = bring::wanted(&candidates, &surveys, chosen, &offered);
-        bring::bring(&far, &candidates, &wanted, &store, reporter)?;
+        bring::bring(far, &candidates, &wanted, store, reporter)?;
         if !far.is_empty() {
-            bring::rest_later(environment, args, &store, &candidates[chosen]);
+            bring::rest_later(environment, args, store, &candidates[chosen]);
         }
     }
     let commit = candidates[chosen].point.commit.clone();
@@ -229,7 +247,11 @@ pub(super) fn candidate(
         Ok(manifest) if manifest.toolchain != point.toolchain => Err(format!(
             "manifest {name} is of another toolchain than its point says"
         )),
-        Ok(manifest) if manifest.commit != point.commit || manifest.dirty != point.dirty => {
+        Ok(manifest)
+            if manifest.commit != point.commit
+                || manifest.dirty != point.dirty
+                || manifest.part != point.part =>
+        {
             Err(format!("manifest {name} is not what its point says"))
         }
         Ok(manifest) if manifest.not_after_unix_s < now_unix_s => {
@@ -269,13 +291,21 @@ impl<'a> Starter<'a> {
             )?),
         };
         let home = search.environment.cargo_home()?;
+        let mut set_by_cargo = search.environment.set_by_cargo(&workspace.root, &home);
+        let mut locked = workspace.locked();
+        if !search.setup.part.target_dir.is_empty() {
+            // Another program runs this cargo, with variables and a lock file of its own: only cargo can judge them.
+            locked = None;
+            let units = candidates.iter().flat_map(|one| &one.manifest.get().units);
+            set_by_cargo.extend(units.flat_map(Unit::variables).map(str::to_owned));
+        }
         Ok(Starter {
             search,
             held,
             digests: Digests::default(),
             inspector: Inspector::new(&workspace.build_dir, &search.setup.roots),
-            set_by_cargo: search.environment.set_by_cargo(&workspace.root, &home),
-            locked: workspace.locked(),
+            set_by_cargo,
+            locked,
         })
     }
 
@@ -472,6 +502,7 @@ fn as_json(outcome: &Outcome) -> serde_json::Value {
     json!({
         "commit": outcome.point.commit,
         "behind": outcome.behind,
+        "target_dir": outcome.point.part.target_dir,
         "manifest": outcome.point.manifest.hex(),
         "units": {
             "fresh": outcome.count(Action::Place),
@@ -496,8 +527,12 @@ fn print(outcome: &Outcome, dry_run: bool, now: Timestamp) {
     };
     let age = super::status::age(point.published_unix_s, now);
     let short = short(&point.commit);
+    let of = match point.part.target_dir.as_str() {
+        "" => String::new(),
+        target_dir => format!("{target_dir}: "),
+    };
     print_line(&format!(
-        "starting point {short}, {behind}, published {age}"
+        "{of}starting point {short}, {behind}, published {age}"
     ));
     let placed = match dry_run {
         true => " (dry run: nothing was placed)".to_owned(),

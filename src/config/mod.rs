@@ -7,6 +7,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
 use crate::disk;
 use crate::model::secrets::{Secrets, is_secret};
@@ -247,6 +248,16 @@ impl Environment {
         Ok(Secrets::new(texts.filter(|(name, _)| secret(name))))
     }
 
+    /// Returns this environment with the directory of `program` first among those where programs are looked for.
+    pub fn preferring(self, program: &Path) -> Environment {
+        let own = self.var("PATH").unwrap_or_default().to_owned();
+        let dirs = program.parent().map(Path::to_path_buf).into_iter();
+        match std::env::join_paths(dirs.chain(std::env::split_paths(&own))) {
+            Ok(path) => self.with("PATH", path),
+            Err(_) => self,
+        }
+    }
+
     /// Returns the variables that the providers of remote stores read, with their values.
     pub fn of_providers(&self) -> impl Iterator<Item = (&str, &str)> + Clone {
         const PREFIXES: [&str; 3] = ["AWS_", "GOOGLE_", "AZURE_"];
@@ -276,19 +287,55 @@ impl Environment {
     }
 }
 
+/// The programs that the configuration of rustc's bootstrap names; those that it does not name are downloaded.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+pub struct BootstrapTools {
+    /// The compiler of stage 0.
+    pub rustc: Option<PathBuf>,
+    /// Its cargo.
+    pub cargo: Option<PathBuf>,
+}
+
+/// The file of that configuration.
+pub const BOOTSTRAP_FILE: &str = "bootstrap.toml";
+
+impl BootstrapTools {
+    /// Returns what `bootstrap.toml` at `top` names.
+    ///
+    /// Source: rust: src/bootstrap/src/core/config/toml/build.rs @ 1.95.
+    pub fn of(top: &Path) -> Result<BootstrapTools, ConfigError> {
+        #[derive(Default, Deserialize)]
+        struct File {
+            #[serde(default)]
+            build: BootstrapTools,
+        }
+        let file: File = read_toml(&top.join(BOOTSTRAP_FILE))?;
+        let absolute = |path: Option<PathBuf>| path.map(|path| top.join(path));
+        Ok(BootstrapTools {
+            rustc: absolute(file.build.rustc),
+            cargo: absolute(file.build.cargo),
+        })
+    }
+}
+
 /// Returns the keys that `headstart.toml` in `workspace` proposes to believe. Nobody is believed for that.
 pub fn proposed_keys(workspace: &Path) -> Result<Vec<String>, ConfigError> {
     Ok(read_file(&workspace.join(CONFIG_FILE))?.trusted_keys)
 }
 
 fn read_file(path: &Path) -> Result<ConfigFile, ConfigError> {
+    read_toml(path)
+}
+
+/// Reads `path`; where there is none, everything is as by default.
+fn read_toml<T: Default + DeserializeOwned>(path: &Path) -> Result<T, ConfigError> {
     let wrong = |why: String| ConfigError::File {
         path: path.to_path_buf(),
         why,
     };
     match disk::read(path, MAX_CONFIG_BYTES) {
         Ok(bytes) => toml::from_slice(&bytes).map_err(|error| wrong(error.message().to_owned())),
-        Err(error) if error.is_missing() => Ok(ConfigFile::default()),
+        Err(error) if error.is_missing() => Ok(T::default()),
         Err(error) => Err(wrong(error.cause.to_string())),
     }
 }

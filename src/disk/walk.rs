@@ -110,6 +110,17 @@ pub fn newest_mtime(path: &Path) -> Option<SystemTime> {
     Some(newest)
 }
 
+/// Tells whether two paths lead to one file.
+pub fn same_inode(a: &Path, b: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let id = |path: &Path| {
+        std::fs::metadata(path)
+            .ok()
+            .map(|meta| (meta.dev(), meta.ino()))
+    };
+    id(a).is_some_and(|a| Some(a) == id(b))
+}
+
 /// Returns the sorted names of the directories in `dir`; none where there is no such directory.
 pub fn subdirectories(dir: &Path) -> Vec<String> {
     let mut names: Vec<String> = std::fs::read_dir(dir)

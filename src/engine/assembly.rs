@@ -108,6 +108,7 @@ impl Assembly {
             not_after_unix_s: build.now_unix_s + i64::from(build.keep_days) * SECONDS_A_DAY,
             toolchain: build.toolchain.clone(),
             commands: build.commands.clone(),
+            part: build.part.clone(),
             roots: build.roots.clone(),
             settings: inputs::settings(&build.workspace.settings(), build.roots),
             packages: self.packages,

@@ -92,6 +92,21 @@ pub fn compare(input: &Input, roots: &Roots) -> Seen {
     }
 }
 
+/// Tells whether `path` is a file of the compiler's `sysroot`, or a copy of one as rustc's bootstrap makes them.
+///
+/// cargo never compares the sysroot's files: the version of the compiler stands for them.
+pub fn is_of_sysroot(path: &Path, sysroot: &Path) -> bool {
+    let below = path
+        .ancestors()
+        .find(|dir| dir.ends_with("lib/rustlib"))
+        .and_then(|dir| path.strip_prefix(dir).ok());
+    let Some(own) = below.map(|below| sysroot.join("lib/rustlib").join(below)) else {
+        return false;
+    };
+    let content = |path: &Path| hash::file(path).ok().map(|(digest, _)| digest);
+    walk::same_inode(path, &own) || content(&own).is_some_and(|own| content(path) == Some(own))
+}
+
 /// Returns cargo's list of the files of the package in `dir`, relative to it, in cargo's order.
 ///
 /// The order matters: of several newest files, which a checkout often makes, cargo names the first that it

@@ -11,6 +11,7 @@ use crate::cargo::layout::{OWN_DIR, unit_hash};
 use crate::disk::place::{self, PLAIN, Staging};
 use crate::disk::{self, DiskError};
 use crate::engine::seed::Seed;
+use crate::model::root::bytes_path;
 use crate::model::unit::Compiled;
 use crate::model::{Began, Digest, UnitName};
 use crate::rustc::argv::ledger_key;
@@ -20,6 +21,8 @@ use crate::rustc::dep_graph::{self, ArgsHash};
 const MAX_LEDGER_BYTES: u64 = 64 << 20;
 /// The version of seeds that this version writes and reads.
 const SEED_VERSION: u16 = 1;
+/// The longest path that is read: the system's own limit.
+const MAX_PATH_BYTES: u64 = 4096;
 /// How many starts are remembered.
 const MAX_STARTS: usize = 20;
 /// How far a file's time may lie from the clock that timed rustc: file systems count in seconds at worst.
@@ -102,6 +105,20 @@ impl Ledger {
     /// Returns the directory for unfinished files.
     pub fn staging_parent(&self) -> PathBuf {
         self.dir.join("tmp")
+    }
+
+    /// Returns the root of the workspace that the build directory was filled from first; none where nobody noted it.
+    pub fn workspace(&self) -> Option<PathBuf> {
+        let bytes = disk::read(&self.dir.join("workspace"), MAX_PATH_BYTES).ok()?;
+        Some(bytes_path(&bytes).to_path_buf())
+    }
+
+    /// Notes that root, unless one is noted.
+    pub fn note_workspace(&self, root: &Path) -> Result<(), DiskError> {
+        match self.dir.join("workspace").exists() {
+            true => Ok(()),
+            false => self.write(".", "workspace", root.as_os_str().as_encoded_bytes()),
+        }
     }
 
     /// Writes the note of a compile.

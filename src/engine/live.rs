@@ -2,13 +2,12 @@
 //!
 //! A report has no unit hashes: most are in the names of the outputs, the others are found by comparing files.
 
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::cargo::layout::{HashedFiles, Layout, hash_in, profile_of, unit_hash};
 use crate::cargo::message::{Artifact, Live, PackageId};
 use crate::cargo::workspace::Workspace;
-use crate::disk::hash;
+use crate::disk::{hash, walk};
 use crate::model::UnitName;
 
 /// A live unit.
@@ -161,7 +160,7 @@ impl<'a> Resolver<'a> {
             let found = units.next().cloned();
             units.next().is_none().then_some(found).flatten()
         };
-        same(same_inode)
+        same(walk::same_inode)
             .or_else(|| same(same_content))
             .map(|name| (name, Vec::new()))
     }
@@ -198,15 +197,6 @@ impl<'a> Resolver<'a> {
 /// Returns the crate name of a build script: `build-script-build` is compiled as `build_script_build`.
 fn crate_name_of_script(target: &str) -> String {
     target.replace('-', "_")
-}
-
-fn same_inode(a: &Path, b: &Path) -> bool {
-    let id = |path: &Path| {
-        std::fs::metadata(path)
-            .ok()
-            .map(|meta| (meta.dev(), meta.ino()))
-    };
-    id(a).is_some_and(|a| Some(a) == id(b))
 }
 
 fn same_content(a: &Path, b: &Path) -> bool {

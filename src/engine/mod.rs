@@ -24,6 +24,7 @@ pub mod push;
 pub mod record;
 pub mod relocate;
 pub mod restore;
+pub mod scan;
 pub mod seed;
 pub mod sign;
 pub mod wrapping;

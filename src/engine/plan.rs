@@ -281,6 +281,7 @@ mod tests {
                 cargo: "cargo 1".into(),
             },
             commands: Vec::new(),
+            part: crate::model::Part::default(),
             roots: Roots::new(Path::new("/w"), Path::new("/w/t"), Path::new("/c")),
             settings: Vec::new(),
             packages: Vec::new(),

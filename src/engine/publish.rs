@@ -21,14 +21,15 @@ use crate::engine::record::{
     LeftOut, Placed, Recorded, Recorder, Sited, build_paths, read_dep_info,
 };
 use crate::engine::relocate::{Catalog, Places};
-use crate::engine::{disclosure, hold, inputs};
+use crate::engine::{disclosure, hold, inputs, scan};
 use crate::model::manifest::{Package, Source};
 use crate::model::rewrite::Finder;
 use crate::model::secrets::Secrets;
 use crate::model::session::Located;
 use crate::model::unit::{DepInfo, DepPath, Pin};
 use crate::model::{
-    Digest, Expected, Fingerprint, Input, Local, Manifest, Root, Rooted, Roots, Toolchain, UnitName,
+    Digest, Expected, Fingerprint, Input, Local, Manifest, Part, Root, Rooted, Roots, Toolchain,
+    UnitName,
 };
 use crate::report::Reporter;
 use crate::store::point::Point;
@@ -47,6 +48,8 @@ pub struct Build<'a> {
     pub sysroot: &'a Path,
     /// The cargo commands.
     pub commands: Vec<Vec<String>>,
+    /// What of the repository was built.
+    pub part: &'a Part,
     /// Whose commit it is; empty where the repository has no name.
     pub repository: String,
     /// The commit.
@@ -61,8 +64,8 @@ pub struct Build<'a> {
     pub keep_days: u16,
     /// What must not be published.
     pub secrets: &'a Secrets,
-    /// cargo's report of the live units.
-    pub report: Vec<Live>,
+    /// cargo's report of the live units; without one, all that the build directory holds are live.
+    pub report: Option<Vec<Live>>,
 }
 
 /// Why nothing is published.
@@ -114,7 +117,10 @@ pub fn publish(
     reporter: &Reporter,
 ) -> Result<Published, PublishError> {
     let mut left_out = Vec::new();
-    let (units, unknown) = live::resolve(&build.report, build.workspace);
+    let (units, unknown) = match &build.report {
+        Some(report) => live::resolve(report, build.workspace),
+        None => scan::units(build.workspace, build.roots),
+    };
     left_out.extend(
         unknown
             .into_iter()
@@ -158,7 +164,9 @@ pub fn publish(
     let (mut new_objects, mut new_bytes) = (0, 0);
     for (candidate, recorded) in candidates.iter().zip(recorded) {
         let checked = recorded.and_then(|mut recorded| {
-            recorded.pinned.extend(outside_pins(candidate, build.roots));
+            recorded
+                .pinned
+                .extend(outside_pins(candidate, build.roots, &watched));
             new_objects += recorded.new_objects;
             new_bytes += recorded.new_bytes;
             Ok((recorded, unit_inputs(build, candidate, &watched)?))
@@ -368,23 +376,37 @@ fn placed_here(ledger: &Ledger, store: &Store) -> HashMap<UnitName, Placed> {
     placed
 }
 
-/// Every file or directory that some unit was made from, as it is now, read in parallel.
-type Watched = HashMap<Rooted, Input>;
+/// Every file or directory that some unit was made from, as it is now, read in parallel; none for what needs no comparing.
+type Watched = HashMap<Rooted, Option<Input>>;
 
 fn watch_all(build: &Build<'_>, candidates: &[Candidate], reporter: &Reporter) -> Watched {
     let wanted: HashSet<Rooted> = candidates
         .iter()
         .flat_map(|one| watched_paths(one, build.roots))
         .collect();
+    let hashes = candidates.iter();
+    let hashes: HashSet<&str> = hashes
+        .map(|one| layout::unit_hash(&one.live.name.dir))
+        .collect();
     let step = reporter.step("Reading sources", wanted.len() as u64);
     wanted
         .into_par_iter()
         .map(|path| {
-            let input = inputs::watched(path.clone(), build.roots);
+            let input = (!compared_otherwise(build, &path, &hashes))
+                .then(|| inputs::watched(path.clone(), build.roots));
             step.done(1);
             (path, input)
         })
         .collect()
+}
+
+/// Tells whether a library that rustc loaded (`-Zbinary-dep-depinfo` has them all in the dep-info) is compared in another
+/// way: as what a unit of this starting point made, which the unit that loads it depends on, or as a part of the toolchain.
+fn compared_otherwise(build: &Build<'_>, path: &Rooted, hashes: &HashSet<&str>) -> bool {
+    let name = path.relative().file_name().and_then(|name| name.to_str());
+    let made = name.and_then(layout::hash_in);
+    (path.root == Root::Build && made.is_some_and(|hash| hashes.contains(hash)))
+        || inputs::is_of_sysroot(&build.roots.resolve(path), build.sysroot)
 }
 
 /// Returns the paths that cargo compares for a unit, and the whole of a vendored package, of which cargo
@@ -418,7 +440,7 @@ fn watched_paths(candidate: &Candidate, roots: &Roots) -> Vec<Rooted> {
 /// or the git directory of a linked work tree: elsewhere, another file stands for it.
 ///
 /// What the system installs is the same file for everybody, and is compared as it is.
-fn outside_pins(candidate: &Candidate, roots: &Roots) -> Vec<Pin> {
+fn outside_pins(candidate: &Candidate, roots: &Roots, watched: &Watched) -> Vec<Pin> {
     const OF_THE_SYSTEM: [&str; 10] = [
         "/usr", "/lib", "/lib64", "/bin", "/sbin", "/etc", "/opt", "/nix", "/dev", "/proc",
     ];
@@ -430,6 +452,7 @@ fn outside_pins(candidate: &Candidate, roots: &Roots) -> Vec<Pin> {
     watched_paths(candidate, roots)
         .into_iter()
         .filter(|path| path.root == Root::Absolute && !of_the_system(path))
+        .filter(|path| !matches!(watched.get(path), Some(None)))
         .map(|path| Pin {
             root: Root::Workspace,
             seen_in: path.shown(),
@@ -472,7 +495,9 @@ fn unit_inputs(
     let made = walk::mtime(&reference).ok_or(LeftOut::NoOutputs)?;
     let mut inputs = Vec::new();
     for path in watched_paths(candidate, build.roots) {
-        let input = watched.get(&path).cloned().ok_or(LeftOut::NoOutputs)?;
+        let Some(input) = watched.get(&path).cloned().ok_or(LeftOut::NoOutputs)? else {
+            continue;
+        };
         let located = build.roots.resolve(&path);
         // git rewrites its index to refresh times alone; in a clean tree it says what it said before.
         let refreshed = matches!(input.expected, Expected::GitIndex(_)) && !build.dirty;

@@ -31,6 +31,8 @@ pub struct Manifest {
     pub toolchain: Toolchain,
     /// The cargo commands, each as its arguments.
     pub commands: Vec<Vec<String>>,
+    /// What of the repository was built.
+    pub part: Part,
     /// Where the builder had its roots.
     pub roots: Roots,
     /// Configuration that shapes cargo's hashes: `Cargo.toml`s, `Cargo.lock`, `.cargo/config.toml`.
@@ -43,6 +45,15 @@ pub struct Manifest {
     pub located: Vec<Located>,
     /// The units, dependencies first.
     pub units: Vec<Unit>,
+}
+
+/// A workspace of a repository with a target directory: what one starting point is of.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Part {
+    /// The workspace's root, relative to the top of the work tree; empty for the top itself.
+    pub workspace: String,
+    /// The target directory, likewise, where the build has several; empty where it is for cargo to say.
+    pub target_dir: String,
 }
 
 /// What compiled the units; a starting point serves only the same one.

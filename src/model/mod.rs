@@ -17,7 +17,7 @@ pub use began::Began;
 pub use digest::Digest;
 pub use fingerprint::{Fingerprint, Local};
 pub use input::{Expected, Input, Seen};
-pub use manifest::{Manifest, Toolchain};
+pub use manifest::{Manifest, Part, Toolchain};
 pub use reason::Reason;
 pub use root::{Root, Rooted, Roots};
 pub use session::Session;

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::digest::Digest;
-use super::fingerprint::Fingerprint;
+use super::fingerprint::{Fingerprint, Local};
 use super::root::{Root, Rooted};
 use super::session::{OutputNames, Session};
 
@@ -124,6 +124,17 @@ impl Unit {
     pub fn sizes(&self) -> impl Iterator<Item = u64> + '_ {
         let made = self.files.iter().map(|file| file.content.size_bytes());
         made.chain(self.session_objects().map(|(_, size_bytes)| size_bytes))
+    }
+
+    /// Returns the variables that it was made from.
+    pub fn variables(&self) -> impl Iterator<Item = &str> {
+        let declared = self.fingerprint.local.iter();
+        let declared = declared.filter_map(|local| match local {
+            Local::RerunIfEnvChanged { var, .. } => Some(var.as_str()),
+            _ => None,
+        });
+        let read = self.dep_info.iter().flat_map(|info| &info.env);
+        declared.chain(read.map(|(name, _)| name.as_str()))
     }
 
     /// Returns every object of what it made and of its session, with its size.

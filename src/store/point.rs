@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::format::FormatError;
-use crate::model::{Digest, Manifest, Toolchain};
+use crate::model::{Digest, Manifest, Part, Toolchain};
 
 /// The point version that this version writes and reads.
 const VERSION: u16 = 1;
@@ -25,6 +25,9 @@ pub struct Point {
     pub toolchain: Toolchain,
     /// The cargo commands.
     pub commands: Vec<Vec<String>>,
+    /// What of the repository was built.
+    #[serde(default)]
+    pub part: Part,
     /// How many units it has.
     pub units: usize,
     /// Size of all that its units made, in bytes.
@@ -47,6 +50,7 @@ impl Point {
             published_unix_s: manifest.published_unix_s,
             toolchain: manifest.toolchain.clone(),
             commands: manifest.commands.clone(),
+            part: manifest.part.clone(),
             units: manifest.units.len(),
             size_bytes: manifest
                 .units
@@ -56,10 +60,10 @@ impl Point {
         }
     }
 
-    /// Returns the name of the point's file: one for each toolchain, set of commands, and state of the tree.
+    /// Returns the name of the point's file: one for each toolchain, set of commands, part, and state of the tree.
     pub fn file_name(&self) -> String {
-        let config = postcard::to_allocvec(&(&self.toolchain, &self.commands, self.dirty))
-            .expect("a point holds only plain values");
+        let config = (&self.toolchain, &self.commands, &self.part, self.dirty);
+        let config = postcard::to_allocvec(&config).expect("a point holds only plain values");
         Digest::of(&config).hex()
     }
 

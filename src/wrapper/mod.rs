@@ -63,6 +63,9 @@ pub fn run(args: &[OsString], environment: &Environment, clock: fn() -> SystemTi
         let note = note(&invocation, &done, started, clock());
         // A note that cannot be written costs the next publish a session, never this build anything.
         drop(ledger.write_note(&invocation.ledger_key(), &note));
+        if invocation.source.is_relative() {
+            drop(ledger.note_workspace(environment.dir()));
+        }
     }
     code(program, done.ended)
 }

@@ -1,0 +1,146 @@
+//! rustc's own source tree, whose build runs many cargos: one part for each target directory that `x` fills.
+//!
+//! Knows where bootstrap keeps its compiler and its target directories, and nothing of what it builds there.
+//! Source: rust: src/bootstrap/bootstrap.py, src/bootstrap/src/lib.rs @ 1.95.
+
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+
+use super::cli::StartArgs;
+use super::failure::Failure;
+use super::search::Search;
+use super::setup::Setup;
+use super::sources::Sources;
+use super::start::{Outcome, start_from};
+use crate::cargo::command::CargoCommand;
+use crate::config::{BootstrapTools, Environment};
+use crate::disk::walk;
+use crate::engine::ledger::Ledger;
+use crate::git::Repository;
+use crate::model::Part;
+use crate::report::Reporter;
+
+/// The names under which `x` is typed.
+const NAMES: [&str; 4] = ["x", "x.py", "./x", "./x.py"];
+/// Where everything that bootstrap builds goes, below the top.
+const BUILD_DIR: &str = "build";
+
+/// A work tree of rustc's source.
+#[derive(Clone, Debug)]
+pub struct Checkout {
+    top: PathBuf,
+    /// The environment in which the compiler of stage 0 and its cargo are found.
+    environment: Environment,
+}
+
+impl Checkout {
+    /// Returns the work tree that holds the environment's directory, if it is one of rustc's source.
+    pub fn of(environment: &Environment) -> Option<Checkout> {
+        let repository = Repository::discover(environment.dir()).ok()?;
+        let top = repository.root();
+        let is_rustc = top.join("x.py").is_file() && top.join("src/bootstrap/Cargo.toml").is_file();
+        is_rustc.then(|| Checkout {
+            top: top.to_path_buf(),
+            environment: environment.at(top),
+        })
+    }
+
+    /// Returns the program and the arguments of `command`, if that is a run of `x`.
+    pub fn x<'a>(&self, command: &'a CargoCommand) -> Option<(PathBuf, &'a [String])> {
+        let (name, args) = command.args.split_first()?;
+        NAMES
+            .contains(&name.as_str())
+            .then(|| (self.top.join("x.py"), args))
+    }
+
+    /// Returns this work tree with the compiler of stage 0, which bootstrap downloads when it first runs.
+    pub fn with_tools(mut self) -> anyhow::Result<Checkout> {
+        let set = BootstrapTools::of(&self.top)?;
+        let downloaded = |name: &str| {
+            let build = self.top.join(BUILD_DIR);
+            let hosts = walk::subdirectories(&build).into_iter();
+            let mut programs = hosts.map(|host| build.join(host).join("stage0/bin").join(name));
+            programs.find(|program| program.is_file())
+        };
+        let (Some(rustc), Some(cargo)) = (
+            set.rustc.or_else(|| downloaded("rustc")),
+            set.cargo.or_else(|| downloaded("cargo")),
+        ) else {
+            let hint = "`./x --help` downloads it; or name one as `build.rustc` and `build.cargo` in bootstrap.toml";
+            return Err(Failure::new("the compiler of stage 0 is not here yet", hint).into());
+        };
+        self.environment = self.environment.with("RUSTC", rustc).preferring(&cargo);
+        Ok(self)
+    }
+
+    /// Returns the parts that were built here through the wrapper.
+    pub fn built(&self) -> anyhow::Result<Vec<Setup>> {
+        let below = |dir: &Path| -> Vec<PathBuf> {
+            let names = walk::subdirectories(dir).into_iter();
+            names.map(|name| dir.join(name)).collect()
+        };
+        let near = below(&self.top.join(BUILD_DIR));
+        let far: Vec<PathBuf> = near.iter().flat_map(|dir| below(dir)).collect();
+        let noted = near.into_iter().chain(far).filter_map(|dir| {
+            let root = Ledger::of(&dir).workspace()?;
+            Some(Part {
+                workspace: self.below_top(&root)?,
+                target_dir: self.below_top(&dir)?,
+            })
+        });
+        let mut parts: Vec<Part> = noted.collect();
+        parts.sort();
+        parts.iter().map(|part| self.part(part)).collect()
+    }
+
+    /// Returns `part` as it lies here.
+    pub fn part(&self, part: &Part) -> anyhow::Result<Setup> {
+        let environment = self.environment.at(&self.top.join(&part.workspace));
+        let target_dir = self.top.join(&part.target_dir);
+        let ask = CargoCommand { args: Vec::new() };
+        let mut setup = Setup::of(&ask, &environment, Some(&target_dir))?;
+        setup.part = part.clone();
+        Ok(setup)
+    }
+
+    /// Returns what a cargo here would build with the compiler of stage 0.
+    pub fn whole(&self) -> anyhow::Result<Setup> {
+        Setup::of(&CargoCommand { args: Vec::new() }, &self.environment, None)
+    }
+
+    fn below_top(&self, dir: &Path) -> Option<String> {
+        let below = dir.strip_prefix(&self.top).ok()?;
+        below.to_str().map(str::to_owned)
+    }
+}
+
+/// Starts every part that has starting points; or says in a sentence why none has.
+pub(super) fn start(
+    checkout: &Checkout,
+    args: &StartArgs,
+    environment: &Environment,
+    now: Timestamp,
+    reporter: &Reporter,
+) -> anyhow::Result<Result<Vec<Outcome>, String>> {
+    let checkout = checkout.clone().with_tools()?;
+    let whole = checkout.whole()?;
+    let sources = match Sources::open(args, environment, &whole, now.as_second(), reporter)? {
+        Ok(sources) => sources,
+        Err(why) => return Ok(Err(why)),
+    };
+    let parts = Search::of(&sources, args, environment, &whole, reporter).parts()?;
+    let mut outcomes = Vec::new();
+    for part in &parts {
+        let setup = checkout.part(part)?;
+        match start_from(&sources, args, environment, &setup, now, reporter)? {
+            Ok(outcome) => outcomes.push(outcome),
+            Err(why) => reporter.warn(&format!("{}: no starting point: {why}", part.target_dir)),
+        }
+    }
+    let none = "no commit in reach was published with `headstart publish -- x ...`";
+    match outcomes.is_empty() {
+        true => Ok(Err(none.to_owned())),
+        false => Ok(Ok(outcomes)),
+    }
+}

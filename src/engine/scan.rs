@@ -1,0 +1,198 @@
+//! The units of a build directory that was filled through the wrapper, told from what cargo and rustc left in it.
+//!
+//! For builds whose cargo cannot be asked for a report, since another program runs it. Whatever cargo would not find fresh is
+//! left out later, as of any build; what an earlier build left, and is still fresh, is taken for a part of this one.
+
+use std::collections::{HashMap, HashSet};
+use std::path::{Component, Path, PathBuf};
+
+use rayon::prelude::*;
+
+use crate::cargo::layout::{self, HashedFiles, Layout};
+use crate::cargo::makefile;
+use crate::cargo::message::PackageId;
+use crate::cargo::workspace::Workspace;
+use crate::disk;
+use crate::engine::live::LiveUnit;
+use crate::engine::record::read_dep_info;
+use crate::model::root::bytes_path;
+use crate::model::unit::DepPath;
+use crate::model::{Root, Roots, UnitName};
+
+/// The largest dep-info that is read.
+const MAX_MAKEFILE_BYTES: u64 = 16 << 20;
+
+/// Returns the units in the build directory of `workspace`, each once, and the names of those that cannot be told.
+pub fn units(workspace: &Workspace, roots: &Roots) -> (Vec<LiveUnit>, Vec<String>) {
+    let build = &workspace.build_dir;
+    let layout = Layout::scan(build);
+    let profiles = layout.profiles();
+    let files = |profile: &String| {
+        let at = |name: &str| HashedFiles::of(&build.join(profile).join(name));
+        (profile.clone(), [at("deps"), at("examples")])
+    };
+    let scan = Scan {
+        workspace,
+        roots,
+        outputs: profiles.iter().map(files).collect(),
+    };
+    let (runs, compiles): (Vec<UnitName>, Vec<UnitName>) =
+        layout.all().into_iter().partition(UnitName::runs_script);
+    let told: Vec<(&UnitName, Option<LiveUnit>)> = compiles
+        .par_iter()
+        .map(|name| (name, scan.compile(name)))
+        .collect();
+    let scripts = scripts(build, told.iter().filter_map(|(_, unit)| unit.as_ref()));
+    let runs = runs.iter().map(|name| (name, run(build, name, &scripts)));
+    let mut units = Vec::new();
+    let mut unknown = Vec::new();
+    for (name, unit) in told.iter().cloned().chain(runs) {
+        match unit {
+            Some(unit) => units.push(unit),
+            None => unknown.push(name.to_string()),
+        }
+    }
+    units.sort_by(|a, b| a.name.cmp(&b.name));
+    (units, unknown)
+}
+
+struct Scan<'a> {
+    workspace: &'a Workspace,
+    roots: &'a Roots,
+    outputs: HashMap<String, [HashedFiles; 2]>,
+}
+
+impl Scan<'_> {
+    /// Returns the unit `name`, with its source told from rustc's list of the files that it read.
+    fn compile(&self, name: &UnitName) -> Option<LiveUnit> {
+        let build = &self.workspace.build_dir;
+        let files = self.files(name);
+        let makefile = files.iter().find(|file| has_extension(file, "d"))?;
+        let text = disk::read(&build.join(makefile), MAX_MAKEFILE_BYTES).ok()?;
+        let read = makefile::files(&String::from_utf8_lossy(&text));
+        let read: Vec<PathBuf> = read
+            .iter()
+            .map(|file| self.workspace.root.join(file))
+            .collect();
+        let source = read.first()?.clone();
+        let dir = source
+            .ancestors()
+            .skip(1)
+            .find(|dir| dir.join("Cargo.toml").is_file())?;
+        if !self.reads_only(name, dir, &read) {
+            return None;
+        }
+        let stem = makefile.file_stem()?.to_str()?;
+        // Of a dylib it matters that its metadata is compressed, and a proc-macro's library cannot be told from one.
+        let dylib = files.iter().any(|file| has_extension(file, "so"));
+        Some(LiveUnit {
+            name: name.clone(),
+            package: self.package(name, dir)?,
+            package_dir: Some(dir.to_path_buf()),
+            kinds: dylib.then(|| "dylib".to_owned()).into_iter().collect(),
+            crate_name: stem.rsplit_once('-')?.0.to_owned(),
+            plain_outputs: Vec::new(),
+            source: Some(source),
+        })
+    }
+
+    /// Returns the files with the hash of `name`, relative to the build directory.
+    fn files(&self, name: &UnitName) -> Vec<PathBuf> {
+        let hash = layout::unit_hash(&name.dir);
+        let profile = Path::new(&name.profile_dir);
+        let below = |dir: PathBuf, files: &HashedFiles| -> Vec<PathBuf> {
+            let names = files.with(hash);
+            names.into_iter().map(|file| dir.join(file)).collect()
+        };
+        if name.stem.starts_with("build-script-") {
+            let dir = profile.join("build").join(&name.dir);
+            let files = HashedFiles::of(&self.workspace.build_dir.join(&dir));
+            return below(dir, &files);
+        }
+        let Some([deps, examples]) = self.outputs.get(&name.profile_dir) else {
+            return Vec::new();
+        };
+        let mut files = below(profile.join("deps"), deps);
+        files.extend(below(profile.join("examples"), examples));
+        files
+    }
+
+    /// Tells whether every file that cargo has below the package is one that rustc read there.
+    ///
+    /// cargo keeps them relative to the package's directory, which is a guess here; with a wrong one, other files would be
+    /// compared than those that the unit was made from.
+    fn reads_only(&self, name: &UnitName, dir: &Path, read: &[PathBuf]) -> bool {
+        let read: HashSet<PathBuf> = read.iter().map(|file| without_dots(file)).collect();
+        let info = read_dep_info(&self.workspace.build_dir, name, self.roots);
+        info.ok().flatten().is_some_and(|info| {
+            info.files.iter().all(|file| match file {
+                DepPath::Package(path) => read.contains(&without_dots(&dir.join(bytes_path(path)))),
+                DepPath::Build(_) | DepPath::Elsewhere(_) => true,
+            })
+        })
+    }
+
+    /// Returns the package in `dir`; the version of one that is downloaded is in the directory's name, and of any other
+    /// nothing depends on it.
+    fn package(&self, name: &UnitName, dir: &Path) -> Option<PackageId> {
+        let (package, _) = name.dir.rsplit_once('-')?;
+        let home = self.roots.dir(Root::CargoHome);
+        let downloaded = ["registry", "git"]
+            .iter()
+            .any(|kind| dir.starts_with(home.join(kind)));
+        let vendored = dir.join(".cargo-checksum.json").is_file();
+        let version = dir.file_name()?.to_str()?.strip_prefix(package);
+        let version = version.and_then(|rest| rest.strip_prefix('-'));
+        Some(PackageId {
+            name: package.to_owned(),
+            version: version.unwrap_or_default().to_owned(),
+            is_path: !downloaded && !vendored,
+        })
+    }
+}
+
+/// Returns the package of each build script, by the hash of its compile.
+fn scripts<'a>(build: &Path, units: impl Iterator<Item = &'a LiveUnit>) -> HashMap<u64, PackageId> {
+    units
+        .filter(|unit| unit.name.stem.starts_with("build-script-"))
+        .filter_map(|unit| {
+            let fingerprint = layout::proven_fingerprint(build, &unit.name)?;
+            Some((fingerprint.hash(), unit.package.clone()))
+        })
+        .collect()
+}
+
+/// Returns the run `name` of one of `scripts`.
+fn run(build: &Path, name: &UnitName, scripts: &HashMap<u64, PackageId>) -> Option<LiveUnit> {
+    let fingerprint = layout::proven_fingerprint(build, name)?;
+    let package = fingerprint
+        .deps
+        .iter()
+        .find_map(|dep| scripts.get(&dep.3))?;
+    Some(LiveUnit {
+        name: name.clone(),
+        package: package.clone(),
+        package_dir: None,
+        source: None,
+        kinds: Vec::new(),
+        crate_name: String::new(),
+        plain_outputs: Vec::new(),
+    })
+}
+
+/// Returns `path` without `..`, as cargo writes it.
+fn without_dots(path: &Path) -> PathBuf {
+    let mut plain = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::ParentDir => drop(plain.pop()),
+            other => plain.push(other),
+        }
+    }
+    plain
+}
+
+fn has_extension(file: &Path, wanted: &str) -> bool {
+    file.extension()
+        .is_some_and(|extension| extension == wanted)
+}

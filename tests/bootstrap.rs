@@ -1,0 +1,118 @@
+//! rustc's own source tree: one `x` that runs several cargos, each with a target directory of its own.
+//!
+//! A tree of the same shape stands for it: bootstrap in a workspace of its own, the compiler in that of the top.
+
+mod common;
+
+use common::{Place, named};
+use headstart_testkit::{Headstart, Output, Workspace, fixture};
+use serde_json::Value;
+
+fn runner(tree: &Workspace, place: &Place) -> Headstart {
+    common::runner(tree.root(), place).env("CARGO_TERM_VERBOSE", "true")
+}
+
+fn run(tree: &Workspace, place: &Place, args: &[&str]) -> Output {
+    runner(tree, place).args(args).run().succeeded()
+}
+
+fn publish(tree: &Workspace, place: &Place) -> Value {
+    run(tree, place, &["publish", "--json", "--", "x", "check"]).json()
+}
+
+/// The verdicts of the part in `target_dir`: how many are fresh, near, absent.
+fn verdicts(started: &Value, target_dir: &str) -> [u64; 3] {
+    let parts = started["parts"].as_array().expect("several parts");
+    let part = parts.iter().find(|part| part["target_dir"] == target_dir);
+    let units = &part.unwrap_or_else(|| panic!("{target_dir} in {started}"))["units"];
+    ["fresh", "near", "absent"].map(|name| units[name].as_u64().expect("a number"))
+}
+
+/// A contributor's fresh clone would compile bootstrap and the compiler for minutes.
+#[test]
+fn a_clone_of_the_tree_starts_with_all_its_target_directories() {
+    let (tree, place) = (fixture::bootstrapped(), Place::new());
+    let published = publish(&tree, &place);
+    assert_eq!(
+        published["parts"].as_array().map(Vec::len),
+        Some(2),
+        "{published}"
+    );
+    for part in published["parts"].as_array().expect("parts") {
+        assert_eq!(part["left_out"].as_array().map(Vec::len), Some(0), "{part}");
+    }
+    let clone = tree.clone_to(&place.scratch.path("deep/er/clone"));
+    let started = run(&clone, &place, &["start", "--json"]).json();
+    assert_eq!(verdicts(&started, "build/bootstrap")[1..], [0, 0]);
+    assert_eq!(verdicts(&started, "build/host/stage1-rustc")[1..], [0, 0]);
+    let built = run(&clone, &place, &["start", "--", "x", "check"]).build();
+    assert!(named(&built).is_empty(), "{built:#?}");
+}
+
+/// A compiler that was edited would be taken for the published one.
+#[test]
+fn what_was_edited_is_compiled_and_nothing_else() {
+    let (tree, place) = (fixture::bootstrapped(), Place::new());
+    publish(&tree, &place);
+    let clone = tree.clone_to(&place.scratch.path("clone"));
+    clone.append("compiler/middle/src/lib.rs", "pub fn more() {}\n");
+    let built = run(&clone, &place, &["start", "--", "x", "check"]).build();
+    assert_eq!(named(&built), ["driver(lib check)", "middle(lib check)"]);
+    let directory = [
+        "--target-dir",
+        "build/host/stage1-rustc",
+        "--json",
+        "middle",
+    ];
+    let json = common::chain::explain(clone.root(), &directory).json();
+    let code = &json["units"][0]["compiled"]["reason"]["code"];
+    assert_eq!(code, "seeded", "{json}");
+}
+
+/// A variable that `x` sets for its cargos is none of the reader's shell, and would make everything dirty.
+#[test]
+fn another_value_of_what_x_sets_is_cargos_to_judge() {
+    let (tree, place) = (fixture::bootstrapped(), Place::new());
+    publish(&tree, &place);
+    let clone = tree.clone_to(&place.scratch.path("clone"));
+    let built = runner(&clone, &place)
+        .env("SET_VERSION", "another")
+        .args(["start", "--", "x", "check"])
+        .run()
+        .succeeded();
+    assert_eq!(named(&built.build()), ["driver(lib check)"]);
+}
+
+/// Whoever has built nothing through headstart would believe it to be published.
+#[test]
+fn nothing_built_through_headstart_is_nothing_published() {
+    let (tree, place) = (fixture::bootstrapped(), Place::new());
+    tree.edit("x.py", "#!/usr/bin/env bash\nexit 0\n")
+        .commit("nothing");
+    let output = runner(&tree, &place)
+        .args(["publish", "--required", "--", "x", "check"])
+        .run();
+    assert_eq!(output.code, 1);
+    assert!(
+        output
+            .stderr
+            .contains("nothing in `build` was built through headstart"),
+        "{}",
+        output.stderr
+    );
+    assert!(output.stderr.contains("hint:"), "{}", output.stderr);
+}
+
+/// A build that `x` fails would be published, or its exit code lost.
+#[test]
+fn x_fails_as_it_fails() {
+    let (tree, place) = (fixture::bootstrapped(), Place::new());
+    tree.edit("x.py", "#!/usr/bin/env bash\nexit 7\n")
+        .commit("fails");
+    for command in ["publish", "start"] {
+        let output = runner(&tree, &place)
+            .args([command, "--", "x", "check"])
+            .run();
+        assert_eq!(output.code, 7, "{command}: {}", output.stderr);
+    }
+}
