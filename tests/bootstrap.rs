@@ -8,6 +8,9 @@ use common::{Place, named};
 use headstart_testkit::{Headstart, Output, Workspace, fixture};
 use serde_json::Value;
 
+/// What is compiled for bootstrap.
+const BOOTSTRAP: [&str; 3] = ["bootstrap(bin)", "bootstrap(lib)", "helper(lib)"];
+
 fn runner(tree: &Workspace, place: &Place) -> Headstart {
     common::runner(tree.root(), place).env("CARGO_TERM_VERBOSE", "true")
 }
@@ -43,10 +46,45 @@ fn a_clone_of_the_tree_starts_with_all_its_target_directories() {
     }
     let clone = tree.clone_to(&place.scratch.path("deep/er/clone"));
     let started = run(&clone, &place, &["start", "--json"]).json();
-    assert_eq!(verdicts(&started, "build/bootstrap")[1..], [0, 0]);
+    // Its hash tells where `helper` lies, so bootstrap is compiled again: from the published sessions.
+    assert_eq!(verdicts(&started, "build/bootstrap"), [0, 3, 0]);
     assert_eq!(verdicts(&started, "build/host/stage1-rustc")[1..], [0, 0]);
     let built = run(&clone, &place, &["start", "--", "x", "check"]).build();
-    assert!(named(&built).is_empty(), "{built:#?}");
+    assert_eq!(named(&built), BOOTSTRAP);
+    let all = ["--target-dir", "build/bootstrap", "--json"];
+    let explained = common::chain::explain(clone.root(), &all).json();
+    let units = explained["units"].as_array().expect("units").iter();
+    let codes: Vec<_> = units
+        .filter(|unit| !unit["compiled"].is_null())
+        .map(|unit| &unit["compiled"]["reason"]["code"])
+        .collect();
+    assert_eq!(codes, ["seeded"; 3], "{explained}");
+    let program = clone.path("build/bootstrap/debug/bootstrap");
+    let said = std::process::Command::new(program)
+        .output()
+        .expect("it runs");
+    assert_eq!(said.stdout, b"helped\n");
+}
+
+/// A crate that rustc knows by another name than cargo does would not be found where headstart is taken away again.
+#[test]
+fn plain_cargo_goes_on_where_units_have_two_names() {
+    let (tree, place) = (fixture::bootstrapped(), Place::new());
+    publish(&tree, &place);
+    tree.remove("build");
+    let started = run(&tree, &place, &["start", "--json"]).json();
+    assert_eq!(
+        verdicts(&started, "build/bootstrap"),
+        [3, 0, 0],
+        "{started}"
+    );
+    let cargo = tree.cargo().env("CARGO_TARGET_DIR", "build/bootstrap");
+    let plainly = ["build", "--manifest-path", "src/bootstrap/Cargo.toml"];
+    common::rests(&cargo, &plainly);
+    tree.append("src/bootstrap/src/main.rs", "// edited\n");
+    assert_eq!(named(&cargo.run(&plainly).succeeded()), ["bootstrap(bin)"]);
+    tree.replace("src/helper/src/lib.rs", "helped", "helped more");
+    assert_eq!(named(&cargo.run(&plainly).succeeded()), BOOTSTRAP);
 }
 
 /// A compiler that was edited would be taken for the published one.
@@ -57,7 +95,16 @@ fn what_was_edited_is_compiled_and_nothing_else() {
     let clone = tree.clone_to(&place.scratch.path("clone"));
     clone.append("compiler/middle/src/lib.rs", "pub fn more() {}\n");
     let built = run(&clone, &place, &["start", "--", "x", "check"]).build();
-    assert_eq!(named(&built), ["driver(lib check)", "middle(lib check)"]);
+    assert_eq!(
+        named(&built),
+        [
+            &BOOTSTRAP[..2],
+            &["driver(lib check)"],
+            &BOOTSTRAP[2..],
+            &["middle(lib check)"]
+        ]
+        .concat()
+    );
     let directory = [
         "--target-dir",
         "build/host/stage1-rustc",
@@ -80,7 +127,10 @@ fn another_value_of_what_x_sets_is_cargos_to_judge() {
         .args(["start", "--", "x", "check"])
         .run()
         .succeeded();
-    assert_eq!(named(&built.build()), ["driver(lib check)"]);
+    assert_eq!(
+        named(&built.build()),
+        [&BOOTSTRAP[..2], &["driver(lib check)"], &BOOTSTRAP[2..]].concat()
+    );
 }
 
 /// Whoever has built nothing through headstart would believe it to be published.

@@ -74,6 +74,13 @@ impl Checkout {
         Ok(self)
     }
 
+    /// Notes for the wrapper that bootstrap's workspace has its own root, beside which one of its packages lies.
+    pub fn note_roots(&self) {
+        let ledger = Ledger::of(&self.top.join(BUILD_DIR).join("bootstrap"));
+        // Without, bootstrap is compiled under a name that tells where it lies.
+        drop(ledger.note_root(&self.top.join("src/bootstrap")));
+    }
+
     /// Returns the parts that were built here through the wrapper.
     pub fn built(&self) -> anyhow::Result<Vec<Setup>> {
         let below = |dir: &Path| -> Vec<PathBuf> {
@@ -130,6 +137,9 @@ pub(super) fn start(
         Err(why) => return Ok(Err(why)),
     };
     let parts = Search::of(&sources, args, environment, &whole, reporter).parts()?;
+    if !args.dry_run {
+        checkout.note_roots();
+    }
     let mut outcomes = Vec::new();
     for part in &parts {
         let setup = checkout.part(part)?;

@@ -19,7 +19,9 @@ use super::trust::here;
 use super::{far, keyring};
 use crate::cargo::command::{self as cargo, CargoCommand, Messages, Run};
 use crate::cargo::message;
+use crate::cargo::workspace::Workspace;
 use crate::config::Environment;
+use crate::engine::ledger::Ledger;
 use crate::engine::list::Signer;
 use crate::engine::publish::{Build, Published, publish};
 use crate::engine::push::{PushError, Pushed, push};
@@ -91,6 +93,9 @@ pub fn run(
         failure::print_and_go_on("this will not be published", error);
     }
     let is_ready = ready.is_ok();
+    if let Ok(ready) = &ready {
+        ready.note_root();
+    }
     let built = build(args, environment, &commands, &reporter, Messages::Shown)?;
     match ready.and_then(|ready| ready.publish(args, environment, built, now, &reporter)) {
         Ok(outcomes) => say(args, &outcomes),
@@ -142,6 +147,7 @@ pub fn publish_build(
     let commands = CargoCommand::split(&args.cargo);
     check_commands(&commands, environment)?;
     let ready = Ready::of(args, environment, &commands[0])?;
+    ready.note_root();
     let built = build(args, environment, &commands, reporter, messages)?;
     let outcomes = ready.publish(args, environment, built, now, reporter)?;
     let first = outcomes.into_iter().next();
@@ -214,6 +220,20 @@ impl Ready {
             what,
             store,
         })
+    }
+
+    /// Notes for the wrapper where the workspace's root is.
+    fn note_root(&self) {
+        match &self.what {
+            What::Rustc(checkout) => checkout.note_roots(),
+            // Without, what lies outside is compiled under a name that tells where.
+            What::Workspace(setup) => {
+                let Workspace {
+                    build_dir, root, ..
+                } = &setup.workspace;
+                drop(Ledger::of(build_dir).note_root(root));
+            }
+        }
     }
 
     /// Stores what was built, and writes it to the remotes.

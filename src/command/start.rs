@@ -198,6 +198,10 @@ pub(super) fn start_from(
     let offered = starter.offer(&candidates, &surveys)?;
     let chosen = nearest(&candidates, &surveys);
     if starter.held.is_some() {
+        if setup.part.target_dir.is_empty() {
+            let ledger = Ledger::of(&setup.workspace.build_dir);
+            drop(ledger.note_root(&setup.workspace.root));
+        }
         let wanted = bring::wanted(&candidates, &surveys, chosen, &offered);
         bring::bring(far, &candidates, &wanted, store, reporter)?;
         if !far.is_empty() {

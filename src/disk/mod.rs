@@ -122,3 +122,10 @@ pub fn check_beneath<'a>(
 pub fn make_dir(path: &Path) -> Result<(), DiskError> {
     std::fs::create_dir_all(path).map_err(failed("create", path))
 }
+
+/// Tells whether anybody may execute the file at `path`.
+pub fn is_executable(path: &Path) -> Result<bool, DiskError> {
+    use std::os::unix::fs::PermissionsExt;
+    let meta = std::fs::metadata(path).map_err(failed("inspect", path))?;
+    Ok(meta.permissions().mode() & 0o111 != 0)
+}

@@ -107,18 +107,40 @@ impl Ledger {
         self.dir.join("tmp")
     }
 
-    /// Returns the root of the workspace that the build directory was filled from first; none where nobody noted it.
+    /// Returns the directory that rustc was run in for the members of the workspace that first filled the build directory;
+    /// none where nobody noted it.
     pub fn workspace(&self) -> Option<PathBuf> {
-        let bytes = disk::read(&self.dir.join("workspace"), MAX_PATH_BYTES).ok()?;
+        self.path_in("workspace")
+    }
+
+    /// Notes that directory, unless one is noted.
+    pub fn note_workspace(&self, dir: &Path) -> Result<(), DiskError> {
+        match self.dir.join("workspace").exists() {
+            true => Ok(()),
+            false => self.note_path("workspace", dir),
+        }
+    }
+
+    /// Returns the workspace's root, which cargo makes the paths of packages relative to; none where nobody noted it.
+    pub fn root(&self) -> Option<PathBuf> {
+        self.path_in("root")
+    }
+
+    /// Notes that root.
+    pub fn note_root(&self, root: &Path) -> Result<(), DiskError> {
+        match self.root().as_deref() == Some(root) {
+            true => Ok(()),
+            false => self.note_path("root", root),
+        }
+    }
+
+    fn path_in(&self, name: &str) -> Option<PathBuf> {
+        let bytes = disk::read(&self.dir.join(name), MAX_PATH_BYTES).ok()?;
         Some(bytes_path(&bytes).to_path_buf())
     }
 
-    /// Notes that root, unless one is noted.
-    pub fn note_workspace(&self, root: &Path) -> Result<(), DiskError> {
-        match self.dir.join("workspace").exists() {
-            true => Ok(()),
-            false => self.write(".", "workspace", root.as_os_str().as_encoded_bytes()),
-        }
+    fn note_path(&self, name: &str, path: &Path) -> Result<(), DiskError> {
+        self.write(".", name, path.as_os_str().as_encoded_bytes())
     }
 
     /// Writes the note of a compile.

@@ -23,6 +23,7 @@ pub mod publish;
 pub mod push;
 pub mod record;
 pub mod relocate;
+pub mod rename;
 pub mod restore;
 pub mod scan;
 pub mod seed;

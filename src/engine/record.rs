@@ -14,8 +14,8 @@ use crate::disk::{self, DiskError};
 use crate::engine::disclosure;
 use crate::engine::ledger::Ledger;
 use crate::engine::live::LiveUnit;
-use crate::engine::pin;
 use crate::engine::relocate::Catalog;
+use crate::engine::{pin, rename};
 use crate::model::manifest::{Source, link_stays_in_out_dir};
 use crate::model::rewrite::Finder;
 use crate::model::secrets::Secrets;
@@ -217,6 +217,12 @@ impl Recorder<'_> {
         let (compiled, session) = self.note(unit, &self.build.join(first));
         recorded.compiled = compiled;
         recorded.session = session;
+        if recorded.compiled.as_ref().is_some_and(|one| one.renamed) {
+            recorded.pinned.push(Pin {
+                root: Root::Workspace,
+                seen_in: "cargo's hash of a path dependency outside the workspace".to_owned(),
+            });
+        }
         let remapped = recorded
             .compiled
             .as_ref()
@@ -260,10 +266,14 @@ impl Recorder<'_> {
         };
         let hash = layout::unit_hash(&name.dir);
         let of = |dir: &str, files: &HashedFiles| -> Vec<PathBuf> {
-            let own = files
-                .with(hash)
-                .into_iter()
-                .filter(|file| !file.contains(".rcgu."));
+            let mut own = files.with(hash);
+            // rustc finds a crate that has two names by the other one.
+            let first = own
+                .first()
+                .map(|file| self.build.join(profile).join(dir).join(file));
+            let other = first.and_then(|file| rename::other_name(&file));
+            own.extend(other.iter().flat_map(|name| files.with(name)));
+            let own = own.into_iter().filter(|file| !file.contains(".rcgu."));
             own.map(|file| profile.join(dir).join(file)).collect()
         };
         [of("deps", &dirs[0]), of("examples", &dirs[1])].concat()
@@ -454,7 +464,7 @@ impl Recorder<'_> {
                 }
             }
         };
-        let executable = is_executable(&file)?;
+        let executable = disk::is_executable(&file)?;
         recorded.files.push(OutputFile {
             artifact,
             executable,
@@ -542,10 +552,4 @@ fn is_makefile(path: &Path) -> bool {
 
 fn is_text(bytes: &[u8]) -> bool {
     !bytes.contains(&0) && std::str::from_utf8(bytes).is_ok()
-}
-
-fn is_executable(path: &Path) -> Result<bool, DiskError> {
-    use std::os::unix::fs::PermissionsExt;
-    let meta = std::fs::metadata(path).map_err(disk::failed("inspect", path))?;
-    Ok(meta.permissions().mode() & 0o111 != 0)
 }

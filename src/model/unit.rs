@@ -235,8 +235,10 @@ pub struct Pin {
 pub struct Compiled {
     /// `--crate-name`.
     pub crate_name: String,
-    /// `-C metadata`.
+    /// `-C metadata`, as rustc was told.
     pub metadata: String,
+    /// Whether that is another name than cargo's, which tells where the unit lies. See note 0016.
+    pub renamed: bool,
     /// Whether rustc makes an executable of it.
     pub executable: bool,
     /// How long rustc ran.

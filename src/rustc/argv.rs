@@ -243,6 +243,32 @@ impl Invocation {
         seed_key(&self.crate_name, &self.metadata)
     }
 
+    /// Returns the files that `--extern` names.
+    pub fn externs(&self) -> impl Iterator<Item = &str> {
+        let externs = self.parts.iter().filter(|part| part.flag == "--extern");
+        externs.filter_map(|part| Some(part.value.as_deref()?.split_once('=')?.1))
+    }
+
+    /// Returns the same compile under another name than cargo's, with those files in place of which `file` has others.
+    pub fn renamed(&self, name: &str, file: impl Fn(&str) -> Option<String>) -> Invocation {
+        let mut renamed = self.clone();
+        renamed.metadata = name.to_owned();
+        renamed.extra_filename = Some(format!("-{name}"));
+        for part in &mut renamed.parts {
+            let Some(value) = &part.value else { continue };
+            part.value = Some(match (part.flag, value.split_once('=')) {
+                ("-C", Some(("metadata", _))) => format!("metadata={name}"),
+                ("-C", Some(("extra-filename", _))) => format!("extra-filename=-{name}"),
+                ("--extern", Some((of, path))) => match file(path) {
+                    Some(other) => format!("{of}={other}"),
+                    None => continue,
+                },
+                _ => continue,
+            });
+        }
+        renamed
+    }
+
     /// Returns the arguments with `out_dir` instead of cargo's.
     pub fn with_out_dir(&self, out_dir: &Path) -> Vec<OsString> {
         let mut args: Vec<OsString> = self.behind.iter().cloned().collect();

@@ -11,6 +11,7 @@ use crate::config::Environment;
 use crate::disk;
 use crate::disk::place::{self, Staging};
 use crate::engine::ledger::{Ledger, Note};
+use crate::engine::rename::Renamed;
 use crate::engine::seed::{Beginning, Sown};
 use crate::engine::{relocate, wrapping};
 use crate::model::rewrite::Finder;
@@ -52,9 +53,18 @@ pub fn run(args: &[OsString], environment: &Environment, clock: fn() -> SystemTi
             began: Began::UnknownFlag { flag },
             arguments: None,
             names: None,
+            renamed: None,
         },
         None => {
-            Compile::new(program, &invocation, &roots, environment).run(&ledger, expanded.is_some())
+            let compile = |told: &Invocation| {
+                let compile = Compile::new(program, told, &roots, environment);
+                compile.run(&ledger, expanded.is_some())
+            };
+            match Renamed::of(&invocation, &roots, &ledger, environment) {
+                None => compile(&invocation),
+                Some(renamed) => under_another_name(&renamed, &ledger, compile)
+                    .unwrap_or_else(|| Done::plainly(program, given)),
+            }
         }
     };
     if let Ok(ended) = &done.ended
@@ -104,6 +114,37 @@ struct Done {
     began: Began,
     arguments: Option<Digest>,
     names: Option<OutputNames>,
+    /// The name that rustc was given instead of cargo's.
+    renamed: Option<String>,
+}
+
+impl Done {
+    /// Runs rustc exactly as cargo wants it.
+    fn plainly(program: &OsStr, given: &[OsString]) -> Done {
+        Done {
+            ended: run::run(program, given),
+            began: Began::NoSession,
+            arguments: None,
+            names: None,
+            renamed: None,
+        }
+    }
+}
+
+/// Compiles `renamed`, and puts what was made under cargo's name as well; none where that cannot be done.
+fn under_another_name(
+    renamed: &Renamed,
+    ledger: &Ledger,
+    compile: impl FnOnce(&Invocation) -> Done,
+) -> Option<Done> {
+    let staging = Staging::new(&ledger.staging_parent(), "names").ok()?;
+    renamed.note(&staging).ok()?;
+    let done = compile(&renamed.invocation);
+    if done.ended.as_ref().is_ok_and(|ended| ended.code() == 0) {
+        renamed.give_back(&staging).ok()?;
+    }
+    let renamed = Some(renamed.invocation.metadata.clone());
+    Some(Done { renamed, ..done })
 }
 
 /// A compile of a unit that we know all about.
@@ -184,6 +225,7 @@ impl<'a> Compile<'a> {
             began,
             arguments: self.arguments,
             names: self.names.clone(),
+            renamed: None,
         }
     }
 
@@ -268,7 +310,11 @@ fn note(invocation: &Invocation, done: &Done, started: SystemTime, ended: System
     Note {
         compiled: Compiled {
             crate_name: invocation.crate_name.clone(),
-            metadata: invocation.metadata.clone(),
+            metadata: done
+                .renamed
+                .clone()
+                .unwrap_or_else(|| invocation.metadata.clone()),
+            renamed: done.renamed.is_some(),
             executable: invocation.executable,
             elapsed_ms: ms(ended.duration_since(started).unwrap_or_default()),
             remapped: !matches!(done.began, Began::UnknownFlag { .. }),
