@@ -116,6 +116,39 @@ fn what_was_edited_is_compiled_and_nothing_else() {
     assert_eq!(code, "seeded", "{json}");
 }
 
+/// Two work trees with one target directory, each with a dependency of its own outside: one would get the other's.
+#[test]
+fn work_trees_that_share_a_target_directory_keep_apart() {
+    let (tree, place) = (fixture::bootstrapped(), Place::new());
+    let other = tree.clone_to(&place.scratch.path("other"));
+    other.replace("src/helper/src/lib.rs", "helped", "helped otherwise");
+    other.commit("otherwise");
+    let shared = place.scratch.path("shared");
+    let said = |tree: &Workspace, args: &[&str]| {
+        let bootstrap = tree.path("src/bootstrap");
+        let runner = common::runner(&bootstrap, &place).env("CARGO_TARGET_DIR", &shared);
+        runner.args(args).run().succeeded();
+        let program = shared.join("debug/bootstrap");
+        let output = std::process::Command::new(program)
+            .output()
+            .expect("it runs");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    let publish = ["publish", "--", "build"];
+    assert_eq!(said(&tree, &publish), "helped\n");
+    assert_eq!(said(&other, &publish), "helped otherwise\n");
+    tree.append("src/bootstrap/src/lib.rs", "// edited\n")
+        .commit("edited");
+    assert_eq!(said(&tree, &["start", "--", "build"]), "helped\n");
+    other
+        .append("src/bootstrap/src/main.rs", "// edited\n")
+        .commit("edited");
+    assert_eq!(
+        said(&other, &["start", "--", "build"]),
+        "helped otherwise\n"
+    );
+}
+
 /// A variable that `x` sets for its cargos is none of the reader's shell, and would make everything dirty.
 #[test]
 fn another_value_of_what_x_sets_is_cargos_to_judge() {

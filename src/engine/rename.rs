@@ -15,7 +15,7 @@ use crate::model::rewrite::Finder;
 use crate::model::{Digest, Roots};
 use crate::rustc::argv::Invocation;
 
-/// What stands behind cargo's name of a unit in the name of the file with its other name.
+/// What stands behind a unit's name, either of them, in the name of the file with the other.
 const MARK: &str = ".renamed";
 /// How many digits a name has, as cargo's.
 const DIGITS: usize = 16;
@@ -52,12 +52,18 @@ impl Renamed {
             return None;
         }
         let to = name(invocation, roots, &package, environment);
+        let out_dir = environment.dir().join(&invocation.out_dir);
+        // Two work trees may share a target directory: who comes second keeps cargo's names.
+        let first = read_name(&out_dir.join(mark(&invocation.crate_name, &to)));
+        if first.is_some_and(|first| first != from) {
+            return None;
+        }
         let file = |path: &str| Some(renamed_file(Path::new(path))?.display().to_string());
         Some(Renamed {
             invocation: invocation.renamed(&to, file),
             from: from.to_owned(),
             to,
-            out_dir: environment.dir().join(&invocation.out_dir),
+            out_dir,
         })
     }
 
@@ -69,7 +75,7 @@ impl Renamed {
                 self.out_dir.join(file.replace(&self.to, &self.from)),
             );
             let mtime = walk::mtime(&made);
-            if file.contains(".rcgu.") || mtime == walk::mtime(&wanted) {
+            if file.contains(".rcgu.") || file.ends_with(MARK) || mtime == walk::mtime(&wanted) {
                 continue;
             }
             if made.extension().is_some_and(|extension| extension == "d") {
@@ -87,10 +93,13 @@ impl Renamed {
         Ok(())
     }
 
-    /// Notes the other name. Dependents ask for it as soon as rustc has written the metadata, so it comes before rustc runs.
+    /// Notes each name under the other. Dependents ask for it as soon as rustc has written the metadata, so it comes before rustc runs.
     pub fn note(&self, staging: &Staging) -> Result<(), DiskError> {
-        let mark = format!("{}-{}{MARK}", self.invocation.crate_name, self.from);
-        staging.write(&self.out_dir.join(mark), self.to.as_bytes(), PLAIN)
+        for (name, other) in [(&self.from, &self.to), (&self.to, &self.from)] {
+            let path = self.out_dir.join(mark(&self.invocation.crate_name, name));
+            staging.write(&path, other.as_bytes(), PLAIN)?;
+        }
+        Ok(())
     }
 }
 
@@ -99,9 +108,15 @@ pub fn other_name(file: &Path) -> Option<String> {
     let name = file.file_name()?.to_str()?;
     let (stem, _) = name.rsplit_once('-')?;
     let crate_name = stem.strip_prefix("lib").unwrap_or(stem);
-    let mark = format!("{crate_name}-{}{MARK}", hash_in(name)?);
-    let text = disk::read(&file.with_file_name(mark), DIGITS as u64).ok()?;
-    let text = String::from_utf8(text).ok()?;
+    read_name(&file.with_file_name(mark(crate_name, hash_in(name)?)))
+}
+
+fn mark(crate_name: &str, name: &str) -> String {
+    format!("{crate_name}-{name}{MARK}")
+}
+
+fn read_name(mark: &Path) -> Option<String> {
+    let text = String::from_utf8(disk::read(mark, DIGITS as u64).ok()?).ok()?;
     (text.len() == DIGITS && text.bytes().all(|byte| byte.is_ascii_hexdigit())).then_some(text)
 }
 
