@@ -89,7 +89,8 @@ pub struct StoreArgs {
   headstart publish -- build --workspace --all-targets
   headstart publish --store /srv/headstart -- build --then test --no-run
   headstart publish --unsigned -- build       then `headstart sign` where the key is
-  headstart publish -- clippy --workspace")]
+  headstart publish -- clippy --workspace
+  headstart publish -- x check compiler       in rustc's own source, for all that `x` builds")]
 pub struct PublishArgs {
     /// Where and how.
     #[command(flatten)]
@@ -161,6 +162,7 @@ pub struct RemoteArgs {
   headstart start && cargo build
   headstart start -- test --no-run     start, then run cargo with headstart as its wrapper
   headstart start -- build --then test
+  headstart start -- x check compiler  in rustc's own source
   headstart start --dry-run --json     what would be placed, unit by unit")]
 pub struct StartArgs {
     /// Where and how.

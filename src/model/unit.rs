@@ -238,6 +238,7 @@ pub struct Compiled {
     /// `-C metadata`, as rustc was told.
     pub metadata: String,
     /// Whether that is another name than cargo's, which tells where the unit lies. See note 0016.
+    #[serde(default)]
     pub renamed: bool,
     /// Whether rustc makes an executable of it.
     pub executable: bool,
