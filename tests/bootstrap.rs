@@ -85,6 +85,37 @@ fn plain_cargo_goes_on_where_units_have_two_names() {
     assert_eq!(named(&cargo.run(&plainly).succeeded()), ["bootstrap(bin)"]);
     tree.replace("src/helper/src/lib.rs", "helped", "helped more");
     assert_eq!(named(&cargo.run(&plainly).succeeded()), BOOTSTRAP);
+    // What is under the other name is older now, and must not be compiled against.
+    tree.append("src/bootstrap/src/main.rs", "// edited again\n");
+    let wrapped = cargo.clone().wrapper(common::PROGRAM);
+    assert_eq!(
+        named(&wrapped.run(&plainly).succeeded()),
+        ["bootstrap(bin)"]
+    );
+    let program = tree.path("build/bootstrap/debug/bootstrap");
+    let said = std::process::Command::new(program)
+        .output()
+        .expect("it runs");
+    assert_eq!(said.stdout, b"helped more\n");
+}
+
+/// What an earlier build left, of which cargo would build some again, would be taken for fresh elsewhere.
+#[test]
+fn leftovers_of_another_commit_stay_out() {
+    let (tree, place) = (fixture::bootstrapped(), Place::new());
+    publish(&tree, &place);
+    tree.replace("compiler/middle/src/lib.rs", "1", "2");
+    tree.replace("x.py", "--release", "--release -p middle")
+        .commit("middle alone");
+    let published = publish(&tree, &place);
+    let parts = published["parts"].as_array().expect("parts");
+    let left_out: Vec<_> = parts
+        .iter()
+        .flat_map(|part| part["left_out"].as_array().expect("a list"))
+        .map(|one| one["unit"].as_str().unwrap_or_default())
+        .collect();
+    assert_eq!(left_out.len(), 1, "{left_out:?}");
+    assert!(left_out[0].contains("driver"), "{left_out:?}");
 }
 
 /// A compiler that was edited would be taken for the published one.

@@ -255,7 +255,7 @@ fn a_dirty_tree_is_offered_only_by_name() {
         workspace.replace("crates/c0/src/lib.rs", "    0", "    40");
     };
     edit(&chain);
-    let args = ["publish", "--", "build"];
+    let args = ["publish", "--required", "--", "build"];
     runner(chain.root(), &place).args(args).run().failed();
     let args = ["publish", "--json", "--allow-dirty", "--", "build"];
     let said = runner(chain.root(), &place)

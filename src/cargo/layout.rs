@@ -145,6 +145,16 @@ pub fn proven_fingerprint(build: &Path, unit: &UnitName) -> Option<Fingerprint> 
     (Fingerprint::hash_text(fingerprint.hash()).as_bytes() == text).then_some(fingerprint)
 }
 
+/// Returns cargo's hash of the compiler whose units the build directory holds; none where it holds none.
+pub fn compiler_hash(build: &Path) -> Option<u64> {
+    let units = Layout::scan(build).all();
+    let mut known = units
+        .iter()
+        .filter_map(|unit| proven_fingerprint(build, unit));
+    // The run of a build script has none.
+    known.find_map(|fingerprint| (fingerprint.rustc != 0).then_some(fingerprint.rustc))
+}
+
 /// Returns the bytes of cargo's dep-info for `unit`; none where there is none.
 pub fn dep_info(build: &Path, unit: &UnitName) -> Option<Vec<u8>> {
     disk::read(&build.join(unit.dep_info_file()), MAX_RECORD_BYTES).ok()

@@ -14,8 +14,10 @@ use super::setup::Setup;
 use super::sources::Sources;
 use super::start::{Outcome, start_from};
 use crate::cargo::command::CargoCommand;
+use crate::cargo::layout;
 use crate::config::{BootstrapTools, Environment};
 use crate::disk::walk;
+use crate::engine::hold;
 use crate::engine::ledger::Ledger;
 use crate::git::Repository;
 use crate::model::Part;
@@ -23,6 +25,8 @@ use crate::report::Reporter;
 
 /// The names under which `x` is typed.
 const NAMES: [&str; 4] = ["x", "x.py", "./x", "./x.py"];
+/// Where bootstrap itself is built, by the compiler of stage 0.
+const BOOTSTRAP_DIR: &str = "build/bootstrap";
 /// Where everything that bootstrap builds goes, below the top.
 const BUILD_DIR: &str = "build";
 
@@ -67,7 +71,8 @@ impl Checkout {
             set.rustc.or_else(|| downloaded("rustc")),
             set.cargo.or_else(|| downloaded("cargo")),
         ) else {
-            let hint = "`./x --help` downloads it; or name one as `build.rustc` and `build.cargo` in bootstrap.toml";
+            let hint = "`RUSTC_WRAPPER=headstart ./x check --help` downloads it and builds bootstrap; \
+                        or name one as `build.rustc` and `build.cargo` in bootstrap.toml";
             return Err(Failure::new("the compiler of stage 0 is not here yet", hint).into());
         };
         self.environment = self.environment.with("RUSTC", rustc).preferring(&cargo);
@@ -76,9 +81,11 @@ impl Checkout {
 
     /// Notes for the wrapper that bootstrap's workspace has its own root, beside which one of its packages lies.
     pub fn note_roots(&self) {
-        let ledger = Ledger::of(&self.top.join(BUILD_DIR).join("bootstrap"));
+        let dir = self.top.join(BOOTSTRAP_DIR);
+        let noted = hold::make_target_dir(&dir)
+            .and_then(|()| Ledger::of(&dir).note_root(&self.top.join("src/bootstrap")));
         // Without, bootstrap is compiled under a name that tells where it lies.
-        drop(ledger.note_root(&self.top.join("src/bootstrap")));
+        drop(noted);
     }
 
     /// Returns the parts that were built here through the wrapper.
@@ -98,6 +105,10 @@ impl Checkout {
         });
         let mut parts: Vec<Part> = noted.collect();
         parts.sort();
+        // A compiler that was built here is another one in each clone, whatever it says of its version.
+        let compiler = |target_dir: &str| layout::compiler_hash(&self.top.join(target_dir));
+        let stage0 = compiler(BOOTSTRAP_DIR);
+        parts.retain(|part| compiler(&part.target_dir) == stage0);
         parts.iter().map(|part| self.part(part)).collect()
     }
 
@@ -142,11 +153,18 @@ pub(super) fn start(
     }
     let mut outcomes = Vec::new();
     for part in &parts {
-        let setup = checkout.part(part)?;
-        match start_from(&sources, args, environment, &setup, now, reporter)? {
-            Ok(outcome) => outcomes.push(outcome),
-            Err(why) => reporter.warn(&format!("{}: no starting point: {why}", part.target_dir)),
-        }
+        let started = checkout
+            .part(part)
+            .and_then(|setup| start_from(&sources, args, environment, &setup, now, reporter));
+        let why = match started {
+            Ok(Ok(outcome)) => {
+                outcomes.push(outcome);
+                continue;
+            }
+            Ok(Err(why)) => why,
+            Err(error) => format!("{error:#}"),
+        };
+        reporter.warn(&format!("{} is not started: {why}", part.target_dir));
     }
     let none = "no commit in reach was published with `headstart publish -- x ...`";
     match outcomes.is_empty() {

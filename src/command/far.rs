@@ -274,7 +274,7 @@ impl Far {
         let manifest = self.verified(bytes, signatures, listed.believed.as_ref())?;
         let manifest = manifest.get();
         let same = manifest.commit == point.commit && manifest.toolchain == point.toolchain;
-        if !same || manifest.dirty != point.dirty {
+        if !same || manifest.dirty != point.dirty || manifest.part != point.part {
             return Err("it is another starting point than its list says".to_owned());
         }
         if manifest.not_after_unix_s < now_unix_s {

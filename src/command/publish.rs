@@ -19,9 +19,7 @@ use super::trust::here;
 use super::{far, keyring};
 use crate::cargo::command::{self as cargo, CargoCommand, Messages, Run};
 use crate::cargo::message;
-use crate::cargo::workspace::Workspace;
 use crate::config::Environment;
-use crate::engine::ledger::Ledger;
 use crate::engine::list::Signer;
 use crate::engine::publish::{Build, Published, publish};
 use crate::engine::push::{PushError, Pushed, push};
@@ -57,6 +55,7 @@ struct Ready {
     dirty: bool,
     what: What,
     store: Store,
+    now: Timestamp,
 }
 
 /// What is built.
@@ -82,7 +81,7 @@ pub fn run(
     let reporter = Reporter::new(args.store.quiet);
     let commands = CargoCommand::split(&args.cargo);
     check_commands(&commands, environment)?;
-    let ready = Ready::of(args, environment, &commands[0]);
+    let ready = Ready::of(args, environment, &commands[0], now);
     if args.required
         && let Err(error) = ready
     {
@@ -94,10 +93,10 @@ pub fn run(
     }
     let is_ready = ready.is_ok();
     if let Ok(ready) = &ready {
-        ready.note_root();
+        ready.note_roots();
     }
     let built = build(args, environment, &commands, &reporter, Messages::Shown)?;
-    match ready.and_then(|ready| ready.publish(args, environment, built, now, &reporter)) {
+    match ready.and_then(|ready| ready.publish(args, environment, built, &reporter)) {
         Ok(outcomes) => say(args, &outcomes),
         Err(error) if args.required => Err(error),
         Err(error) => {
@@ -116,7 +115,9 @@ pub fn run(
 fn say(args: &PublishArgs, outcomes: &[Outcome]) -> anyhow::Result<ExitCode> {
     let json = |outcome| as_json(outcome, args.unsigned);
     match (args.store.json, outcomes) {
-        (true, [outcome]) => print_json(&json(outcome)),
+        (true, [outcome]) if outcome.published.point.part.target_dir.is_empty() => {
+            print_json(&json(outcome));
+        }
         (true, parts) => {
             let parts: Vec<_> = parts.iter().map(json).collect();
             print_json(&json!({ "parts": parts }));
@@ -146,10 +147,10 @@ pub fn publish_build(
 ) -> anyhow::Result<Outcome> {
     let commands = CargoCommand::split(&args.cargo);
     check_commands(&commands, environment)?;
-    let ready = Ready::of(args, environment, &commands[0])?;
-    ready.note_root();
+    let ready = Ready::of(args, environment, &commands[0], now)?;
+    ready.note_roots();
     let built = build(args, environment, &commands, reporter, messages)?;
-    let outcomes = ready.publish(args, environment, built, now, reporter)?;
+    let outcomes = ready.publish(args, environment, built, reporter)?;
     let first = outcomes.into_iter().next();
     first.context("a build of no workspace")
 }
@@ -199,6 +200,7 @@ impl Ready {
         args: &PublishArgs,
         environment: &Environment,
         command: &CargoCommand,
+        now: Timestamp,
     ) -> anyhow::Result<Ready> {
         let repository = Repository::discover(environment.dir())?;
         let (commit, dirty) = commit_to_publish(&repository, args)?;
@@ -219,20 +221,14 @@ impl Ready {
             dirty,
             what,
             store,
+            now,
         })
     }
 
-    /// Notes for the wrapper where the workspace's root is.
-    fn note_root(&self) {
-        match &self.what {
-            What::Rustc(checkout) => checkout.note_roots(),
-            // Without, what lies outside is compiled under a name that tells where.
-            What::Workspace(setup) => {
-                let Workspace {
-                    build_dir, root, ..
-                } = &setup.workspace;
-                drop(Ledger::of(build_dir).note_root(root));
-            }
+    /// Notes for the wrapper what it cannot tell by itself.
+    fn note_roots(&self) {
+        if let What::Rustc(checkout) = &self.what {
+            checkout.note_roots();
         }
     }
 
@@ -242,7 +238,6 @@ impl Ready {
         args: &PublishArgs,
         environment: &Environment,
         built: Built,
-        now: Timestamp,
         reporter: &Reporter,
     ) -> anyhow::Result<Vec<Outcome>> {
         let setups = match &self.what {
@@ -252,7 +247,6 @@ impl Ready {
                     args,
                     environment,
                     &built,
-                    now,
                     reporter,
                 )?]);
             }
@@ -264,7 +258,7 @@ impl Ready {
                 Failure::new("nothing in `build` was built through headstart", hint).into(),
             );
         }
-        let one = |setup| self.publish_one(setup, args, environment, &built, now, reporter);
+        let one = |setup| self.publish_one(setup, args, environment, &built, reporter);
         setups.iter().map(one).collect()
     }
 
@@ -274,7 +268,6 @@ impl Ready {
         args: &PublishArgs,
         environment: &Environment,
         built: &Built,
-        now: Timestamp,
         reporter: &Reporter,
     ) -> anyhow::Result<Outcome> {
         let store = &self.store;
@@ -289,7 +282,7 @@ impl Ready {
             tree: self.repository.tree(&self.commit)?,
             commit: self.commit.clone(),
             dirty: self.dirty,
-            now_unix_s: now.as_second(),
+            now_unix_s: self.now.as_second(),
             keep_days: args.keep_days,
             secrets: &environment.secrets(setup.configured())?,
             part: &setup.part,
@@ -306,7 +299,7 @@ impl Ready {
             environment,
             (setup.configured(), store),
             &published.point,
-            now,
+            self.now,
             reporter,
         )?;
         Ok(Outcome {

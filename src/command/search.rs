@@ -61,6 +61,7 @@ impl Search<'_> {
             let found: Vec<Point> = (self.store.all_points().into_iter())
                 .chain(self.far(|_| true))
                 .filter(|point| point.manifest.hex().starts_with(name.as_str()))
+                .filter(|point| point.part == self.setup.part)
                 .collect();
             let ours = |point: &&Point| point.toolchain == self.setup.toolchain;
             return Ok(match (found.iter().find(ours), found.first()) {
@@ -100,10 +101,12 @@ impl Search<'_> {
         for commit in &self.commits()? {
             let points = self.points_of(commit).into_iter();
             let ours = points.filter(|point| point.toolchain == self.setup.toolchain);
-            let apart = ours.filter(|point| !point.part.target_dir.is_empty());
-            let before = parts.len();
-            parts.extend(apart.map(|point| point.part));
-            found_commits += usize::from(parts.len() > before);
+            let apart: BTreeSet<Part> = ours
+                .map(|point| point.part)
+                .filter(|part| !part.target_dir.is_empty())
+                .collect();
+            found_commits += usize::from(!apart.is_empty());
+            parts.extend(apart);
             if found_commits == MAX_CANDIDATES {
                 break;
             }

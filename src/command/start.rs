@@ -78,7 +78,7 @@ pub fn run(
         None => start_here(args, environment, &commands[0], now, &reporter),
     };
     match started {
-        Ok(outcome) => report(args, &outcome, now)?,
+        Ok(outcome) => report(args, &outcome, checkout.is_some(), now)?,
         // Nothing of ours fails a build: cargo runs all the same.
         Err(error) if goes_on => drop(failure::print(&error)),
         Err(error) => return Err(error),
@@ -93,8 +93,13 @@ pub fn run(
         messages: Messages::Shown,
     };
     for command in &commands {
-        if let Some((program, args)) = checkout.as_ref().and_then(|one| one.x(command)) {
-            cargo::run_other(&program, args, how, Stdio::inherit())?;
+        if let Some((program, x_args)) = checkout.as_ref().and_then(|one| one.x(command)) {
+            // What it says is no part of our answer.
+            let stdout = match args.store.json {
+                true => std::io::stderr().into(),
+                false => Stdio::inherit(),
+            };
+            cargo::run_other(&program, x_args, how, stdout)?;
             continue;
         }
         let code = cargo::run_plainly(command, how)?;
@@ -122,10 +127,11 @@ fn start_here(
 fn report(
     args: &StartArgs,
     outcomes: &Result<Vec<Outcome>, String>,
+    in_parts: bool,
     now: Timestamp,
 ) -> anyhow::Result<()> {
     match (outcomes.as_deref(), args.store.json) {
-        (Ok([outcome]), true) => print_json(&as_json(outcome)),
+        (Ok([outcome]), true) if !in_parts => print_json(&as_json(outcome)),
         (Ok(parts), true) => print_json(&json!({
             "parts": parts.iter().map(as_json).collect::<Vec<_>>(),
         })),
@@ -198,10 +204,6 @@ pub(super) fn start_from(
     let offered = starter.offer(&candidates, &surveys)?;
     let chosen = nearest(&candidates, &surveys);
     if starter.held.is_some() {
-        if setup.part.target_dir.is_empty() {
-            let ledger = Ledger::of(&setup.workspace.build_dir);
-            drop(ledger.note_root(&setup.workspace.root));
-        }
         let wanted = bring::wanted(&candidates, &surveys, chosen, &offered);
         bring::bring(far, &candidates, &wanted, store, reporter)?;
         if !far.is_empty() {

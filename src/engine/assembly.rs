@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use crate::engine::inputs;
+use crate::engine::local::{Inspector, Present, State};
 use crate::engine::publish::{Build, Candidate};
 use crate::engine::record::{LeftOut, Recorded, Sited};
 use crate::model::epoch::SECONDS_A_DAY;
@@ -12,7 +13,10 @@ use crate::model::{Input, Manifest, Session, Unit};
 
 /// A manifest in the making.
 #[derive(Default)]
-pub(super) struct Assembly {
+pub(super) struct Assembly<'a> {
+    /// Looks whether cargo would find a unit fresh, where it was not asked.
+    judge: Option<&'a Inspector<'a>>,
+    states: Vec<State>,
     packages: Vec<Package>,
     inputs: Vec<Input>,
     input_positions: HashMap<Input, u32>,
@@ -23,7 +27,15 @@ pub(super) struct Assembly {
     by_hash: BTreeMap<u64, Vec<u32>>,
 }
 
-impl Assembly {
+impl<'a> Assembly<'a> {
+    /// Returns an empty one. With `judge`, a unit that cargo would build again is left out.
+    pub(super) fn judged(judge: Option<&'a Inspector<'a>>) -> Assembly<'a> {
+        Assembly {
+            judge,
+            ..Assembly::default()
+        }
+    }
+
     pub(super) fn add(
         &mut self,
         candidate: &Candidate,
@@ -40,27 +52,40 @@ impl Assembly {
         }
         deps.sort_unstable();
         deps.dedup();
-        let position = u32::try_from(self.units.len()).expect("fewer than 2^32 units");
-        self.by_hash
-            .entry(recorded.fingerprint.hash())
-            .or_default()
-            .push(position);
-        let inputs = inputs.into_iter().map(|input| self.input(input)).collect();
-        let package = self.package(&candidate.package);
-        let session = recorded.session.map(|sited| self.session(sited));
-        self.units.push(Unit {
+        let mut unit = Unit {
             name: recorded.name,
-            package,
+            package: 0,
             deps,
             fingerprint: recorded.fingerprint,
             absolute_source: recorded.absolute_source,
             dep_info: recorded.dep_info,
-            inputs,
+            inputs: Vec::new(),
             files: recorded.files,
             pinned: recorded.pinned,
             compiled: recorded.compiled,
-            session,
-        });
+            session: None,
+        };
+        if let Some(judge) = self.judge {
+            let deps: Vec<State> = unit
+                .deps
+                .iter()
+                .map(|at| self.states[*at as usize])
+                .collect();
+            let state = judge.state(&unit, &unit.fingerprint, &candidate.package.dir, &deps);
+            if state.present != Present::Fresh {
+                return Err(LeftOut::Stale);
+            }
+            self.states.push(state);
+        }
+        let position = u32::try_from(self.units.len()).expect("fewer than 2^32 units");
+        self.by_hash
+            .entry(unit.fingerprint.hash())
+            .or_default()
+            .push(position);
+        unit.inputs = inputs.into_iter().map(|input| self.input(input)).collect();
+        unit.package = self.package(&candidate.package);
+        unit.session = recorded.session.map(|sited| self.session(sited));
+        self.units.push(unit);
         Ok(())
     }
 

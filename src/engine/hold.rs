@@ -76,7 +76,7 @@ pub fn lock(
 }
 
 /// Makes the build directory as cargo does, marked as something that backups leave out.
-fn make_target_dir(build: &Path) -> Result<(), DiskError> {
+pub fn make_target_dir(build: &Path) -> Result<(), DiskError> {
     const TAG: &[u8] = b"Signature: 8a477f597d28d172789f06886806bc55\n\
         # This file is a cache directory tag created by cargo.\n\
         # For information about cache directory tags see https://bford.info/cachedir/\n";

@@ -12,11 +12,12 @@ use crate::cargo::layout::{self, HashedFiles};
 use crate::cargo::message::{Live, PackageId};
 use crate::cargo::workspace::Workspace;
 use crate::cargo::{dep_info, package};
-use crate::disk::place::CopyError;
+use crate::disk::place::{CopyError, Staging};
 use crate::disk::walk;
 use crate::engine::assembly::Assembly;
 use crate::engine::ledger::Ledger;
 use crate::engine::live::{self, LiveUnit};
+use crate::engine::local::Inspector;
 use crate::engine::record::{
     LeftOut, Placed, Recorded, Recorder, Sited, build_paths, read_dep_info,
 };
@@ -134,33 +135,10 @@ pub fn publish(
     let _locks = locks.map_err(StoreError::Disk)?;
     let candidates = read_candidates(build, &units, &mut left_out);
     let staging = store.staging("publish")?;
-    let ledger = Ledger::of(&build.workspace.build_dir);
-    let step = reporter.step("Storing outputs", candidates.len() as u64);
-    let recorded: Vec<Result<Recorded, LeftOut>> = {
-        let context = Context::new(build, &candidates, &ledger, store);
-        let recorder = context.recorder(build, &ledger, store, &staging);
-        let record = |candidate: &Candidate| {
-            let (fingerprint, info) = (candidate.fingerprint.clone(), candidate.dep_info.clone());
-            let recorded =
-                recorder.record(&candidate.live, fingerprint, info, candidate.package.source);
-            step.done(1);
-            recorded
-        };
-        candidates.par_iter().map(record).collect()
-    };
-    drop(step);
-    let recorded = recorded.into_iter().map(|one| match one {
-        Err(LeftOut::Disk(error) | LeftOut::Copy(CopyError::Disk(error)))
-            if error.path.starts_with(store.root()) =>
-        {
-            Err(StoreError::Disk(error).into())
-        }
-        Err(LeftOut::Secret { name, file }) => Err(PublishError::Secret { name, place: file }),
-        other => Ok(other),
-    });
-    let recorded: Vec<Result<Recorded, LeftOut>> = recorded.collect::<Result<_, PublishError>>()?;
+    let recorded = record_all(build, &candidates, (store, &staging), reporter)?;
     let watched = watch_all(build, &candidates, reporter);
-    let mut assembly = Assembly::default();
+    let inspector = Inspector::new(&build.workspace.build_dir, build.roots);
+    let mut assembly = Assembly::judged(build.report.is_none().then_some(&inspector));
     let (mut new_objects, mut new_bytes) = (0, 0);
     for (candidate, recorded) in candidates.iter().zip(recorded) {
         let checked = recorded.and_then(|mut recorded| {
@@ -189,6 +167,40 @@ pub fn publish(
         new_objects,
         new_bytes,
     })
+}
+
+/// Stores what `candidates` made, in parallel; fails only where nothing can be published.
+fn record_all(
+    build: &Build<'_>,
+    candidates: &[Candidate],
+    (store, staging): (&Store, &Staging),
+    reporter: &Reporter,
+) -> Result<Vec<Result<Recorded, LeftOut>>, PublishError> {
+    let ledger = Ledger::of(&build.workspace.build_dir);
+    let step = reporter.step("Storing outputs", candidates.len() as u64);
+    let recorded: Vec<Result<Recorded, LeftOut>> = {
+        let context = Context::new(build, candidates, &ledger, store);
+        let recorder = context.recorder(build, &ledger, store, staging);
+        let record = |candidate: &Candidate| {
+            let (fingerprint, info) = (candidate.fingerprint.clone(), candidate.dep_info.clone());
+            let recorded =
+                recorder.record(&candidate.live, fingerprint, info, candidate.package.source);
+            step.done(1);
+            recorded
+        };
+        candidates.par_iter().map(record).collect()
+    };
+    drop(step);
+    let recorded = recorded.into_iter().map(|one| match one {
+        Err(LeftOut::Disk(error) | LeftOut::Copy(CopyError::Disk(error)))
+            if error.path.starts_with(store.root()) =>
+        {
+            Err(StoreError::Disk(error).into())
+        }
+        Err(LeftOut::Secret { name, file }) => Err(PublishError::Secret { name, place: file }),
+        other => Ok(other),
+    });
+    recorded.collect()
 }
 
 /// Small files and the values of variables stand in the manifest as they are.
@@ -331,7 +343,7 @@ impl Context {
         build: &'a Build<'_>,
         ledger: &'a Ledger,
         store: &'a Store,
-        staging: &'a crate::disk::place::Staging,
+        staging: &'a Staging,
     ) -> Recorder<'a> {
         Recorder {
             build: &build.workspace.build_dir,

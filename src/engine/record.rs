@@ -129,6 +129,9 @@ pub enum LeftOut {
     /// It made nothing that we can find.
     #[error("none of its outputs were found")]
     NoOutputs,
+    /// cargo would build it again, from what is here.
+    #[error("cargo would build it again: it is left over from an earlier build")]
+    Stale,
     /// A dependency is left out.
     #[error("it depends on {0}, which was left out")]
     Dependency(String),
@@ -212,7 +215,7 @@ impl Recorder<'_> {
         let outputs = self.compiled_files(unit);
         let first = outputs
             .iter()
-            .find(|path| !is_makefile(path))
+            .find(|path| !is_makefile(path) && !rename::is_mark(&path.to_string_lossy()))
             .ok_or(LeftOut::NoOutputs)?;
         let (compiled, session) = self.note(unit, &self.build.join(first));
         recorded.compiled = compiled;
@@ -268,10 +271,8 @@ impl Recorder<'_> {
         let of = |dir: &str, files: &HashedFiles| -> Vec<PathBuf> {
             let mut own = files.with(hash);
             // rustc finds a crate that has two names by the other one.
-            let first = own
-                .first()
-                .map(|file| self.build.join(profile).join(dir).join(file));
-            let other = first.and_then(|file| rename::other_name(&file));
+            let dir_path = self.build.join(profile).join(dir);
+            let other = rename::other_name(&dir_path, &unit.crate_name, hash);
             own.extend(other.iter().flat_map(|name| files.with(name)));
             let own = own.into_iter().filter(|file| !file.contains(".rcgu."));
             own.map(|file| profile.join(dir).join(file)).collect()

@@ -4,6 +4,7 @@
 //! As `-C metadata` it is a part of every symbol, so that no session of another place is any good. rustc is given another
 //! name then, the same everywhere, and cargo finds the outputs under both. See note 0016.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use crate::cargo::layout::{HashedFiles, hash_in};
@@ -14,6 +15,7 @@ use crate::engine::ledger::Ledger;
 use crate::model::rewrite::Finder;
 use crate::model::{Digest, Roots};
 use crate::rustc::argv::Invocation;
+use crate::rustc::run;
 
 /// What stands behind a unit's name, either of them, in the name of the file with the other.
 const MARK: &str = ".renamed";
@@ -35,8 +37,10 @@ pub struct Renamed {
 }
 
 impl Renamed {
-    /// Returns `invocation` under another name, if cargo's tells where it lies; none where that is not known.
+    /// Returns `invocation`, compiled by `program`, under another name, if cargo's tells where it lies; none where that is
+    /// not known, or nothing would be won.
     pub fn of(
+        program: &OsStr,
         invocation: &Invocation,
         roots: &Roots,
         ledger: &Ledger,
@@ -45,35 +49,48 @@ impl Renamed {
         let root = ledger.root()?;
         let from = invocation.extra_filename.as_deref()?.strip_prefix('-')?;
         let package = environment.path("CARGO_MANIFEST_DIR")?;
-        let renamed_dependency = |path: &str| renamed_file(Path::new(path)).is_some();
-        if !lies_outside(&package, &root, environment)
-            && !invocation.externs().any(renamed_dependency)
-        {
+        let outside =
+            invocation.incremental.is_some() && lies_outside(&package, &root, environment);
+        if !outside && !invocation.externs().any(|path| other_file(path).is_some()) {
             return None;
         }
-        let to = name(invocation, roots, &package, environment);
+        let version = run::version(program, invocation.behind())?;
+        let to = name(
+            (program, &version),
+            invocation,
+            roots,
+            &package,
+            environment,
+        );
         let out_dir = environment.dir().join(&invocation.out_dir);
         // Two work trees may share a target directory: who comes second keeps cargo's names.
         let first = read_name(&out_dir.join(mark(&invocation.crate_name, &to)));
         if first.is_some_and(|first| first != from) {
             return None;
         }
-        let file = |path: &str| Some(renamed_file(Path::new(path))?.display().to_string());
         Some(Renamed {
-            invocation: invocation.renamed(&to, file),
+            invocation: invocation.renamed(&to, other_file),
             from: from.to_owned(),
             to,
             out_dir,
         })
     }
 
-    /// Puts what rustc made under cargo's name as well.
+    /// Notes each name under the other. Dependents ask for it as soon as rustc has written the metadata, so it comes before
+    /// rustc runs.
+    pub fn note(&self, staging: &Staging) -> Result<(), DiskError> {
+        for (name, other) in [(&self.from, &self.to), (&self.to, &self.from)] {
+            let path = self.out_dir.join(mark(&self.invocation.crate_name, name));
+            staging.write(&path, other.as_bytes(), PLAIN)?;
+        }
+        Ok(())
+    }
+
+    /// Puts what rustc has made so far under cargo's name as well, with the same times.
     pub fn give_back(&self, staging: &Staging) -> Result<(), CopyError> {
         for file in HashedFiles::of(&self.out_dir).with(&self.to) {
-            let (made, wanted) = (
-                self.out_dir.join(&file),
-                self.out_dir.join(file.replace(&self.to, &self.from)),
-            );
+            let made = self.out_dir.join(&file);
+            let wanted = self.out_dir.join(file.replace(&self.to, &self.from));
             let mtime = walk::mtime(&made);
             if file.contains(".rcgu.") || file.ends_with(MARK) || mtime == walk::mtime(&wanted) {
                 continue;
@@ -92,23 +109,33 @@ impl Renamed {
         }
         Ok(())
     }
-
-    /// Notes each name under the other. Dependents ask for it as soon as rustc has written the metadata, so it comes before rustc runs.
-    pub fn note(&self, staging: &Staging) -> Result<(), DiskError> {
-        for (name, other) in [(&self.from, &self.to), (&self.to, &self.from)] {
-            let path = self.out_dir.join(mark(&self.invocation.crate_name, name));
-            staging.write(&path, other.as_bytes(), PLAIN)?;
-        }
-        Ok(())
-    }
 }
 
-/// Returns the other name of the unit whose output is `file`, under cargo's name; none where it has none.
-pub fn other_name(file: &Path) -> Option<String> {
-    let name = file.file_name()?.to_str()?;
-    let (stem, _) = name.rsplit_once('-')?;
-    let crate_name = stem.strip_prefix("lib").unwrap_or(stem);
-    read_name(&file.with_file_name(mark(crate_name, hash_in(name)?)))
+/// Tells whether `file` says only what the other name of a unit is.
+pub fn is_mark(file: &str) -> bool {
+    file.ends_with(MARK)
+}
+
+/// Returns the other name of the unit of `crate_name` that cargo calls `name`, with outputs in `dir`; none where it has none.
+pub fn other_name(dir: &Path, crate_name: &str, name: &str) -> Option<String> {
+    read_name(&dir.join(mark(crate_name, name)))
+}
+
+/// Returns the library that cargo has at `path` under its other name, if it is the same.
+///
+/// What was compiled without headstart since is newer under cargo's name, and of another time; what is being compiled is
+/// under the other name first.
+fn other_file(path: &str) -> Option<String> {
+    let path = Path::new(path);
+    let (dir, file) = (path.parent()?, path.file_name()?.to_str()?);
+    let from = hash_in(file)?;
+    let crate_name = file.strip_prefix("lib")?.rsplit_once('-')?.0;
+    let to = other_name(dir, crate_name, from)?;
+    let other = dir.join(file.replace(from, &to));
+    let (own, others) = (walk::mtime(path), walk::mtime(&other)?);
+    let same = read_name(&dir.join(mark(crate_name, &to))).as_deref() == Some(from)
+        && own.is_none_or(|own| own <= others);
+    same.then(|| other.to_str().map(str::to_owned)).flatten()
 }
 
 fn mark(crate_name: &str, name: &str) -> String {
@@ -118,14 +145,6 @@ fn mark(crate_name: &str, name: &str) -> String {
 fn read_name(mark: &Path) -> Option<String> {
     let text = String::from_utf8(disk::read(mark, DIGITS as u64).ok()?).ok()?;
     (text.len() == DIGITS && text.bytes().all(|byte| byte.is_ascii_hexdigit())).then_some(text)
-}
-
-/// Returns `file` under its other name, if it is there.
-fn renamed_file(file: &Path) -> Option<PathBuf> {
-    let to = other_name(file)?;
-    let name = file.file_name()?.to_str()?;
-    let other = file.with_file_name(name.replace(hash_in(name)?, &to));
-    other.is_file().then_some(other)
 }
 
 /// Tells whether cargo's hash of the package in `dir` covers its absolute path: it is no member, and was not downloaded.
@@ -139,8 +158,10 @@ fn lies_outside(dir: &Path, root: &Path, environment: &Environment) -> bool {
     !dir.starts_with(root) && !downloaded && !dir.join(".cargo-checksum.json").is_file()
 }
 
-/// Returns a name of what rustc is told, without the places and the names that cargo gave.
+/// Returns a name of all that tells the unit from another, the compiler and its version first, without the places and the
+/// names that cargo gave.
 fn name(
+    (program, version): (&OsStr, &str),
     invocation: &Invocation,
     roots: &Roots,
     package: &Path,
@@ -150,17 +171,22 @@ fn name(
     let source = environment.dir().join(&invocation.source);
     let source = source.strip_prefix(package).unwrap_or(&source).to_owned();
     let variable = |name| environment.var(name).unwrap_or_default();
-    let [package_name, version] = ["CARGO_PKG_NAME", "CARGO_PKG_VERSION"].map(variable);
+    let [package_name, package_version] = ["CARGO_PKG_NAME", "CARGO_PKG_VERSION"].map(variable);
     let profile = roots.locate(&environment.dir().join(&invocation.out_dir));
     let mut context = vec![
+        Path::new(program)
+            .file_name()
+            .unwrap_or_default()
+            .to_owned(),
+        version.into(),
         package_name.to_owned(),
-        version.to_owned(),
+        package_version.to_owned(),
         source.into_os_string(),
         profile.relative().as_os_str().to_owned(),
     ];
     context.extend(invocation.externs().map(|path| {
-        let file = Path::new(path).file_name().unwrap_or_default();
-        other_name(Path::new(path)).map_or_else(|| file.to_owned(), Into::into)
+        let file = other_file(path).map_or_else(|| PathBuf::from(path), PathBuf::from);
+        file.file_name().unwrap_or_default().to_owned()
     }));
     let context: Vec<_> = context.iter().map(AsRef::as_ref).collect();
     let digest: Digest = plain.digest(&Finder::new(roots), &context);

@@ -1,7 +1,7 @@
 //! The units of a build directory that was filled through the wrapper, told from what cargo and rustc left in it.
 //!
 //! For builds whose cargo cannot be asked for a report, since another program runs it. Whatever cargo would not find fresh is
-//! left out later, as of any build; what an earlier build left, and is still fresh, is taken for a part of this one.
+//! left out later; what an earlier build left, and is still fresh, is taken for a part of this one.
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Component, Path, PathBuf};

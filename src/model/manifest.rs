@@ -56,6 +56,23 @@ pub struct Part {
     pub target_dir: String,
 }
 
+impl Part {
+    /// Checks that both directories lie below the top.
+    pub fn check(&self) -> Result<(), Malformed> {
+        let escapes = |dir: &&String| !dir.is_empty() && !stays_beneath(dir.as_bytes());
+        match [&self.workspace, &self.target_dir]
+            .into_iter()
+            .find(escapes)
+        {
+            None => Ok(()),
+            Some(path) => Err(Malformed::Escape {
+                unit: "its part".to_owned(),
+                path: path.clone(),
+            }),
+        }
+    }
+}
+
 /// What compiled the units; a starting point serves only the same one.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Toolchain {
@@ -139,6 +156,7 @@ impl Manifest {
     /// Checks all that decoding does not: positions lie in their tables, written paths stay beneath their root, and sizes
     /// can be added up.
     pub fn check(&self) -> Result<(), Malformed> {
+        self.part.check()?;
         let files = self.units.iter().flat_map(|unit| &unit.files);
         let is_link = |file: &&OutputFile| matches!(file.content, Content::Symlink(_));
         let links: HashSet<&Path> = files
@@ -286,6 +304,21 @@ fn link_stays_beneath(path: &[u8], target: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::{link_stays_beneath, stays_beneath};
+
+    /// A list that anybody may have written could name any directory of the reader's as the one to place in.
+    #[test]
+    fn a_part_lies_below_the_top() {
+        let part = |dir: &str| super::Part {
+            workspace: String::new(),
+            target_dir: dir.to_owned(),
+        };
+        for dir in ["", "build/bootstrap"] {
+            assert!(part(dir).check().is_ok(), "{dir}");
+        }
+        for dir in ["/etc", "..", "build/../..", "build//x"] {
+            assert!(part(dir).check().is_err(), "{dir}");
+        }
+    }
 
     /// A manifest could otherwise write anywhere its reader can.
     #[test]

@@ -243,6 +243,11 @@ impl Invocation {
         seed_key(&self.crate_name, &self.metadata)
     }
 
+    /// Returns the rustc that another compiler is given first.
+    pub fn behind(&self) -> Option<&OsStr> {
+        self.behind.as_deref()
+    }
+
     /// Returns the files that `--extern` names.
     pub fn externs(&self) -> impl Iterator<Item = &str> {
         let externs = self.parts.iter().filter(|part| part.flag == "--extern");

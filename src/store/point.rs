@@ -87,8 +87,8 @@ impl Point {
     pub fn check(&self) -> Result<(), FormatError> {
         match self.commit.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             _ if self.version != VERSION => Err(FormatError::Newer(self.version)),
-            true => Ok(()),
-            false => Err(FormatError::Damaged),
+            true if self.part.check().is_ok() => Ok(()),
+            _ => Err(FormatError::Damaged),
         }
     }
 }

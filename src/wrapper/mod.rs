@@ -56,12 +56,12 @@ pub fn run(args: &[OsString], environment: &Environment, clock: fn() -> SystemTi
             renamed: None,
         },
         None => {
-            let compile = |told: &Invocation| {
+            let compile = |told: &Invocation, ready: Option<&dyn Fn()>| {
                 let compile = Compile::new(program, told, &roots, environment);
-                compile.run(&ledger, expanded.is_some())
+                compile.run(&ledger, expanded.is_some(), ready)
             };
-            match Renamed::of(&invocation, &roots, &ledger, environment) {
-                None => compile(&invocation),
+            match Renamed::of(program, &invocation, &roots, &ledger, environment) {
+                None => compile(&invocation, None),
                 Some(renamed) => under_another_name(&renamed, &ledger, compile)
                     .unwrap_or_else(|| Done::plainly(program, given)),
             }
@@ -131,17 +131,21 @@ impl Done {
     }
 }
 
-/// Compiles `renamed`, and puts what was made under cargo's name as well; none where that cannot be done.
+/// Compiles `renamed`, and puts what is made under cargo's name as well, metadata before cargo hears of it; none where that
+/// cannot be begun. Where it cannot be done, because the disk is full, the unit has failed.
 fn under_another_name(
     renamed: &Renamed,
     ledger: &Ledger,
-    compile: impl FnOnce(&Invocation) -> Done,
+    compile: impl FnOnce(&Invocation, Option<&dyn Fn()>) -> Done,
 ) -> Option<Done> {
     let staging = Staging::new(&ledger.staging_parent(), "names").ok()?;
     renamed.note(&staging).ok()?;
-    let done = compile(&renamed.invocation);
-    if done.ended.as_ref().is_ok_and(|ended| ended.code() == 0) {
-        renamed.give_back(&staging).ok()?;
+    let ready = || drop(renamed.give_back(&staging));
+    let mut done = compile(&renamed.invocation, Some(&ready));
+    if done.ended.as_ref().is_ok_and(|ended| ended.code() == 0)
+        && let Err(error) = renamed.give_back(&staging)
+    {
+        done.ended = Err(std::io::Error::other(error));
     }
     let renamed = Some(renamed.invocation.metadata.clone());
     Some(Done { renamed, ..done })
@@ -193,8 +197,8 @@ impl<'a> Compile<'a> {
         }
     }
 
-    /// Runs rustc; where it crashes on a seed, once more without.
-    fn run(&self, ledger: &Ledger, by_response_file: bool) -> Done {
+    /// Runs rustc; where it crashes on a seed, once more without. Calls `ready` before cargo hears that a file is ready.
+    fn run(&self, ledger: &Ledger, by_response_file: bool, ready: Option<&dyn Fn()>) -> Done {
         let staging = by_response_file
             .then(|| Staging::new(&ledger.staging_parent(), "args").ok())
             .flatten();
@@ -217,8 +221,8 @@ impl<'a> Compile<'a> {
                 beginning.sow()
             });
         let (ended, began) = match sown {
-            Err(began) => (run::run(self.program, args), began),
-            Ok(sown) => self.run_seeded(args, &sown, ledger),
+            Err(began) => (self.run_unseeded(args, ready), began),
+            Ok(sown) => self.run_seeded(args, &sown, ledger, ready),
         };
         Done {
             ended,
@@ -229,16 +233,30 @@ impl<'a> Compile<'a> {
         }
     }
 
+    fn run_unseeded(&self, args: &[OsString], ready: Option<&dyn Fn()>) -> std::io::Result<Ended> {
+        let Some(ready) = ready else {
+            return run::run(self.program, args);
+        };
+        run::run_watched(self.program, args, |line| {
+            if is_artifact(line) {
+                ready();
+            }
+            run::forward(line);
+        })
+    }
+
     fn run_seeded(
         &self,
         args: &[OsString],
         sown: &Sown,
         ledger: &Ledger,
+        ready: Option<&dyn Fn()>,
     ) -> (std::io::Result<Ended>, Began) {
         let mut announced: Vec<Vec<u8>> = Vec::new();
         let ended = run::run_watched(self.program, args, |line| {
             if is_artifact(line) {
                 announced.push(line.to_vec());
+                ready.inspect(|ready| ready());
             }
             run::forward(line);
         });
