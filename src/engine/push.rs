@@ -12,15 +12,13 @@ use rayon::prelude::*;
 
 use crate::engine::list::{List, ListError, Signer};
 use crate::model::epoch::Epoch;
-use crate::model::{Digest, Manifest};
+use crate::model::{Digest, Manifest, retention};
 use crate::store::head::{self, Entry, Head, MAX_HEAD_BYTES};
 use crate::store::pack::{self, Frame, Index, PACK_BYTES, PackName};
 use crate::store::point::Point;
 use crate::store::{Store, StoreError};
 use crate::tier::{Tier, Trouble, persistently};
 
-/// How old a pack may be that a new starting point refers to: it is kept for the starting point's ninety days more.
-const MAX_REFERRED_DAYS: i64 = 14;
 /// How many earlier starting points are asked what the tier has.
 const MAX_PREDECESSORS: usize = 2;
 /// How many packs are on their way at once.
@@ -171,7 +169,7 @@ impl Push<'_> {
     fn add_known(&self, known: &mut Known, index: &Index, manifest: &Manifest) {
         for ((digest, _), frame) in manifest.objects().into_iter().zip(&index.frames) {
             let pack = index.packs[frame.pack as usize];
-            if pack.epoch.days_over(self.now_unix_s) <= MAX_REFERRED_DAYS {
+            if retention::may_refer(pack.epoch, self.now_unix_s) {
                 known
                     .entry(digest)
                     .or_insert((pack, frame.offset, frame.stored_bytes));

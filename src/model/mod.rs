@@ -7,6 +7,7 @@ pub mod fingerprint;
 pub mod input;
 pub mod manifest;
 pub mod reason;
+pub mod retention;
 pub mod rewrite;
 pub mod root;
 pub mod secrets;

@@ -66,7 +66,7 @@ pub fn unsigned_key(commit: &str) -> String {
 
 impl Head {
     /// Returns this head with `entry` in it, in the place of what was published of the same commit by the same commands.
-    /// What others signed of the same manifest stays signed by them.
+    /// What others signed of the same manifest stays signed by them; what has expired, which no reader would take, goes.
     pub fn with(mut self, mut entry: Entry, now_unix_s: i64) -> Head {
         let before = self.of(entry.point.manifest);
         for signature in before.iter().flat_map(|before| &before.signatures) {
@@ -78,7 +78,8 @@ impl Head {
             other.point.commit == entry.point.commit
                 && other.point.file_name() == entry.point.file_name()
         };
-        self.entries.retain(|other| !same(other));
+        let lasts = |other: &Entry| other.point.not_after_unix_s >= now_unix_s;
+        self.entries.retain(|other| !same(other) && lasts(other));
         self.entries.insert(0, entry);
         self.entries.truncate(MAX_ENTRIES);
         self.sequence = self.sequence.saturating_add(1);
@@ -134,4 +135,44 @@ pub fn decode(bytes: &[u8]) -> Result<Read, FormatError> {
         signed: signed.to_vec(),
         signatures,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Entry, Head};
+    use crate::model::epoch::Epoch;
+    use crate::store::point::Point;
+
+    fn entry(commit: &str, not_after: &str) -> Entry {
+        let manifest = "0".repeat(64);
+        let json = format!(
+            r#"{{"version": 1, "commit": "{commit}", "manifest": "{manifest}", "dirty": false, "published_unix_s": 1,
+                "toolchain": {{"rustc": "", "cargo": ""}}, "commands": [], "units": 0, "size_bytes": 0 {not_after}}}"#
+        );
+        Entry {
+            point: Point::decode(json.as_bytes()).expect("it is whole"),
+            epoch: Epoch::of(1),
+            signatures: Vec::new(),
+        }
+    }
+
+    /// Readers would ask for manifests that they then refuse; or a starting point that may be used would be lost.
+    #[test]
+    fn what_has_expired_leaves_the_list() {
+        let mut head = Head::default();
+        for (commit, not_after) in [
+            ("aa", ", \"not_after_unix_s\": 99"),
+            ("bb", ", \"not_after_unix_s\": 100"),
+            ("cc", ""),
+        ] {
+            head = head.with(entry(commit, not_after), 50);
+        }
+        let head = head.with(entry("dd", ""), 100);
+        let commits: Vec<&str> = head
+            .entries
+            .iter()
+            .map(|one| one.point.commit.as_str())
+            .collect();
+        assert_eq!(commits, ["dd", "cc", "bb"]);
+    }
 }

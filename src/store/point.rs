@@ -21,6 +21,9 @@ pub struct Point {
     pub dirty: bool,
     /// When it was published, in seconds since 1970.
     pub published_unix_s: i64,
+    /// Until when it may be used, as far as is known without its manifest.
+    #[serde(default = "for_ever")]
+    pub not_after_unix_s: i64,
     /// What built it.
     pub toolchain: Toolchain,
     /// The cargo commands.
@@ -32,6 +35,11 @@ pub struct Point {
     pub units: usize,
     /// Size of all that its units made, in bytes.
     pub size_bytes: u64,
+}
+
+/// What does not say how long it may be used leaves that to its manifest.
+fn for_ever() -> i64 {
+    i64::MAX
 }
 
 #[derive(Deserialize)]
@@ -48,6 +56,7 @@ impl Point {
             manifest: digest,
             dirty: manifest.dirty,
             published_unix_s: manifest.published_unix_s,
+            not_after_unix_s: manifest.not_after_unix_s,
             toolchain: manifest.toolchain.clone(),
             commands: manifest.commands.clone(),
             part: manifest.part.clone(),
