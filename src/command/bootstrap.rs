@@ -9,6 +9,7 @@ use jiff::Timestamp;
 
 use super::cli::StartArgs;
 use super::failure::Failure;
+use super::gc;
 use super::search::Search;
 use super::setup::Setup;
 use super::sources::Sources;
@@ -165,6 +166,9 @@ pub(super) fn start(
             Err(error) => format!("{error:#}"),
         };
         reporter.warn(&format!("{} is not started: {why}", part.target_dir));
+    }
+    if !args.dry_run {
+        gc::by_itself(environment, &args.store, whole.configured(), reporter, now);
     }
     let none = "no commit in reach was published with `headstart publish -- x ...`";
     match outcomes.is_empty() {

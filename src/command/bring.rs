@@ -2,6 +2,7 @@
 //! that cargo will compile.
 
 use std::collections::HashSet;
+use std::ffi::OsStr;
 use std::num::NonZero;
 use std::os::unix::process::CommandExt;
 use std::process::{ExitCode, Stdio};
@@ -21,12 +22,12 @@ use crate::model::{Digest, UnitName};
 use crate::report::Reporter;
 use crate::store::Store;
 
-/// Turns the fetching of the rest off when it is `0`, `off` or `no`: a machine that is thrown away has no use for it.
+/// Turns what is done later, behind everything else, off when it is `0`, `off` or `no`: a machine that is thrown away has no use for it.
 const LATER_VAR: &str = "HEADSTART_LATER";
 /// How long that may take.
 const LATER: Duration = Duration::from_secs(3600);
-/// How far behind other processes the rest is fetched.
-const LATER_NICE: i32 = 19;
+/// How far behind other processes is what nobody waits for.
+pub(super) const LATER_NICE: i32 = 19;
 
 /// What is wanted of one starting point.
 #[derive(Debug, Default)]
@@ -101,12 +102,7 @@ pub(super) fn bring(
     Ok(())
 }
 
-/// Has another process fetch the rest of `point` for later builds: sessions of units that are fresh now. It goes on when
-/// this one has ended.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "commands start this program again"
-)]
+/// Has another process fetch the rest of `point` for later builds: sessions of units that are fresh now.
 pub(super) fn rest_later(
     environment: &Environment,
     args: &StartArgs,
@@ -120,21 +116,33 @@ pub(super) fn rest_later(
     if here || environment.is_off(LATER_VAR) || !store.claims_rest(point.manifest) {
         return;
     }
-    let mut later = std::process::Command::new(environment.program());
-    later
-        .args(["fetch", "--quiet", "--store"])
-        .arg(store.root());
+    let name = point.manifest.hex();
+    let mut fetch: Vec<&OsStr> = vec!["fetch".as_ref(), "--quiet".as_ref()];
     for remote in &args.store.remote {
-        later.args(["--remote", remote]);
+        fetch.extend([OsStr::new("--remote"), remote.as_ref()]);
     }
-    later
-        .arg(point.manifest.hex())
-        .current_dir(environment.dir());
+    fetch.extend([OsStr::new("--store"), store.root().as_ref(), name.as_ref()]);
+    // What does not come is compiled from nothing, and says so then.
+    later(environment, &fetch);
+}
+
+/// Runs this program with `args` in another process that goes on when this one has ended; nobody hears of it. Does nothing
+/// where the user wants no such processes.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "commands start this program again"
+)]
+pub(super) fn later(environment: &Environment, args: &[&OsStr]) {
+    if environment.is_off(LATER_VAR) {
+        return;
+    }
+    let mut later = std::process::Command::new(environment.program());
     let quiet = later
+        .args(args)
+        .current_dir(environment.dir())
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null());
-    // What does not come is compiled from nothing, and says so then.
     drop(quiet.process_group(0).spawn());
 }
 

@@ -41,6 +41,8 @@ pub enum Command {
     Bisect(BisectArgs),
     /// Make headstart cargo's wrapper, so that plain cargo compiles through it
     Init(InitArgs),
+    /// Delete what a store has no room for, and what remotes need no more
+    Gc(GcArgs),
     /// Make and show keys, with which starting points are signed
     Key(KeyArgs),
     /// Sign what `publish --unsigned` wrote to remotes, where no build script runs
@@ -199,6 +201,47 @@ pub struct FetchArgs {
     pub store: StoreArgs,
     /// The manifest whose objects are fetched
     pub manifest: String,
+}
+
+/// `headstart gc`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  headstart gc --dry-run                 what would go of the local store
+  headstart gc --max-size 20G
+  headstart gc --remotes                 of the configured remotes as well
+  headstart gc --lifecycle s3 --remote s3://bucket/path > rules.json
+
+It may run beside anything: nothing goes that was written or used in the last hour. `publish` and `start` run it by themselves, behind
+everything else, for a store that was not collected for a day.")]
+pub struct GcArgs {
+    /// Where and how.
+    #[command(flatten)]
+    pub store: StoreArgs,
+    /// What the local store may have, as 50G or 500M; what was used least recently goes first
+    /// [default: $HEADSTART_STORE_MAX_SIZE, `store_max_size` beside `store` in headstart.toml, 50G]
+    #[arg(long, value_name = "SIZE", value_parser = crate::config::parse_bytes)]
+    pub max_size: Option<u64>,
+    /// Delete from the remotes as well; --remote does so too
+    #[arg(long)]
+    pub remotes: bool,
+    /// For how many days starting points of remotes may be used: what publishers say, the largest where they differ
+    #[arg(long, value_name = "DAYS", default_value_t = KEEP_DAYS)]
+    pub keep_days: u16,
+    /// Delete nothing, and say what would go
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Print rules by which a bucket does the same by itself, and delete nothing
+    #[arg(long, value_name = "PROVIDER", value_enum)]
+    pub lifecycle: Option<Provider>,
+}
+
+/// Whose lifecycle rules are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Provider {
+    /// Amazon, and what looks like it.
+    S3,
+    /// Google Cloud Storage.
+    Gcs,
 }
 
 /// `headstart demo`.

@@ -164,8 +164,9 @@ fn store_hint(error: &anyhow::Error) -> Option<&'static str> {
     if let Some(error) = find::<ConfigError>(error) {
         return Some(match error {
             ConfigError::NoHome(_) => "set HOME",
+            ConfigError::Variable(..) => "set it to a number with a unit, or unset it",
             ConfigError::File { .. } => {
-                "correct the file; `store`, `remote`, `secrets` and `trusted_keys` are what it may hold"
+                "correct the file; `store`, `store_max_size`, `remote`, `secrets` and `trusted_keys` are what it may hold"
             }
             ConfigError::Remote(_) => "name a directory, for instance on a shared file system",
         });

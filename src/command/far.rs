@@ -177,7 +177,9 @@ impl Far {
             entry,
             believed: believed.clone(),
         };
-        Ok(read.head.entries.into_iter().map(listed).collect())
+        let lasts = |entry: &Entry| entry.point.not_after_unix_s >= now_unix_s;
+        let entries = read.head.entries.into_iter().filter(lasts);
+        Ok(entries.map(listed).collect())
     }
 
     fn belief(&self, tier: &dyn Tier) -> Option<Believed> {

@@ -9,6 +9,7 @@ pub mod demo;
 pub mod explain;
 pub mod failure;
 pub mod far;
+pub mod gc;
 pub mod init;
 pub mod key;
 pub mod keyring;
@@ -45,6 +46,7 @@ pub fn main(args: Vec<OsString>, environment: &Environment, now: Timestamp) -> E
         Command::Explain(args) => explain::run(&args, environment, now),
         Command::Bisect(args) => bisect::run(&args, environment, now),
         Command::Init(args) => init::run(&args, environment),
+        Command::Gc(args) => gc::run(&args, environment, now),
         Command::Fetch(args) => bring::run(&args, environment),
         Command::Key(args) => key::run(&args, environment, now),
         Command::Sign(args) => sign::run(&args, environment, now),

@@ -16,7 +16,7 @@ use super::failure::{self, Failure};
 use super::key::signing_keys;
 use super::setup::{Clock, Setup, print_json, print_line, short, wrapped};
 use super::trust::here;
-use super::{far, keyring};
+use super::{far, gc, keyring};
 use crate::cargo::command::{self as cargo, CargoCommand, Messages, Run};
 use crate::cargo::message;
 use crate::config::Environment;
@@ -302,6 +302,13 @@ impl Ready {
             self.now,
             reporter,
         )?;
+        gc::by_itself(
+            environment,
+            &args.store,
+            setup.configured(),
+            reporter,
+            self.now,
+        );
         Ok(Outcome {
             published,
             cargo_time: built.time,

@@ -10,6 +10,7 @@ use super::bootstrap::{self, Checkout};
 use super::bring;
 use super::cli::StartArgs;
 use super::failure::{self, Failure};
+use super::gc;
 use super::search::Search;
 use super::setup::{Clock, Setup, print_json, print_line, short, wrapped};
 use super::sources::Sources;
@@ -119,8 +120,11 @@ fn start_here(
     reporter: &Reporter,
 ) -> anyhow::Result<Result<Vec<Outcome>, String>> {
     let setup = Setup::of(command, environment, args.target_dir.as_deref())?;
-    let outcome = start(args, environment, &setup, now, reporter)?;
-    Ok(outcome.map(|outcome| vec![outcome]))
+    let outcome = start(args, environment, &setup, now, reporter);
+    if !args.dry_run {
+        gc::by_itself(environment, &args.store, setup.configured(), reporter, now);
+    }
+    Ok(outcome?.map(|outcome| vec![outcome]))
 }
 
 /// Says what was done; fails only if a starting point was required.
@@ -228,7 +232,7 @@ pub(super) fn start_from(
     Ok(Ok(outcome))
 }
 
-/// Returns those of `points` whose manifests can be used.
+/// Returns those of `points` whose manifests can be used; they are not collected meanwhile.
 fn candidates(
     points: Vec<Point>,
     store: &Store,
@@ -248,6 +252,10 @@ pub(super) fn candidate(
     believed: &Believed,
     now_unix_s: i64,
 ) -> Result<Candidate, String> {
+    if point.not_after_unix_s >= now_unix_s {
+        // Noted first: what is read afterwards was not on its way out.
+        store.note_use(point.manifest);
+    }
     let name = point.manifest.short();
     match store.manifest(point.manifest) {
         Ok(manifest) if manifest.toolchain != point.toolchain => Err(format!(

@@ -27,6 +27,9 @@ pub enum ConfigError {
     /// Neither CARGO_HOME nor HOME is set.
     #[error("neither {0} nor HOME is set")]
     NoHome(&'static str),
+    /// A variable that says nothing.
+    #[error("cannot use ${0}: {1}")]
+    Variable(&'static str, String),
     /// `headstart.toml` cannot be read or understood.
     #[error("cannot use {}: {why}", path.display())]
     File {
@@ -60,6 +63,7 @@ pub struct RemoteConfig {
 #[derive(Debug, Default, Deserialize)]
 struct ConfigFile {
     store: Option<String>,
+    store_max_size: Option<String>,
     #[serde(default)]
     trusted_keys: Vec<String>,
     #[serde(default)]
@@ -70,6 +74,10 @@ struct ConfigFile {
 
 /// The name of the configuration file.
 const CONFIG_FILE: &str = "headstart.toml";
+/// What a store may have if nobody says otherwise: a few large workspaces, or many small ones, with weeks of commits.
+const STORE_MAX_BYTES: u64 = 50_000_000_000;
+/// The variable that says otherwise.
+const MAX_SIZE_VAR: &str = "HEADSTART_STORE_MAX_SIZE";
 /// The largest configuration file that we read.
 const MAX_CONFIG_BYTES: u64 = 1 << 20;
 
@@ -203,6 +211,35 @@ impl Environment {
         self.path("XDG_CACHE_HOME")
             .or_else(below_home)
             .ok_or(ConfigError::NoHome("XDG_CACHE_HOME"))
+    }
+
+    /// Returns how many bytes the store may have: what the user typed, else `HEADSTART_STORE_MAX_SIZE`, else
+    /// `store_max_size` in `headstart.toml` if that names the store, which is as for [`Environment::store`].
+    pub fn store_max_bytes(
+        &self,
+        typed: Option<u64>,
+        typed_store: Option<&str>,
+        workspace: &Path,
+    ) -> Result<u64, ConfigError> {
+        if let Some(typed) = typed {
+            return Ok(typed);
+        }
+        let named = |name: &str| self.text(name).filter(|text| !text.is_empty());
+        if let Some(text) = named(MAX_SIZE_VAR) {
+            return parse_bytes(text).map_err(|why| ConfigError::Variable(MAX_SIZE_VAR, why));
+        }
+        let path = workspace.join(CONFIG_FILE);
+        let file = read_file(&path)?;
+        // A repository has no say in a store that others use as well.
+        let names_it =
+            typed_store.is_none() && named("HEADSTART_STORE").is_none() && file.store.is_some();
+        match file.store_max_size.filter(|_| names_it) {
+            None => Ok(STORE_MAX_BYTES),
+            Some(text) => parse_bytes(&text).map_err(|why| ConfigError::File {
+                path,
+                why: format!("store_max_size: {why}"),
+            }),
+        }
     }
 
     /// Returns the remotes, nearest first: those that were typed, else those of `HEADSTART_REMOTES`, separated by spaces,
@@ -340,6 +377,24 @@ fn read_toml<T: Default + DeserializeOwned>(path: &Path) -> Result<T, ConfigErro
     }
 }
 
+/// Returns the bytes in a size such as `50G`, `500 MB` or `7`.
+pub fn parse_bytes(text: &str) -> Result<u64, String> {
+    let end = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
+    let (number, unit) = text.split_at(end);
+    let unit = unit
+        .trim()
+        .trim_end_matches(['b', 'B'])
+        .to_ascii_lowercase();
+    let power = ["", "k", "m", "g", "t"].iter().position(|one| *one == unit);
+    let power = power.and_then(|power| u32::try_from(power).ok());
+    let bytes = number.parse().ok().zip(power);
+    let bytes =
+        bytes.and_then(|(number, power): (u64, u32)| number.checked_mul(1000_u64.pow(power)));
+    bytes.ok_or_else(|| format!("`{text}` is no size; 50G and 500M are"))
+}
+
 /// Returns the directory that a store's address names.
 fn directory(address: &str) -> Result<PathBuf, ConfigError> {
     match address.split_once("://") {
@@ -351,8 +406,25 @@ fn directory(address: &str) -> Result<PathBuf, ConfigError> {
 
 #[cfg(test)]
 mod tests {
-    use super::directory;
+    use super::{directory, parse_bytes};
     use std::path::Path;
+
+    /// A limit off by a factor of a thousand would empty the store, or fill the disk.
+    #[test]
+    fn sizes_are_what_people_mean() {
+        for (text, bytes) in [
+            ("50G", 50_000_000_000),
+            ("500 MB", 500_000_000),
+            ("2k", 2000),
+            ("0", 0),
+            ("7", 7),
+        ] {
+            assert_eq!(parse_bytes(text), Ok(bytes), "{text}");
+        }
+        for text in ["", "G", "50X", "-1", "1 2", "50Gi!", "1.5G", "99999999999T"] {
+            assert!(parse_bytes(text).is_err(), "{text}");
+        }
+    }
 
     /// A bucket's URL taken for a path would publish into a directory named `s3:`.
     #[test]

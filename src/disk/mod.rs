@@ -118,6 +118,22 @@ pub fn check_beneath<'a>(
     Ok(())
 }
 
+/// Gives the file at `path` the present time of its file system.
+#[expect(clippy::disallowed_methods, reason = "disk sets times")]
+pub fn touch(path: &Path) -> Result<(), DiskError> {
+    use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, UTIME_NOW};
+    let now = Timespec {
+        tv_sec: 0,
+        tv_nsec: UTIME_NOW,
+    };
+    let now = Timestamps {
+        last_access: now,
+        last_modification: now,
+    };
+    rustix::fs::utimensat(CWD, path, &now, AtFlags::empty())
+        .map_err(|error| failed("set the time of", path)(error.into()))
+}
+
 /// Makes the directory `path` and its parents.
 pub fn make_dir(path: &Path) -> Result<(), DiskError> {
     std::fs::create_dir_all(path).map_err(failed("create", path))

@@ -46,7 +46,8 @@ struct Fetch<'a> {
     watch: Watch<'a>,
 }
 
-/// Returns which of `objects` of `manifest` the local store lacks, as positions in [`Manifest::objects`].
+/// Returns which of `objects` of `manifest` the local store lacks, as positions in [`Manifest::objects`]; those that it has are
+/// relied on.
 pub fn lacking(
     manifest: &Manifest,
     store: &Store,
@@ -54,8 +55,14 @@ pub fn lacking(
 ) -> Vec<usize> {
     let wanted: std::collections::HashSet<Digest> = objects.collect();
     let all = manifest.objects();
+    let is_here = |(object, size_bytes)| {
+        let here = store.has(object, size_bytes);
+        // What cannot be noted, in somebody else's store, is lost at worst.
+        let _ = here && store.rely_on(object);
+        here
+    };
     (0..all.len())
-        .filter(|at| wanted.contains(&all[*at].0) && !store.has(all[*at].0, all[*at].1))
+        .filter(|at| wanted.contains(&all[*at].0) && !is_here(all[*at]))
         .collect()
 }
 

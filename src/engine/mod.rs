@@ -6,6 +6,7 @@
 mod assembly;
 pub mod bisect;
 pub mod choose;
+pub mod collect;
 pub mod disclosure;
 pub mod fetch;
 pub mod hold;

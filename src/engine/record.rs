@@ -242,7 +242,7 @@ impl Recorder<'_> {
         if recorded.session.is_none() {
             recorded.session = self.session(unit, recorded)?;
         }
-        let has = |file: &SessionFile| self.store.has(file.digest, file.size_bytes);
+        let has = |file: &SessionFile| self.relies_on(file.digest, file.size_bytes);
         recorded
             .session
             .take_if(|one| !one.session.files.iter().all(has));
@@ -496,6 +496,11 @@ impl Recorder<'_> {
         })
     }
 
+    /// Tells whether the store holds an object, and will until the manifest is there.
+    fn relies_on(&self, digest: Digest, size_bytes: u64) -> bool {
+        self.store.has(digest, size_bytes) && self.store.rely_on(digest)
+    }
+
     fn keep(
         &self,
         file: &Path,
@@ -504,7 +509,7 @@ impl Recorder<'_> {
         recorded: &mut Recorded,
     ) -> Result<(), LeftOut> {
         self.refuse_secrets(file)?;
-        if !self.store.has(digest, size_bytes) {
+        if !self.relies_on(digest, size_bytes) {
             self.store.put_file(self.staging, file, digest)?;
             recorded.new_bytes += size_bytes;
             recorded.new_objects += 1;

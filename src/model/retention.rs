@@ -67,6 +67,8 @@ pub struct Plan {
     pub crowded_out: Vec<usize>,
     /// Objects to which no other starting point refers.
     pub objects: Vec<usize>,
+    /// What goes, in bytes.
+    pub bytes: u64,
     /// What remains, in bytes; over the limit where what was used just now is more than that.
     pub remaining_bytes: u64,
 }
@@ -111,6 +113,7 @@ pub fn plan(held: &[Held], objects: &[Object], max_bytes: u64, now_unix_s: i64) 
             }
         }
     }
+    plan.bytes = all - plan.remaining_bytes;
     plan
 }
 

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::StreamExt;
+use futures_util::{StreamExt, TryStreamExt, stream};
 use object_store::aws::AmazonS3Builder;
 use object_store::azure::MicrosoftAzureBuilder;
 use object_store::gcp::GoogleCloudStorageBuilder;
@@ -16,8 +16,8 @@ use object_store::http::HttpBuilder;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path as Key;
 use object_store::{
-    ClientOptions, GetOptions, GetRange, ObjectStore, ObjectStoreScheme, PutMode, RetryConfig,
-    UpdateVersion,
+    ClientOptions, GetOptions, GetRange, ObjectMeta, ObjectStore, ObjectStoreExt,
+    ObjectStoreScheme, PutMode, RetryConfig, UpdateVersion,
 };
 use tokio::runtime::Runtime;
 use tokio::time::timeout;
@@ -25,7 +25,7 @@ use url::Url;
 
 use crate::config::RemoteConfig;
 use crate::disk::{self, lock};
-use crate::tier::{Replaced, Tier, Trouble, Watch};
+use crate::tier::{Listed, Listing, Replaced, Tier, Trouble, Watch};
 
 /// How long a whole request may take as long as something comes.
 const REQUEST_LIMIT: Duration = Duration::from_secs(3600);
@@ -37,6 +37,10 @@ const FIRST_BYTES: u64 = 16 << 20;
 const LOCK: &str = "lock";
 /// The largest file that is replaced.
 const MAX_REPLACED_BYTES: u64 = 32 << 20;
+/// How long a directory may take to be listed, which is a request for each thousand files.
+const LISTING_LIMIT: Duration = Duration::from_secs(120);
+/// How many files are removed at once.
+const REMOVALS: usize = 16;
 /// How often a request is tried again that a tier could not serve just then.
 const RETRIES: usize = 2;
 
@@ -174,7 +178,7 @@ fn in_directory(directory: &Path, writable: bool) -> Result<Box<dyn ObjectStore>
         disk::make_dir(directory).map_err(|error| error.to_string())?;
     }
     let store = LocalFileSystem::new_with_prefix(directory).map_err(|error| plain(&error))?;
-    Ok(Box::new(store))
+    Ok(Box::new(store.with_automatic_cleanup(true)))
 }
 
 /// Returns what went wrong, in one line, with the last cause: the first says only which store it was.
@@ -314,5 +318,47 @@ impl Tier for Remote {
             // Not every store knows conditions, and each says so in its own way.
             Err(_) => self.put(key, bytes).map(|()| Replaced::Blindly),
         }
+    }
+
+    fn list(&self, key: &str) -> Result<Listing, Trouble> {
+        let location = self.key(key);
+        let late = |_| Trouble::Unreachable(format!("it was not listed in {LISTING_LIMIT:.1?}"));
+        let list = async {
+            let listed = self.store.list_with_delimiter(Some(&location));
+            timeout(LISTING_LIMIT, listed).await
+        };
+        let listed = self.runtime.block_on(list).map_err(late)?;
+        let listed = listed.map_err(trouble)?;
+        let name = |key: &Key| key.filename().unwrap_or_default().to_owned();
+        let file = |file: &ObjectMeta| Listed {
+            name: name(&file.location),
+            bytes: file.size,
+            written_unix_s: file.last_modified.timestamp(),
+        };
+        Ok(Listing {
+            dirs: listed.common_prefixes.iter().map(name).collect(),
+            files: listed.objects.iter().map(file).collect(),
+        })
+    }
+
+    fn remove(&self, keys: &[String], removed: &dyn Fn()) -> Result<(), Trouble> {
+        // One by one: not every store knows the request that removes many.
+        let one = |key: &String| {
+            let location = self.key(key);
+            async move {
+                let late = |_| Trouble::Unreachable(format!("no answer for {:.1?}", self.wait));
+                let answer = timeout(self.wait, self.store.delete(&location)).await;
+                match answer.map_err(late)?.map_err(trouble) {
+                    Err(Trouble::Absent) => Ok(()),
+                    answer => answer,
+                }
+            }
+        };
+        let all = stream::iter(keys.iter().map(one)).buffer_unordered(REMOVALS);
+        let counted = all.try_for_each(|()| async {
+            removed();
+            Ok(())
+        });
+        self.runtime.block_on(counted)
     }
 }

@@ -3,6 +3,7 @@
 //! The only code that writes below a store's root. Every file is written once, under its digest, except
 //! points, which a later publish of the same commit replaces. Layout: `docs/format.md`.
 
+pub mod collect;
 pub mod format;
 pub mod head;
 pub mod pack;

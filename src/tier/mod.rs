@@ -70,6 +70,17 @@ pub trait Tier: fmt::Debug + Send + Sync {
     ) -> Result<Replaced, Trouble> {
         self.put(key, bytes).map(|()| Replaced::Blindly)
     }
+
+    /// Returns what lies directly in the directory `key`; nothing where there is none.
+    fn list(&self, _key: &str) -> Result<Listing, Trouble> {
+        Err(Trouble::Denied("it cannot be listed".to_owned()))
+    }
+
+    /// Removes the files `keys`, and calls `removed` for each; one that is not there any more is success. Ends with the first
+    /// that cannot be removed.
+    fn remove(&self, _keys: &[String], _removed: &dyn Fn()) -> Result<(), Trouble> {
+        Err(Trouble::Denied("nothing can be removed there".to_owned()))
+    }
 }
 
 /// What became of a file that was to be written in the place of another.
@@ -92,6 +103,26 @@ pub fn persistently<T>(mut ask: impl FnMut() -> Result<T, Trouble>) -> Result<T,
         }
     }
     ask()
+}
+
+/// What lies in a directory of a tier, each by its own name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Listing {
+    /// Directories.
+    pub dirs: Vec<String>,
+    /// Files.
+    pub files: Vec<Listed>,
+}
+
+/// A file as a tier lists it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// Its name in its directory.
+    pub name: String,
+    /// Its size.
+    pub bytes: u64,
+    /// When it was written, by the tier's clock.
+    pub written_unix_s: i64,
 }
 
 /// A tier, and how it did so far.

@@ -11,6 +11,7 @@ use headstart::remote::Opener;
 use headstart::tier::{Replaced, Tier};
 use headstart_testkit::Scratch;
 
+use crate::collect;
 use crate::common::around::skipped;
 use crate::common::chain::builds_right;
 use crate::far::Far;
@@ -163,8 +164,52 @@ fn s3_by_moto() {
         ("AWS_REGION", "us-east-1"),
         ("AWS_ENDPOINT", endpoint.as_str()),
     ];
-    travels("s3://starting/a/b", "s3://starting/a/b", &variables);
+    let (url, own) = ("s3://starting/a/b", "v1/packs/2020-W01");
+    travels(url, url, &variables);
+    let put = |key: &str| {
+        let put = format!(
+            "PUT /starting/{key} HTTP/1.1\r\nHost: {address}\r\nContent-Length: 3\r\nConnection: close\r\n\r\nold"
+        );
+        let mut stream = TcpStream::connect(&address).expect("it listens");
+        stream.write_all(put.as_bytes()).expect("it reads");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("it answers");
+        assert!(answer.contains(" 200 "), "{answer}");
+    };
+    // More than one page of a listing.
+    let keys: Vec<String> = (0..1100).map(|at| format!("a/b/{own}/{at:064x}")).collect();
+    keys.iter().for_each(|key| put(key));
+    put(&format!("other/{own}/{:064x}", 0));
+    collect::collects(url, &variables, 1100);
+    travels(url, url, &variables);
+    takes_lifecycle_rules(url, &endpoint);
     replaces_surely("s3://starting/c", &variables);
+}
+
+/// Sets the rules that are printed for `url`, by the provider's own library, and reads them back.
+fn takes_lifecycle_rules(url: &str, endpoint: &str) {
+    const SET: &str = r#"
+import json, sys
+try:
+    import boto3
+except ImportError:
+    sys.exit(3)
+s3 = boto3.client("s3", endpoint_url=sys.argv[1], region_name="us-east-1", aws_access_key_id="a", aws_secret_access_key="a")
+s3.put_bucket_lifecycle_configuration(Bucket="starting", LifecycleConfiguration=json.loads(sys.argv[2]))
+for rule in s3.get_bucket_lifecycle_configuration(Bucket="starting")["Rules"]:
+    print(rule["Status"], rule["Filter"]["Prefix"], rule["Expiration"]["Days"])
+"#;
+    let rules = collect::gc(&["--lifecycle", "s3", "--remote", url], &[]).succeeded();
+    let mut python = Command::new("python3");
+    let set = python.args(["-c", SET, endpoint, &rules.stdout]).output();
+    let set = set.expect("there is a python3");
+    if set.status.code() == Some(3) {
+        return skipped("there is no boto3");
+    }
+    let said = String::from_utf8_lossy(&set.stdout);
+    let expected =
+        "Enabled a/b/v1/manifests/ 119\nEnabled a/b/v1/packs/ 119\nEnabled a/b/v1/unsigned/ 119\n";
+    assert_eq!(said, expected, "{}", String::from_utf8_lossy(&set.stderr));
 }
 
 #[test]

@@ -4,6 +4,7 @@
 mod common;
 
 mod bisect;
+mod collect;
 mod engines;
 mod far;
 mod queue;

@@ -1,0 +1,295 @@
+//! `headstart gc`: deletes what a store has no room for, and what remotes hold of weeks that are over for good.
+
+use std::ffi::OsStr;
+use std::path::Path;
+use std::process::ExitCode;
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::bring::{LATER_NICE, later};
+use super::cli::{GcArgs, Provider, StoreArgs};
+use super::failure::Failure;
+use super::far;
+use super::setup::{print_json, print_line};
+use crate::config::{Environment, RemoteConfig};
+use crate::engine::collect::{self, COLLECTED, Over};
+use crate::git::Repository;
+use crate::model::retention::{self, Plan};
+use crate::report::{Reporter, bytes, count};
+use crate::store::collect::Removed;
+use crate::store::{Store, StoreError};
+use crate::tier::{Tier, Trouble};
+
+/// What is collected of a store.
+struct Collected {
+    store: Store,
+    plan: Plan,
+    max_bytes: u64,
+    removed: Removed,
+}
+
+/// Runs the command, and returns its exit code.
+pub fn run(args: &GcArgs, environment: &Environment, now: Timestamp) -> anyhow::Result<ExitCode> {
+    let reporter = Reporter::new(args.store.quiet);
+    let workspace = Repository::discover(environment.dir()).map(|one| one.root().to_path_buf());
+    let workspace = workspace.unwrap_or_else(|_| environment.dir().to_path_buf());
+    let wanted = args.remotes || !args.store.remote.is_empty() || args.lifecycle.is_some();
+    let remotes = match wanted {
+        true => environment.remotes(&args.store.remote, &workspace)?,
+        false => Vec::new(),
+    };
+    if let Some(provider) = args.lifecycle {
+        return lifecycle(provider, args.keep_days, &remotes, &reporter);
+    }
+    if wanted && remotes.is_empty() {
+        let hint = "name one with --remote, or in headstart.toml";
+        return Err(Failure::new("there is no remote to delete from", hint).into());
+    }
+    // Nobody waits for this, and everybody for a build.
+    let _ = rustix::process::nice(LATER_NICE);
+    let collected = in_store(args, environment, &workspace, &reporter)?;
+    let tiers = far::open_all(&remotes, environment, &reporter)?;
+    let mut far: Vec<(&str, Result<Over, Trouble>)> = Vec::new();
+    let named = !args.store.remote.is_empty();
+    let (tiers, only_read): (Vec<_>, Vec<_>) =
+        tiers.iter().partition(|tier| named || tier.is_writable());
+    for tier in &only_read {
+        reporter.note(&format!("{} is only read, and left alone", tier.name()));
+    }
+    for tier in tiers {
+        let over = in_tier(&**tier, args, now, &reporter);
+        if let Err(trouble) = &over {
+            let name = tier.name();
+            reporter.warn(&format!("cannot delete from {name}: {trouble}"));
+        }
+        far.push((tier.name(), over));
+    }
+    match args.store.json {
+        true => print_json(&as_json(args.dry_run, collected.as_ref(), &far)),
+        false if args.store.quiet => {}
+        false => print(args.dry_run, collected.as_ref(), &far),
+    }
+    let done = far.iter().filter(|(_, over)| over.is_ok()).count();
+    match remotes.len() - done - only_read.len() {
+        0 => Ok(ExitCode::SUCCESS),
+        failed => {
+            let what = format!("{} could not be collected", count(failed, "remote"));
+            let hint = "it takes the right to list and to delete; `headstart gc --lifecycle s3` prints rules by which \
+                        a bucket does the same by itself";
+            Err(Failure::new(what, hint).into())
+        }
+    }
+}
+
+/// Has another process collect the store that a command in `workspace` used, if nobody has for a day.
+pub(super) fn by_itself(
+    environment: &Environment,
+    args: &StoreArgs,
+    workspace: &Path,
+    reporter: &Reporter,
+    now: Timestamp,
+) {
+    let typed = args.store.as_deref();
+    let root = environment.store(typed, Some(workspace));
+    let Some(store) = root.ok().and_then(|root| Store::open(&root).ok()) else {
+        return;
+    };
+    let max_bytes = match environment.store_max_bytes(None, typed, workspace) {
+        Ok(max_bytes) => max_bytes.to_string(),
+        Err(error) => return reporter.warn(&error.to_string()),
+    };
+    if store.claims_collection(now.as_second()) {
+        let gc = ["gc", "--quiet", "--max-size", &max_bytes, "--store"];
+        let mut gc: Vec<&OsStr> = gc.iter().map(OsStr::new).collect();
+        gc.push(store.root().as_ref());
+        later(environment, &gc);
+    }
+}
+
+/// Collects the local store; none where there is no store.
+fn in_store(
+    args: &GcArgs,
+    environment: &Environment,
+    workspace: &Path,
+    reporter: &Reporter,
+) -> anyhow::Result<Option<Collected>> {
+    let typed = args.store.store.as_deref();
+    let max_bytes = environment.store_max_bytes(args.max_size, typed, workspace)?;
+    let store = match Store::open(&environment.store(typed, Some(workspace))?) {
+        Err(StoreError::Missing(_)) => return Ok(None),
+        store => store?,
+    };
+    let now_unix_s = store.time()?;
+    let step = reporter.step("Reading manifests", 0);
+    let inventory = store.inventory(&|| step.done(1));
+    drop(step);
+    let inventory = inventory?;
+    let plan = retention::plan(&inventory.held, &inventory.objects, max_bytes, now_unix_s);
+    let starting_points = plan.expired.len() + plan.crowded_out.len();
+    let mut removed = Removed {
+        starting_points,
+        objects: plan.objects.len(),
+        files: starting_points + plan.objects.len(),
+        bytes: plan.bytes,
+    };
+    if !args.dry_run {
+        let step = reporter.step("Deleting", removed.files as u64);
+        removed = store.sweep(&inventory, &plan, now_unix_s, &|| step.done(1))?;
+    }
+    Ok(Some(Collected {
+        store,
+        plan,
+        max_bytes,
+        removed,
+    }))
+}
+
+/// Collects one remote.
+fn in_tier(
+    tier: &dyn Tier,
+    args: &GcArgs,
+    now: Timestamp,
+    reporter: &Reporter,
+) -> Result<Over, Trouble> {
+    if !tier.is_writable() {
+        return Err(Trouble::Denied("it is only read".to_owned()));
+    }
+    let step = reporter.step(&format!("Listing {}", tier.name()), 0);
+    let over = collect::over(tier, args.keep_days, now.as_second())?;
+    drop(step);
+    if !args.dry_run {
+        collect::remove(tier, &over, reporter)?;
+    }
+    Ok(over)
+}
+
+/// Prints the rules by which the bucket of the one remote at `provider` deletes by itself what is over.
+fn lifecycle(
+    provider: Provider,
+    keep_days: u16,
+    remotes: &[RemoteConfig],
+    reporter: &Reporter,
+) -> anyhow::Result<ExitCode> {
+    let scheme = match provider {
+        Provider::S3 => "s3://",
+        Provider::Gcs => "gs://",
+    };
+    let mut paths = remotes
+        .iter()
+        .filter_map(|one| one.url.strip_prefix(scheme));
+    let (Some(path), None) = (paths.next(), paths.next()) else {
+        let what = format!("it takes one remote that begins with {scheme}");
+        return Err(
+            Failure::new(what, format!("name it with --remote {scheme}bucket/path")).into(),
+        );
+    };
+    let (bucket, prefix) = path.split_once('/').unwrap_or((path, ""));
+    let parts = prefix.split('/').filter(|part| !part.is_empty());
+    let prefix: String = parts.map(|part| format!("{part}/")).collect();
+    print_json(&rules(provider, &prefix, retention::age_days(keep_days)));
+    let how = match provider {
+        Provider::S3 => format!(
+            "aws s3api put-bucket-lifecycle-configuration --bucket {bucket} --lifecycle-configuration file://FILE"
+        ),
+        Provider::Gcs => {
+            format!("gcloud storage buckets update gs://{bucket} --lifecycle-file FILE")
+        }
+    };
+    reporter.note(&format!(
+        "`{how}` sets them, in the place of all rules that the bucket has"
+    ));
+    Ok(ExitCode::SUCCESS)
+}
+
+fn rules(provider: Provider, prefix: &str, days: i64) -> Value {
+    let prefixes = COLLECTED.map(|dir| format!("{prefix}{dir}/"));
+    match provider {
+        Provider::S3 => {
+            let rule = |prefix: &String| {
+                json!({
+                    "ID": format!("headstart {prefix}"),
+                    "Status": "Enabled",
+                    "Filter": { "Prefix": prefix },
+                    "Expiration": { "Days": days },
+                })
+            };
+            json!({ "Rules": prefixes.iter().map(rule).collect::<Vec<_>>() })
+        }
+        Provider::Gcs => json!({ "rule": [{
+            "action": { "type": "Delete" },
+            "condition": { "age": days, "matchesPrefix": prefixes },
+        }] }),
+    }
+}
+
+fn as_json(
+    dry_run: bool,
+    collected: Option<&Collected>,
+    far: &[(&str, Result<Over, Trouble>)],
+) -> Value {
+    let store = collected.map(|one| {
+        json!({
+            "path": one.store.root().display().to_string(),
+            "expired": one.plan.expired.len(),
+            "crowded_out": one.plan.crowded_out.len(),
+            "starting_points": one.removed.starting_points,
+            "objects": one.removed.objects,
+            "files": one.removed.files,
+            "bytes": one.removed.bytes,
+            "bytes_left": one.plan.remaining_bytes,
+            "bytes_max": one.max_bytes,
+        })
+    });
+    let remote = |(name, over): &(&str, Result<Over, Trouble>)| match over {
+        Ok(over) => json!({
+            "url": name,
+            "epochs": over.epochs.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            "files": over.keys.len(),
+            "bytes": over.bytes,
+        }),
+        Err(trouble) => json!({ "url": name, "error": trouble.to_string() }),
+    };
+    let remotes: Vec<Value> = far.iter().map(remote).collect();
+    json!({ "dry_run": dry_run, "store": store, "remotes": remotes })
+}
+
+fn print(dry_run: bool, collected: Option<&Collected>, far: &[(&str, Result<Over, Trouble>)]) {
+    let deleted = if dry_run { "would delete" } else { "deleted" };
+    match collected {
+        None if far.is_empty() => print_line("there is no store, and nothing to delete"),
+        None => {}
+        Some(one) => {
+            let what = match one.removed.files {
+                0 => "nothing to delete".to_owned(),
+                _ => format!(
+                    "{deleted} {} ({} had expired) and {}: {}",
+                    count(one.removed.starting_points, "starting point"),
+                    one.plan.expired.len(),
+                    count(one.removed.objects, "object"),
+                    bytes(one.removed.bytes),
+                ),
+            };
+            print_line(&format!("store {}: {what}", one.store.root().display()));
+            let (left, max) = (bytes(one.plan.remaining_bytes), bytes(one.max_bytes));
+            let why = match one.plan.remaining_bytes > one.max_bytes {
+                true => "; what was used in the last hour stays",
+                false => "",
+            };
+            print_line(&format!("  {left} left, of {max} that it may have{why}"));
+        }
+    }
+    for (name, over) in far {
+        let what = match over {
+            Err(_) => continue,
+            Ok(over) if over.keys.is_empty() => "nothing to delete".to_owned(),
+            Ok(over) => format!(
+                "{deleted} {} of {}: {}",
+                count(over.keys.len(), "file"),
+                count(over.epochs.len(), "week"),
+                bytes(over.bytes),
+            ),
+        };
+        print_line(&format!("{name}: {what}"));
+    }
+}

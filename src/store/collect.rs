@@ -1,0 +1,251 @@
+//! What a store holds, and removing what a plan says. Decides nothing: see `model::retention`, and note 0011.
+//!
+//! Takes no lock. What was used in the last hour stays, and that is looked at again right before each file goes; so a collector
+//! that is stopped, and goes on a week later, takes nothing that somebody has come to rely on meanwhile.
+
+use std::collections::{HashMap, HashSet};
+use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
+
+use super::format::{self, FormatError};
+use super::point::Point;
+use super::{Store, StoreError};
+use crate::disk::{self, DiskError, walk};
+use crate::model::Digest;
+use crate::model::epoch::SECONDS_A_DAY;
+use crate::model::retention::{Held, Object, Plan, is_idle};
+
+/// What says with which signatures a manifest came stays this long after it: a manifest that came back without it, by a process
+/// that was stopped in between, would be believed for lying here.
+const ADOPTED_DAYS: i64 = 366;
+/// How often a store is collected without being asked.
+const BY_ITSELF_DAYS: i64 = 1;
+
+/// What a store holds, as far as collecting must know.
+#[derive(Debug, Default)]
+pub struct Inventory {
+    /// The starting points.
+    pub held: Vec<Held>,
+    /// The objects.
+    pub objects: Vec<Object>,
+    manifests: Vec<Digest>,
+    digests: Vec<Digest>,
+}
+
+/// What was removed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Removed {
+    /// Starting points.
+    pub starting_points: usize,
+    /// Objects.
+    pub objects: usize,
+    /// All files.
+    pub files: usize,
+    /// Their size.
+    pub bytes: u64,
+}
+
+impl Store {
+    /// Returns the time by the clock of the store's file system, which is the one that its files are dated by.
+    pub fn time(&self) -> Result<i64, StoreError> {
+        let staging = self.staging("time")?;
+        let now = used(staging.dir())?.map_or(i64::MIN, |(now, _)| now);
+        Ok(now)
+    }
+
+    /// Notes that the manifest `digest` is used now. What cannot be noted, in somebody else's store, counts as used when it
+    /// was published.
+    pub fn note_use(&self, digest: Digest) {
+        drop(disk::touch(&self.manifest_path(digest)));
+    }
+
+    /// Notes that somebody relies on the object `digest` being here for the next hour; tells whether it could be noted.
+    pub fn rely_on(&self, digest: Digest) -> bool {
+        disk::touch(&self.object(digest)).is_ok()
+    }
+
+    /// Tells whether nobody has collected this store for a day, and notes that somebody does.
+    pub fn claims_collection(&self, now_unix_s: i64) -> bool {
+        let mark = self.root.join(super::VERSION_FILE);
+        let last = used(&mark).ok().flatten();
+        last.is_some_and(|(last, _)| last < now_unix_s - BY_ITSELF_DAYS * SECONDS_A_DAY)
+            && disk::touch(&mark).is_ok()
+    }
+
+    /// Returns what this store holds; `read` is called for each manifest.
+    ///
+    /// A manifest that nobody of this version can use counts as expired. One of a later version is an error: what it refers
+    /// to is not known.
+    pub fn inventory(&self, read: &dyn Fn()) -> Result<Inventory, StoreError> {
+        let mut all = Inventory::default();
+        let mut positions: HashMap<Digest, u32> = HashMap::new();
+        let objects = self.root.join("objects");
+        for prefix in walk::subdirectories(&objects) {
+            for (name, path) in named(&objects.join(prefix))? {
+                let (Ok(digest), Some((used_unix_s, bytes))) = (name.parse(), used(&path)?) else {
+                    continue;
+                };
+                let position = u32::try_from(all.objects.len()).expect("fewer than 2^32 objects");
+                positions.insert(digest, position);
+                all.digests.push(digest);
+                all.objects.push(Object { used_unix_s, bytes });
+            }
+        }
+        for (name, path) in named(&self.root.join("manifests"))? {
+            let (Ok(digest), Some((used_unix_s, bytes))) = (name.parse(), used(&path)?) else {
+                continue;
+            };
+            let (not_after_unix_s, objects) = self.referred(digest, &positions)?;
+            let index = used(&self.index_path(digest))?;
+            all.manifests.push(digest);
+            all.held.push(Held {
+                used_unix_s,
+                not_after_unix_s,
+                bytes: bytes + index.map_or(0, |(_, bytes)| bytes),
+                objects,
+            });
+            read();
+        }
+        Ok(all)
+    }
+
+    /// Returns until when the manifest `digest` may be used, and which objects of the store it refers to.
+    fn referred(
+        &self,
+        digest: Digest,
+        positions: &HashMap<Digest, u32>,
+    ) -> Result<(i64, Vec<u32>), StoreError> {
+        match self.manifest(digest) {
+            Ok(manifest) => {
+                let objects = manifest.objects();
+                let here = objects
+                    .iter()
+                    .filter_map(|(object, _)| positions.get(object));
+                Ok((manifest.not_after_unix_s, here.copied().collect()))
+            }
+            Err(StoreError::Unusable { problem, .. }) if !is_later(&problem) => {
+                Ok((i64::MIN, Vec::new()))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Removes what `plan` says of `inventory`, and what belonged to nothing else; `before` is called before each file.
+    ///
+    /// `now_unix_s` is a time at which the inventory had not been begun. May be ended anywhere: a starting point of which not all
+    /// is gone costs a compile, and the next collection goes on.
+    pub fn sweep(
+        &self,
+        inventory: &Inventory,
+        plan: &Plan,
+        now_unix_s: i64,
+        before: &dyn Fn(),
+    ) -> Result<Removed, StoreError> {
+        let mut sweep = Sweep {
+            now_unix_s,
+            before,
+            removed: Removed::default(),
+        };
+        let points = self.all_points();
+        let path = |point: &Point| self.point_dir(&point.commit).join(point.file_name());
+        let mut spared: HashSet<u32> = HashSet::new();
+        for at in plan.expired.iter().chain(&plan.crowded_out) {
+            let digest = inventory.manifests[*at];
+            // Its points first: one that leads nowhere is a warning at each start.
+            if sweep.idle(&self.manifest_path(digest))? {
+                for point in points.iter().filter(|one| one.manifest == digest) {
+                    sweep.remove(&path(point))?;
+                }
+            }
+            match sweep.remove(&self.manifest_path(digest))? {
+                true => sweep.removed.starting_points += 1,
+                false => spared.extend(&inventory.held[*at].objects),
+            }
+        }
+        for at in &plan.objects {
+            let position = u32::try_from(*at).expect("fewer than 2^32 objects");
+            let gone = !spared.contains(&position)
+                && sweep.remove(&self.object(inventory.digests[*at]))?;
+            sweep.removed.objects += usize::from(gone);
+        }
+        for point in points.iter().filter(|one| !self.has_manifest(one.manifest)) {
+            sweep.remove(&path(point))?;
+        }
+        for dir in ["indexes", "rest", "adopted"] {
+            sweep.now_unix_s = match dir {
+                "adopted" => now_unix_s - ADOPTED_DAYS * SECONDS_A_DAY,
+                _ => now_unix_s,
+            };
+            for (name, path) in named(&self.root.join(dir))? {
+                if name.parse().is_ok_and(|digest| !self.has_manifest(digest)) {
+                    sweep.remove(&path)?;
+                }
+            }
+        }
+        Ok(sweep.removed)
+    }
+}
+
+/// One sweep under way.
+struct Sweep<'a> {
+    now_unix_s: i64,
+    before: &'a dyn Fn(),
+    removed: Removed,
+}
+
+impl Sweep<'_> {
+    /// Tells whether the file at `path` is there and was not used lately.
+    fn idle(&self, path: &Path) -> Result<bool, DiskError> {
+        Ok(used(path)?.is_some_and(|(used_unix_s, _)| is_idle(used_unix_s, self.now_unix_s)))
+    }
+
+    /// Removes the file at `path` if it is still idle; tells whether it is gone.
+    fn remove(&mut self, path: &Path) -> Result<bool, DiskError> {
+        (self.before)();
+        let Some((used_unix_s, bytes)) = used(path)? else {
+            return Ok(true);
+        };
+        if !is_idle(used_unix_s, self.now_unix_s) {
+            return Ok(false);
+        }
+        disk::remove_file(path)?;
+        self.removed.files += 1;
+        self.removed.bytes += bytes;
+        Ok(true)
+    }
+}
+
+fn is_later(problem: &FormatError) -> bool {
+    matches!(problem, FormatError::Newer(version) if *version > format::VERSION)
+}
+
+/// Returns when the file at `path` was last used, in seconds since 1970, and its size; none where there is nothing.
+fn used(path: &Path) -> Result<Option<(i64, u64)>, DiskError> {
+    let meta = match std::fs::metadata(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        meta => meta.map_err(disk::failed("inspect", path))?,
+    };
+    let time = meta.modified().map_err(disk::failed("inspect", path))?;
+    let since = time.duration_since(UNIX_EPOCH);
+    // What is dated before 1970 was not used lately.
+    let seconds = since.map_or(0, |since| {
+        i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+    });
+    Ok(Some((seconds, meta.len())))
+}
+
+/// Returns the files in `dir` by their names; none where there is no such directory.
+fn named(dir: &Path) -> Result<Vec<(String, PathBuf)>, DiskError> {
+    let entries = match std::fs::read_dir(dir) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.map_err(disk::failed("list", dir))?,
+    };
+    let mut files = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(disk::failed("list", dir))?;
+        if let Ok(name) = entry.file_name().into_string() {
+            files.push((name, entry.path()));
+        }
+    }
+    Ok(files)
+}
