@@ -84,6 +84,7 @@ fn manifest(commit: usize, objects: u8, now_unix_s: i64) -> Manifest {
         published_unix_s: now_unix_s,
         not_after_unix_s: now_unix_s + i64::from(KEEP_DAYS) * DAY_S,
         toolchain: toolchain(),
+        part: headstart::model::Part::default(),
         commands: Vec::new(),
         roots: Roots::new(Path::new("/w"), Path::new("/b"), Path::new("/c")),
         settings: Vec::new(),
