@@ -26,6 +26,8 @@ use crate::store::Store;
 const LATER_VAR: &str = "HEADSTART_LATER";
 /// How long that may take.
 const LATER: Duration = Duration::from_secs(3600);
+/// The slowest that the rest may come, in bytes a second: nobody waits for it, but a process and connections are held.
+const SLOWEST_LATER: u64 = 100 << 10;
 /// How far behind other processes is what nobody waits for.
 pub(super) const LATER_NICE: i32 = 19;
 
@@ -169,10 +171,16 @@ pub fn run(args: &FetchArgs, environment: &Environment) -> anyhow::Result<ExitCo
     let size: u64 = all.iter().map(|(_, size_bytes)| size_bytes).sum();
     let objects = lacking(&manifest, &store, all.iter().map(|(object, _)| *object));
     let room = space::free_bytes(store.root()).is_none_or(|free| free / 2 > size);
+    let mut again = !room;
     if let (true, Some(index)) = (room, store.index(point.manifest, &manifest)) {
         let staging = store.staging("fetch")?;
         let whole = (&manifest, &index);
-        far.fetch(whole, &objects, LATER, (&store, &staging), &reporter);
+        let slowest = Duration::from_secs(index.stored_bytes(&objects) / SLOWEST_LATER);
+        let limit = LATER.min(slowest);
+        again = far.fetch(whole, &objects, limit, (&store, &staging), &reporter);
+    }
+    if again {
+        store.unclaim_rest(point.manifest);
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -30,7 +30,6 @@ const WAIT: Duration = Duration::from_secs(2);
 /// How long lists and manifests may take in all.
 const LISTING: Duration = Duration::from_secs(10);
 /// The variable that says otherwise, in seconds.
-#[cfg(feature = "network")]
 const WAIT_VAR: &str = "HEADSTART_WAIT";
 /// A list that nobody has written for so long is worth a word.
 const STALE_DAYS: i64 = 14;
@@ -41,6 +40,7 @@ pub struct Far {
     tiers: Tiers,
     keyring: Keyring,
     believes_all: bool,
+    wait: Duration,
     opened: Clock,
 }
 
@@ -72,6 +72,7 @@ impl Far {
             tiers: Tiers::new(open_all(&remotes, environment, reporter)?),
             keyring,
             believes_all,
+            wait: wait(environment).unwrap_or(WAIT),
             opened: Clock::start(),
         })
     }
@@ -318,7 +319,7 @@ impl Far {
     }
 
     /// Brings the objects at `objects` of a manifest here, unless compiling what needs them is quicker: `worth` is how long
-    /// that takes.
+    /// that takes. Tells whether asking again might bring more.
     pub fn fetch(
         &self,
         (manifest, index): (&Manifest, &Index),
@@ -326,9 +327,10 @@ impl Far {
         worth: Duration,
         (store, staging): (&Store, &Staging),
         reporter: &Reporter,
-    ) {
+    ) -> bool {
         if let Some(why) = no_room(manifest, objects, store) {
-            return reporter.warn(&why);
+            reporter.warn(&why);
+            return true;
         }
         let size = index.stored_bytes(objects);
         let step = reporter.step("Fetching", size);
@@ -340,7 +342,7 @@ impl Far {
             let elapsed = clock.elapsed();
             let rate = came as f64 / elapsed.as_secs_f64().max(0.001);
             let left = size.saturating_sub(came) as f64 / rate.max(1.0);
-            elapsed <= WAIT || elapsed.as_secs_f64() + left <= worth.as_secs_f64()
+            elapsed <= self.wait || elapsed.as_secs_f64() + left <= worth.as_secs_f64()
         };
         let wanted = Wanted {
             manifest,
@@ -365,7 +367,14 @@ impl Far {
             let seconds = clock.elapsed().as_secs_f64();
             reporter.note(&format!("fetched {} in {seconds:.1} s", bytes(size)));
         }
+        fetched.lacking > 0 && fetched.trouble != Some(Trouble::Absent)
     }
+}
+
+/// Returns how long nothing may come, as the user says it; none where they say nothing, or no time.
+pub fn wait(environment: &Environment) -> Option<Duration> {
+    let seconds = environment.text(WAIT_VAR)?.parse().ok()?;
+    Duration::try_from_secs_f64(seconds).ok()
 }
 
 /// Says that the disk of `store` has no room for the objects at `objects` of `manifest`, if it has none.
@@ -393,11 +402,7 @@ pub fn open_all(
     if remotes.is_empty() {
         return Ok(tiers);
     }
-    let seconds = environment
-        .text(WAIT_VAR)
-        .and_then(|text| text.parse().ok());
-    let wait = seconds.and_then(|wait| Duration::try_from_secs_f64(wait).ok());
-    let opener = crate::remote::Opener::new(wait.unwrap_or(WAIT))?;
+    let opener = crate::remote::Opener::new(wait(environment).unwrap_or(WAIT))?;
     for remote in remotes {
         match opener.open(remote, environment.of_providers()) {
             Ok(tier) => tiers.push(Box::new(tier)),

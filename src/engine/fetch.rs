@@ -3,6 +3,7 @@
 //! An object is stored only if it has the digest and the size that the manifest says; so a tier that lies, or an index that
 //! is wrong, costs what it costs to compile.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::disk::place::{CopyError, Staging};
@@ -32,7 +33,7 @@ pub struct Fetched {
     pub objects: usize,
     /// Objects that are not.
     pub lacking: usize,
-    /// The last thing that went wrong.
+    /// What ended it before all had come, else the last thing that went wrong.
     pub trouble: Option<Trouble>,
 }
 
@@ -44,6 +45,8 @@ struct Fetch<'a> {
     store: &'a Store,
     staging: &'a Staging,
     watch: Watch<'a>,
+    /// Why nobody is asked any more.
+    ended: OnceLock<Trouble>,
 }
 
 /// Returns which of `objects` of `manifest` the local store lacks, as positions in [`Manifest::objects`]; those that it has are
@@ -66,7 +69,7 @@ pub fn lacking(
         .collect()
 }
 
-/// Fetches `wanted` until all is here, or `watch` wants no more.
+/// Fetches `wanted` until all is here, or `watch` wants no more, or what came cannot be kept here.
 pub fn fetch(
     wanted: Wanted<'_>,
     tiers: &Tiers,
@@ -82,17 +85,18 @@ pub fn fetch(
         store,
         staging,
         watch,
+        ended: OnceLock::new(),
     };
     let next = AtomicUsize::new(0);
     let work = || {
         let mut own = Fetched::default();
-        while let Some(request) = requests.get(next.fetch_add(1, Ordering::Relaxed)) {
+        while fetch.ended.get().is_none()
+            && let Some(request) = requests.get(next.fetch_add(1, Ordering::Relaxed))
+        {
             match fetch.one(request) {
                 Ok(()) => own.objects += request.objects.len(),
+                Err(ends @ (Trouble::Stopped | Trouble::Here(_))) => drop(fetch.ended.set(ends)),
                 Err(trouble) => own.trouble = Some(trouble),
-            }
-            if own.trouble == Some(Trouble::Stopped) {
-                break;
             }
         }
         own
@@ -110,6 +114,7 @@ pub fn fetch(
         })
     });
     fetched.lacking = wanted.objects.len() - fetched.objects;
+    fetched.trouble = fetch.ended.into_inner().or(fetched.trouble);
     fetched
 }
 
@@ -118,8 +123,9 @@ impl Fetch<'_> {
     /// else.
     fn one(&self, request: &Request) -> Result<(), Trouble> {
         let (key, range) = (request.pack.key(), &request.range);
+        let watch = |count| self.ended.get().is_none() && (self.watch)(count);
         self.tiers.find(
-            |tier| tier.get_range(&key, range.clone(), self.watch),
+            |tier| tier.get_range(&key, range.clone(), &watch),
             |bytes| self.store_all(request, &bytes),
         )
     }
@@ -139,7 +145,7 @@ impl Fetch<'_> {
                     "pack {} is damaged there",
                     request.pack.digest.short()
                 )),
-                CopyError::Disk(error) => Trouble::Unreachable(error.to_string()),
+                CopyError::Disk(error) => Trouble::Here(error.to_string()),
             })?;
         }
         Ok(())

@@ -3,9 +3,12 @@
 //! The only code that talks to the network. Every wait is bounded: for the connection, for the first byte, and for each
 //! further one.
 
+mod client;
+
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -26,6 +29,7 @@ use url::Url;
 use crate::config::RemoteConfig;
 use crate::disk::{self, lock};
 use crate::tier::{Listed, Listing, Replaced, Tier, Trouble, Watch};
+use client::{Attentive, Told};
 
 /// How long a whole request may take as long as something comes.
 const REQUEST_LIMIT: Duration = Duration::from_secs(3600);
@@ -50,11 +54,12 @@ pub struct Remote {
     name: String,
     store: Box<dyn ObjectStore>,
     prefix: Key,
+    /// None in the network.
     directory: Option<PathBuf>,
-    /// What is locked while a file of a directory is replaced; none in the network.
-    lock: Option<PathBuf>,
+    by_user: bool,
     writable: bool,
     wait: Duration,
+    told: Told,
     runtime: Arc<Runtime>,
 }
 
@@ -108,10 +113,11 @@ impl Opener {
             .then(|| url.to_file_path().ok())
             .flatten();
         let writable = !config.read_only && scheme != ObjectStoreScheme::Http;
+        let told = Told::default();
         let store = match &directory {
             Some(directory) => in_directory(directory, writable).map_err(wrong)?,
             None => self
-                .in_network(scheme, &url, variables)
+                .in_network(scheme, &url, variables, &told)
                 .map_err(|error| wrong(plain(&error)))?,
         };
         Ok(Remote {
@@ -121,10 +127,11 @@ impl Opener {
                 Some(_) => Key::default(),
                 None => path,
             },
-            lock: directory.as_ref().map(|directory| directory.join(LOCK)),
-            directory: directory.filter(|_| config.by_user),
+            directory,
+            by_user: config.by_user,
             writable,
             wait: self.wait,
+            told,
             runtime: self.runtime.clone(),
         })
     }
@@ -134,6 +141,7 @@ impl Opener {
         scheme: ObjectStoreScheme,
         url: &Url,
         variables: impl Iterator<Item = (&'a str, &'a str)>,
+        told: &Told,
     ) -> object_store::Result<Box<dyn ObjectStore>> {
         let client = ClientOptions::new()
             .with_allow_http(true)
@@ -144,11 +152,16 @@ impl Opener {
             retry_timeout: self.wait,
             ..RetryConfig::default()
         };
+        let connector = Attentive {
+            wait: self.wait,
+            told: told.clone(),
+        };
         let lower = variables.map(|(name, value)| (name.to_ascii_lowercase(), value));
         // Each provider has a builder of its own type, with the same methods.
         macro_rules! built {
             ($builder:ty) => {{
                 let builder = <$builder>::new()
+                    .with_http_connector(connector)
                     .with_client_options(client)
                     .with_retry(retry);
                 let set = |builder: $builder, (name, value): (String, &str)| match name.parse() {
@@ -165,6 +178,7 @@ impl Opener {
             _ => {
                 let host = &url[..url::Position::BeforePath];
                 let builder = HttpBuilder::new()
+                    .with_http_connector(connector)
                     .with_client_options(client)
                     .with_retry(retry);
                 Box::new(builder.with_url(host).build()?)
@@ -182,12 +196,13 @@ fn in_directory(directory: &Path, writable: bool) -> Result<Box<dyn ObjectStore>
 }
 
 /// Returns what went wrong, in one line, with the last cause: the first says only which store it was.
-fn plain(error: &dyn std::error::Error) -> String {
-    let mut last = error;
-    while let Some(source) = last.source() {
-        last = source;
-    }
-    last.to_string().replace('\n', " ")
+fn plain(error: &(dyn std::error::Error + 'static)) -> String {
+    last(error).to_string().replace('\n', " ")
+}
+
+fn last<'a>(error: &'a (dyn std::error::Error + 'static)) -> &'a (dyn std::error::Error + 'static) {
+    let causes = std::iter::successors(Some(error), |one| one.source());
+    causes.last().unwrap_or(error)
 }
 
 impl Remote {
@@ -247,10 +262,19 @@ impl Remote {
 }
 
 fn trouble(error: object_store::Error) -> Trouble {
+    use std::io::ErrorKind::{PermissionDenied, ReadOnlyFilesystem};
+    let cause = last(&error);
+    if let Some(busy) = cause.downcast_ref::<Trouble>() {
+        return busy.clone();
+    }
+    let of_disk = cause.downcast_ref::<std::io::Error>();
+    let closed =
+        of_disk.is_some_and(|error| matches!(error.kind(), PermissionDenied | ReadOnlyFilesystem));
     match &error {
         object_store::Error::NotFound { .. } => Trouble::Absent,
         object_store::Error::PermissionDenied { .. }
         | object_store::Error::Unauthenticated { .. } => Trouble::Denied(plain(&error)),
+        _ if closed => Trouble::Denied(plain(&error)),
         _ => Trouble::Unreachable(plain(&error)),
     }
 }
@@ -265,7 +289,7 @@ impl Tier for Remote {
     }
 
     fn directory(&self) -> Option<&Path> {
-        self.directory.as_deref()
+        self.directory.as_deref().filter(|_| self.by_user)
     }
 
     fn get(&self, key: &str, limit_bytes: u64, watch: Watch<'_>) -> Result<Vec<u8>, Trouble> {
@@ -294,7 +318,8 @@ impl Tier for Remote {
     }
 
     fn replace(&self, key: &str, seen: Option<&[u8]>, bytes: Vec<u8>) -> Result<Replaced, Trouble> {
-        let lock = self.lock.as_ref().map(|path| lock::exclusive(path, || {}));
+        let lock = self.directory.as_ref().map(|dir| dir.join(LOCK));
+        let lock = lock.map(|path| lock::exclusive(&path, || {}));
         let fetch = self.fetch(key, GetOptions::default(), MAX_REPLACED_BYTES, &|_| true);
         let there = match self.runtime.block_on(fetch) {
             Err(Trouble::Absent) => None,
@@ -360,5 +385,17 @@ impl Tier for Remote {
             Ok(())
         });
         self.runtime.block_on(counted)
+    }
+
+    fn put_new(&self, key: &str, bytes: Vec<u8>) -> Result<bool, Trouble> {
+        use object_store::Error::{AlreadyExists, Precondition};
+        match self.write(key, bytes, PutMode::Create)? {
+            Err(AlreadyExists { .. } | Precondition { .. }) => Ok(false),
+            written => written.map(|()| true).map_err(trouble),
+        }
+    }
+
+    fn told_unix_s(&self) -> Option<i64> {
+        Some(self.told.load(Ordering::Relaxed)).filter(|told| *told != 0)
     }
 }

@@ -262,6 +262,13 @@ impl Store {
         disk::make_dir(&dir).is_ok() && std::fs::File::create_new(dir.join(digest.hex())).is_ok()
     }
 
+    /// Lets the next who asks have the rest of the manifest `digest` fetched: it did not come, and may the next time.
+    pub fn unclaim_rest(&self, digest: Digest) {
+        drop(disk::remove_file(
+            &self.root.join("rest").join(digest.hex()),
+        ));
+    }
+
     /// Returns the bytes of the manifest `digest`, checked against its name.
     pub fn manifest_bytes(&self, digest: Digest) -> Result<Vec<u8>, StoreError> {
         match disk::read(&self.manifest_path(digest), MAX_MANIFEST_BYTES) {

@@ -1,12 +1,14 @@
 //! Places that hold what was published, nearest first, and what is done when one of them fails.
 //!
 //! Whatever a tier gives is checked by whoever asked: a tier that lies costs time, and no more. One that fails is not
-//! asked again by this process, so that trouble costs one bounded wait.
+//! asked again by this process, so that trouble costs one bounded wait. That counts for reading alone: nothing is written
+//! by way of [`Tiers`], and who writes to a tier stops at its first trouble, so that one that takes nothing is still read.
+//! That something is absent is remembered by nobody.
 
 use std::fmt;
 use std::ops::Range;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 /// How long is waited before a request is made again that a tier could not serve: behind a build of minutes a starting point
@@ -14,8 +16,10 @@ use std::time::Duration;
 const PAUSES: [Duration; 3] = [
     Duration::from_millis(250),
     Duration::from_secs(2),
-    Duration::from_secs(6),
+    Duration::from_secs(LONGEST_PAUSE_S as u64),
 ];
+/// The longest of them, in seconds.
+const LONGEST_PAUSE_S: u32 = 6;
 
 /// Why a tier did not give or take something.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -29,9 +33,15 @@ pub enum Trouble {
     /// The tier cannot be reached, or answers too late, or wrongly.
     #[error("{0}")]
     Unreachable(String),
+    /// It asks to come back in so many seconds, and nobody here waits as long.
+    #[error("it is busy, and asks to come back in {0} s")]
+    Busy(u32),
     /// Whoever asked wanted no more of it.
     #[error("it would take too long")]
     Stopped,
+    /// The tier gave it, and it cannot be kept here: no other tier could help.
+    #[error("{0}")]
+    Here(String),
     /// It is larger than anything that we would ask for.
     #[error("it has more than {0} bytes")]
     TooLarge(u64),
@@ -81,6 +91,18 @@ pub trait Tier: fmt::Debug + Send + Sync {
     fn remove(&self, _keys: &[String], _removed: &dyn Fn()) -> Result<(), Trouble> {
         Err(Trouble::Denied("nothing can be removed there".to_owned()))
     }
+
+    /// Writes the file `key` if there is none, and tells whether it did. Only as good as the tier's word.
+    fn put_new(&self, _key: &str, _bytes: Vec<u8>) -> Result<bool, Trouble> {
+        Err(Trouble::Unreachable(
+            "it knows no conditional writes".to_owned(),
+        ))
+    }
+
+    /// Returns the date of the last response, by the tier's own clock, in seconds since 1970; none where it gives none.
+    fn told_unix_s(&self) -> Option<i64> {
+        None
+    }
 }
 
 /// What became of a file that was to be written in the place of another.
@@ -94,11 +116,15 @@ pub enum Replaced {
     Not,
 }
 
-/// Asks a tier for what must not fail for a moment's trouble: again, with pauses, as long as it cannot be reached.
+/// Asks a tier for what must not fail for a moment's trouble: again, with pauses, as long as it cannot be
+/// reached, or is busy for no longer than such a pause.
 pub fn persistently<T>(mut ask: impl FnMut() -> Result<T, Trouble>) -> Result<T, Trouble> {
     for pause in PAUSES {
         match ask() {
             Err(Trouble::Unreachable(_)) => std::thread::sleep(pause),
+            Err(Trouble::Busy(seconds)) if seconds <= LONGEST_PAUSE_S => {
+                std::thread::sleep(pause.max(Duration::from_secs(seconds.into())));
+            }
             answer => return answer,
         }
     }
@@ -125,11 +151,11 @@ pub struct Listed {
     pub written_unix_s: i64,
 }
 
-/// A tier, and how it did so far.
+/// A tier, and how it failed, if it did.
 #[derive(Debug)]
 struct Slot {
     tier: Box<dyn Tier>,
-    failed: AtomicBool,
+    failed: OnceLock<Trouble>,
 }
 
 /// All tiers that are known here, nearest first.
@@ -143,7 +169,7 @@ impl Tiers {
     pub fn new(tiers: Vec<Box<dyn Tier>>) -> Tiers {
         let slot = |tier| Slot {
             tier,
-            failed: AtomicBool::new(false),
+            failed: OnceLock::new(),
         };
         Tiers {
             slots: tiers.into_iter().map(slot).collect(),
@@ -157,7 +183,7 @@ impl Tiers {
 
     /// Returns the tiers that did not fail yet.
     pub fn well(&self) -> impl Iterator<Item = &dyn Tier> {
-        let well = |slot: &&Slot| !slot.failed.load(Ordering::Relaxed);
+        let well = |slot: &&Slot| slot.failed.get().is_none();
         self.slots.iter().filter(well).map(|slot| &*slot.tier)
     }
 
@@ -168,36 +194,118 @@ impl Tiers {
         ask: impl FnOnce(&dyn Tier) -> Result<Vec<u8>, Trouble>,
     ) -> Result<Vec<u8>, Trouble> {
         let answer = ask(tier);
-        if let Err(Trouble::Denied(_) | Trouble::Unreachable(_)) = answer {
-            self.give_up(tier);
+        if let Err(trouble @ (Trouble::Denied(_) | Trouble::Unreachable(_) | Trouble::Busy(_))) =
+            &answer
+        {
+            let own = |slot: &&Slot| std::ptr::addr_eq(&*slot.tier, tier);
+            let slot = self.slots.iter().find(own);
+            slot.map(|slot| slot.failed.set(trouble.clone()));
         }
         answer
     }
 
     /// Asks the tiers that are well, nearest first, until one of them has it and `check` takes what it gives.
     ///
-    /// Returns the first answer that was taken, else the last trouble.
+    /// Returns the first answer that was taken, else the last trouble: absence only where no tier failed, now or before.
     pub fn find<T>(
         &self,
         mut ask: impl FnMut(&dyn Tier) -> Result<Vec<u8>, Trouble>,
         mut check: impl FnMut(Vec<u8>) -> Result<T, Trouble>,
     ) -> Result<T, Trouble> {
-        let mut trouble = Trouble::Absent;
+        let mut failed = self.slots.iter().filter_map(|slot| slot.failed.get());
+        let mut trouble = failed.next().cloned().unwrap_or(Trouble::Absent);
         for tier in self.well() {
             match self.ask(tier, &mut ask).and_then(&mut check) {
                 Ok(found) => return Ok(found),
                 Err(Trouble::Absent) => {}
-                Err(Trouble::Stopped) => return Err(Trouble::Stopped),
+                Err(ends @ (Trouble::Stopped | Trouble::Here(_))) => return Err(ends),
                 Err(other) => trouble = other,
             }
         }
         Err(trouble)
     }
+}
 
-    fn give_up(&self, tier: &dyn Tier) {
-        let own = |slot: &&Slot| std::ptr::addr_eq(&*slot.tier, tier);
-        if let Some(slot) = self.slots.iter().find(own) {
-            slot.failed.store(true, Ordering::Relaxed);
+#[cfg(test)]
+mod tests {
+    use super::{Tier, Tiers, Trouble, Watch};
+    use std::ops::Range;
+    use std::path::Path;
+
+    /// Gives the same answer to everybody, and takes nothing.
+    #[derive(Debug)]
+    struct Always(Result<Vec<u8>, Trouble>);
+
+    impl Tier for Always {
+        fn name(&self) -> &str {
+            "always"
         }
+
+        fn is_writable(&self) -> bool {
+            true
+        }
+
+        fn directory(&self) -> Option<&Path> {
+            None
+        }
+
+        fn get(&self, _: &str, _: u64, _: Watch<'_>) -> Result<Vec<u8>, Trouble> {
+            self.0.clone()
+        }
+
+        fn get_range(&self, _: &str, _: Range<u64>, _: Watch<'_>) -> Result<Vec<u8>, Trouble> {
+            self.0.clone()
+        }
+
+        fn put(&self, _: &str, _: Vec<u8>) -> Result<(), Trouble> {
+            Err(Trouble::Denied("nobody writes".to_owned()))
+        }
+    }
+
+    fn tiers(answers: &[Result<Vec<u8>, Trouble>]) -> Tiers {
+        let tier = |answer: &Result<_, _>| Box::new(Always(answer.clone())) as Box<dyn Tier>;
+        Tiers::new(answers.iter().map(tier).collect())
+    }
+
+    fn find(tiers: &Tiers) -> Result<Vec<u8>, Trouble> {
+        tiers.find(|tier| tier.get("x", 1, &|_| true), Ok)
+    }
+
+    /// What a remote has that is down would be taken for gone, and never be asked for again.
+    #[test]
+    fn what_failed_is_not_absent() {
+        for trouble in [Trouble::Unreachable("down".to_owned()), Trouble::Busy(60)] {
+            let tiers = tiers(&[Err(trouble.clone()), Err(Trouble::Absent)]);
+            assert_eq!(find(&tiers), Err(trouble.clone()));
+            assert_eq!(find(&tiers), Err(trouble), "it is not asked again");
+            assert_eq!(tiers.well().count(), 1);
+        }
+        assert_eq!(find(&tiers(&[Err(Trouble::Absent)])), Err(Trouble::Absent));
+    }
+
+    /// A remote with credentials that may only read would not be read after a publish that it refused.
+    #[test]
+    fn who_takes_nothing_is_still_read() {
+        let tiers = tiers(&[Ok(vec![7])]);
+        let put = tiers.well().next().map(|tier| tier.put("x", Vec::new()));
+        assert!(matches!(put, Some(Err(Trouble::Denied(_)))));
+        assert_eq!(find(&tiers), Ok(vec![7]));
+    }
+
+    /// Each remote in turn would be asked for what there is no room for here.
+    #[test]
+    fn a_full_disk_asks_nobody_else() {
+        let tiers = tiers(&[Ok(vec![1]), Ok(vec![2])]);
+        let mut asked = 0;
+        let full = Trouble::Here("no space left".to_owned());
+        let found: Result<(), Trouble> = tiers.find(
+            |tier| tier.get("x", 1, &|_| true),
+            |_| {
+                asked += 1;
+                Err(full.clone())
+            },
+        );
+        assert_eq!((found, asked), (Err(full), 1));
+        assert_eq!(tiers.well().count(), 2, "no tier failed");
     }
 }

@@ -18,6 +18,12 @@ pub enum Fault {
     Drips,
     /// Answers 503.
     Unavailable,
+    /// Answers 503 once, and asks to come back in so many seconds.
+    Busy(u32),
+    /// Answers 403.
+    Denied,
+    /// Gives the whole file when it is asked for a part.
+    NoRanges,
     /// Ends the answer in the middle, without a word.
     Resets,
     /// Gives half of what was asked for as if it were all.
@@ -42,6 +48,8 @@ struct Shared {
     root: PathBuf,
     /// The fault, and what a path must hold for it.
     fault: Mutex<Option<(Fault, String)>>,
+    /// The date of every answer, as HTTP writes it; none without.
+    date: Mutex<Option<String>>,
     requests: Mutex<Vec<String>>,
     ended: AtomicBool,
 }
@@ -54,6 +62,7 @@ impl Server {
         let shared = Arc::new(Shared {
             root: root.to_path_buf(),
             fault: Mutex::new(None),
+            date: Mutex::new(None),
             requests: Mutex::new(Vec::new()),
             ended: AtomicBool::new(false),
         });
@@ -79,6 +88,11 @@ impl Server {
     /// From now on does `fault` with every path that holds `part`.
     pub fn fails(&self, fault: Fault, part: &str) {
         *self.shared.fault.lock().expect("no thread panics") = Some((fault, part.to_owned()));
+    }
+
+    /// From now on gives `date` with every answer, as HTTP writes it.
+    pub fn dates(&self, date: &str) {
+        *self.shared.date.lock().expect("no thread panics") = Some(date.to_owned());
     }
 
     /// Returns the paths that were asked for since this was asked the last time.
@@ -135,7 +149,9 @@ impl Shared {
         range: Option<(usize, usize)>,
         fault: Option<Fault>,
     ) -> std::io::Result<()> {
-        let status = |status: &str| format!("HTTP/1.1 {status}\r\nConnection: close\r\n");
+        let date = self.date.lock().expect("no thread panics").clone();
+        let date = date.map_or(String::new(), |date| format!("Date: {date}\r\n"));
+        let status = |status: &str| format!("HTTP/1.1 {status}\r\nConnection: close\r\n{date}");
         if fault == Some(Fault::Silent) {
             // Until the client goes away, at most.
             stream.set_read_timeout(Some(Duration::from_secs(60)))?;
@@ -146,6 +162,15 @@ impl Shared {
         if fault == Some(Fault::Unavailable) {
             return stream.write_all(nothing("503 Service Unavailable").as_bytes());
         }
+        if let Some(Fault::Busy(seconds)) = fault {
+            *self.fault.lock().expect("no thread panics") = None;
+            let later = format!("503 Service Unavailable\r\nRetry-After: {seconds}");
+            return stream.write_all(nothing(&later).as_bytes());
+        }
+        if fault == Some(Fault::Denied) {
+            return stream.write_all(nothing("403 Forbidden").as_bytes());
+        }
+        let range = range.filter(|_| fault != Some(Fault::NoRanges));
         let Ok(whole) = fs::read(self.root.join(path)) else {
             return stream.write_all(nothing("404 Not Found").as_bytes());
         };

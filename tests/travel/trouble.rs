@@ -12,16 +12,20 @@ use ct_codecs::Encoder;
 use headstart::engine::push::{PushError, Pushed};
 use headstart::store::Store;
 use headstart::tier::{Tier, Trouble, Watch};
-use headstart_testkit::{Fault, Output};
+use headstart_testkit::{Fault, Output, Server};
 
 use crate::common::PROGRAM;
+use crate::common::around::with_own_mounts;
 use crate::common::chain::{Chain, builds_right, found_nothing, refused};
 use crate::far::{Far, push_unsigned};
 
-const FAULTS: [Fault; 8] = [
+const FAULTS: [Fault; 11] = [
     Fault::Drips,
     Fault::Silent,
     Fault::Unavailable,
+    Fault::Busy(60),
+    Fault::Denied,
+    Fault::NoRanges,
     Fault::Resets,
     Fault::Truncates,
     Fault::Flips,
@@ -50,7 +54,8 @@ fn a_remote_that_misbehaves_costs_a_bounded_wait() {
             let (said, took) = timed(start);
             assert_eq!(said.code, 0, "{part} {fault:?}: {}", said.stderr);
             // Only packs are asked for in ranges.
-            let harmless = fault == Fault::WrongRange && part != "packs";
+            let of_ranges = [Fault::WrongRange, Fault::NoRanges].contains(&fault);
+            let harmless = of_ranges && part != "packs";
             assert!(
                 harmless || said.stderr.contains("headstart: "),
                 "{part} {fault:?}: nothing was said"
@@ -60,6 +65,60 @@ fn a_remote_that_misbehaves_costs_a_bounded_wait() {
             far.store_is_sound();
         }
     }
+}
+
+/// A remote that is busy for a second would be lost to a whole start, or be asked again before it can answer.
+#[test]
+fn a_remote_that_is_busy_is_asked_again_when_it_says() {
+    let far = Far::published(None);
+    for part in ["heads", "manifests", "packs"] {
+        drop(fs::remove_dir_all(far.store()));
+        let server = far.server();
+        server.fails(Fault::Busy(1), part);
+        let clone = far.clone(&format!("busy/{part}"));
+        let start = || far.start(&clone, &server.url(), &["--believe-store"]);
+        let (said, took) = timed(start);
+        let said = said.succeeded();
+        assert_eq!(said.json()["units"]["fresh"], 4, "{part}: {}", said.stderr);
+        assert!(took >= Duration::from_secs(1), "{part}: {took:?}");
+        let asked = server.requests();
+        let again = asked.iter().filter(|path| path.contains(part)).count();
+        assert_eq!(again, 2, "{part}: {asked:#?}");
+    }
+    drop(fs::remove_dir_all(far.store()));
+    let server = far.server();
+    server.fails(Fault::Busy(60), "heads");
+    let clone = far.clone("busy/long");
+    let said = far.start(&clone, &server.url(), &["--believe-store"]);
+    found_nothing(&said, "come back in 60 s");
+    assert_eq!(server.requests().len(), 1, "it is left alone");
+}
+
+/// One tier after the other would be asked for what there is no room for, and each told that it failed.
+#[test]
+fn a_disk_that_fills_ends_the_fetching() {
+    let far = Far::published(None);
+    let (near, origin) = (far.server(), far.server());
+    let clone = far.clone("full");
+    let remotes = format!("{} {}", near.url(), origin.url());
+    let start = far.headstart(&clone, &remotes);
+    let start = start.args(["start", "--json", "--believe-store"]).command();
+    // Bytes enough for all, so that it begins; but names for lists, manifest and few objects.
+    let script = format!(
+        "mkdir -p '{0}'; mount -t tmpfs -o mode=755,size=1g,nr_inodes=24 tmpfs '{0}'; exec \"$@\"",
+        far.store().display()
+    );
+    let Some(said) = with_own_mounts(&script, &start) else {
+        return;
+    };
+    assert_eq!(said.code, 0, "{}", said.stderr);
+    assert!(said.stderr.contains("No space left"), "{}", said.stderr);
+    let packs = |server: &Server| {
+        let asked = server.requests();
+        asked.iter().filter(|path| path.contains("packs")).count()
+    };
+    assert_eq!((packs(&near), packs(&origin)), (1, 0));
+    builds_right(&clone);
 }
 
 /// A remote that nobody answers for is given up after the wait that the user allows.
