@@ -11,11 +11,12 @@ use common::PROGRAM;
 use common::around::{output, succeeds};
 use common::chain::{Chain, builds_right, explain, found_nothing, prints, refused, sane, strictly};
 
-const COMMANDS: [&str; 12] = [
+const COMMANDS: [&str; 13] = [
     "publish",
     "start",
     "demo",
     "status",
+    "doctor",
     "explain",
     "bisect",
     "init",

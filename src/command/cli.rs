@@ -39,6 +39,15 @@ pub enum Command {
     Explain(ExplainArgs),
     /// Find the first bad commit among published ones, without compiling
     Bisect(BisectArgs),
+    /// Check all that headstart needs here, and say what is wrong and what to do
+    #[command(after_help = "Examples:
+  headstart doctor
+  headstart doctor --remote s3://bucket/path
+  headstart doctor --json | jq '.checks[] | select(.verdict == \"wrong\")'
+
+Nothing of yours is changed. A remote that may be written to gets one file of 1 MB, `v1/doctor`. \
+Exit codes: 0 when nothing is wrong, 1 otherwise.")]
+    Doctor(StoreArgs),
     /// Make headstart cargo's wrapper, so that plain cargo compiles through it
     Init(InitArgs),
     /// Delete what a store has no room for, and what remotes need no more

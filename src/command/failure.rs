@@ -70,7 +70,8 @@ fn find<E: std::error::Error + Send + Sync + 'static>(error: &anyhow::Error) -> 
     error.chain().find_map(|cause| cause.downcast_ref())
 }
 
-fn hint(error: &anyhow::Error) -> Option<String> {
+/// Returns what to do about `error`.
+pub(super) fn hint(error: &anyhow::Error) -> Option<String> {
     if let Some(failure) = find::<Failure>(error) {
         return Some(failure.hint.clone());
     }

@@ -30,9 +30,9 @@ const WAIT: Duration = Duration::from_secs(2);
 /// How long lists and manifests may take in all.
 const LISTING: Duration = Duration::from_secs(10);
 /// The variable that says otherwise, in seconds.
-const WAIT_VAR: &str = "HEADSTART_WAIT";
+pub(super) const WAIT_VAR: &str = "HEADSTART_WAIT";
 /// A list that nobody has written for so long is worth a word.
-const STALE_DAYS: i64 = 14;
+pub(super) const STALE_DAYS: i64 = 14;
 
 /// The tiers, and who is believed there.
 #[derive(Debug)]
@@ -392,38 +392,39 @@ fn no_room(manifest: &Manifest, objects: &[usize], store: &Store) -> Option<Stri
 }
 
 /// Opens `remotes`; one that cannot be opened is passed over.
-#[cfg(feature = "network")]
 pub fn open_all(
     remotes: &[RemoteConfig],
     environment: &Environment,
     reporter: &Reporter,
 ) -> anyhow::Result<Vec<Box<dyn Tier>>> {
-    let mut tiers: Vec<Box<dyn Tier>> = Vec::new();
     if remotes.is_empty() {
-        return Ok(tiers);
+        return Ok(Vec::new());
     }
-    let opener = crate::remote::Opener::new(wait(environment).unwrap_or(WAIT))?;
-    for remote in remotes {
-        match opener.open(remote, environment.of_providers()) {
-            Ok(tier) => tiers.push(Box::new(tier)),
-            Err(error) => reporter.warn(&error.to_string()),
-        }
-    }
-    Ok(tiers)
+    let warn = |why: String| reporter.warn(&why);
+    let opened = open_each(remotes, environment)?.into_iter();
+    Ok(opened.filter_map(|one| one.map_err(warn).ok()).collect())
 }
 
-/// Says that this build has no network.
+/// Opens each of `remotes`, or says why not. Asks them nothing yet.
+#[cfg(feature = "network")]
+pub fn open_each(
+    remotes: &[RemoteConfig],
+    environment: &Environment,
+) -> std::io::Result<Vec<Result<Box<dyn Tier>, String>>> {
+    let opener = crate::remote::Opener::new(wait(environment).unwrap_or(WAIT))?;
+    let open = |remote| match opener.open(remote, environment.of_providers()) {
+        Ok(tier) => Ok(Box::new(tier) as Box<dyn Tier>),
+        Err(error) => Err(error.to_string()),
+    };
+    Ok(remotes.iter().map(open).collect())
+}
+
+/// Says of each that this build has no network.
 #[cfg(not(feature = "network"))]
-pub fn open_all(
+pub fn open_each(
     remotes: &[RemoteConfig],
     _: &Environment,
-    reporter: &Reporter,
-) -> anyhow::Result<Vec<Box<dyn Tier>>> {
-    for remote in remotes {
-        let url = &remote.url;
-        reporter.warn(&format!(
-            "{url} is not used: this headstart was built without network"
-        ));
-    }
-    Ok(Vec::new())
+) -> std::io::Result<Vec<Result<Box<dyn Tier>, String>>> {
+    let why = |url| format!("{url} is not used: this headstart was built without network");
+    Ok(remotes.iter().map(|one| Err(why(&one.url))).collect())
 }

@@ -25,12 +25,7 @@ pub fn run(args: &InitArgs, environment: &Environment) -> anyhow::Result<ExitCod
         Err(error) => return Err(error.into()),
     };
     let program = program(args, environment);
-    let is_ours = |other: &str| {
-        Path::new(other)
-            .file_stem()
-            .is_some_and(|stem| stem == "headstart")
-            || Path::new(other) == environment.program()
-    };
+    let is_ours = |other: &str| is_ours(Path::new(other), environment);
     let after = match args.undo {
         true => config_file::without_wrapper(&before, is_ours),
         false => config_file::with_wrapper(&before, &program, is_ours),
@@ -67,6 +62,11 @@ pub fn run(args: &InitArgs, environment: &Environment) -> anyhow::Result<ExitCod
         );
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Tells whether `program` is a headstart.
+pub(super) fn is_ours(program: &Path, environment: &Environment) -> bool {
+    program.file_stem().is_some_and(|stem| stem == "headstart") || program == environment.program()
 }
 
 fn refused(file: &Path, error: &ConfigFileError) -> Failure {

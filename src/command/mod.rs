@@ -6,6 +6,7 @@ pub mod bring;
 pub mod cli;
 pub mod debugger;
 pub mod demo;
+pub mod doctor;
 pub mod explain;
 pub mod failure;
 pub mod far;
@@ -25,6 +26,7 @@ pub mod start;
 pub mod status;
 pub mod trial;
 pub mod trust;
+mod visit;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -45,6 +47,7 @@ pub fn main(args: Vec<OsString>, environment: &Environment, now: Timestamp) -> E
         Command::Status(args) => status::run(&args, environment, now),
         Command::Explain(args) => explain::run(&args, environment, now),
         Command::Bisect(args) => bisect::run(&args, environment, now),
+        Command::Doctor(args) => doctor::run(&args, environment, now),
         Command::Init(args) => init::run(&args, environment),
         Command::Gc(args) => gc::run(&args, environment, now),
         Command::Fetch(args) => bring::run(&args, environment),

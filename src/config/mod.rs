@@ -70,6 +70,8 @@ struct ConfigFile {
     remote: Vec<RemoteConfig>,
     #[serde(default)]
     secrets: Vec<String>,
+    #[serde(flatten)]
+    other: BTreeMap<String, toml::Value>,
 }
 
 /// The name of the configuration file.
@@ -295,6 +297,24 @@ impl Environment {
         }
     }
 
+    /// Returns the program that cargo runs here in rustc's place, with what names it; none if it runs rustc itself.
+    ///
+    /// Source: cargo: variables before files, and the nearest file first; an empty name is none.
+    pub fn rustc_wrapper(&self, cargo_home: &Path) -> Option<(PathBuf, String)> {
+        let variables = ["RUSTC_WRAPPER", "CARGO_BUILD_RUSTC_WRAPPER"];
+        let set = |name: &&str| Some((PathBuf::from(self.text(name)?), (*name).to_owned()));
+        let in_file = |(file, table): (PathBuf, toml::Table)| {
+            let name = table.get("build")?.get("rustc-wrapper")?.as_str()?;
+            // A path is relative to the directory that `.cargo` is in; a bare name is none.
+            let dir = file.ancestors().nth(2).filter(|_| name.contains('/'));
+            let program = dir.unwrap_or(Path::new("")).join(name);
+            Some((program, file.display().to_string()))
+        };
+        let named = variables.iter().find_map(set);
+        let named = named.or_else(|| cargo_configs(&self.dir, cargo_home).find_map(in_file));
+        named.filter(|(program, _)| !program.as_os_str().is_empty())
+    }
+
     /// Returns the variables that the providers of remote stores read, with their values.
     pub fn of_providers(&self) -> impl Iterator<Item = (&str, &str)> + Clone {
         const PREFIXES: [&str; 3] = ["AWS_", "GOOGLE_", "AZURE_"];
@@ -309,13 +329,8 @@ impl Environment {
     /// Source: cargo: the `[env]` table of each `.cargo/config.toml` from the workspace upwards, and of
     /// CARGO_HOME's.
     pub fn set_by_cargo(&self, workspace: &Path, cargo_home: &Path) -> BTreeSet<String> {
-        let above = workspace.ancestors().map(|dir| dir.join(".cargo"));
-        let dirs = above.chain([cargo_home.to_path_buf()]);
-        let files = dirs.flat_map(|dir| [dir.join("config.toml"), dir.join("config")]);
-        files
-            .filter_map(|file| {
-                let bytes = disk::read(&file, MAX_CONFIG_BYTES).ok()?;
-                let table: toml::Table = toml::from_slice(&bytes).ok()?;
+        cargo_configs(workspace, cargo_home)
+            .filter_map(|(_, table)| {
                 let set = table.get("env")?.as_table()?;
                 Some(set.keys().cloned().collect::<Vec<String>>())
             })
@@ -355,9 +370,26 @@ impl BootstrapTools {
     }
 }
 
+/// Returns cargo's configuration files for a build in `dir` that can be read, nearest first.
+fn cargo_configs(dir: &Path, cargo_home: &Path) -> impl Iterator<Item = (PathBuf, toml::Table)> {
+    let above = dir.ancestors().map(|dir| dir.join(".cargo"));
+    let dirs = above.chain([cargo_home.to_path_buf()]);
+    let files = dirs.flat_map(|dir| [dir.join("config.toml"), dir.join("config")]);
+    files.filter_map(|file| {
+        let bytes = disk::read(&file, MAX_CONFIG_BYTES).ok()?;
+        Some((file, toml::from_slice(&bytes).ok()?))
+    })
+}
+
 /// Returns the keys that `headstart.toml` in `workspace` proposes to believe. Nobody is believed for that.
 pub fn proposed_keys(workspace: &Path) -> Result<Vec<String>, ConfigError> {
     Ok(read_file(&workspace.join(CONFIG_FILE))?.trusted_keys)
+}
+
+/// Returns the names in `headstart.toml` in `workspace` that are no settings.
+pub fn strange(workspace: &Path) -> Result<Vec<String>, ConfigError> {
+    let other = read_file(&workspace.join(CONFIG_FILE))?.other;
+    Ok(other.into_keys().collect())
 }
 
 fn read_file(path: &Path) -> Result<ConfigFile, ConfigError> {

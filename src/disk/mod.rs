@@ -134,6 +134,12 @@ pub fn touch(path: &Path) -> Result<(), DiskError> {
         .map_err(|error| failed("set the time of", path)(error.into()))
 }
 
+/// Tells whether this user could write at `path`, or make it; writes nothing.
+pub fn is_writable(path: &Path) -> bool {
+    let existing = path.ancestors().find(|ancestor| ancestor.exists());
+    existing.is_some_and(|dir| rustix::fs::access(dir, rustix::fs::Access::WRITE_OK).is_ok())
+}
+
 /// Makes the directory `path` and its parents.
 pub fn make_dir(path: &Path) -> Result<(), DiskError> {
     std::fs::create_dir_all(path).map_err(failed("create", path))

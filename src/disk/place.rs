@@ -90,6 +90,14 @@ impl Staging {
         &self.dir
     }
 
+    /// Tells whether the file system makes reflinks.
+    pub fn can_reflink(&self) -> bool {
+        let Ok((aside, mut file)) = self.create(MODE_FILE) else {
+            return false;
+        };
+        file.write_all(b"x").is_ok() && self.clone_aside(&aside).is_some()
+    }
+
     /// Writes `bytes` to `path`, replacing what is there.
     pub fn write(&self, path: &Path, bytes: &[u8], finish: Finish) -> Result<(), DiskError> {
         let (aside, mut file) = self.create(finish.mode)?;

@@ -7,3 +7,4 @@ pub mod output_names;
 pub mod probe;
 pub mod run;
 pub mod session;
+pub mod tried;

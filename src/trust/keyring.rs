@@ -65,19 +65,27 @@ impl Keyring {
     ///
     /// It counts even if it cannot be kept for the next time, which is an error all the same.
     pub fn take(&mut self, bytes: &[u8]) -> Result<(), TakeError> {
+        if self.consider(bytes)? {
+            self.keep(bytes)?;
+        }
+        Ok(())
+    }
+
+    /// Does the same and keeps nothing; tells whether it is newer than what was seen.
+    pub fn consider(&mut self, bytes: &[u8]) -> Result<bool, StatementError> {
         let roots = self.beliefs.roots(self.repository());
         let new = Statement::read(bytes, self.repository(), &roots)?;
         let seen = self.statement.as_ref().map_or(0, |one| one.generation);
         if new.generation < seen {
             let generation = new.generation;
-            return Err(StatementError::Older { generation, seen }.into());
+            return Err(StatementError::Older { generation, seen });
         }
         // Of two with one number, the first that was seen counts.
-        if new.generation > seen {
+        let newer = new.generation > seen;
+        if newer {
             self.statement = Some(new);
-            self.keep(bytes)?;
         }
-        Ok(())
+        Ok(newer)
     }
 
     /// Returns the keys that are believed in the repository.

@@ -5,6 +5,7 @@ mod common;
 
 mod bisect;
 mod collect;
+mod doctor;
 mod engines;
 mod far;
 mod queue;
