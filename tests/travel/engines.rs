@@ -322,7 +322,7 @@ fn nginx_as_origin_and_as_a_cache_before_it() {
             .map(|name| format!("{name}_temp_path {dir}/{name};"))
             .concat();
         let text = format!(
-            "daemon off; pid {dir}/pid; error_log {dir}/errors; events {{}} http {{ access_log off; {aside}
+            "daemon off; master_process off; pid {dir}/pid; error_log {dir}/errors; events {{}} http {{ access_log off; {aside}
              proxy_cache_path {dir}/cache keys_zone=all:1m;
              server {{ listen 127.0.0.1:{behind}; root {root}; }}
              server {{ listen 127.0.0.1:{port};
