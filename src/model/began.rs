@@ -1,13 +1,12 @@
 //! The typed answer to "from what did rustc begin when it compiled this unit, and why?".
 
-use std::fmt;
-
 use serde::{Deserialize, Serialize};
 
 /// How rustc began. Each has a stable code for machines and a sentence for people.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum Began {
     /// From a session of a starting point.
+    #[error("from the session of {commit:.12}: {reused} of {total} work products reused")]
     Seeded {
         /// The commit that the session is from.
         commit: String,
@@ -17,22 +16,31 @@ pub enum Began {
         total: u32,
     },
     /// From a session that it made here itself.
+    #[error("from the session that rustc made here before")]
     OwnSession,
     /// cargo does not compile it incrementally.
+    #[error("from nothing: cargo does not compile it incrementally")]
     NotIncremental,
     /// No starting point that was looked at has a session of it.
+    #[error("from nothing: no starting point has a session of it")]
     NoSession,
     /// The session was made by other arguments.
+    #[error("from nothing: its session was made by other arguments")]
     OtherArguments,
     /// rustc would not say how it hashes the arguments, or in a format that we do not know.
+    #[error("from nothing: rustc would not tell how it hashes these arguments")]
     NotCalibrated,
     /// Objects of the session are gone from the store, or damaged.
+    #[error("from nothing: the store has lost its session")]
     SeedLost,
     /// The session could not be placed.
+    #[error("from nothing: its session could not be placed")]
     SeedUnusable,
     /// Seeding is turned off.
+    #[error("from nothing: HEADSTART_SEED turns seeding off")]
     SeedingOff,
     /// rustc crashed on the session, and compiled again without it.
+    #[error("from nothing: on the session of {commit:.12} rustc {how}, and that was dropped")]
     SeedCrashed {
         /// The commit that the session is from.
         commit: String,
@@ -40,6 +48,7 @@ pub enum Began {
         how: String,
     },
     /// rustc was given a flag that we do not know, and ran exactly as given.
+    #[error("rustc ran exactly as cargo gave it: {flag} is not known to headstart")]
     UnknownFlag {
         /// The flag.
         flag: String,
@@ -61,50 +70,6 @@ impl Began {
             Began::SeedingOff => "seeding-off",
             Began::SeedCrashed { .. } => "seed-crashed",
             Began::UnknownFlag { .. } => "unknown-flag",
-        }
-    }
-}
-
-impl fmt::Display for Began {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Began::Seeded {
-                commit,
-                reused,
-                total,
-            } => {
-                let short = commit.get(..12).unwrap_or(commit);
-                write!(
-                    f,
-                    "from the session of {short}: {reused} of {total} work products reused"
-                )
-            }
-            Began::OwnSession => write!(f, "from the session that rustc made here before"),
-            Began::NotIncremental => {
-                write!(f, "from nothing: cargo does not compile it incrementally")
-            }
-            Began::NoSession => write!(f, "from nothing: no starting point has a session of it"),
-            Began::OtherArguments => {
-                write!(f, "from nothing: its session was made by other arguments")
-            }
-            Began::NotCalibrated => write!(
-                f,
-                "from nothing: rustc would not tell how it hashes these arguments"
-            ),
-            Began::SeedLost => write!(f, "from nothing: the store has lost its session"),
-            Began::SeedUnusable => write!(f, "from nothing: its session could not be placed"),
-            Began::SeedingOff => write!(f, "from nothing: HEADSTART_SEED turns seeding off"),
-            Began::SeedCrashed { commit, how } => {
-                let short = commit.get(..12).unwrap_or(commit);
-                write!(
-                    f,
-                    "from nothing: on the session of {short} rustc {how}, and that was dropped"
-                )
-            }
-            Began::UnknownFlag { flag } => write!(
-                f,
-                "rustc ran exactly as cargo gave it: {flag} is not known to headstart"
-            ),
         }
     }
 }

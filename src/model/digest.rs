@@ -57,9 +57,10 @@ impl Serialize for Digest {
 impl<'de> Deserialize<'de> for Digest {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Digest, D::Error> {
         match deserializer.is_human_readable() {
-            true => String::deserialize(deserializer)?
-                .parse()
-                .map_err(de::Error::custom),
+            true => {
+                let text = String::deserialize(deserializer)?;
+                text.parse().map_err(de::Error::custom)
+            }
             false => <[u8; 32]>::deserialize(deserializer).map(Digest),
         }
     }
@@ -74,9 +75,9 @@ impl FromStr for Digest {
     type Err = NotADigest;
 
     fn from_str(text: &str) -> Result<Digest, NotADigest> {
-        blake3::Hash::from_hex(text)
-            .map(Digest::from)
-            .map_err(|_| NotADigest(text.to_owned()))
+        let hash = blake3::Hash::from_hex(text);
+        let hash = hash.map_err(|_| NotADigest(text.to_owned()))?;
+        Ok(Digest::from(hash))
     }
 }
 

@@ -99,10 +99,7 @@ impl Fingerprint {
 
     /// Returns the text of the `<kind>-<name>` file for the hash `hash`.
     pub fn hash_text(hash: u64) -> String {
-        hash.to_le_bytes()
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect()
+        format!("{:016x}", hash.swap_bytes())
     }
 }
 

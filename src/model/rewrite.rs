@@ -29,21 +29,16 @@ pub struct Occurrence {
 impl Finder {
     /// Returns a finder for `roots`, of which the longest spelling wins where several match.
     pub fn new(roots: &Roots) -> Finder {
-        let spellings: Vec<(Root, Vec<u8>)> = roots
-            .spellings()
-            .map(|(root, path)| (root, path.to_vec()))
-            .collect();
+        let spellings = roots.spellings().map(|(root, path)| (root, path.to_vec()));
+        let spellings: Vec<(Root, Vec<u8>)> = spellings.collect();
         let automaton = AhoCorasick::builder()
             .match_kind(MatchKind::LeftmostLongest)
             .build(spellings.iter().map(|(_, path)| path))
             .expect("a handful of short patterns is within every limit of the automaton");
-        let searchers = spellings
-            .iter()
-            .map(|(_, path)| memmem::Finder::new(path).into_owned())
-            .collect();
+        let searcher = |(_, path): &(Root, Vec<u8>)| memmem::Finder::new(path).into_owned();
         Finder {
             automaton,
-            searchers,
+            searchers: spellings.iter().map(searcher).collect(),
             spellings,
         }
     }
@@ -53,16 +48,14 @@ impl Finder {
     /// rustc packs string constants without a separator, so the next byte says nothing, and a root that
     /// lies in another is reported with it.
     pub fn held<'a>(&'a self, bytes: &'a [u8]) -> impl Iterator<Item = Occurrence> + 'a {
-        self.searchers
-            .iter()
-            .zip(&self.spellings)
-            .flat_map(move |(searcher, (root, path))| {
-                searcher.find_iter(bytes).map(move |start| Occurrence {
-                    root: *root,
-                    start,
-                    end: start + path.len(),
-                })
+        let all = self.searchers.iter().zip(&self.spellings);
+        all.flat_map(move |(searcher, (root, path))| {
+            searcher.find_iter(bytes).map(move |start| Occurrence {
+                root: *root,
+                start,
+                end: start + path.len(),
             })
+        })
     }
 
     /// Returns every whole occurrence in text: the spelling, and then no further letter of a longer file name.

@@ -94,7 +94,7 @@ pub fn bytes_path(bytes: &[u8]) -> &Path {
 }
 
 /// Where one machine has the roots.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Roots {
     /// Each root with each absolute spelling of it, the one that cargo uses first.
     spellings: Vec<(Root, Vec<u8>)>,
@@ -103,34 +103,25 @@ pub struct Roots {
 impl Roots {
     /// Returns the roots at these absolute places, spelled as cargo spells them.
     pub fn new(workspace: &Path, build: &Path, cargo_home: &Path) -> Roots {
-        let spell = |root, path: &Path| (root, path.as_os_str().as_bytes().to_vec());
-        let spellings = vec![
-            spell(Root::Workspace, workspace),
-            spell(Root::Build, build),
-            spell(Root::CargoHome, cargo_home),
-        ];
-        Roots { spellings }
+        Roots::default()
+            .with_alias(Root::Workspace, workspace)
+            .with_alias(Root::Build, build)
+            .with_alias(Root::CargoHome, cargo_home)
     }
 
     /// Returns the roots of a compile that does not tell where the workspace is.
     pub fn without_workspace(build: &Path, cargo_home: &Path) -> Roots {
-        let mut roots = Roots::new(Path::new(""), build, cargo_home);
-        roots.spellings.retain(|(root, _)| *root != Root::Workspace);
-        roots
+        let roots = Roots::default().with_alias(Root::Build, build);
+        roots.with_alias(Root::CargoHome, cargo_home)
     }
 
     /// Returns the directories that outputs name instead of the roots.
     pub fn remapped() -> Roots {
-        let all = [
-            Root::Workspace,
-            Root::Build,
-            Root::CargoHome,
-            Root::Repository,
-        ];
+        use Root::{Build, CargoHome, Repository, Workspace};
+        let all = [Workspace, Build, CargoHome, Repository];
         let spell = |root: Root| (root, root.remapped().as_bytes().to_vec());
-        Roots {
-            spellings: all.map(spell).to_vec(),
-        }
+        let spellings = all.map(spell).to_vec();
+        Roots { spellings }
     }
 
     /// Returns these roots with one more spelling of `root`: a symlink resolved, or a root that not every
@@ -145,16 +136,14 @@ impl Roots {
 
     /// Returns every spelling, the one that cargo uses first for each root.
     pub fn spellings(&self) -> impl Iterator<Item = (Root, &[u8])> {
-        self.spellings
-            .iter()
-            .map(|(root, path)| (*root, path.as_slice()))
+        let all = self.spellings.iter();
+        all.map(|(root, path)| (*root, path.as_slice()))
     }
 
     /// Returns where `root` is, as cargo spells it; `/` for one that this machine has not.
     pub fn dir(&self, root: Root) -> &Path {
-        self.spellings()
-            .find(|(known, _)| *known == root)
-            .map_or(Path::new("/"), |(_, path)| bytes_path(path))
+        let found = self.spellings().find(|(known, _)| *known == root);
+        found.map_or(Path::new("/"), |(_, path)| bytes_path(path))
     }
 
     /// Tells whether this machine has `root`.
@@ -172,13 +161,14 @@ impl Roots {
 
     /// Returns `path` relative to the deepest root that holds it.
     pub fn locate(&self, path: &Path) -> Rooted {
-        self.spellings()
-            .filter_map(|(root, dir)| {
-                let tail = path.strip_prefix(bytes_path(dir)).ok()?;
-                Some((dir.len(), Rooted::new(root, tail)))
-            })
-            .max_by_key(|(depth, _)| *depth)
-            .map_or_else(|| Rooted::new(Root::Absolute, path), |(_, rooted)| rooted)
+        let below = |(root, dir): (Root, &[u8])| {
+            let tail = path.strip_prefix(bytes_path(dir)).ok()?;
+            Some((dir.len(), root, tail))
+        };
+        let all = self.spellings().filter_map(below);
+        let deepest = all.max_by_key(|(depth, ..)| *depth);
+        let (_, root, tail) = deepest.unwrap_or((0, Root::Absolute, path));
+        Rooted::new(root, tail)
     }
 
     /// Tells whether `root` is spelled the same on both machines.

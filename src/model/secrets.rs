@@ -37,12 +37,10 @@ enum Finder {
 impl Finder {
     fn of(spellings: &[Vec<u8>]) -> Finder {
         let mut packed = Config::new().match_kind(MatchKind::LeftmostFirst).builder();
-        match packed.extend(spellings).build() {
-            Some(packed) => Finder::Packed(packed),
-            None => Finder::Plain(
-                AhoCorasick::new(spellings).expect("it is within every limit of the automaton"),
-            ),
-        }
+        let plain =
+            || AhoCorasick::new(spellings).expect("it is within every limit of the automaton");
+        let packed = packed.extend(spellings).build();
+        packed.map_or_else(|| Finder::Plain(plain()), Finder::Packed)
     }
 
     /// Returns the position of a spelling that stands in `bytes`.
