@@ -5,14 +5,14 @@ use std::io::Read;
 use std::path::Path;
 
 use super::walk::{self, Kind};
-use super::{DiskError, failed};
+use super::{Result, failed};
 use crate::model::Digest;
 
 /// How much is read at once: large enough that the system call costs nothing beside the hash.
 pub const CHUNK_BYTES: usize = 1 << 20;
 
 /// Returns the digest and the size of the file at `path`; reads it once.
-pub fn file(path: &Path) -> Result<(Digest, u64), DiskError> {
+pub fn file(path: &Path) -> Result<(Digest, u64)> {
     let mut hasher = blake3::Hasher::new();
     let size_bytes = each_chunk(path, |chunk| {
         hasher.update(chunk);
@@ -21,7 +21,7 @@ pub fn file(path: &Path) -> Result<(Digest, u64), DiskError> {
 }
 
 /// Calls `each` with the content of `path`, a chunk at a time, and returns its size in bytes.
-pub fn each_chunk(path: &Path, mut each: impl FnMut(&[u8])) -> Result<u64, DiskError> {
+pub fn each_chunk(path: &Path, mut each: impl FnMut(&[u8])) -> Result<u64> {
     let mut file = File::open(path).map_err(failed("open", path))?;
     let mut buffer = buffer_for(&file);
     let mut size_bytes = 0;
@@ -51,11 +51,7 @@ pub struct Window<'a> {
 
 /// Calls `each` with the content of `path`, a window at a time, each with the last `overlap` bytes of the one before; and
 /// returns its size in bytes. Memory does not grow with the file.
-pub fn each_window(
-    path: &Path,
-    overlap: usize,
-    mut each: impl FnMut(Window<'_>),
-) -> Result<u64, DiskError> {
+pub fn each_window(path: &Path, overlap: usize, mut each: impl FnMut(Window<'_>)) -> Result<u64> {
     let mut bytes: Vec<u8> = Vec::new();
     let mut start = 0;
     each_chunk(path, |chunk| {
@@ -83,21 +79,14 @@ pub fn buffer_for(file: &File) -> Vec<u8> {
 /// Returns one digest of all names, kinds and contents below the directory `path`, symlinks followed.
 ///
 /// What cannot be read counts as its name alone, as cargo does (cargo: util/paths.rs, `mtime_recursive`).
-pub fn tree(path: &Path) -> Result<Digest, DiskError> {
+pub fn tree(path: &Path) -> Result<Digest> {
     let mut entries = walk::below(path)?;
     entries.sort_by(|a, b| a.relative.cmp(&b.relative));
     let files = entries.iter().map(|entry| {
-        let content = match entry.kind {
-            Kind::File => file(&path.join(&entry.relative))
-                .ok()
-                .map(|(digest, _)| digest),
-            Kind::Directory | Kind::Other => None,
-        };
-        (
-            entry.relative.as_os_str().as_encoded_bytes(),
-            entry.kind as u8,
-            content,
-        )
+        let content = (entry.kind == Kind::File).then(|| file(&path.join(&entry.relative)));
+        let content = content.and_then(|read| Some(read.ok()?.0));
+        let name = entry.relative.as_os_str().as_encoded_bytes();
+        (name, entry.kind as u8, content)
     });
     Ok(listing(files))
 }

@@ -3,7 +3,7 @@
 use std::fs::{File, OpenOptions, TryLockError};
 use std::path::Path;
 
-use super::{DiskError, failed};
+use super::{Result, failed};
 
 /// A lock that is held until this is dropped.
 #[derive(Debug)]
@@ -16,14 +16,10 @@ pub struct Lock {
 /// `on_wait` is called once, before waiting. A file system without locks gives no lock and no error, as
 /// with cargo.
 #[expect(clippy::disallowed_methods, reason = "disk locks")]
-pub fn exclusive(path: &Path, on_wait: impl FnOnce()) -> Result<Lock, DiskError> {
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(path)
-        .map_err(failed("open", path))?;
+pub fn exclusive(path: &Path, on_wait: impl FnOnce()) -> Result<Lock> {
+    let mut options = OpenOptions::new();
+    let options = options.read(true).write(true).create(true).truncate(false);
+    let file = options.open(path).map_err(failed("open", path))?;
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {

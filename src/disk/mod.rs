@@ -42,6 +42,9 @@ impl DiskError {
     }
 }
 
+/// What an operation on a file or directory returns.
+pub type Result<T, E = DiskError> = std::result::Result<T, E>;
+
 /// Returns a closure that wraps an I/O error of `operation` on `path`.
 pub fn failed(operation: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> DiskError {
     move |cause| DiskError {
@@ -52,29 +55,24 @@ pub fn failed(operation: &'static str, path: &Path) -> impl FnOnce(std::io::Erro
 }
 
 /// Returns the content of the file at `path`, which may have at most `limit_bytes`.
-pub fn read(path: &Path, limit_bytes: u64) -> Result<Vec<u8>, DiskError> {
-    use std::io::Read;
-    let file = std::fs::File::open(path).map_err(failed("open", path))?;
-    let mut bytes = Vec::new();
-    file.take(limit_bytes + 1)
-        .read_to_end(&mut bytes)
-        .map_err(failed("read", path))?;
+pub fn read(path: &Path, limit_bytes: u64) -> Result<Vec<u8>> {
+    let bytes = read_start(path, usize::try_from(limit_bytes + 1).unwrap_or(usize::MAX))?;
     match bytes.len() as u64 > limit_bytes {
-        true => Err(failed("read", path)(std::io::Error::other(format!(
-            "larger than {limit_bytes} bytes"
-        )))),
+        true => {
+            let cause = std::io::Error::other(format!("larger than {limit_bytes} bytes"));
+            Err(failed("read", path)(cause))
+        }
         false => Ok(bytes),
     }
 }
 
 /// Returns the first `limit_bytes` of the file at `path`, or all of a shorter one.
-pub fn read_start(path: &Path, limit_bytes: usize) -> Result<Vec<u8>, DiskError> {
+pub fn read_start(path: &Path, limit_bytes: usize) -> Result<Vec<u8>> {
     use std::io::Read;
     let file = std::fs::File::open(path).map_err(failed("open", path))?;
     let mut bytes = Vec::new();
-    file.take(limit_bytes as u64)
-        .read_to_end(&mut bytes)
-        .map_err(failed("read", path))?;
+    let read = file.take(limit_bytes as u64).read_to_end(&mut bytes);
+    read.map_err(failed("read", path))?;
     Ok(bytes)
 }
 
@@ -84,16 +82,17 @@ pub fn canonical(path: &Path) -> PathBuf {
 }
 
 /// Removes the directory at `path` with all below it; nothing there is success.
-pub fn remove_dir(path: &Path) -> Result<(), DiskError> {
-    match std::fs::remove_dir_all(path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-        result => result.map_err(failed("remove", path)),
-    }
+pub fn remove_dir(path: &Path) -> Result<()> {
+    removed(path, std::fs::remove_dir_all(path))
 }
 
 /// Removes the file at `path`; nothing there is success.
-pub fn remove_file(path: &Path) -> Result<(), DiskError> {
-    match std::fs::remove_file(path) {
+pub fn remove_file(path: &Path) -> Result<()> {
+    removed(path, std::fs::remove_file(path))
+}
+
+fn removed(path: &Path, result: std::io::Result<()>) -> Result<()> {
+    match result {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
         result => result.map_err(failed("remove", path)),
     }
@@ -102,10 +101,7 @@ pub fn remove_file(path: &Path) -> Result<(), DiskError> {
 /// Refuses if one of `dirs`, relative to `root`, is or leads through a symbolic link below `root`; what is not there is none.
 ///
 /// Looks, and holds nothing: who can put a link there meanwhile can write there as well.
-pub fn check_beneath<'a>(
-    root: &Path,
-    dirs: impl Iterator<Item = &'a Path>,
-) -> Result<(), DiskError> {
+pub fn check_beneath<'a>(root: &Path, dirs: impl Iterator<Item = &'a Path>) -> Result<()> {
     let all: BTreeSet<&Path> = dirs.flat_map(Path::ancestors).collect();
     for dir in all.into_iter().filter(|dir| !dir.as_os_str().is_empty()) {
         let path = root.join(dir);
@@ -141,7 +137,7 @@ pub fn is_writable(path: &Path) -> bool {
 }
 
 /// Makes the directory `path` and its parents.
-pub fn make_dir(path: &Path) -> Result<(), DiskError> {
+pub fn make_dir(path: &Path) -> Result<()> {
     std::fs::create_dir_all(path).map_err(failed("create", path))
 }
 

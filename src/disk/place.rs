@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
-use super::{DiskError, failed, make_dir, walk};
+use super::{DiskError, Result, failed, make_dir, walk};
 use crate::model::Digest;
 
 /// A directory on the file system of the files to be placed, for files that are not complete yet.
@@ -62,7 +62,7 @@ pub enum CopyError {
 
 impl Staging {
     /// Makes a directory `<name>-...` in `parent` for the files of one operation; removes what others abandoned.
-    pub fn new(parent: &Path, name: &str) -> Result<Staging, DiskError> {
+    pub fn new(parent: &Path, name: &str) -> Result<Staging> {
         make_dir(parent)?;
         let prefix = format!("{name}-");
         let made = tempfile::Builder::new().prefix(&prefix).tempdir_in(parent);
@@ -75,12 +75,8 @@ impl Staging {
             umask: 0,
         };
         let (probe, file) = staging.create(MODE_EXECUTABLE)?;
-        let made = file
-            .metadata()
-            .map_err(failed("inspect", &probe))?
-            .permissions()
-            .mode();
-        staging.umask = !made & MODE_EXECUTABLE;
+        let made = file.metadata().map_err(failed("inspect", &probe))?;
+        staging.umask = !made.permissions().mode() & MODE_EXECUTABLE;
         drop(std::fs::remove_file(&probe));
         Ok(staging)
     }
@@ -99,7 +95,7 @@ impl Staging {
     }
 
     /// Writes `bytes` to `path`, replacing what is there.
-    pub fn write(&self, path: &Path, bytes: &[u8], finish: Finish) -> Result<(), DiskError> {
+    pub fn write(&self, path: &Path, bytes: &[u8], finish: Finish) -> Result<()> {
         let (aside, mut file) = self.create(finish.mode)?;
         let written = file.write_all(bytes).map_err(failed("write", path));
         self.settle(written.map(|()| file), &aside, path, finish)
@@ -168,14 +164,14 @@ impl Staging {
 
     /// Makes the symbolic link `path` to `target`, replacing what is there.
     #[expect(clippy::disallowed_methods, reason = "disk renames")]
-    pub fn symlink(&self, target: &Path, path: &Path) -> Result<(), DiskError> {
+    pub fn symlink(&self, target: &Path, path: &Path) -> Result<()> {
         let aside = self.aside();
         std::os::unix::fs::symlink(target, &aside).map_err(failed("link", path))?;
         std::fs::rename(&aside, path).map_err(failed("place", path))
     }
 
     /// Returns the current time of this file system, never later than a file written after this call.
-    pub fn now(&self) -> Result<SystemTime, DiskError> {
+    pub fn now(&self) -> Result<SystemTime> {
         let (aside, file) = self.create(MODE_FILE)?;
         let now = file.metadata().and_then(|meta| meta.modified());
         drop(std::fs::remove_file(&aside));
@@ -183,18 +179,13 @@ impl Staging {
     }
 
     fn aside(&self) -> PathBuf {
-        self.dir
-            .join(self.next.fetch_add(1, Ordering::Relaxed).to_string())
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        self.dir.join(number.to_string())
     }
 
-    fn create(&self, mode: u32) -> Result<(PathBuf, File), DiskError> {
+    fn create(&self, mode: u32) -> Result<(PathBuf, File)> {
         let aside = self.aside();
-        let file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(mode)
-            .open(&aside)
-            .map_err(failed("create", &aside))?;
+        let file = new_file(&aside, mode)?;
         Ok((aside, file))
     }
 
@@ -205,25 +196,17 @@ impl Staging {
             return None;
         }
         let aside = self.aside();
-        match reflink_copy::reflink(source, &aside) {
-            Ok(()) => Some(aside),
-            Err(_) => {
-                drop(std::fs::remove_file(&aside));
-                self.reflink.store(false, Ordering::Relaxed);
-                None
-            }
+        if reflink_copy::reflink(source, &aside).is_err() {
+            drop(std::fs::remove_file(&aside));
+            self.reflink.store(false, Ordering::Relaxed);
+            return None;
         }
+        Some(aside)
     }
 
     /// Gives a complete file its time and its place, or removes an incomplete one.
     #[expect(clippy::disallowed_methods, reason = "disk sets times and renames")]
-    fn settle(
-        &self,
-        file: Result<File, DiskError>,
-        aside: &Path,
-        path: &Path,
-        finish: Finish,
-    ) -> Result<(), DiskError> {
+    fn settle(&self, file: Result<File>, aside: &Path, path: &Path, finish: Finish) -> Result<()> {
         let placed = file.and_then(|file| {
             if let Some(mtime) = finish.mtime {
                 file.set_times(FileTimes::new().set_modified(mtime))
@@ -265,21 +248,20 @@ impl Drop for Staging {
 
 /// Copies the file `from` to `to`, whose directory is made; for scratch directories only.
 #[expect(clippy::disallowed_methods, reason = "disk copies")]
-pub fn copy(from: &Path, to: &Path) -> Result<(), DiskError> {
+pub fn copy(from: &Path, to: &Path) -> Result<()> {
     if let Some(parent) = to.parent() {
         make_dir(parent)?;
     }
-    std::fs::copy(from, to)
-        .map(|_| ())
-        .map_err(failed("copy", from))
+    let copied = std::fs::copy(from, to).map(|_| ());
+    copied.map_err(failed("copy", from))
 }
 
 /// Writes `bytes` to `path` by way of `aside`, a name that nobody else uses; makes their directories if need be.
 ///
 /// For single small files, of which a [`Staging`] is several times the cost.
 #[expect(clippy::disallowed_methods, reason = "disk renames")]
-pub fn write_by(aside: &Path, path: &Path, bytes: &[u8]) -> Result<(), DiskError> {
-    let write = || -> Result<(), DiskError> {
+pub fn write_by(aside: &Path, path: &Path, bytes: &[u8]) -> Result<()> {
+    let write = || -> Result<()> {
         std::fs::write(aside, bytes).map_err(failed("write", aside))?;
         std::fs::rename(aside, path).map_err(failed("place", path))
     };
@@ -297,11 +279,9 @@ pub fn write_by(aside: &Path, path: &Path, bytes: &[u8]) -> Result<(), DiskError
 /// Writes `bytes` to a new file at `path`, with the permission bits `mode`; what is there already stays, and is an error.
 ///
 /// For what nobody may lose and nobody else may see, not even for a moment. If it fails, there is no file.
-pub fn create_new(path: &Path, bytes: &[u8], mode: u32) -> Result<(), DiskError> {
-    let mut options = OpenOptions::new();
-    let file = options.write(true).create_new(true).mode(mode).open(path);
-    let mut file = file.map_err(failed("create", path))?;
-    let written = file.write_all(bytes).map_err(failed("write", path));
+pub fn create_new(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
+    let written = new_file(path, mode)?.write_all(bytes);
+    let written = written.map_err(failed("write", path));
     if written.is_err() {
         drop(std::fs::remove_file(path));
     }
@@ -311,25 +291,20 @@ pub fn create_new(path: &Path, bytes: &[u8], mode: u32) -> Result<(), DiskError>
 /// Writes each of `patches`, bytes with their offset, into the file at `path`, which must be nobody else's.
 ///
 /// Not atomic: whoever may be interrupted here makes the file valid by something that comes later.
-pub fn overwrite<'a>(
-    path: &Path,
-    patches: impl Iterator<Item = (u64, &'a [u8])>,
-) -> Result<(), DiskError> {
+pub fn overwrite<'a>(path: &Path, patches: impl Iterator<Item = (u64, &'a [u8])>) -> Result<()> {
     use std::os::unix::fs::FileExt;
-    let file = OpenOptions::new()
-        .write(true)
-        .open(path)
-        .map_err(failed("open", path))?;
+    let file = OpenOptions::new().write(true).open(path);
+    let file = file.map_err(failed("open", path))?;
     for (offset, bytes) in patches {
-        file.write_all_at(bytes, offset)
-            .map_err(failed("write", path))?;
+        let written = file.write_all_at(bytes, offset);
+        written.map_err(failed("write", path))?;
     }
     Ok(())
 }
 
 /// Puts `bytes` in the place of `range` of the file at `path`, which must be nobody else's; where their sizes differ, all
 /// that comes behind moves. Not atomic, as [`overwrite`].
-pub fn splice(path: &Path, range: std::ops::Range<u64>, bytes: &[u8]) -> Result<(), DiskError> {
+pub fn splice(path: &Path, range: std::ops::Range<u64>, bytes: &[u8]) -> Result<()> {
     if range.end - range.start == bytes.len() as u64 {
         return overwrite(path, std::iter::once((range.start, bytes)));
     }
@@ -347,6 +322,13 @@ pub fn splice(path: &Path, range: std::ops::Range<u64>, bytes: &[u8]) -> Result<
     splice().map_err(failed("write", path))
 }
 
+/// Makes the file at `path`, which must not be there.
+fn new_file(path: &Path, mode: u32) -> Result<File> {
+    let mut options = OpenOptions::new();
+    let file = options.write(true).create_new(true).mode(mode).open(path);
+    file.map_err(failed("create", path))
+}
+
 /// Returns the permission bits of the file at `path`, if there is one.
 pub fn mode_of(path: &Path) -> Option<u32> {
     Some(std::fs::metadata(path).ok()?.permissions().mode() & 0o7777)
@@ -357,9 +339,8 @@ fn remove_abandoned(parent: &Path, own: &Path) {
     let now = walk::mtime(own);
     for name in walk::subdirectories(parent) {
         let dir = parent.join(name);
-        let idle = now
-            .zip(walk::mtime(&dir))
-            .and_then(|(now, then)| now.duration_since(then).ok());
+        let times = now.zip(walk::mtime(&dir));
+        let idle = times.and_then(|(now, then)| now.duration_since(then).ok());
         if idle.is_some_and(|idle| idle > ABANDONED) {
             drop(super::remove_dir(&dir));
         }
@@ -368,9 +349,9 @@ fn remove_abandoned(parent: &Path, own: &Path) {
 
 /// Opens a reflinked file, which has its source's mode, and gives it `mode`.
 #[expect(clippy::disallowed_methods, reason = "disk sets modes")]
-fn reopen(path: &Path, mode: u32) -> Result<File, DiskError> {
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))
-        .map_err(failed("set the mode of", path))?;
+fn reopen(path: &Path, mode: u32) -> Result<File> {
+    let set = std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode));
+    set.map_err(failed("set the mode of", path))?;
     File::open(path).map_err(failed("open", path))
 }
 

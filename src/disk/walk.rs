@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use super::{DiskError, failed};
+use super::{Result, failed};
 
 /// How deep a tree is followed; deeper ones are a loop of links.
 const MAX_DEPTH: usize = 64;
@@ -32,30 +32,21 @@ pub enum Kind {
 }
 
 /// Returns everything below `dir`, symlinks followed, in no order.
-pub fn below(dir: &Path) -> Result<Vec<Entry>, DiskError> {
-    let mut found = Vec::new();
-    visit(dir, Path::new(""), true, 0, &mut found)?;
-    Ok(found)
+pub fn below(dir: &Path) -> Result<Vec<Entry>> {
+    visit(dir, Path::new(""), true, 0)
 }
 
 /// Returns everything below `dir` without following symlinks, which come as [`Kind::Other`] links.
-pub fn below_without_links(dir: &Path) -> Result<Vec<Entry>, DiskError> {
-    let mut found = Vec::new();
-    visit(dir, Path::new(""), false, 0, &mut found)?;
-    Ok(found)
+pub fn below_without_links(dir: &Path) -> Result<Vec<Entry>> {
+    visit(dir, Path::new(""), false, 0)
 }
 
-fn visit(
-    dir: &Path,
-    relative: &Path,
-    follow: bool,
-    depth: usize,
-    found: &mut Vec<Entry>,
-) -> Result<(), DiskError> {
-    let here = dir.join(relative);
+fn visit(dir: &Path, at: &Path, follow: bool, depth: usize) -> Result<Vec<Entry>> {
+    let here = dir.join(at);
+    let mut found = Vec::new();
     for entry in std::fs::read_dir(&here).map_err(failed("list", &here))? {
         let entry = entry.map_err(failed("list", &here))?;
-        let relative = relative.join(entry.file_name());
+        let relative = at.join(entry.file_name());
         let own = entry.file_type().map_err(failed("inspect", &here))?;
         let link = own.is_symlink();
         let kind = match (link, follow) {
@@ -65,7 +56,7 @@ fn visit(
             (false, _) => kind_of(own),
         };
         if kind == Kind::Directory && depth < MAX_DEPTH {
-            visit(dir, &relative, follow, depth + 1, found)?;
+            found.extend(visit(dir, &relative, follow, depth + 1)?);
         }
         found.push(Entry {
             relative,
@@ -73,7 +64,7 @@ fn visit(
             link,
         });
     }
-    Ok(())
+    Ok(found)
 }
 
 fn kind_of(kind: std::fs::FileType) -> Kind {
@@ -99,13 +90,10 @@ pub fn newest_mtime(path: &Path) -> Option<SystemTime> {
     }
     let mut newest = own;
     for entry in below(path).unwrap_or_default() {
-        let entry_path = path.join(&entry.relative);
-        let link = entry
-            .link
-            .then(|| std::fs::symlink_metadata(&entry_path).ok()?.modified().ok());
-        newest = newest
-            .max(mtime(&entry_path).unwrap_or(own))
-            .max(link.flatten().unwrap_or(own));
+        let below = path.join(&entry.relative);
+        let of_link = || std::fs::symlink_metadata(&below).ok()?.modified().ok();
+        let link = entry.link.then(of_link).flatten();
+        newest = newest.max(mtime(&below).max(link).unwrap_or(own));
     }
     Some(newest)
 }
@@ -123,18 +111,10 @@ pub fn same_inode(a: &Path, b: &Path) -> bool {
 
 /// Returns the sorted names of the directories in `dir`; none where there is no such directory.
 pub fn subdirectories(dir: &Path) -> Vec<String> {
-    let mut names: Vec<String> = std::fs::read_dir(dir)
-        .into_iter()
-        .flatten()
-        .filter_map(|entry| {
-            let entry = entry.ok()?;
-            entry
-                .file_type()
-                .ok()?
-                .is_dir()
-                .then(|| entry.file_name().into_string().ok())?
-        })
-        .collect();
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    let directories = entries.filter(|one| one.file_type().is_ok_and(|kind| kind.is_dir()));
+    let names = directories.filter_map(|one| one.file_name().into_string().ok());
+    let mut names: Vec<String> = names.collect();
     names.sort();
     names
 }
