@@ -2,6 +2,7 @@
 
 pub mod worktree;
 
+use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
@@ -53,13 +54,12 @@ pub struct Repository {
 impl Repository {
     /// Returns the work tree that holds `dir`.
     pub fn discover(dir: &Path) -> Result<Repository, GitError> {
-        match git(dir, &["rev-parse", "--show-toplevel"]) {
-            Ok(output) => Ok(Repository {
-                root: path(trim(&output)),
-            }),
-            Err(GitError::Failed { .. }) => Err(GitError::NoRepository(dir.to_path_buf())),
-            Err(error) => Err(error),
-        }
+        let output = git(dir, ["rev-parse", "--show-toplevel"]).map_err(|error| match error {
+            GitError::Failed { .. } => GitError::NoRepository(dir.to_path_buf()),
+            other => other,
+        })?;
+        let root = path(trim(&output));
+        Ok(Repository { root })
     }
 
     /// Returns the top of the work tree.
@@ -70,8 +70,7 @@ impl Repository {
     /// Returns what the repository is called in every clone: host and path of its `origin`, or the absolute path of an
     /// `origin` on this machine; none without one.
     pub fn name(&self) -> Option<String> {
-        let output = git(&self.root, &["remote", "get-url", "origin"]).ok()?;
-        let url = text(trim(&output));
+        let url = self.line_of(["remote", "get-url", "origin"]).ok()?;
         match url.contains("://") || url.starts_with('/') || host_and_path(&url).is_some() {
             true => name_of(&url),
             false => name_of(&disk::canonical(&self.root.join(url)).to_string_lossy()),
@@ -89,43 +88,27 @@ impl Repository {
     /// Returns the commit that `revision` names.
     pub fn commit(&self, revision: &str) -> Result<String, GitError> {
         let wanted = format!("{revision}^{{commit}}");
-        match git(
-            &self.root,
-            &[
-                "rev-parse",
-                "--verify",
-                "--quiet",
-                "--end-of-options",
-                &wanted,
-            ],
-        ) {
-            Ok(output) => Ok(text(trim(&output))),
-            Err(GitError::Failed { .. }) => Err(GitError::UnknownRevision(revision.to_owned())),
-            Err(error) => Err(error),
-        }
+        let verify = ["rev-parse", "--verify", "--quiet", "--end-of-options"];
+        let args = verify.into_iter().chain([wanted.as_str()]);
+        self.line_of(args).map_err(|error| match error {
+            GitError::Failed { .. } => GitError::UnknownRevision(revision.to_owned()),
+            other => other,
+        })
     }
 
     /// Returns the tree of `commit`.
     pub fn tree(&self, commit: &str) -> Result<String, GitError> {
-        Ok(text(trim(&git(
-            &self.root,
-            &["rev-parse", "--verify", &format!("{commit}^{{tree}}")],
-        )?)))
+        self.line_of(["rev-parse", "--verify", &format!("{commit}^{{tree}}")])
     }
 
     /// Returns what differs from HEAD in the work tree, untracked files included, a line each.
     pub fn changes(&self) -> Result<Vec<String>, GitError> {
-        let output = git(&self.root, &["status", "--porcelain"])?;
-        Ok(text(&output).lines().map(str::to_owned).collect())
+        self.lines_of(&["status", "--porcelain"])
     }
 
     /// Returns `commit` and its ancestors, nearest first, at most `limit`.
     pub fn ancestors(&self, commit: &str, limit: usize) -> Result<Vec<String>, GitError> {
-        let output = git(
-            &self.root,
-            &["rev-list", "--max-count", &limit.to_string(), commit],
-        )?;
-        Ok(text(&output).lines().map(str::to_owned).collect())
+        self.lines_of(&["rev-list", "--max-count", &limit.to_string(), commit])
     }
 
     /// Returns the commits of `range` (`a..b`, or `b` for all up to it) by first parents, newest first, at most `limit`.
@@ -133,20 +116,18 @@ impl Repository {
         let limit = format!("--max-count={limit}");
         let form = ["--first-parent", "--no-show-signature", "--format=%H %s"];
         let args = [&["log"], &form[..], &[&limit, range, "--"]].concat();
-        let output = text(&git(&self.root, &args)?);
-        let commit = |line: &str| {
+        let commit = |line: String| {
             let (id, subject) = line.split_once(' ')?;
-            Some(Commit {
-                id: id.to_owned(),
-                subject: subject.to_owned(),
-            })
+            let (id, subject) = (id.to_owned(), subject.to_owned());
+            Some(Commit { id, subject })
         };
-        Ok(output.lines().filter_map(commit).collect())
+        let lines = self.lines_of(&args)?;
+        Ok(lines.into_iter().filter_map(commit).collect())
     }
 
     /// Tells whether `commit` is `other`, or one of its ancestors.
     pub fn is_ancestor(&self, commit: &str, other: &str) -> Result<bool, GitError> {
-        match git(&self.root, &["merge-base", "--is-ancestor", commit, other]) {
+        match git(&self.root, ["merge-base", "--is-ancestor", commit, other]) {
             Ok(_) => Ok(true),
             Err(GitError::Failed { stderr, .. }) if stderr.is_empty() => Ok(false),
             Err(error) => Err(error),
@@ -155,17 +136,24 @@ impl Repository {
 
     /// Returns how many commits lead from `from` to `to`.
     pub fn distance(&self, from: &str, to: &str) -> Result<usize, GitError> {
-        let output = git(
-            &self.root,
-            &["rev-list", "--count", &format!("{from}..{to}")],
-        )?;
-        Ok(text(trim(&output)).parse().unwrap_or(0))
+        let count = self.line_of(["rev-list", "--count", &format!("{from}..{to}")])?;
+        Ok(count.parse().unwrap_or(0))
     }
 
     /// Tells whether history was cut off by a shallow clone.
     pub fn is_shallow(&self) -> bool {
-        git(&self.root, &["rev-parse", "--is-shallow-repository"])
-            .is_ok_and(|output| trim(&output) == b"true")
+        let answer = self.line_of(["rev-parse", "--is-shallow-repository"]);
+        answer.is_ok_and(|answer| answer == "true")
+    }
+
+    /// Returns git's answer where that is one line.
+    fn line_of<'a>(&self, args: impl IntoIterator<Item = &'a str>) -> Result<String, GitError> {
+        git(&self.root, args).map(|output| text(trim(&output)))
+    }
+
+    fn lines_of(&self, args: &[&str]) -> Result<Vec<String>, GitError> {
+        let output = text(&git(&self.root, args.iter().copied())?);
+        Ok(output.lines().map(str::to_owned).collect())
     }
 }
 
@@ -218,9 +206,9 @@ pub fn index_digest(path: &Path) -> Option<Digest> {
 }
 
 fn in_git_dir(git_dir: &Path, args: &[&str]) -> Option<Vec<u8>> {
-    let mut all = vec![OsStr::new("--git-dir"), git_dir.as_os_str()];
-    all.extend(args.iter().map(OsStr::new));
-    run(git_dir, &all).ok()
+    let args = args.iter().map(OsStr::new);
+    let there = [OsStr::new("--git-dir"), git_dir.as_os_str()];
+    run(git_dir, there.into_iter().chain(args)).ok()
 }
 
 /// Returns the git directory that `path` lies in or is.
@@ -240,91 +228,49 @@ pub fn enclosing_work_tree(dir: &Path) -> Option<PathBuf> {
 
 /// Returns the files below `dir` that git tracks or would add, relative to `dir`.
 pub fn files(dir: &Path) -> Result<Vec<PathBuf>, GitError> {
-    let output = git(
-        dir,
-        &[
-            "ls-files",
-            "-z",
-            "--cached",
-            "--others",
-            "--exclude-standard",
-            "--",
-            ".",
-        ],
-    )?;
-    let mut files: Vec<PathBuf> = output
-        .split(|byte| *byte == 0)
-        .filter(|name| !name.is_empty())
-        .map(path)
-        .collect();
-    files.sort();
-    files.dedup();
-    Ok(files)
+    let list = ["ls-files", "-z", "--cached", "--others"].into_iter();
+    let output = git(dir, list.chain(["--exclude-standard", "--", "."]))?;
+    let names = output.split(|byte| *byte == 0);
+    let files = names.filter(|name| !name.is_empty()).map(path);
+    let files: BTreeSet<PathBuf> = files.collect();
+    Ok(files.into_iter().collect())
 }
 
 /// Clones the repository at `from` to `to`, and checks `commit` out there.
 pub fn clone_at(from: &Path, to: &Path, commit: &str) -> Result<(), GitError> {
-    let args = [
-        OsStr::new("clone"),
-        OsStr::new("--quiet"),
-        OsStr::new("--no-checkout"),
-        from.as_os_str(),
-        to.as_os_str(),
-    ];
-    run(from, &args)?;
-    git(
-        to,
-        &[
-            "-c",
-            "advice.detachedHead=false",
-            "checkout",
-            "--quiet",
-            "--detach",
-            commit,
-        ],
-    )?;
-    Ok(())
+    let clone = ["clone", "--quiet", "--no-checkout"].map(OsStr::new);
+    let paths = [from.as_os_str(), to.as_os_str()];
+    run(from, clone.into_iter().chain(paths))?;
+    let quietly = ["-c", "advice.detachedHead=false", "checkout", "--quiet"];
+    git(to, quietly.into_iter().chain(["--detach", commit])).map(|_| ())
 }
 
 /// Makes a commit of all files in `dir`, and a repository for it where there is none.
 pub fn commit_all(dir: &Path, message: &str) -> Result<(), GitError> {
-    git(dir, &["-c", "init.defaultBranch=main", "init", "--quiet"])?;
-    git(dir, &["add", "--all"])?;
-    let author = [
-        "-c",
+    git(dir, ["-c", "init.defaultBranch=main", "init", "--quiet"])?;
+    git(dir, ["add", "--all"])?;
+    let settings = [
         "user.name=headstart",
-        "-c",
         "user.email=demo@headstart.invalid",
-    ];
-    let commit = [
-        "-c",
         "commit.gpgsign=false",
-        "commit",
-        "--quiet",
-        "-m",
-        message,
     ];
-    git(dir, &[author.as_slice(), commit.as_slice()].concat())?;
-    Ok(())
+    let settings = settings.into_iter().flat_map(|setting| ["-c", setting]);
+    git(dir, settings.chain(["commit", "--quiet", "-m", message])).map(|_| ())
 }
 
-fn git(dir: &Path, args: &[&str]) -> Result<Vec<u8>, GitError> {
-    let args: Vec<&OsStr> = args.iter().map(OsStr::new).collect();
-    run(dir, &args)
+fn git<'a>(dir: &Path, args: impl IntoIterator<Item = &'a str>) -> Result<Vec<u8>, GitError> {
+    run(dir, args.into_iter().map(OsStr::new))
 }
 
 /// Runs git in `dir` without ever waiting for a user or taking a lock that is not needed.
 #[expect(clippy::disallowed_methods, reason = "git starts git")]
-fn run(dir: &Path, args: &[&OsStr]) -> Result<Vec<u8>, GitError> {
-    let output = Command::new("git")
-        .args(args)
-        .current_dir(dir)
-        .env("GIT_OPTIONAL_LOCKS", "0")
-        .env("GIT_TERMINAL_PROMPT", "0")
-        .env("LC_ALL", "C")
-        .stdin(Stdio::null())
-        .output()
-        .map_err(GitError::Start)?;
+fn run<'a>(dir: &Path, args: impl Iterator<Item = &'a OsStr>) -> Result<Vec<u8>, GitError> {
+    let args: Vec<&OsStr> = args.collect();
+    let mut git = Command::new("git");
+    git.args(&args).current_dir(dir).stdin(Stdio::null());
+    git.env("GIT_OPTIONAL_LOCKS", "0");
+    git.env("GIT_TERMINAL_PROMPT", "0").env("LC_ALL", "C");
+    let output = git.output().map_err(GitError::Start)?;
     match output.status.success() {
         true => Ok(output.stdout),
         false => Err(GitError::Failed {

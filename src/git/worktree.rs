@@ -8,12 +8,9 @@ use std::path::Path;
 use super::{GitError, Repository, run};
 
 /// What keeps the user's configuration out of it.
-const PLAINLY: [&str; 6] = [
-    "-c",
+const PLAINLY: [&str; 3] = [
     "core.hooksPath=/dev/null",
-    "-c",
     "core.fsmonitor=false",
-    "-c",
     "advice.detachedHead=false",
 ];
 
@@ -40,6 +37,7 @@ pub fn remove(repository: &Repository, path: &Path) -> Result<(), GitError> {
 }
 
 fn plainly(dir: &Path, args: &[&OsStr]) -> Result<(), GitError> {
-    let args = [&PLAINLY.map(OsStr::new)[..], args].concat();
-    run(dir, &args).map(|_| ())
+    let settings = PLAINLY.iter().flat_map(|setting| ["-c", setting]);
+    let all = settings.map(OsStr::new).chain(args.iter().copied());
+    run(dir, all).map(|_| ())
 }
