@@ -25,9 +25,8 @@ pub fn with_wrapper(
     }
     let build = document.entry("build").or_insert(Item::Table(Table::new()));
     let Some(build) = build.as_table_like_mut() else {
-        return Err(ConfigFileError::Unreadable(
-            "`build` is no table".to_owned(),
-        ));
+        let why = "`build` is no table".to_owned();
+        return Err(ConfigFileError::Unreadable(why));
     };
     build.insert("rustc-wrapper", value(program));
     Ok(document.to_string())

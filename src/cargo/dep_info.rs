@@ -60,15 +60,12 @@ pub fn encode(info: &DepInfo, roots: &Roots) -> Vec<u8> {
     put_length(&mut bytes, info.files.len());
     for file in &info.files {
         let (kind, path) = match file {
-            DepPath::Package(path) => (PACKAGE_RELATIVE, path.clone()),
-            DepPath::Build(path) => (BUILD_RELATIVE, path.clone()),
-            DepPath::Elsewhere(rooted) => (
-                BUILD_RELATIVE,
-                roots.resolve(rooted).as_os_str().as_bytes().to_vec(),
-            ),
+            DepPath::Package(path) => (PACKAGE_RELATIVE, bytes_path(path).into()),
+            DepPath::Build(path) => (BUILD_RELATIVE, bytes_path(path).into()),
+            DepPath::Elsewhere(rooted) => (BUILD_RELATIVE, roots.resolve(rooted)),
         };
         bytes.push(kind);
-        put(&mut bytes, &path);
+        put(&mut bytes, path.as_os_str().as_bytes());
         bytes.push(0);
     }
     put_length(&mut bytes, info.env.len());

@@ -5,11 +5,14 @@ use std::path::PathBuf;
 use serde::Deserialize;
 
 /// A unit that cargo named in its report.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(tag = "reason")]
 pub enum Live {
     /// A compiled one.
+    #[serde(rename = "compiler-artifact")]
     Artifact(Artifact),
     /// The run of a build script.
+    #[serde(rename = "build-script-executed")]
     Script {
         /// cargo's id of the package.
         package_id: String,
@@ -55,18 +58,6 @@ pub struct Profile {
     pub test: bool,
 }
 
-#[derive(Deserialize)]
-#[serde(tag = "reason", rename_all = "kebab-case")]
-enum Message {
-    CompilerArtifact(Artifact),
-    BuildScriptExecuted {
-        package_id: String,
-        out_dir: PathBuf,
-    },
-    #[serde(other)]
-    Other,
-}
-
 impl Artifact {
     /// Returns the name of the fingerprint's files: `lib-serde`, `test-bin-x`.
     ///
@@ -87,20 +78,8 @@ impl Artifact {
 
 /// Returns the live units that `lines` name; other messages are passed over.
 pub fn live(lines: &[String]) -> Vec<Live> {
-    lines
-        .iter()
-        .filter_map(|line| match serde_json::from_str(line).ok()? {
-            Message::CompilerArtifact(artifact) => Some(Live::Artifact(artifact)),
-            Message::BuildScriptExecuted {
-                package_id,
-                out_dir,
-            } => Some(Live::Script {
-                package_id,
-                out_dir,
-            }),
-            Message::Other => None,
-        })
-        .collect()
+    let live = |line: &String| serde_json::from_str(line).ok();
+    lines.iter().filter_map(live).collect()
 }
 
 /// The name and version in cargo's id of a package.
@@ -121,17 +100,11 @@ impl PackageId {
     /// Source: cargo: the package id specification.
     pub fn parse(id: &str) -> Option<PackageId> {
         let (url, fragment) = id.rsplit_once('#')?;
-        let (name, version) = match fragment.rsplit_once('@') {
-            Some((name, version)) => (name, version),
-            None => (
-                url.trim_end_matches('/')
-                    .rsplit('/')
-                    .next()?
-                    .split(['?', '#'])
-                    .next()?,
-                fragment,
-            ),
-        };
+        let (name, version) = fragment.rsplit_once('@').unwrap_or_else(|| {
+            let dir = url.split('?').next().unwrap_or(url);
+            let name = dir.trim_end_matches('/').rsplit('/').next();
+            (name.unwrap_or_default(), fragment)
+        });
         let is_path = url.starts_with("path+");
         Some(PackageId {
             name: name.to_owned(),

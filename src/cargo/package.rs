@@ -35,26 +35,21 @@ impl Locked {
     pub fn read(path: &Path) -> Option<Locked> {
         let bytes = disk::read(path, MAX_TOML_BYTES).ok()?;
         let file: LockFile = toml::from_slice(&bytes).ok()?;
-        let packages = file
-            .package
-            .into_iter()
-            .map(|package| (package.name, package.version));
-        Some(Locked {
-            packages: packages.collect(),
-        })
+        let packages = file.package.into_iter().map(|one| (one.name, one.version));
+        let packages = packages.collect();
+        Some(Locked { packages })
     }
 
     /// Returns the file names of the packages as registries ship them: `serde-1.0.0.crate`.
     pub fn crate_files(&self) -> impl Iterator<Item = String> + '_ {
-        self.packages
-            .iter()
-            .map(|(name, version)| format!("{name}-{version}.crate"))
+        let all = self.packages.iter();
+        all.map(|(name, version)| format!("{name}-{version}.crate"))
     }
 
     /// Tells whether a package is locked in this version.
     pub fn has(&self, name: &str, version: &str) -> bool {
-        self.packages
-            .contains(&(name.to_owned(), version.to_owned()))
+        let wanted = (name.to_owned(), version.to_owned());
+        self.packages.contains(&wanted)
     }
 }
 
@@ -89,14 +84,13 @@ impl FileRules {
 
     /// Tells whether `file`, relative to the package, belongs to it.
     pub fn allow(&self, file: &Path) -> bool {
-        let matches =
-            |rules: &Gitignore| rules.matched_path_or_any_parents(file, false).is_ignore();
-        file == Path::new("Cargo.toml")
-            || file == Path::new("Cargo.lock")
-            || self
-                .include
-                .as_ref()
-                .map_or_else(|| !matches(&self.exclude), matches)
+        let lists = |rules: &Gitignore| rules.matched_path_or_any_parents(file, false).is_ignore();
+        let always = ["Cargo.toml", "Cargo.lock"].map(Path::new).contains(&file);
+        always
+            || match &self.include {
+                Some(include) => lists(include),
+                None => !lists(&self.exclude),
+            }
     }
 }
 
@@ -105,11 +99,9 @@ fn patterns(package: &toml::Table, key: &str) -> Option<Vec<String>> {
     let Some(value) = package.get(key) else {
         return Some(Vec::new());
     };
-    value
-        .as_array()?
-        .iter()
-        .map(|pattern| pattern.as_str().map(str::to_owned))
-        .collect()
+    let texts = value.as_array()?.iter();
+    let texts = texts.map(|one| one.as_str().map(str::to_owned));
+    texts.collect()
 }
 
 fn matcher(dir: &Path, patterns: &[String]) -> Option<Gitignore> {

@@ -37,35 +37,25 @@ struct PackageEntry {
 impl Workspace {
     /// Returns the workspace that `command` builds when run so; reads no lock file and no network.
     pub fn of(command: &CargoCommand, run: Run<'_>) -> Result<Workspace, CargoError> {
-        let mut args = vec![
-            "metadata",
-            "--format-version",
-            "1",
-            "--no-deps",
-            "--offline",
-        ];
+        let mut args = vec!["metadata", "--format-version=1", "--no-deps", "--offline"];
         for option in ["--manifest-path", "--config"] {
             if let Some(value) = command.option(option) {
                 args.extend([option, value]);
             }
         }
         let answer = ask("cargo", &args, run, command.toolchain())?;
-        let metadata: Metadata =
-            serde_json::from_str(&answer).map_err(|error| CargoError::Answer {
-                command: format!("cargo {}", args.join(" ")),
-                why: error.to_string(),
-            })?;
+        let metadata: Result<Metadata, _> = serde_json::from_str(&answer);
+        let metadata = metadata.map_err(|error| CargoError::Answer {
+            command: format!("cargo {}", args.join(" ")),
+            why: error.to_string(),
+        })?;
+        let target_dir = metadata.target_directory;
+        let packages = metadata.packages.into_iter();
         let workspace = Workspace {
             root: metadata.workspace_root,
-            build_dir: metadata
-                .build_directory
-                .unwrap_or_else(|| metadata.target_directory.clone()),
-            target_dir: metadata.target_directory,
-            manifests: metadata
-                .packages
-                .into_iter()
-                .map(|entry| entry.manifest_path)
-                .collect(),
+            build_dir: metadata.build_directory.unwrap_or(target_dir.clone()),
+            target_dir,
+            manifests: packages.map(|entry| entry.manifest_path).collect(),
         };
         Ok(match command.option("--target-dir") {
             Some(target) => workspace.with_target_dir(&run.dir.join(target)),
@@ -74,18 +64,12 @@ impl Workspace {
     }
 
     /// Returns this workspace with another target directory; a build directory set apart stays.
-    pub fn with_target_dir(self, target: &Path) -> Workspace {
-        let together = self.build_dir == self.target_dir;
-        let build_dir = if together {
-            target.to_path_buf()
-        } else {
-            self.build_dir
-        };
-        Workspace {
-            target_dir: target.to_path_buf(),
-            build_dir,
-            ..self
+    pub fn with_target_dir(mut self, target: &Path) -> Workspace {
+        if self.build_dir == self.target_dir {
+            self.build_dir = target.to_path_buf();
         }
+        self.target_dir = target.to_path_buf();
+        self
     }
 
     /// Returns the files that shape cargo's hashes: manifests, lock file, configuration, that of rustc's bootstrap.

@@ -70,17 +70,15 @@ impl<'a, T> Search<'a, T> {
 
     /// Returns each place in `bytes` where a wanted hash begins, with what is known of it.
     pub fn places<'b>(&'b self, bytes: &'b [u8]) -> impl Iterator<Item = (usize, &'a T)> + 'b {
-        bytes
-            .windows(16)
-            .enumerate()
-            .filter_map(move |(at, window)| {
-                let bit = Self::bit(window);
-                if self.filter[bit / 64] & (1 << (bit % 64)) == 0 {
-                    return None;
-                }
-                let hash: &Fingerprint = window.try_into().ok()?;
-                Some((at, self.wanted.get(hash)?))
-            })
+        let all = bytes.windows(16).enumerate();
+        all.filter_map(move |(at, window)| {
+            let bit = Self::bit(window);
+            if self.filter[bit / 64] & (1 << (bit % 64)) == 0 {
+                return None;
+            }
+            let hash: &Fingerprint = window.try_into().ok()?;
+            Some((at, self.wanted.get(hash)?))
+        })
     }
 
     fn bit(hash: &[u8]) -> usize {

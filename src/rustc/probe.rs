@@ -10,6 +10,7 @@ use super::argv::Invocation;
 use super::dep_graph::{self, ArgsHash};
 use super::{run, session};
 use crate::disk::{self, DiskError, walk};
+use crate::model::session::DEP_GRAPH;
 
 /// An empty crate; documented, since `missing_docs` may be denied.
 const LIBRARY: &str = "//! Nothing.\n";
@@ -41,18 +42,12 @@ pub fn args_hash(
         return Ok(None);
     }
     let incremental = scratch.join("incremental");
-    let graphs = walk::subdirectories(&incremental)
-        .into_iter()
-        .filter_map(|name| {
-            let crate_dir = incremental.join(name);
-            let session = session::newest(&crate_dir)?;
-            Some(
-                crate_dir
-                    .join(session)
-                    .join(crate::model::session::DEP_GRAPH),
-            )
-        });
-    Ok(graphs.into_iter().find_map(|graph| read_hash(&graph)))
+    let mut crates = walk::subdirectories(&incremental).into_iter();
+    Ok(crates.find_map(|name| {
+        let crate_dir = incremental.join(name);
+        let session = session::newest(&crate_dir)?;
+        read_hash(&crate_dir.join(session).join(DEP_GRAPH))
+    }))
 }
 
 fn read_hash(graph: &Path) -> Option<ArgsHash> {

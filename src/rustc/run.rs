@@ -17,10 +17,8 @@ const ON_PURPOSE: [i32; 4] = [1, 2, 3, 15];
 impl Ended {
     /// Returns the exit code that says how it ended: rustc's own, or 128 + its signal.
     pub fn code(self) -> u8 {
-        let code = self
-            .0
-            .code()
-            .unwrap_or_else(|| 128 + self.0.signal().unwrap_or(1));
+        let by_signal = || 128 + self.0.signal().unwrap_or(1);
+        let code = self.0.code().unwrap_or_else(by_signal);
         u8::try_from(code & 0xff).unwrap_or(1)
     }
 
@@ -52,10 +50,8 @@ pub fn run_watched(
     args: &[OsString],
     mut pass_on: impl FnMut(&[u8]),
 ) -> std::io::Result<Ended> {
-    let mut child = Command::new(program)
-        .args(args)
-        .stderr(Stdio::piped())
-        .spawn()?;
+    let mut command = Command::new(program);
+    let mut child = command.args(args).stderr(Stdio::piped()).spawn()?;
     if let Some(stderr) = child.stderr.take() {
         let mut reader = BufReader::new(stderr);
         let mut line = Vec::new();
@@ -86,10 +82,7 @@ pub fn version(program: &OsStr, behind: Option<&OsStr>) -> Option<String> {
 #[expect(clippy::disallowed_methods, reason = "rustc::run starts rustc")]
 pub fn run_silently(program: &OsStr, args: &[OsString]) -> bool {
     let mut command = Command::new(program);
-    command
-        .args(args)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null());
+    command.args(args).stdin(Stdio::null());
+    command.stdout(Stdio::null()).stderr(Stdio::null());
     command.status().is_ok_and(|status| status.success())
 }

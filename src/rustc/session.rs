@@ -5,8 +5,9 @@
 use std::hash::{Hash, Hasher};
 use std::path::Path;
 
-use rustc_stable_hash::{FromStableHash, SipHasher128Hash, StableSipHasher128};
+use rustc_stable_hash::StableSipHasher128;
 
+use super::crate_source::finish;
 use crate::disk::walk;
 
 /// The timestamp given to placed sessions, in rustc's base 36: 2001-09-09 in microseconds. Older than any
@@ -28,31 +29,22 @@ pub fn crate_dir(crate_name: &str, metadata: &str, executable: bool, version: &s
     hasher.write(metadata.as_bytes());
     hasher.write(if executable { b"exe" } else { b"lib" });
     hasher.write(version.as_bytes());
-    format!("{crate_name}-{}", base36(hasher.finish::<CrateId>().0))
-}
-
-/// The half of the 128-bit hash that rustc takes for a crate's id.
-struct CrateId(u64);
-
-impl FromStableHash for CrateId {
-    type Hash = SipHasher128Hash;
-
-    fn from(SipHasher128Hash([first, _]): SipHasher128Hash) -> CrateId {
-        CrateId(first)
-    }
+    // rustc takes the first half of the 128 bits for a crate's id.
+    let hash = finish(hasher);
+    let id = hash.first_chunk().expect("a half is eight bytes");
+    format!("{crate_name}-{}", base36(u64::from_le_bytes(*id)))
 }
 
 /// Returns the name of the newest finalised session in `crate_dir` that has its lock file.
 pub fn newest(crate_dir: &Path) -> Option<String> {
-    walk::subdirectories(crate_dir)
-        .into_iter()
-        .filter(|name| {
-            let parts = Parts::of(name);
-            parts.is_some_and(|parts| crate_dir.join(parts.lock_file()).is_file())
-        })
-        .max_by_key(|name| {
-            Parts::of(name).map(|parts| (parts.timestamp.len(), parts.timestamp.to_owned()))
-        })
+    let sessions = walk::subdirectories(crate_dir).into_iter();
+    let finished = sessions.filter_map(|name| {
+        let parts = Parts::of(&name)?;
+        let locked = crate_dir.join(parts.lock_file()).is_file();
+        let time = parts.timestamp.to_owned();
+        locked.then_some((time.len(), time, name))
+    });
+    finished.max().map(|(.., name)| name)
 }
 
 /// A finalised session's name, taken apart: `s-<timestamp>-<random>-<svh>`.
