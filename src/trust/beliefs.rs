@@ -89,13 +89,12 @@ pub fn file(dir: &Path) -> PathBuf {
 pub fn read(dir: &Path) -> Result<Beliefs, BeliefsError> {
     let path = file(dir);
     let bytes = match disk::read(&path, MAX_BYTES) {
-        Ok(bytes) => bytes,
         Err(error) if error.is_missing() => return Ok(Beliefs::default()),
-        Err(error) => return Err(error.into()),
+        bytes => bytes?,
     };
     let text = String::from_utf8(bytes).map_err(|_| "it is no UTF-8".to_owned());
-    text.and_then(|text| parse(&text))
-        .map_err(|why| BeliefsError::File { path, why })
+    let parsed = text.and_then(|text| parse(&text));
+    parsed.map_err(|why| BeliefsError::File { path, why })
 }
 
 /// Reads what the user believes, has `change` change it, and writes it if that did; returns what `change` does.

@@ -91,9 +91,8 @@ impl Keyring {
     /// Returns the keys that are believed in the repository.
     pub fn here(&self) -> Vec<PublicKey> {
         let mut keys = self.beliefs.believed(self.repository.as_deref());
-        let named = self.statement.iter().flat_map(|one| &one.keys);
-        for key in named.filter(|key| !self.beliefs.is_revoked(key.id())) {
-            if !keys.contains(key) {
+        for key in self.statement.iter().flat_map(|one| &one.keys) {
+            if !self.beliefs.is_revoked(key.id()) && !keys.contains(key) {
                 keys.push(key.clone());
             }
         }
@@ -109,15 +108,13 @@ impl Keyring {
     }
 
     fn is_revoked(&self, id: KeyId) -> bool {
-        self.statement
-            .as_ref()
-            .is_some_and(|one| one.revoked.contains(&id))
+        let mut said = self.statement.iter();
+        said.any(|one| one.revoked.contains(&id))
     }
 
     fn path(&self) -> PathBuf {
-        self.dir
-            .join(DIR)
-            .join(statement::file_name(self.repository()))
+        let name = statement::file_name(self.repository());
+        self.dir.join(DIR).join(name)
     }
 
     /// Returns the newest statement that was kept; none of a root that is not believed any more.
@@ -134,10 +131,10 @@ impl Keyring {
         match Statement::read(&bytes, self.repository(), &roots) {
             Ok(statement) => Ok(Some(statement)),
             Err(StatementError::Trust(TrustError::Strangers(_))) => Ok(None),
-            Err(error) => Err(BeliefsError::File {
-                path,
-                why: error.to_string(),
-            }),
+            Err(error) => {
+                let why = error.to_string();
+                Err(BeliefsError::File { path, why })
+            }
         }
     }
 

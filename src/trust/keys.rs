@@ -100,9 +100,8 @@ impl PublicKey {
 
     fn of(inner: &minisign::PublicKey) -> PublicKey {
         let bytes = inner.to_bytes().try_into();
-        PublicKey {
-            bytes: bytes.expect("the length is fixed"),
-        }
+        let bytes = bytes.expect("the length is fixed");
+        PublicKey { bytes }
     }
 }
 
@@ -160,18 +159,16 @@ impl SecretKey {
 /// Returns a new secret key as the text of its file, encrypted if there is a password, and its public half.
 pub fn new_pair(password: Option<&str>) -> (String, PublicKey) {
     use minisign::KeyPair;
-    let (pair, comment) = match password.map(str::to_owned) {
-        None => (
-            KeyPair::generate_unencrypted_keypair(),
-            "minisign secret key",
-        ),
+    let (pair, kind) = match password.map(str::to_owned) {
+        None => (KeyPair::generate_unencrypted_keypair(), "secret"),
         some => (
             KeyPair::generate_encrypted_keypair(some),
-            "minisign encrypted secret key",
+            "encrypted secret",
         ),
     };
     let pair = pair.expect("the system has random numbers");
-    let text = pair.sk.to_box(Some(comment)).expect("it is text");
+    let comment = format!("minisign {kind} key");
+    let text = pair.sk.to_box(Some(&comment)).expect("it is text");
     (text.into_string(), PublicKey::of(&pair.pk))
 }
 

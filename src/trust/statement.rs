@@ -92,13 +92,9 @@ impl Statement {
         roots: &[PublicKey],
     ) -> Result<Statement, StatementError> {
         let text = std::str::from_utf8(bytes).map_err(|_| unreadable("it is no UTF-8"))?;
-        let (text, signature) = match text.rfind(SIGNATURE) {
-            Some(at) => text.split_at(at + 1),
-            None => (text, ""),
-        };
-        let signatures = match signature {
-            "" => Vec::new(),
-            signature => vec![signature.to_owned()],
+        let (text, signatures) = match text.rfind(SIGNATURE) {
+            Some(at) => (&text[..=at], vec![text[at + 1..].to_owned()]),
+            None => (text, Vec::new()),
         };
         verify(text.as_bytes(), &signatures, roots)?;
         let statement = Statement::parse(text)?;
@@ -120,16 +116,8 @@ impl Statement {
 
     /// Returns the statement that follows this one: with `added` among the keys, and `revoked` no longer.
     pub fn next(mut self, added: &[PublicKey], revoked: &[KeyId], now_unix_s: i64) -> Statement {
-        for key in added {
-            if !self.keys.contains(key) {
-                self.keys.push(key.clone());
-            }
-        }
-        for id in revoked {
-            if !self.revoked.contains(id) {
-                self.revoked.push(*id);
-            }
-        }
+        add_new(&mut self.keys, added);
+        add_new(&mut self.revoked, revoked);
         self.keys.retain(|key| !self.revoked.contains(&key.id()));
         self.generation = self.generation.saturating_add(1);
         self.written_unix_s = now_unix_s;
@@ -155,12 +143,18 @@ impl Statement {
     /// Returns the file: the text, and behind it the signature of `root`.
     pub fn signed(&self, root: &SecretKey) -> String {
         let text = self.text();
-        let comment = format!(
-            "headstart keys of {}, generation {}",
-            self.repository, self.generation
-        );
+        let (repository, generation) = (&self.repository, self.generation);
+        let comment = format!("headstart keys of {repository}, generation {generation}");
         let signature = root.sign(text.as_bytes(), &comment);
         format!("{text}{signature}")
+    }
+}
+
+fn add_new<T: Clone + PartialEq>(all: &mut Vec<T>, further: &[T]) {
+    for one in further {
+        if !all.contains(one) {
+            all.push(one.clone());
+        }
     }
 }
 
