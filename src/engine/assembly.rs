@@ -1,9 +1,11 @@
 //! A manifest in the making: units are added, and every table holds each value once.
 
 use std::collections::{BTreeMap, HashMap};
+use std::hash::Hash;
 
 use crate::engine::inputs;
 use crate::engine::local::{Inspector, Present, State};
+use crate::engine::plan::deps as deps_of;
 use crate::engine::publish::{Build, Candidate};
 use crate::engine::record::{LeftOut, Recorded, Sited};
 use crate::model::epoch::SECONDS_A_DAY;
@@ -17,15 +19,15 @@ pub(super) struct Assembly<'a> {
     /// Looks whether cargo would find a unit fresh, where it was not asked.
     judge: Option<&'a Inspector<'a>>,
     states: Vec<State>,
-    packages: Vec<Package>,
-    inputs: Vec<Input>,
-    input_positions: HashMap<Input, u32>,
-    package_positions: HashMap<Package, u32>,
+    packages: Table<Package>,
+    inputs: Table<Input>,
+    located: Table<Located>,
     units: Vec<Unit>,
-    located: Vec<Located>,
-    located_positions: HashMap<Located, u32>,
     by_hash: BTreeMap<u64, Vec<u32>>,
 }
+
+/// Values by their positions in a table.
+type Table<T> = HashMap<T, u32>;
 
 impl<'a> Assembly<'a> {
     /// Returns an empty one. With `judge`, a unit that cargo would build again is left out.
@@ -44,11 +46,8 @@ impl<'a> Assembly<'a> {
     ) -> Result<(), LeftOut> {
         let mut deps = Vec::new();
         for dep in &recorded.fingerprint.deps {
-            let units = self
-                .by_hash
-                .get(&dep.3)
-                .ok_or_else(|| LeftOut::Dependency(dep.1.clone()))?;
-            deps.extend(units);
+            let units = self.by_hash.get(&dep.3);
+            deps.extend(units.ok_or_else(|| LeftOut::Dependency(dep.1.clone()))?);
         }
         deps.sort_unstable();
         deps.dedup();
@@ -66,11 +65,7 @@ impl<'a> Assembly<'a> {
             session: None,
         };
         if let Some(judge) = self.judge {
-            let deps: Vec<State> = unit
-                .deps
-                .iter()
-                .map(|at| self.states[*at as usize])
-                .collect();
+            let deps: Vec<State> = deps_of(&unit).map(|at| self.states[at]).collect();
             let state = judge.state(&unit, &unit.fingerprint, &candidate.package.dir, &deps);
             if state.present != Present::Fresh {
                 return Err(LeftOut::Stale);
@@ -78,49 +73,22 @@ impl<'a> Assembly<'a> {
             self.states.push(state);
         }
         let position = u32::try_from(self.units.len()).expect("fewer than 2^32 units");
-        self.by_hash
-            .entry(unit.fingerprint.hash())
-            .or_default()
-            .push(position);
-        unit.inputs = inputs.into_iter().map(|input| self.input(input)).collect();
-        unit.package = self.package(&candidate.package);
+        let same_hash = self.by_hash.entry(unit.fingerprint.hash());
+        same_hash.or_default().push(position);
+        let input = |input| enter(&mut self.inputs, input);
+        unit.inputs = inputs.into_iter().map(input).collect();
+        unit.package = enter(&mut self.packages, candidate.package.clone());
         unit.session = recorded.session.map(|sited| self.session(sited));
         self.units.push(unit);
         Ok(())
     }
 
-    fn input(&mut self, input: Input) -> u32 {
-        let inputs = &mut self.inputs;
-        *self
-            .input_positions
-            .entry(input)
-            .or_insert_with_key(|input| push(inputs, input))
-    }
-
-    fn session(
-        &mut self,
-        Sited {
-            mut session,
-            located,
-        }: Sited,
-    ) -> Session {
-        let table = &mut self.located;
-        for site in &mut session.sites {
-            let located = located[site.located as usize].clone();
-            site.located = *self
-                .located_positions
-                .entry(located)
-                .or_insert_with_key(|located| push(table, located));
+    fn session(&mut self, mut sited: Sited) -> Session {
+        for site in &mut sited.session.sites {
+            let located = sited.located[site.located as usize].clone();
+            site.located = enter(&mut self.located, located);
         }
-        session
-    }
-
-    fn package(&mut self, package: &Package) -> u32 {
-        let packages = &mut self.packages;
-        *self
-            .package_positions
-            .entry(package.clone())
-            .or_insert_with_key(|package| push(packages, package))
+        sited.session
     }
 
     pub(super) fn manifest(self, build: &Build<'_>) -> Manifest {
@@ -136,15 +104,22 @@ impl<'a> Assembly<'a> {
             part: build.part.clone(),
             roots: build.roots.clone(),
             settings: inputs::settings(&build.workspace.settings(), build.roots),
-            packages: self.packages,
-            inputs: self.inputs,
-            located: self.located,
+            packages: in_order(self.packages),
+            inputs: in_order(self.inputs),
+            located: in_order(self.located),
             units: self.units,
         }
     }
 }
 
-fn push<T: Clone>(table: &mut Vec<T>, value: &T) -> u32 {
-    table.push(value.clone());
-    u32::try_from(table.len() - 1).expect("fewer than 2^32 entries")
+/// Returns the position of `value`, which is added to `table` if it is not there yet.
+fn enter<T: Eq + Hash>(table: &mut Table<T>, value: T) -> u32 {
+    let next = u32::try_from(table.len()).expect("fewer than 2^32 entries");
+    *table.entry(value).or_insert(next)
+}
+
+fn in_order<T>(table: Table<T>) -> Vec<T> {
+    let mut all: Vec<(T, u32)> = table.into_iter().collect();
+    all.sort_unstable_by_key(|(_, position)| *position);
+    all.into_iter().map(|(value, _)| value).collect()
 }

@@ -45,9 +45,8 @@ pub fn in_file<'a>(secrets: &'a Secrets, file: &Path) -> Result<Option<&'a str>,
     let opened = File::open(file).map_err(failed("open", file))?;
     let mut reader = BufReader::new(opened);
     for (start, mark) in starts {
-        reader
-            .seek(SeekFrom::Start(start as u64))
-            .map_err(failed("read", file))?;
+        let sought = reader.seek(SeekFrom::Start(start as u64));
+        sought.map_err(failed("read", file))?;
         if let Some(name) = in_stream(secrets, mark, &mut reader) {
             return Ok(Some(name));
         }
@@ -61,9 +60,8 @@ pub fn in_bytes<'a>(secrets: &'a Secrets, bytes: &[u8]) -> Option<&'a str> {
         return None;
     }
     let within = |(at, mark): (usize, _)| in_stream(secrets, mark, &bytes[at..]);
-    secrets
-        .in_bytes(bytes)
-        .or_else(|| streams(bytes).take(MAX_STREAMS).find_map(within))
+    let in_streams = || streams(bytes).take(MAX_STREAMS).find_map(within);
+    secrets.in_bytes(bytes).or_else(in_streams)
 }
 
 /// Returns where something begins in `bytes` that looks like a compressed stream, and its mark.
@@ -90,15 +88,13 @@ fn in_decoded(secrets: &Secrets, decoded: impl Read) -> Option<&str> {
     let mut decoded = decoded.take(MAX_STREAM_BYTES);
     let mut bytes = Vec::new();
     loop {
-        let part = decoded
-            .by_ref()
-            .take(PART_BYTES as u64)
-            .read_to_end(&mut bytes);
+        let mut part = decoded.by_ref().take(PART_BYTES as u64);
+        let part = part.read_to_end(&mut bytes);
         // What was decoded before it turned out to be no stream, or a damaged one, is in it all the same.
         if let Some(name) = secrets.in_bytes(&bytes) {
             return Some(name);
         }
-        if part.map_or(0, |count| count) == 0 {
+        if part.unwrap_or(0) == 0 {
             return None;
         }
         let dropped = bytes.len().saturating_sub(secrets.overlap());

@@ -33,11 +33,7 @@ const MARGIN: Duration = Duration::from_millis(20);
 /// Locks the profiles' directories below `build`, and takes the time that placed files will be given.
 ///
 /// To be called before any input is compared: an input that changes later is newer than what is placed.
-pub fn hold(
-    build: &Path,
-    profiles: &BTreeSet<&str>,
-    reporter: &Reporter,
-) -> Result<Held, DiskError> {
+pub fn hold(build: &Path, profiles: &BTreeSet<&str>, reporter: &Reporter) -> disk::Result<Held> {
     make_target_dir(build)?;
     let ledger = Ledger::of(build).staging_parent();
     let own = ledger.strip_prefix(build).unwrap_or(&ledger);

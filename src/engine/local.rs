@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use crate::cargo::{dep_info, layout};
@@ -44,6 +44,10 @@ pub struct Inspector<'a> {
     digests: Mutex<HashMap<PathBuf, Option<Digest>>>,
 }
 
+fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 impl<'a> Inspector<'a> {
     /// Returns an inspector of the build directory `build`.
     pub fn new(build: &'a Path, roots: &'a Roots) -> Inspector<'a> {
@@ -64,23 +68,19 @@ impl<'a> Inspector<'a> {
         package: &Rooted,
         deps: &[State],
     ) -> State {
-        let found = std::fs::read(self.build.join(unit.name.hash_file()));
-        let present = match found {
+        let is_wanted = |text: &[u8]| text == Fingerprint::hash_text(wanted.hash()).as_bytes();
+        let is_fresh = || self.is_fresh(unit, wanted, package, deps).is_some();
+        let present = match std::fs::read(self.build.join(unit.name.hash_file())) {
             Err(_) => Present::Nothing,
             Ok(text) if text.is_empty() => Present::Stale,
-            Ok(text) if text != Fingerprint::hash_text(wanted.hash()).as_bytes() => Present::Other,
-            Ok(_) => match self.is_fresh(unit, wanted, package, deps) {
-                Some(()) => Present::Fresh,
-                None => Present::Stale,
-            },
+            Ok(text) if !is_wanted(&text) => Present::Other,
+            Ok(_) if is_fresh() => Present::Fresh,
+            Ok(_) => Present::Stale,
         };
-        let newest_for_dependents = match present {
-            Present::Fresh => self.newest_for_dependents(unit),
-            _ => None,
-        };
+        let newest = (present == Present::Fresh).then(|| self.newest_for_dependents(unit));
         State {
             present,
-            newest_for_dependents,
+            newest_for_dependents: newest.flatten(),
         }
     }
 
@@ -105,13 +105,12 @@ impl<'a> Inspector<'a> {
         }
         for local in &wanted.local {
             let fresh = match local {
-                Local::CheckDepInfo { .. } => self.dep_info_is_fresh(unit, package),
+                Local::CheckDepInfo { .. } => self.changed_inputs(unit, package)?.0 == 0,
                 Local::RerunIfChanged { output, paths } => {
                     let reference = walk::mtime(&self.build.join(output))?;
                     let package = self.roots.resolve(package);
-                    paths
-                        .iter()
-                        .all(|path| self.not_newer(&package.join(path), reference))
+                    let mut paths = paths.iter().map(|path| package.join(path));
+                    paths.all(|path| self.not_newer(&path, reference))
                 }
                 Local::Precalculated(_) | Local::RerunIfEnvChanged { .. } => true,
             };
@@ -120,11 +119,6 @@ impl<'a> Inspector<'a> {
             }
         }
         Some(())
-    }
-
-    fn dep_info_is_fresh(&self, unit: &Unit, package: &Rooted) -> bool {
-        self.changed_inputs(unit, package)
-            .is_some_and(|(changed, _)| changed == 0)
     }
 
     /// Returns how many of the files that the unit was made from here are newer than it, and how many there are;
@@ -142,57 +136,41 @@ impl<'a> Inspector<'a> {
     /// Tells whether `path` exists and is not newer than `reference`; what cargo takes for immutable never is.
     fn not_newer(&self, path: &Path, reference: SystemTime) -> bool {
         let home = self.roots.dir(Root::CargoHome);
-        if ["registry", "git"]
-            .iter()
-            .any(|dir| path.starts_with(home.join(dir)))
-        {
+        let mut immutable = ["registry", "git"].iter().map(|dir| home.join(dir));
+        if immutable.any(|dir| path.starts_with(dir)) {
             return true;
         }
-        let mut times = self
-            .times
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        let time = times
-            .entry(path.to_path_buf())
-            .or_insert_with(|| walk::newest_mtime(path));
+        let mut times = lock(&self.times);
+        let time = times.entry(path.to_path_buf());
+        let time = time.or_insert_with(|| walk::newest_mtime(path));
         time.is_some_and(|time| time <= reference)
     }
 
     fn newest_for_dependents(&self, unit: &Unit) -> Option<SystemTime> {
-        let outputs = unit
-            .files
-            .iter()
-            .filter(|file| file.artifact)
-            .map(|file| bytes_path(&file.path));
-        let times = |path: &Path| walk::mtime(&self.build.join(path));
-        let rmeta = outputs
-            .clone()
-            .find(|path| path.extension().is_some_and(|ext| ext == "rmeta"));
-        match rmeta {
-            Some(rmeta) => times(rmeta),
-            None => outputs.filter_map(times).max(),
+        let artifacts = unit.files.iter().filter(|file| file.artifact);
+        let outputs = artifacts.map(|file| bytes_path(&file.path));
+        let time = |path: &Path| walk::mtime(&self.build.join(path));
+        let is_rmeta = |path: &&Path| path.extension().is_some_and(|ext| ext == "rmeta");
+        match outputs.clone().find(is_rmeta) {
+            Some(rmeta) => time(rmeta),
+            None => outputs.filter_map(time).max(),
         }
     }
 
     /// Returns the digest of an output here; each is read once, whatever it is compared with.
     fn digest(&self, path: PathBuf) -> Option<Digest> {
-        let known = || {
-            self.digests
-                .lock()
-                .unwrap_or_else(std::sync::PoisonError::into_inner)
-        };
-        if let Some(digest) = known().get(&path) {
+        if let Some(digest) = lock(&self.digests).get(&path) {
             return *digest;
         }
         let digest = hash::file(&path).ok().map(|(digest, _)| digest);
-        known().insert(path, digest);
+        lock(&self.digests).insert(path, digest);
         digest
     }
 
     /// Tells whether this directory holds byte for byte what `unit` made, as far as other units read it.
     pub fn is_identical(&self, unit: &Unit) -> bool {
-        let read_by_others = unit.files.iter().filter(|file| !file.rewrite);
-        read_by_others.into_iter().all(|file| {
+        let mut read_by_others = unit.files.iter().filter(|file| !file.rewrite);
+        read_by_others.all(|file| {
             let path = self.build.join(bytes_path(&file.path));
             match &file.content {
                 Content::Object { digest, size_bytes } => {

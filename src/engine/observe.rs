@@ -9,9 +9,11 @@ use rayon::prelude::*;
 use crate::cargo::package::{self, Locked};
 use crate::config::Environment;
 use crate::engine::inputs;
+use crate::engine::plan::deps;
 use crate::git;
 use crate::model::fingerprint::path_hash;
 use crate::model::manifest::{Package, Source};
+use crate::model::unit::Pin;
 use crate::model::{
     Expected, Fingerprint, Input, Local, Manifest, Reason, Root, Roots, Seen, Unit,
 };
@@ -49,14 +51,10 @@ pub struct Digests {
 impl Digests {
     /// Compares all `inputs` that were not compared before, in parallel; each file is read once.
     pub fn compare(&mut self, inputs: &[Input], roots: &Roots) {
-        let new: Vec<&Input> = inputs
-            .iter()
-            .filter(|input| !self.seen.contains_key(input))
-            .collect();
-        let compared: Vec<(Input, Seen)> = new
-            .into_par_iter()
-            .map(|input| (input.clone(), inputs::compare(input, roots)))
-            .collect();
+        let is_new = |input: &&Input| !self.seen.contains_key(input);
+        let compare = |input: &Input| (input.clone(), inputs::compare(input, roots));
+        let new = inputs.par_iter().filter(is_new);
+        let compared: Vec<(Input, Seen)> = new.map(compare).collect();
         self.seen.extend(compared);
     }
 
@@ -70,12 +68,14 @@ pub fn observe(manifest: &Manifest, reader: &Reader<'_>, digests: &mut Digests) 
     digests.compare(&manifest.inputs, reader.roots);
     let mut observed: Vec<Observed> = Vec::with_capacity(manifest.units.len());
     for unit in &manifest.units {
-        let mut differs = first_difference(manifest, unit, reader, digests);
-        let fingerprint = here(manifest, unit, reader, &observed).unwrap_or_else(|| {
-            differs.get_or_insert(Reason::Unproven);
-            unit.fingerprint.clone()
-        });
-        let inputs = unit.inputs.iter().map(|at| &manifest.inputs[*at as usize]);
+        let mut differs = reader.first_difference(manifest, unit, digests);
+        let fingerprint = reader
+            .fingerprint(manifest, unit, &observed)
+            .unwrap_or_else(|| {
+                differs.get_or_insert(Reason::Unproven);
+                unit.fingerprint.clone()
+            });
+        let inputs = inputs_of(manifest, unit);
         let changed = inputs.filter(|input| *digests.of(input) != Seen::Same);
         observed.push(Observed {
             differs,
@@ -99,77 +99,107 @@ fn generators(manifest: &Manifest, roots: &Roots, digests: &Digests) -> Vec<(usi
             && matches!(input.expected, Expected::File(_))
             && *digests.of(input) != Seen::Same
     };
-    let runs = |unit: &Unit| -> Vec<usize> {
-        let deps = unit.deps.iter().map(|dep| *dep as usize);
-        deps.filter(|dep| manifest.units[*dep].name.runs_script())
-            .collect()
-    };
-    let suspects: Vec<(Vec<usize>, &Input)> = manifest
-        .units
-        .iter()
-        .filter(|unit| !unit.name.runs_script())
-        .map(|unit| (runs(unit), unit))
-        .filter(|(runs, _)| !runs.is_empty())
-        .flat_map(|(runs, unit)| {
-            let inputs = unit
-                .inputs
-                .iter()
-                .map(|input| &manifest.inputs[*input as usize]);
-            inputs
-                .filter(differs)
-                .map(move |input| (runs.clone(), input))
-        })
-        .collect();
+    let mut suspects: Vec<(usize, &Input)> = Vec::new();
+    let compiled = |unit: &&Unit| !unit.name.runs_script();
+    for unit in manifest.units.iter().filter(compiled) {
+        for run in deps(unit).filter(|dep| manifest.units[*dep].name.runs_script()) {
+            let inputs = inputs_of(manifest, unit).filter(differs);
+            suspects.extend(inputs.map(|input| (run, input)));
+        }
+    }
     if suspects.is_empty() {
         return Vec::new();
     }
-    let known: BTreeSet<PathBuf> = git::files(roots.dir(Root::Workspace))
-        .unwrap_or_default()
-        .into_iter()
-        .collect();
-    let generated = suspects
-        .into_iter()
-        .filter(|(_, input)| !known.contains(input.path.relative()));
-    generated
-        .flat_map(|(runs, input)| {
-            let path = input.path.shown();
-            runs.into_iter()
-                .map(move |run| (run, Reason::Changed { path: path.clone() }))
-        })
-        .collect()
+    let known = git::files(roots.dir(Root::Workspace)).unwrap_or_default();
+    let known: BTreeSet<PathBuf> = known.into_iter().collect();
+    suspects.retain(|(_, input)| !known.contains(input.path.relative()));
+    let changed = |(run, input): (usize, &Input)| {
+        let path = input.path.shown();
+        (run, Reason::Changed { path })
+    };
+    suspects.into_iter().map(changed).collect()
+}
+
+fn inputs_of<'a>(manifest: &'a Manifest, unit: &'a Unit) -> impl Iterator<Item = &'a Input> {
+    unit.inputs.iter().map(|at| &manifest.inputs[*at as usize])
 }
 
 /// Tells whether the settings that shape cargo's hashes are the builder's.
 pub fn same_settings(manifest: &Manifest, reader: &Reader<'_>, digests: &mut Digests) -> bool {
     digests.compare(&manifest.settings, reader.roots);
-    manifest
-        .settings
-        .iter()
-        .all(|input| *digests.of(input) == Seen::Same)
+    let mut settings = manifest.settings.iter();
+    settings.all(|input| *digests.of(input) == Seen::Same)
 }
 
-fn first_difference(
-    manifest: &Manifest,
-    unit: &Unit,
-    reader: &Reader<'_>,
-    digests: &Digests,
-) -> Option<Reason> {
-    let package = manifest.package(unit);
-    let locked = reader
-        .locked
-        .is_none_or(|locked| locked.has(&package.name, &package.version));
-    if package.source != Source::Path && !locked {
-        return Some(Reason::NotLocked);
+impl Reader<'_> {
+    fn first_difference(
+        &self,
+        manifest: &Manifest,
+        unit: &Unit,
+        digests: &Digests,
+    ) -> Option<Reason> {
+        let package = manifest.package(unit);
+        let is_locked = |locked: &Locked| locked.has(&package.name, &package.version);
+        if package.source != Source::Path && !self.locked.is_none_or(is_locked) {
+            return Some(Reason::NotLocked);
+        }
+        inputs_of(manifest, unit)
+            .find_map(|input| difference(input, digests.of(input)))
+            .or_else(|| self.variable(unit))
+            .or_else(|| pinned(manifest, unit, self.roots))
     }
-    let inputs = unit
-        .inputs
-        .iter()
-        .map(|position| &manifest.inputs[*position as usize]);
-    inputs
-        .filter_map(|input| difference(input, digests.of(input)))
-        .next()
-        .or_else(|| variable(unit, reader))
-        .or_else(|| pinned(manifest, unit, reader.roots))
+
+    /// Returns the first variable that cargo would find changed.
+    fn variable(&self, unit: &Unit) -> Option<Reason> {
+        let locals = unit.fingerprint.local.iter();
+        let declared = locals.filter_map(|local| match local {
+            Local::RerunIfEnvChanged { var, val } => Some((var, val)),
+            _ => None,
+        });
+        let read = unit.dep_info.iter().flat_map(|info| &info.env);
+        let read = read.map(|(name, value)| (name, value));
+        // cargo and its clippy set these for the compilers that they start; only they can judge them.
+        let theirs = |name: &str| name.starts_with("CARGO") || name.starts_with("CLIPPY_");
+        let ours = |name: &str| !theirs(name) && !self.set_by_cargo.contains(name);
+        let differs =
+            |name, value: &Option<String>| self.environment.text(name) != value.as_deref();
+        let mut all = declared.chain(read);
+        let (name, _) = all.find(|(name, value)| ours(name) && differs(name, value))?;
+        Some(Reason::Variable { name: name.clone() })
+    }
+
+    /// Returns the fingerprint of `unit` at the reader's roots; none unless the builder's own can be reproduced.
+    ///
+    /// `before` are the units that stand before it in the manifest.
+    fn fingerprint(
+        &self,
+        manifest: &Manifest,
+        unit: &Unit,
+        before: &[Observed],
+    ) -> Option<Fingerprint> {
+        let package = manifest.package(unit);
+        let mut fingerprint = unit.fingerprint.clone();
+        if let Some(source) = &unit.absolute_source {
+            if path_hash(&manifest.roots.resolve(source)) != fingerprint.path {
+                return None;
+            }
+            fingerprint.path = path_hash(&self.roots.resolve(source));
+        }
+        for local in &mut fingerprint.local {
+            move_local(local, &manifest.roots, self.roots);
+        }
+        if package.newest_file(&unit.fingerprint).is_some() {
+            let newest = newest_file_here(package, self.roots)?;
+            fingerprint.local = vec![Local::Precalculated(newest)];
+        }
+        let there = |dep: usize| manifest.units[dep].fingerprint.hash();
+        let moved = deps(unit).map(|dep| (there(dep), before[dep].fingerprint.hash()));
+        let moved: HashMap<u64, u64> = moved.collect();
+        for dep in &mut fingerprint.deps {
+            dep.3 = *moved.get(&dep.3)?;
+        }
+        Some(fingerprint)
+    }
 }
 
 fn difference(input: &Input, seen: &Seen) -> Option<Reason> {
@@ -183,87 +213,10 @@ fn difference(input: &Input, seen: &Seen) -> Option<Reason> {
     }
 }
 
-/// Returns the first variable that cargo would find changed.
-fn variable(unit: &Unit, reader: &Reader<'_>) -> Option<Reason> {
-    let declared = unit
-        .fingerprint
-        .local
-        .iter()
-        .filter_map(|local| match local {
-            Local::RerunIfEnvChanged { var, val } => Some((var, val)),
-            _ => None,
-        });
-    let read = unit
-        .dep_info
-        .iter()
-        .flat_map(|info| info.env.iter().map(|(name, value)| (name, value)));
-    // cargo and its clippy set these for the compilers that they start; only they can judge them.
-    let theirs = |name: &str| {
-        ["CARGO", "CLIPPY_"]
-            .iter()
-            .any(|prefix| name.starts_with(prefix))
-    };
-    let ours = |name: &str| !theirs(name) && !reader.set_by_cargo.contains(name);
-    declared
-        .chain(read)
-        .filter(|(name, _)| ours(name))
-        .find(|(name, value)| reader.environment.text(name) != value.as_deref())
-        .map(|(name, _)| Reason::Variable { name: name.clone() })
-}
-
 fn pinned(manifest: &Manifest, unit: &Unit, roots: &Roots) -> Option<Reason> {
-    let elsewhere = unit
-        .pinned
-        .iter()
-        .find(|pin| !roots.agree(&manifest.roots, pin.root));
-    elsewhere.map(|pin| Reason::Pinned {
-        root: pin.root,
-        seen_in: pin.seen_in.clone(),
-    })
-}
-
-/// Returns the fingerprint of `unit` at the reader's roots; none unless the builder's own can be reproduced.
-///
-/// `before` are the units that stand before it in the manifest.
-fn here(
-    manifest: &Manifest,
-    unit: &Unit,
-    reader: &Reader<'_>,
-    before: &[Observed],
-) -> Option<Fingerprint> {
-    let package = manifest.package(unit);
-    let mut fingerprint = unit.fingerprint.clone();
-    if let Some(source) = &unit.absolute_source {
-        let recorded = path_hash(&manifest.roots.resolve(source));
-        if recorded != fingerprint.path {
-            return None;
-        }
-        fingerprint.path = path_hash(&reader.roots.resolve(source));
-    }
-    for local in &mut fingerprint.local {
-        move_local(local, &manifest.roots, reader.roots);
-    }
-    if package.newest_file(&unit.fingerprint).is_some() {
-        fingerprint.local = vec![Local::Precalculated(newest_file_here(
-            package,
-            reader.roots,
-        )?)];
-    }
-    let moved: HashMap<u64, u64> = unit
-        .deps
-        .iter()
-        .map(|dep| *dep as usize)
-        .map(|dep| {
-            (
-                manifest.units[dep].fingerprint.hash(),
-                before[dep].fingerprint.hash(),
-            )
-        })
-        .collect();
-    for dep in &mut fingerprint.deps {
-        dep.3 = *moved.get(&dep.3)?;
-    }
-    Some(fingerprint)
+    let elsewhere = |pin: &&Pin| !roots.agree(&manifest.roots, pin.root);
+    let Pin { root, seen_in } = unit.pinned.iter().find(elsewhere)?.clone();
+    Some(Reason::Pinned { root, seen_in })
 }
 
 /// Moves the absolute paths that a build script declared.

@@ -11,7 +11,7 @@ use crate::engine::choose::{self, Similarity};
 use crate::engine::ledger::Ledger;
 use crate::engine::local::{Inspector, Present};
 use crate::engine::observe::Observed;
-use crate::engine::plan::Evidence;
+use crate::engine::plan::{Evidence, deps};
 use crate::engine::relocate::Places;
 use crate::engine::seed::Seed;
 use crate::model::{Manifest, Session, Unit};
@@ -83,9 +83,9 @@ pub fn offer(
         let Some(chosen) = choose::choose(&similarities).map(|at| &candidates[at]) else {
             continue;
         };
-        let own = own_session(build, chosen, inspector)
-            .filter(|(_, own)| choose::replaces(&chosen.similarity, own));
-        if let Some(seed) = seed(chosen, own.map(|(name, _)| name), places, store) {
+        let own = chosen.own_session(build, inspector);
+        let worse = own.filter(|(_, own)| choose::replaces(&chosen.similarity, own));
+        if let Some(seed) = chosen.seed(worse.map(|(name, _)| name), places, store) {
             ledger.write_seed(staging, key, &seed)?;
             offered.push(chosen.at);
         }
@@ -98,33 +98,38 @@ fn key_of(unit: &Unit) -> Option<String> {
     Some(argv::seed_key(&compiled.crate_name, &compiled.metadata))
 }
 
-fn seed(
-    chosen: &Candidate<'_>,
-    replaces: Option<String>,
-    places: &Places,
-    store: &Store,
-) -> Option<Seed> {
-    let located = &chosen.from.manifest.located;
-    let sites = &chosen.session.sites;
-    Some(Seed {
-        commit: chosen.from.manifest.commit.clone(),
-        arguments: chosen.unit.compiled.as_ref()?.arguments?,
-        session: Session {
-            sites: Vec::new(),
-            ..chosen.session.clone()
-        },
-        patches: sites
-            .iter()
-            .map(|site| {
-                (
-                    site.offset,
-                    places.fingerprint(&located[site.located as usize]),
-                )
-            })
-            .collect(),
-        store: store.root().to_path_buf(),
-        replaces,
-    })
+impl Candidate<'_> {
+    fn seed(&self, replaces: Option<String>, places: &Places, store: &Store) -> Option<Seed> {
+        let located = &self.from.manifest.located;
+        let mut session = self.session.clone();
+        let patches = std::mem::take(&mut session.sites).into_iter().map(|site| {
+            let located = &located[site.located as usize];
+            (site.offset, places.fingerprint(located))
+        });
+        Some(Seed {
+            commit: self.from.manifest.commit.clone(),
+            arguments: self.unit.compiled.as_ref()?.arguments?,
+            session,
+            patches: patches.collect(),
+            store: store.root().to_path_buf(),
+            replaces,
+        })
+    }
+
+    /// Returns the session that rustc made here itself, with how similar its past is by the times of files.
+    fn own_session(&self, build: &Path, inspector: &Inspector<'_>) -> Option<(String, Similarity)> {
+        let own = session::newest(&build.join(&self.session.crate_dir))?;
+        let package = &self.from.manifest.package(self.unit).dir;
+        let (changed_inputs, inputs) = inspector.changed_inputs(self.unit, package)?;
+        let other = |dep: &usize| self.from.evidence[*dep].present != Present::Fresh;
+        let similarity = Similarity {
+            changed_inputs,
+            inputs,
+            changed_deps: deps(self.unit).filter(other).count(),
+            deps: self.unit.deps.len(),
+        };
+        Some((own, similarity))
+    }
 }
 
 /// Whether each unit of a starting point is another one than what is, or will be, here: something of its own differs, or
@@ -132,7 +137,7 @@ fn seed(
 fn other_than_here(from: &Surveyed<'_>) -> Vec<bool> {
     let mut other: Vec<bool> = Vec::with_capacity(from.observed.len());
     for (unit, seen) in from.manifest.units.iter().zip(from.observed) {
-        let below = unit.deps.iter().any(|dep| other[*dep as usize]);
+        let below = deps(unit).any(|dep| other[dep]);
         other.push(seen.differs.is_some() || below);
     }
     other
@@ -143,27 +148,7 @@ fn similarity(from: &Surveyed<'_>, at: usize, other: &[bool]) -> Similarity {
     Similarity {
         changed_inputs: from.observed[at].changed_inputs,
         inputs: unit.inputs.len(),
-        changed_deps: unit.deps.iter().filter(|dep| other[**dep as usize]).count(),
+        changed_deps: deps(unit).filter(|dep| other[*dep]).count(),
         deps: unit.deps.len(),
     }
-}
-
-/// Returns the session that rustc made here itself, with how similar its past is by the times of files.
-fn own_session(
-    build: &Path,
-    chosen: &Candidate<'_>,
-    inspector: &Inspector<'_>,
-) -> Option<(String, Similarity)> {
-    let own = session::newest(&build.join(&chosen.session.crate_dir))?;
-    let package = &chosen.from.manifest.package(chosen.unit).dir;
-    let (changed_inputs, inputs) = inspector.changed_inputs(chosen.unit, package)?;
-    let deps = &chosen.unit.deps;
-    let other = |dep: &&u32| chosen.from.evidence[**dep as usize].present != Present::Fresh;
-    let similarity = Similarity {
-        changed_inputs,
-        inputs,
-        changed_deps: deps.iter().filter(other).count(),
-        deps: deps.len(),
-    };
-    Some((own, similarity))
 }

@@ -30,24 +30,19 @@ const MAX_OCCURRENCES: usize = 1 << 20;
 
 /// Returns the digest of `path` and where it holds roots; memory does not grow with the file.
 pub fn scan(path: &Path, finder: &Finder, roots: &Roots) -> Result<Scanned, DiskError> {
-    let overlap = roots
-        .spellings()
-        .map(|(_, path)| path.len())
-        .max()
-        .unwrap_or(1)
-        .saturating_sub(1);
+    let longest = roots.spellings().map(|(_, path)| path.len()).max();
+    let overlap = longest.unwrap_or(1).saturating_sub(1);
     let mut hasher = blake3::Hasher::new();
     let mut found: Vec<Occurrence> = Vec::new();
     let size_bytes = each_window(path, overlap, |window| {
         hasher.update(&window.bytes[window.carried..]);
         let all = finder.held(window.bytes);
-        let moved = all
-            .filter(|one| one.end > window.carried)
-            .map(|one| Occurrence {
-                start: one.start + window.start,
-                end: one.end + window.start,
-                ..one
-            });
+        let new = all.filter(|one| one.end > window.carried);
+        let moved = new.map(|one| Occurrence {
+            start: one.start + window.start,
+            end: one.end + window.start,
+            ..one
+        });
         found.extend(moved.take(MAX_OCCURRENCES.saturating_sub(found.len())));
     })?;
     Ok(Scanned {
@@ -60,22 +55,17 @@ pub fn scan(path: &Path, finder: &Finder, roots: &Roots) -> Result<Scanned, Disk
 /// Returns the first root that `scanned` holds outside debug information.
 pub fn outside_debug_info(path: &Path, scanned: &Scanned) -> Option<Root> {
     let first = scanned.roots.first()?;
-    let Some(ranges) = debug_ranges(path) else {
+    let complete = scanned.roots.len() < MAX_OCCURRENCES;
+    let Some(ranges) = debug_ranges(path).filter(|_| complete) else {
         return Some(first.root);
     };
-    if scanned.roots.len() >= MAX_OCCURRENCES {
-        return Some(first.root);
-    }
     let inside = |one: &&Occurrence| {
-        ranges
-            .iter()
-            .any(|range| range.start <= one.start as u64 && one.end as u64 <= range.end)
+        let (start, end) = (one.start as u64, one.end as u64);
+        let mut ranges = ranges.iter();
+        ranges.any(|range| range.start <= start && end <= range.end)
     };
-    scanned
-        .roots
-        .iter()
-        .find(|one| !inside(one))
-        .map(|one| one.root)
+    let outside = scanned.roots.iter().find(|one| !inside(one));
+    outside.map(|one| one.root)
 }
 
 /// Returns where debug information lies in an object file or an archive of them; none for other files.
@@ -100,12 +90,9 @@ fn archive_ranges(cache: &ReadCache<File>) -> Option<Vec<Range<u64>>> {
 
 fn object_ranges<'data, R: ReadRef<'data>>(data: R, base: u64) -> Option<Vec<Range<u64>>> {
     let file = object::File::parse(data).ok()?;
-    let debug = file.sections().filter(|section| {
-        section
-            .name()
-            .is_ok_and(|name| name.starts_with(".debug_") || name.starts_with("__debug_"))
-    });
-    let ranges = debug.filter_map(|section| {
+    let is_debug = |name: &str| name.starts_with(".debug_") || name.starts_with("__debug_");
+    let ranges = file.sections().filter_map(|section| {
+        is_debug(section.name().ok()?).then_some(())?;
         let (start, size) = section.file_range()?;
         Some(base + start..base + start + size)
     });

@@ -59,42 +59,33 @@ pub fn plan(manifest: &Manifest, evidence: &[Evidence], same_settings: bool) -> 
     let mut offered = offered(manifest, evidence, same_settings);
     let mut placed = placed(manifest, evidence, &offered);
     if loses_local_work(manifest, evidence, &placed) {
-        offered = on_what_is_here(manifest, evidence, offered);
+        on_what_is_here(manifest, evidence, &mut offered);
         placed = self::placed(manifest, evidence, &offered);
     }
     let mut decisions: Vec<Decision> = Vec::with_capacity(evidence.len());
     for (at, offer) in offered.into_iter().enumerate() {
-        let disturbed = manifest.units[at]
-            .deps
-            .iter()
-            .map(|dep| *dep as usize)
-            .find(|dep| !placed[at] && decisions[*dep].action != Action::Keep);
-        let decision = match (placed[at], evidence[at].present, disturbed, offer) {
-            (true, ..) => Decision {
-                action: Action::Place,
-                reason: Reason::InputsMatch,
-            },
-            (_, Present::Fresh, None, _) | (.., Ok(())) => Decision {
-                action: Action::Keep,
-                reason: Reason::AlreadyFresh,
-            },
-            (_, Present::Fresh, Some(dep), _) => {
-                let reason = Reason::Dependency {
-                    unit: manifest.units[dep].name.to_string(),
-                };
-                Decision {
-                    action: built_again(manifest, at, &reason),
-                    reason,
-                }
-            }
-            (.., Err(reason)) => Decision {
-                action: built_again(manifest, at, &reason),
-                reason,
-            },
+        let changes = |dep: &usize| decisions[*dep].action != Action::Keep;
+        let disturbed = deps(&manifest.units[at]).find(|dep| !placed[at] && changes(dep));
+        let built_again = |reason| (built_again(manifest, at, &reason), reason);
+        let (action, reason) = match (placed[at], evidence[at].present, disturbed, offer) {
+            (true, ..) => (Action::Place, Reason::InputsMatch),
+            (_, Present::Fresh, None, _) | (.., Ok(())) => (Action::Keep, Reason::AlreadyFresh),
+            (_, Present::Fresh, Some(dep), _) => built_again(dependency(manifest, dep)),
+            (.., Err(reason)) => built_again(reason),
         };
-        decisions.push(decision);
+        decisions.push(Decision { action, reason });
     }
     decisions
+}
+
+/// Returns the positions of what `unit` depends on.
+pub(super) fn deps(unit: &Unit) -> impl Iterator<Item = usize> + Clone + '_ {
+    unit.deps.iter().map(|dep| *dep as usize)
+}
+
+fn dependency(manifest: &Manifest, dep: usize) -> Reason {
+    let unit = manifest.units[dep].name.to_string();
+    Reason::Dependency { unit }
 }
 
 /// Returns the estimated milliseconds that cargo compiles after `decisions`, by what `cost_ms` says of a unit.
@@ -103,51 +94,41 @@ pub fn remaining_ms(
     decisions: &[Decision],
     cost_ms: impl Fn(&Unit) -> u64,
 ) -> u64 {
-    let dirty = |action| matches!(action, Action::Seed | Action::Leave);
     let units = manifest.units.iter().zip(decisions);
-    units
-        .filter(|(_, decision)| dirty(decision.action))
-        .map(|(unit, _)| cost_ms(unit))
-        .sum()
+    let costs = units.map(|(unit, decision)| match decision.action {
+        Action::Place | Action::Keep => 0,
+        Action::Seed | Action::Leave => cost_ms(unit),
+    });
+    costs.sum()
 }
 
 /// Returns the position of the starting point to take, of which `remaining_ms` stand nearest first.
 ///
 /// A farther one must save a fifth of the nearest's: compile times vary from build to build.
 pub fn nearest(remaining_ms: &[u64]) -> usize {
-    let least = (0..remaining_ms.len())
-        .min_by_key(|at| (remaining_ms[*at], *at))
-        .unwrap_or(0);
+    let all = 0..remaining_ms.len();
+    let least = all.min_by_key(|at| remaining_ms[*at]).unwrap_or(0);
     match remaining_ms.first() {
         Some(first) if remaining_ms[least] < first - first / 5 => least,
         _ => 0,
     }
 }
 
+/// Whether a unit could be placed, or why not.
+type Offer = Result<(), Reason>;
+
 /// Whether each unit could be placed: nothing of its own differs, nor of what it depends on.
-fn offered(
-    manifest: &Manifest,
-    evidence: &[Evidence],
-    same_settings: bool,
-) -> Vec<Result<(), Reason>> {
-    let mut offered: Vec<Result<(), Reason>> = Vec::with_capacity(evidence.len());
+fn offered(manifest: &Manifest, evidence: &[Evidence], same_settings: bool) -> Vec<Offer> {
+    let mut offered: Vec<Offer> = Vec::with_capacity(evidence.len());
     for (unit, seen) in manifest.units.iter().zip(evidence) {
-        let dependency = unit
-            .deps
-            .iter()
-            .map(|dep| *dep as usize)
-            .find(|dep| offered[*dep].is_err());
-        let verdict = match (&seen.differs, dependency) {
+        let below = deps(unit).find(|dep| offered[*dep].is_err());
+        let other = seen.present == Present::Other && !same_settings;
+        offered.push(match (&seen.differs, below) {
             (Some(reason), _) => Err(reason.clone()),
-            (None, Some(dep)) => Err(Reason::Dependency {
-                unit: manifest.units[dep].name.to_string(),
-            }),
-            (None, None) if seen.present == Present::Other && !same_settings => {
-                Err(Reason::OtherSettings)
-            }
+            (None, Some(dep)) => Err(dependency(manifest, dep)),
+            (None, None) if other => Err(Reason::OtherSettings),
             (None, None) => Ok(()),
-        };
-        offered.push(verdict);
+        });
     }
     offered
 }
@@ -158,65 +139,46 @@ fn loses_local_work(manifest: &Manifest, evidence: &[Evidence], placed: &[bool])
     let replaces = (0..placed.len()).any(|at| placed[at] && evidence[at].present == Present::Fresh);
     let mut above = vec![false; placed.len()];
     for (at, unit) in manifest.units.iter().enumerate() {
-        above[at] = unit
-            .deps
-            .iter()
-            .any(|dep| placed[*dep as usize] || above[*dep as usize]);
+        above[at] = deps(unit).any(|dep| placed[dep] || above[dep]);
     }
     let is_here = |at: usize| matches!(evidence[at].present, Present::Fresh | Present::Stale);
     replaces && (0..placed.len()).any(|at| !placed[at] && above[at] && is_here(at))
 }
 
 /// Takes the offer back from every unit that was compiled against other bytes than are fresh here.
-fn on_what_is_here(
-    manifest: &Manifest,
-    evidence: &[Evidence],
-    mut offered: Vec<Result<(), Reason>>,
-) -> Vec<Result<(), Reason>> {
+fn on_what_is_here(manifest: &Manifest, evidence: &[Evidence], offered: &mut [Offer]) {
+    let other = |dep: &usize| evidence[*dep].present == Present::Fresh && !evidence[*dep].identical;
     for (at, unit) in manifest.units.iter().enumerate() {
-        let other =
-            |dep: &usize| evidence[*dep].present == Present::Fresh && !evidence[*dep].identical;
-        let name = |dep: usize| manifest.units[dep].name.to_string();
-        let mut deps = unit.deps.iter().map(|dep| *dep as usize);
-        let built = deps
-            .clone()
-            .find(other)
-            .map(|dep| Reason::OtherBuild { unit: name(dep) });
-        let again = || {
-            deps.find(|dep| offered[*dep].is_err())
-                .map(|dep| Reason::Dependency { unit: name(dep) })
+        let reason = if let Some(dep) = deps(unit).find(other) {
+            let unit = manifest.units[dep].name.to_string();
+            Some(Reason::OtherBuild { unit })
+        } else {
+            let again = deps(unit).find(|dep| offered[*dep].is_err());
+            again.map(|dep| dependency(manifest, dep))
         };
-        if let (Ok(()), Some(reason)) = (&offered[at], built.or_else(again)) {
+        if let (Ok(()), Some(reason)) = (&offered[at], reason) {
             offered[at] = Err(reason);
         }
     }
-    offered
 }
 
 /// Whether each unit is placed: what is offered and not fresh here, and then, until nothing changes, what
 /// those were compiled against unless the same bytes are here, and what depends on anything replaced.
-fn placed(manifest: &Manifest, evidence: &[Evidence], offered: &[Result<(), Reason>]) -> Vec<bool> {
+fn placed(manifest: &Manifest, evidence: &[Evidence], offered: &[Offer]) -> Vec<bool> {
     let missing = |at: usize| offered[at].is_ok() && evidence[at].present != Present::Fresh;
     let mut placed: Vec<bool> = (0..evidence.len()).map(missing).collect();
     let mut changed = true;
-    while changed {
-        changed = false;
-        for at in (0..evidence.len())
-            .rev()
-            .filter(|at| placed[*at])
-            .collect::<Vec<_>>()
-        {
-            for dep in manifest.units[at].deps.iter().map(|dep| *dep as usize) {
+    while std::mem::take(&mut changed) {
+        let all = (0..evidence.len()).rev().filter(|at| placed[*at]);
+        for at in all.collect::<Vec<_>>() {
+            for dep in deps(&manifest.units[at]) {
                 let replace = !placed[dep] && !evidence[dep].identical;
                 placed[dep] |= replace;
                 changed |= replace;
             }
         }
-        for at in 0..evidence.len() {
-            let stale = manifest.units[at]
-                .deps
-                .iter()
-                .any(|dep| placed[*dep as usize]);
+        for (at, unit) in manifest.units.iter().enumerate() {
+            let stale = deps(unit).any(|dep| placed[dep]);
             let replace = stale && !placed[at] && offered[at].is_ok();
             placed[at] |= replace;
             changed |= replace;

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
+use crate::disk;
 use crate::disk::place::{Finish, MODE_EXECUTABLE, Staging};
-use crate::disk::{self, DiskError};
 use crate::model::manifest::Source;
 use crate::model::root::bytes_path;
 use crate::model::{Content, Digest, Manifest, Unit, UnitName};
@@ -78,12 +78,15 @@ impl Wanted<'_> {
         let manifest = self.manifest.get();
         let place = |(unit, file, object): (&Unit, &Path, Digest)| {
             let path = target.join(place_of(&unit.name, file));
-            make_parent(&path).map_err(ObjectError::Disk)?;
+            let made = path.parent().map_or(Ok(()), disk::make_dir);
+            made.map_err(ObjectError::Disk)?;
             store.get(object, staging, &path, PROGRAM)?;
+            let variables = variables(&manifest.package(unit).name, &unit.name.stem);
+            let pinned = !unit.pinned.is_empty();
             Ok(Program {
                 path,
-                variables: variables(&manifest.package(unit).name, &unit.name.stem),
-                pinned: !unit.pinned.is_empty(),
+                variables,
+                pinned,
             })
         };
         let all: Vec<_> = self.all().collect();
@@ -96,8 +99,8 @@ impl Wanted<'_> {
         let own = manifest.units.iter().filter(|unit| {
             let (kind, name) = kind_and_name(&unit.name.stem);
             let script = ["build-script", "run-build-script"].contains(&kind);
-            let named =
-                kind == "lib" || self.only.is_empty() || self.only.iter().any(|one| one == name);
+            let asked = self.only.is_empty() || self.only.iter().any(|one| one == name);
+            let named = kind == "lib" || asked;
             !script && named && manifest.package(unit).source == Source::Path
         });
         own.flat_map(|unit| {
@@ -131,19 +134,14 @@ fn kind_and_name(stem: &str) -> (&str, &str) {
     (kind, rest.strip_prefix('-').unwrap_or_default())
 }
 
-fn make_parent(path: &Path) -> Result<(), DiskError> {
-    path.parent().map_or(Ok(()), disk::make_dir)
-}
-
 /// Returns the directories of `programs` that have a plain name, each once, for `PATH`.
 pub fn directories(programs: &[Program]) -> Vec<OsString> {
     let named = programs.iter().filter(|program| {
         let is_test = |name: &String| name.starts_with("HEADSTART_TEST_");
         !program.variables.iter().any(is_test)
     });
-    let mut dirs: Vec<OsString> = named
-        .filter_map(|program| Some(program.path.parent()?.as_os_str().to_owned()))
-        .collect();
+    let dirs = named.filter_map(|program| program.path.parent());
+    let mut dirs: Vec<OsString> = dirs.map(|dir| dir.as_os_str().to_owned()).collect();
     dirs.sort_by_key(|dir| dir.len());
     dirs.dedup();
     dirs

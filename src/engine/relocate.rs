@@ -52,10 +52,8 @@ impl Places {
         };
         below(&self.build, Place::Build)
             .or_else(|| below(&self.sysroot, Place::Sysroot))
-            .unwrap_or_else(|| PlacedFile {
-                place: Place::Absolute,
-                path: path.as_os_str().as_encoded_bytes().to_vec(),
-            })
+            .or_else(|| below(Path::new(""), Place::Absolute))
+            .expect("every path is below none")
     }
 
     fn resolve(&self, file: &PlacedFile) -> PathBuf {
@@ -90,13 +88,11 @@ pub struct Catalog {
 impl Catalog {
     /// Returns the catalog of all crates in `profiles` of the build directory and in the sysroot.
     pub fn of<'a>(places: &Places, profiles: impl IntoIterator<Item = &'a str>) -> Catalog {
-        let deps = profiles
-            .into_iter()
-            .map(|profile| places.build.join(profile).join("deps"));
+        let deps = |profile: &str| places.build.join(profile).join("deps");
+        let deps = profiles.into_iter().map(deps);
         let targets = places.sysroot.join("lib/rustlib");
-        let libraries = walk::subdirectories(&targets)
-            .into_iter()
-            .map(|target| targets.join(target).join("lib"));
+        let libraries = walk::subdirectories(&targets).into_iter();
+        let libraries = libraries.map(|target| targets.join(target).join("lib"));
         let mut hashes = HashMap::new();
         for crates in deps.chain(libraries).map(|dir| crates_in(&dir)) {
             for paths in crates.into_values() {
@@ -126,14 +122,12 @@ impl Catalog {
         let mut positions: HashMap<&Located, u32> = HashMap::new();
         each_window(path, OVERLAP, |window| {
             for (at, located) in search.places(window.bytes) {
-                let position = *positions.entry(located).or_insert_with(|| {
+                let located = *positions.entry(located).or_insert_with(|| {
                     table.push((*located).clone());
                     u32::try_from(table.len() - 1).expect("fewer than 2^32 crates")
                 });
-                sites.push(Site {
-                    offset: (window.start + at) as u64,
-                    located: position,
-                });
+                let offset = (window.start + at) as u64;
+                sites.push(Site { offset, located });
             }
         })?;
         Ok((sites, table))
@@ -142,12 +136,9 @@ impl Catalog {
 
 /// Returns every form of the hash of `names`.
 fn outputs(names: &OutputNames) -> HashMap<Fingerprint, Located> {
-    let OutputNames {
-        told, dir, stem, ..
-    } = names;
     let form = |formula: NamesFormula| {
-        let hash = output_names::fingerprint(bytes_path(told), stem, &formula);
-        let (dir, stem) = (dir.clone(), stem.clone());
+        let (told, dir, stem) = (&names.told, names.dir.clone(), names.stem.clone());
+        let hash = output_names::fingerprint(bytes_path(told), &stem, &formula);
         (hash, Located::Outputs { dir, stem, formula })
     };
     output_names::formulas(names.kinds).map(form).collect()
@@ -157,18 +148,14 @@ fn outputs(names: &OutputNames) -> HashMap<Fingerprint, Located> {
 fn crates_in(dir: &Path) -> BTreeMap<String, [Option<PathBuf>; 3]> {
     let mut crates: BTreeMap<String, [Option<PathBuf>; 3]> = BTreeMap::new();
     for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
-        let Ok(name) = entry.file_name().into_string() else {
-            continue;
-        };
+        let name = entry.file_name().into_string().unwrap_or_default();
         let Some((stem, extension)) = name.rsplit_once('.') else {
             continue;
         };
         if let Some(at) = EXTENSIONS.iter().position(|known| *known == extension) {
-            let link = entry.file_type().is_ok_and(|kind| kind.is_symlink());
-            let path = if link {
-                disk::canonical(&entry.path())
-            } else {
-                entry.path()
+            let path = match entry.file_type().is_ok_and(|kind| kind.is_symlink()) {
+                true => disk::canonical(&entry.path()),
+                false => entry.path(),
             };
             crates.entry(stem.to_owned()).or_default()[at] = Some(path);
         }
@@ -188,9 +175,9 @@ fn sources(files: &[Option<PlacedFile>; 3]) -> Vec<Located> {
                 files[at].clone().filter(|_| subset & (1 << bit) != 0)
             };
             let files = [chosen(0), chosen(1), chosen(2)];
-            crate_source::formulas().map(move |formula| Located::Crate {
-                files: files.clone(),
-                formula,
+            crate_source::formulas().map(move |formula| {
+                let files = files.clone();
+                Located::Crate { files, formula }
             })
         })
         .collect()

@@ -75,17 +75,15 @@ impl Beginning<'_> {
         };
         let key = self.invocation.seed_key();
         let seed = self.ledger.seed(&key).ok_or(Began::NoSession)?;
-        let name = Path::new(&seed.session.crate_dir)
-            .file_name()
-            .unwrap_or_default();
-        let crate_dir = incremental.join(name);
+        let name = Path::new(&seed.session.crate_dir).file_name();
+        let crate_dir = incremental.join(name.unwrap_or_default());
         let there = session::newest(&crate_dir);
         let own = there.clone().filter(|name| !is_placed(name));
         if own.is_some() && (!self.seeding || seed.replaces != own) {
             return Err(Began::OwnSession);
         }
         if let Some(placed) = there.filter(|name| is_placed(name)) {
-            remove(&crate_dir, &placed).map_err(|_| Began::SeedUnusable)?;
+            remove(&crate_dir, &placed)?;
         }
         if !self.seeding {
             return Err(Began::SeedingOff);
@@ -93,26 +91,24 @@ impl Beginning<'_> {
         if seed.arguments != self.arguments {
             return Err(Began::OtherArguments);
         }
-        match self.place(&seed, &crate_dir) {
-            Ok(None) => Ok(Sown {
-                products: work_products(&crate_dir.join(placed_name(&seed.session))),
-                name: placed_name(&seed.session),
-                commit: seed.commit,
-                crate_dir,
-            }),
-            Ok(Some(reason)) => Err(reason),
-            Err(_) => Err(Began::SeedUnusable),
-        }
+        self.place(&seed, &crate_dir)?;
+        let name = placed_name(&seed.session);
+        Ok(Sown {
+            products: work_products(&crate_dir.join(&name)),
+            name,
+            commit: seed.commit,
+            crate_dir,
+        })
     }
 
     /// Places `seed`, its dep-graph with this machine's hashes; or leaves nothing, and returns why.
     ///
     /// The lock file comes last: rustc ignores and removes a session without one, so an interrupted placing
     /// leaves nothing that it would read.
-    fn place(&self, seed: &Seed, crate_dir: &Path) -> Result<Option<Began>, DiskError> {
+    fn place(&self, seed: &Seed, crate_dir: &Path) -> Result<(), Began> {
         let name = placed_name(&seed.session);
         let (Some(parts), Ok(store)) = (Parts::of(&name), Store::open(&seed.store)) else {
-            return Ok(Some(Began::SeedLost));
+            return Err(Began::SeedLost);
         };
         let staging = Staging::new(&self.ledger.staging_parent(), "seed")?;
         let dir = crate_dir.join(&name);
@@ -127,26 +123,18 @@ impl Beginning<'_> {
             let copied = copy(&seed.session, &dir, &store, &staging);
             (hash.join().ok().flatten(), copied)
         });
-        let refused = match (copied, hash) {
-            (Ok(true), Some(hash)) => match relocate(&dir.join(DEP_GRAPH), seed, &hash) {
-                Ok(true) => Ok(None),
-                Ok(false) => Ok(Some(Began::NotCalibrated)),
-                Err(error) => Err(error),
-            },
-            (Ok(true), None) => Ok(Some(Began::NotCalibrated)),
-            (Ok(false), _) => Ok(Some(Began::SeedLost)),
-            (Err(error), _) => Err(error),
-        };
-        match refused {
-            Ok(None) => {
-                staging.write(&crate_dir.join(parts.lock_file()), b"", PLAIN)?;
-                // rustc takes the newest session: the one that this is better than goes last.
-                let mut replaced = seed.replaces.iter();
-                replaced.try_for_each(|own| remove(crate_dir, own))?;
-                Ok(None)
-            }
-            other => disk::remove_dir(&dir).and(other),
+        let filled = copied.and_then(|()| {
+            let hash = hash.ok_or(Began::NotCalibrated)?;
+            relocate(&dir.join(DEP_GRAPH), seed, &hash)
+        });
+        if filled.is_err() {
+            disk::remove_dir(&dir)?;
+            return filled;
         }
+        staging.write(&crate_dir.join(parts.lock_file()), b"", PLAIN)?;
+        // rustc takes the newest session: the one that this is better than goes last.
+        let mut replaced = seed.replaces.iter();
+        Ok(replaced.try_for_each(|own| remove(crate_dir, own))?)
     }
 
     /// Returns rustc's hash of the unit's arguments; asked once for each set of them in a build directory.
@@ -180,11 +168,9 @@ impl Sown {
             return (0, 0);
         };
         let made = work_products(&self.crate_dir.join(own));
+        let reused = made.intersection(&self.products).count();
         let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
-        (
-            count(made.intersection(&self.products).count()),
-            count(made.len()),
-        )
+        (count(reused), count(made.len()))
     }
 
     /// Takes the seed away for good.
@@ -210,38 +196,35 @@ fn remove(crate_dir: &Path, name: &str) -> Result<(), DiskError> {
     disk::remove_dir(&crate_dir.join(name))
 }
 
-/// Copies the files of `session` from `store` into `dir`; tells whether they were all had, and whole.
-fn copy(
-    session: &Session,
-    dir: &Path,
-    store: &Store,
-    staging: &Staging,
-) -> Result<bool, DiskError> {
-    for file in &session.files {
-        match store.get(file.digest, staging, &dir.join(&file.name), PLAIN) {
-            Ok(()) => {}
-            Err(ObjectError::Disk(error)) => return Err(error),
-            Err(_) => return Ok(false),
-        }
+/// What cannot be read or written is no reason to fail a build.
+impl From<DiskError> for Began {
+    fn from(_: DiskError) -> Began {
+        Began::SeedUnusable
     }
-    Ok(true)
 }
 
-/// Writes this machine's hashes into a dep-graph that nobody else has open; tells whether it is one that we can read.
-fn relocate(graph: &Path, seed: &Seed, args_hash: &[u8]) -> Result<bool, DiskError> {
+/// Copies the files of `session` from `store` to the directory `to`, if they can all be had, and whole.
+fn copy(session: &Session, to: &Path, store: &Store, staging: &Staging) -> Result<(), Began> {
+    for file in &session.files {
+        let copied = store.get(file.digest, staging, &to.join(&file.name), PLAIN);
+        copied.map_err(|error| match error {
+            ObjectError::Disk(error) => error.into(),
+            _ => Began::SeedLost,
+        })?;
+    }
+    Ok(())
+}
+
+/// Writes this machine's hashes into a dep-graph that nobody else has open, if it is one that we can read.
+fn relocate(graph: &Path, seed: &Seed, args_hash: &[u8]) -> Result<(), Began> {
     let start = disk::read_start(graph, dep_graph::MAX_HEADER_BYTES)?;
-    let Some((_, range)) = dep_graph::header(&start) else {
-        return Ok(false);
-    };
-    let sites = seed
-        .patches
-        .iter()
-        .map(|(offset, bytes)| (*offset, bytes.as_slice()));
+    let (_, range) = dep_graph::header(&start).ok_or(Began::NotCalibrated)?;
+    let sites = seed.patches.iter();
+    let sites = sites.map(|(offset, bytes)| (*offset, bytes.as_slice()));
     place::overwrite(graph, sites)?;
     let range = range.start as u64..range.end as u64;
     // Last: where its length varies, everything behind it moves.
-    place::splice(graph, range, args_hash)?;
-    Ok(true)
+    Ok(place::splice(graph, range, args_hash)?)
 }
 
 /// A file's inode and time: an inode alone may be another file's later.

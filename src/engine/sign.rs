@@ -87,42 +87,34 @@ pub fn sign(
     signer: Signer<'_>,
 ) -> Result<Vec<Signed>, ListError> {
     let mut waiting = List::unsigned(tier, expected.commit, expected.now_unix_s).read()?;
-    let named = |entry: &Entry| {
-        let name = entry.point.manifest.hex();
-        name.starts_with(expected.manifest)
-    };
+    let named = |entry: &Entry| entry.point.manifest.hex().starts_with(expected.manifest);
     waiting.entries.retain(named);
     waiting.entries.truncate(MAX_ENTRIES);
     let mut signed = Vec::new();
     // The newest comes first in a list, and is added last.
     for entry in waiting.entries.iter().rev() {
+        let manifest = entry.point.manifest;
         let verdict = match read(tier, entry, expected) {
             Err(refusal) => Err(refusal),
             Ok((bytes, point)) => {
-                let now_unix_s = expected.now_unix_s;
-                let mut list = List::of(tier, &point.toolchain, signer, now_unix_s);
+                let mut list = List::of(tier, &point.toolchain, signer, expected.now_unix_s);
                 let head = list.read()?;
-                let there = head.of(point.manifest);
-                let there = there.map_or(&[][..], |there| &there.signatures);
-                let signatures = lacking(&bytes, there, signer);
-                let entry = Entry {
-                    point,
-                    epoch: entry.epoch,
-                    signatures,
-                };
-                match entry.signatures.is_empty() {
+                let there = head.of(manifest).map_or(&[][..], |there| &there.signatures);
+                let (epoch, signatures) = (entry.epoch, lacking(&bytes, there, signer));
+                match signatures.is_empty() {
                     true => Ok(Verdict::Already),
                     false => {
-                        list.add(&entry)?;
+                        list.add(&Entry {
+                            point,
+                            epoch,
+                            signatures,
+                        })?;
                         Ok(Verdict::New)
                     }
                 }
             }
         };
-        signed.push(Signed {
-            manifest: entry.point.manifest,
-            verdict,
-        });
+        signed.push(Signed { manifest, verdict });
     }
     Ok(signed)
 }
@@ -135,18 +127,14 @@ fn lacking(bytes: &[u8], there: &[String], signer: Signer<'_>) -> Vec<String> {
 }
 
 /// Returns the bytes of the manifest that `entry` names, and its point, made from the manifest; or why it is not signed.
-fn read(
-    tier: &dyn Tier,
-    entry: &Entry,
-    expected: Expected<'_>,
-) -> Result<(Vec<u8>, Point), Refusal> {
+fn read(tier: &dyn Tier, entry: &Entry, wanted: Expected<'_>) -> Result<(Vec<u8>, Point), Refusal> {
     let name = entry.point.manifest;
     let key = pack::bundle_key(entry.epoch, name);
     let bundle = tier.get(&key, MAX_BUNDLE_BYTES, &|_| true);
     let bundle = bundle.map_err(Refusal::Trouble)?;
     let (bytes, packed) = pack::split_bundle(&bundle, name).map_err(Refusal::Manifest)?;
     let manifest = format::decode(bytes).map_err(Refusal::Manifest)?;
-    check(&manifest, expected)?;
+    check(&manifest, wanted)?;
     pack::decode_index(packed, &manifest).map_err(Refusal::Index)?;
     Ok((bytes.to_vec(), Point::new(&manifest, name)))
 }

@@ -24,9 +24,8 @@ pub fn roots(invocation: &Invocation, environment: &Environment) -> Option<Roots
     let build = build_dir(invocation, environment.dir())?;
     let home = environment.cargo_home().ok()?;
     let source = &invocation.source;
-    let downloaded = ["registry", "git"]
-        .iter()
-        .any(|dir| source.starts_with(home.join(dir)));
+    let mut downloads = ["registry", "git"].iter().map(|dir| home.join(dir));
+    let downloaded = downloads.any(|dir| source.starts_with(dir));
     let workspace = match (source.is_relative(), downloaded) {
         (true, _) => Some(environment.dir()),
         (false, true) => None,
@@ -57,11 +56,8 @@ fn in_workspace(workspace: &Path, build: &Path, home: &Path) -> Roots {
 fn build_dir(invocation: &Invocation, dir: &Path) -> Option<PathBuf> {
     let out_dir = dir.join(&invocation.out_dir);
     let is_profile = |dir: &&Path| dir.join(".fingerprint").is_dir();
-    let profile = out_dir
-        .ancestors()
-        .skip(1)
-        .take(MAX_ABOVE)
-        .find(is_profile)?;
+    let mut above = out_dir.ancestors().skip(1).take(MAX_ABOVE);
+    let profile = above.find(is_profile)?;
     let above = profile.parent()?;
     let of_target = |target: &String| above.file_name() == target_dir(target);
     match invocation.target.as_ref().is_some_and(of_target) {
