@@ -15,15 +15,10 @@ fn main() -> ExitCode {
         Ok(environment) => environment,
         Err(error) => return command::failure::print(&error.into()),
     };
-    match args
-        .get(1)
-        .is_some_and(|program| rustc::argv::names_a_compiler(program))
-    {
-        true => ExitCode::from(wrapper::run(
-            &args[1..],
-            &environment,
-            std::time::SystemTime::now,
-        )),
-        false => command::main(args, &environment, jiff::Timestamp::now()),
+    let is_wrapper = |program: &OsString| rustc::argv::names_a_compiler(program);
+    if args.get(1).is_some_and(is_wrapper) {
+        let now = std::time::SystemTime::now;
+        return ExitCode::from(wrapper::run(&args[1..], &environment, now));
     }
+    command::main(args, &environment, jiff::Timestamp::now())
 }

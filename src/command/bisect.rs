@@ -3,23 +3,23 @@
 use std::collections::BTreeSet;
 use std::process::ExitCode;
 
+use anyhow::Result;
 use jiff::Timestamp;
 use serde_json::json;
 
 use super::cli::BisectArgs;
 use super::failure::Failure;
-use super::far::Far;
 use super::scratch::{Identity, Judged, Kept, Scratch};
-use super::setup::{Setup, print_json, print_line, short};
+use super::setup::{Setup, print_json, short};
 use super::trial::{Source, Sources, Trials};
 use crate::cargo::command::CargoCommand;
 use crate::config::Environment;
 use crate::engine::bisect::{self, Next, Verdict};
 use crate::git::{Commit, Repository};
+use crate::model::Toolchain;
 use crate::report::{Reporter, count};
+use crate::store::Store;
 use crate::store::point::Point;
-use crate::store::{Store, StoreError};
-use crate::trust;
 
 /// The longest history that is looked at: ten times what lies between two releases of a large project.
 const MAX_COMMITS: usize = 100_000;
@@ -51,42 +51,39 @@ struct Answer {
 }
 
 /// Runs the command, and returns its exit code.
-pub fn run(
-    args: &BisectArgs,
-    environment: &Environment,
-    now: Timestamp,
-) -> anyhow::Result<ExitCode> {
-    let reporter = Reporter::new(args.store.quiet);
-    let repository = Repository::discover(environment.dir())?;
-    let line = line(&repository, args)?;
-    let setup = Setup::of(&CargoCommand { args: Vec::new() }, environment, None)?;
-    let sources = sources(args, environment, &setup, now, &reporter)?;
-    let points = points(&line, &sources, &setup, &reporter);
-    check_published(&line, &points, &setup, &sources, args)?;
+pub fn run(args: &BisectArgs, environment: &Environment, now: Timestamp) -> Result<ExitCode> {
+    let reporter = &Reporter::new(args.store.quiet);
+    let repository = &Repository::discover(environment.dir())?;
+    let line = line(repository, args)?;
+    let setup = &Setup::of(&CargoCommand { args: Vec::new() }, environment, None)?;
+    let sources = Sources::of(args, environment, setup, now, reporter)?;
+    let of = |one: &Commit| sources.points(&one.id, setup, reporter);
+    let points: Vec<Vec<Point>> = line.iter().map(of).collect();
+    check_published(&line, &points, &setup.toolchain, &sources.store, args)?;
     let identity = Identity {
-        repository: &repository,
+        repository,
         ends: [&line[0].id, &line[line.len() - 1].id],
         command: (&args.command, environment.dir()),
         only: &args.only,
     };
-    let scratch = Scratch::take(args.scratch.as_deref(), environment, &identity, &reporter)?;
+    let scratch = &Scratch::take(args.scratch.as_deref(), environment, &identity, reporter)?;
     if args.restart {
         scratch.forget()?;
     }
-    let kept = scratch.kept(&reporter);
+    let kept = scratch.kept(reporter);
     let judged = line.iter().map(|one| kept.judged.get(&one.id).cloned());
     let mut bisect = Bisect {
         judged: judged.collect(),
         trials: Trials {
             args,
             environment,
-            repository: &repository,
-            setup: &setup,
+            repository,
+            setup,
             sources,
-            scratch: &scratch,
+            scratch,
             staging: scratch.staging()?,
             now,
-            reporter: &reporter,
+            reporter,
         },
         line,
         points,
@@ -97,7 +94,7 @@ pub fn run(
     bisect.say_begin();
     let answer = bisect.answer();
     // Verdicts stay, and lead back here in no time.
-    if let Err(error) = scratch.clear(&repository) {
+    if let Err(error) = scratch.clear(repository) {
         reporter.warn(&error.to_string());
     }
     let answer = answer?;
@@ -105,132 +102,70 @@ pub fn run(
         true => print_json(&bisect.as_json(answer)),
         false => bisect.print(answer),
     }
-    let skipped = bisect.left(answer).any(|at| bisect.judged[at].is_some());
-    Ok(match skipped {
+    let mut left = answer.good + 1..answer.bad;
+    Ok(match left.any(|at| bisect.judged[at].is_some()) {
         true => ExitCode::from(UNSURE),
         false => ExitCode::SUCCESS,
     })
 }
 
 /// Returns the commits from the good one to the bad one, both included, oldest first.
-fn line(repository: &Repository, args: &BisectArgs) -> anyhow::Result<Vec<Commit>> {
-    let (good, bad) = (
-        repository.commit(&args.good)?,
-        repository.commit(&args.bad)?,
-    );
+fn line(repository: &Repository, args: &BisectArgs) -> Result<Vec<Commit>> {
+    let good = repository.commit(&args.good)?;
+    let bad = repository.commit(&args.bad)?;
     let failure = |what: &str, hint: &str| {
         let (good, bad) = (short(&good), short(&bad));
         let what = format!("the good commit {good} {what} the bad commit {bad}");
         Err(Failure::new(what, hint).into())
     };
     if good == bad {
-        return failure(
-            "is",
-            "name an earlier commit with --good, or a later one with --bad",
-        );
+        let hint = "name an earlier commit with --good, or a later one with --bad";
+        return failure("is", hint);
     }
     if !repository.is_ancestor(&good, &bad)? {
-        let hint = match (
-            repository.is_ancestor(&bad, &good)?,
-            repository.is_shallow(),
-        ) {
-            (true, _) => {
-                "it is the other way round: to find what repaired something, turn COMMAND's meaning around"
-            }
-            (false, true) => "this clone is shallow; `git fetch --deepen 500` shows more history",
-            (false, false) => "name one of its ancestors with --good",
+        let hint = if repository.is_ancestor(&bad, &good)? {
+            "it is the other way round: to find what repaired something, turn COMMAND's meaning around"
+        } else if repository.is_shallow() {
+            "this clone is shallow; `git fetch --deepen 500` shows more history"
+        } else {
+            "name one of its ancestors with --good"
         };
         return failure("is no ancestor of", hint);
     }
     let mut line = repository.line(&format!("{good}..{bad}"), MAX_COMMITS + 1)?;
     if line.len() > MAX_COMMITS {
-        let hint = "name ends that are nearer to one another";
-        return failure(
-            &format!("lies more than {MAX_COMMITS} commits before"),
-            hint,
-        );
+        let what = format!("lies more than {MAX_COMMITS} commits before");
+        return failure(&what, "name ends that are nearer to one another");
     }
     line.extend(repository.line(&good, 1)?);
     line.reverse();
     Ok(line)
 }
 
-/// Opens the store and the remotes.
-fn sources(
-    args: &BisectArgs,
-    environment: &Environment,
-    setup: &Setup,
-    now: Timestamp,
-    reporter: &Reporter,
-) -> anyhow::Result<Sources> {
-    let workspace = &setup.workspace.root;
-    let root = environment.store(args.store.store.as_deref(), Some(workspace))?;
-    let (store, believes) = (&args.store, args.believe_store);
-    let mut far = Far::of(environment, store, believes, workspace, reporter)?;
-    let store = match Store::open(&root) {
-        Err(StoreError::Missing(_)) if !far.is_empty() => Store::create(&root)?,
-        store => store?,
-    };
-    Ok(Sources {
-        listed: far.listed(&setup.toolchain, &store, reporter, now.as_second()),
-        believed: trust::store(&root, args.believe_store)?,
-        far,
-        store,
-    })
-}
-
-/// Returns the starting points of each commit of `line`, as far as they are of this toolchain.
-fn points(
-    line: &[Commit],
-    sources: &Sources,
-    setup: &Setup,
-    reporter: &Reporter,
-) -> Vec<Vec<Point>> {
-    let of = |commit: &Commit| {
-        let (mut points, problems) = sources.store.points(&commit.id);
-        for problem in problems {
-            reporter.warn(&problem.to_string());
-        }
-        for listed in &sources.listed {
-            let point = &listed.entry.point;
-            let known = points.iter().any(|one| one.manifest == point.manifest);
-            if point.commit == commit.id && !known {
-                points.push(point.clone());
-            }
-        }
-        points.retain(|point| !point.dirty && point.toolchain == setup.toolchain);
-        points
-    };
-    line.iter().map(of).collect()
-}
-
 /// Refuses a line of which nothing but its ends is published, unless commits may be built.
 fn check_published(
     line: &[Commit],
     points: &[Vec<Point>],
-    setup: &Setup,
-    sources: &Sources,
+    toolchain: &Toolchain,
+    store: &Store,
     args: &BisectArgs,
 ) -> Result<(), Failure> {
     let between = &points[1..points.len() - 1];
-    if between.is_empty() || between.iter().any(|one| !one.is_empty()) || args.then_build.is_some()
-    {
+    let any = between.is_empty() || between.iter().any(|one| !one.is_empty());
+    if any || args.then_build.is_some() {
         return Ok(());
     }
-    let what = format!(
-        "no commit between {} and {} was published to {} for {}",
-        short(&line[0].id),
-        short(&line[line.len() - 1].id),
-        sources.store.root().display(),
-        setup.toolchain.shown(),
-    );
+    let (good, bad) = (short(&line[0].id), short(&line[line.len() - 1].id));
+    let (store, toolchain) = (store.root().display(), toolchain.shown());
+    let what =
+        format!("no commit between {good} and {bad} was published to {store} for {toolchain}");
     let hint = "--then-build builds them, each from the nearest starting point; --store or --remote name another store";
     Err(Failure::new(what, hint))
 }
 
 impl Bisect<'_> {
     /// Judges commits until there is an answer.
-    fn answer(&mut self) -> anyhow::Result<Answer> {
+    fn answer(&mut self) -> Result<Answer> {
         loop {
             match bisect::next(&self.state()) {
                 Next::Ask(at) => self.judge(at)?,
@@ -239,7 +174,7 @@ impl Bisect<'_> {
                 Next::Between { good, bad } => {
                     let answer = Answer { good, bad };
                     let then_build = self.trials.args.then_build.is_some();
-                    if self.building.is_some() || !then_build || self.left(answer).count() == 0 {
+                    if self.building.is_some() || !then_build || good + 1 == bad {
                         return Ok(answer);
                     }
                     self.building = Some(self.commands(answer)?);
@@ -261,35 +196,33 @@ impl Bisect<'_> {
         self.judged.iter().enumerate().map(commit).collect()
     }
 
-    fn judge(&mut self, at: usize) -> anyhow::Result<()> {
-        let commit = self.line[at].clone();
+    fn judge(&mut self, at: usize) -> Result<()> {
+        let Commit { id, subject } = self.line[at].clone();
         let reporter = self.trials.reporter;
-        let what = format!("{} {}", short(&commit.id), commit.subject);
-        let step = reporter.step(&what, 0);
+        let step = reporter.step(&format!("{} {subject}", short(&id)), 0);
         let source = match &self.building {
             None => Source::Placed(&self.points[at]),
             Some(commands) => Source::Built(commands),
         };
         let is_end = at == 0 || at + 1 == self.line.len();
-        let needed = self.kept.needed.as_ref().filter(|_| !is_end);
-        let tried = self.trials.run(&commit.id, source, needed)?;
+        let needed = self.kept.needed.clone().filter(|_| !is_end);
+        let needed = needed.unwrap_or_default();
+        let tried = self.trials.run(&id, source, &needed)?;
         drop(step);
         if tried.pinned > 0 && !std::mem::replace(&mut self.pinned_is_said, true) {
+            let (programs, id) = (count(tried.pinned, "program"), short(&id));
             reporter.note(&format!(
-                "paths of where it was built are in {} of {}; `headstart bisect --help` says what that means",
-                count(tried.pinned, "program"),
-                short(&commit.id),
+                "paths of where it was built are in {programs} of {id}; `headstart bisect --help` says what that means"
             ));
         }
         if is_end {
             self.need(tried.variables);
         }
+        self.say_step(&id, &subject, &tried.judged);
         if tried.judged.verdict.is_some() {
-            let judged = tried.judged.clone();
-            self.kept.judged.insert(commit.id.clone(), judged);
+            self.kept.judged.insert(id, tried.judged.clone());
             self.trials.scratch.keep(&self.kept)?;
         }
-        self.say_step(&commit, &tried.judged);
         self.judged[at] = Some(tried.judged);
         Ok(())
     }
@@ -309,39 +242,33 @@ impl Bisect<'_> {
     fn commands(&self, answer: Answer) -> Result<Vec<Vec<String>>, Failure> {
         let typed = self.trials.args.then_build.as_deref().unwrap_or_default();
         let typed: Vec<String> = typed.split_whitespace().map(str::to_owned).collect();
-        let after = (answer.bad..self.line.len()).chain((0..answer.bad).rev());
-        let point = || after.flat_map(|at| &self.points[at]).next();
-        let commands = match typed.is_empty() {
-            false => CargoCommand::split(&typed).into_iter().map(|one| one.args),
-            true => {
-                let point = point().ok_or_else(|| {
-                    let hint = "say how to build, for instance --then-build='build --workspace'";
-                    Failure::new("no starting point says how commits are built", hint)
-                })?;
-                let command = |args: &Vec<String>| CargoCommand { args: args.clone() };
-                let all: Vec<CargoCommand> = point.commands.iter().map(command).collect();
-                return Ok(all.iter().map(CargoCommand::without_running).collect());
-            }
+        if !typed.is_empty() {
+            let commands = CargoCommand::split(&typed).into_iter();
+            return Ok(commands.map(|one| one.args).collect());
+        }
+        let mut nearest = (answer.bad..self.line.len()).chain((0..answer.bad).rev());
+        let unknown = || {
+            let hint = "say how to build, for instance --then-build='build --workspace'";
+            Failure::new("no starting point says how commits are built", hint)
         };
+        let point = nearest.find_map(|at| self.points[at].first());
+        let point = point.ok_or_else(unknown)?;
+        let commands = point.commands.iter().cloned();
+        let commands = commands.map(|args| CargoCommand { args }.without_running());
         Ok(commands.collect())
-    }
-
-    /// Returns the commits of which nothing is known that lie between the ends of `answer`.
-    fn left(&self, answer: Answer) -> impl DoubleEndedIterator<Item = usize> + use<> {
-        answer.good + 1..answer.bad
     }
 
     /// Says that a commit is not what it was taken for, and forgets verdicts of a COMMAND that says so.
     fn wrong_end(&self, at: usize) -> anyhow::Error {
-        let commit = &self.line[at];
+        let Commit { id, subject } = &self.line[at];
         let (taken, is) = match at {
             0 => ("good", "bad"),
             _ => ("bad", "good"),
         };
-        let (id, subject) = (short(&commit.id), &commit.subject);
-        let what = format!("COMMAND calls {id} {is}, which was taken for {taken}: {subject}");
+        let short = short(id);
+        let what = format!("COMMAND calls {short} {is}, which was taken for {taken}: {subject}");
         let scratch = self.trials.scratch;
-        match scratch.forget().and_then(|()| scratch.log(&commit.id)) {
+        match scratch.forget().and_then(|()| scratch.log(id)) {
             Ok(printed) => Failure::new(what, format!("it printed {}", printed.display())).into(),
             Err(error) => error.into(),
         }
@@ -358,39 +285,30 @@ impl Bisect<'_> {
             return;
         }
         let published = self.points.iter().filter(|points| !points.is_empty());
+        let published = published.count();
         let known = match self.judged.iter().flatten().count() {
             0 => String::new(),
             known => format!(", {known} of them judged by an earlier run"),
         };
-        print_line(&format!(
-            "{} from {} to {}, {} published{known}",
-            count(self.line.len(), "commit"),
-            short(&self.line[0].id),
-            short(&self.line[self.line.len() - 1].id),
-            published.count(),
-        ));
+        let (good, bad) = (&self.line[0].id, &self.line[self.line.len() - 1].id);
+        let (good, bad) = (short(good), short(bad));
+        let commits = count(self.line.len(), "commit");
+        println!("{commits} from {good} to {bad}, {published} published{known}");
     }
 
-    fn say_step(&self, commit: &Commit, judged: &Judged) {
+    fn say_step(&self, id: &str, subject: &str, judged: &Judged) {
         if !self.says() {
             return;
         }
+        let (id, word, seconds) = (short(id), word(judged.verdict), judged.seconds);
         let built = if judged.built { ", built" } else { "" };
-        let why = match &judged.reason {
-            Some(reason) => format!(" ({reason})"),
-            None => String::new(),
-        };
-        print_line(&format!(
-            "  {}  {:<7}  {:>5.2} s{built}  {}{why}",
-            short(&commit.id),
-            word(judged.verdict),
-            judged.seconds,
-            commit.subject,
-        ));
+        let why = judged.reason.as_ref().map(|reason| format!(" ({reason})"));
+        let why = why.unwrap_or_default();
+        println!("  {id}  {word:<7}  {seconds:>5.2} s{built}  {subject}{why}");
     }
 
     fn print(&self, answer: Answer) {
-        let left: Vec<usize> = self.left(answer).collect();
+        let left = answer.good + 1..answer.bad;
         for (what, at) in [("first bad", answer.bad), ("last good", answer.good)] {
             let kind = match (left.is_empty(), self.points[at].is_empty()) {
                 (true, _) => "commit",
@@ -398,28 +316,26 @@ impl Bisect<'_> {
                 (false, true) => "commit known",
             };
             let Commit { id, subject } = &self.line[at];
-            print_line(&format!("{what} {kind}: {id} {subject}"));
+            println!("{what} {kind}: {id} {subject}");
         }
         if left.is_empty() || self.trials.args.store.quiet {
             return;
         }
         let between = count(left.len(), "commit");
-        print_line(&format!(
-            "{between} between them may be the first bad one as well:"
-        ));
-        for at in left.iter().rev().take(SHOWN_LEFT) {
-            let Commit { id, subject } = &self.line[*at];
-            let why = match self.judged[*at] {
+        println!("{between} between them may be the first bad one as well:");
+        for at in left.clone().rev().take(SHOWN_LEFT) {
+            let Commit { id, subject } = &self.line[at];
+            let why = match self.judged[at] {
                 Some(_) => "skipped",
                 None => "unpublished",
             };
-            print_line(&format!("  {}  {why:<11}  {subject}", short(id)));
+            println!("  {}  {why:<11}  {subject}", short(id));
         }
         if left.len() > SHOWN_LEFT {
-            print_line(&format!("  and {} more", left.len() - SHOWN_LEFT));
+            println!("  and {} more", left.len() - SHOWN_LEFT);
         }
         if self.trials.args.then_build.is_none() {
-            print_line("`--then-build` builds those whose programs were not to be had");
+            println!("`--then-build` builds those whose programs were not to be had");
         }
     }
 
@@ -441,7 +357,7 @@ impl Bisect<'_> {
         json!({
             "first_bad": commit(answer.bad),
             "last_good": commit(answer.good),
-            "between": self.left(answer).map(commit).collect::<Vec<_>>(),
+            "between": (answer.good + 1..answer.bad).map(commit).collect::<Vec<_>>(),
             "judged": known.map(commit).collect::<Vec<_>>(),
             "commits": self.line.len(),
         })

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use super::cli::{Debugger, DebuggerArgs};
-use super::setup::{Setup, print_line};
+use super::setup::Setup;
 use crate::cargo::command::CargoCommand;
 use crate::config::Environment;
 use crate::model::{Root, Roots};
@@ -12,9 +12,9 @@ use crate::model::{Root, Roots};
 pub fn run(args: &DebuggerArgs, environment: &Environment) -> anyhow::Result<ExitCode> {
     let command = CargoCommand { args: Vec::new() };
     let setup = Setup::of(&command, environment, args.target_dir.as_deref())?;
-    lines(args.debugger, &setup.roots)
-        .iter()
-        .for_each(|line| print_line(line));
+    for line in lines(args.debugger, &setup.roots) {
+        println!("{line}");
+    }
     Ok(ExitCode::SUCCESS)
 }
 
@@ -25,26 +25,17 @@ fn lines(debugger: Debugger, roots: &Roots) -> Vec<String> {
     let all = [Root::Build, Root::CargoHome, Root::Repository];
     let dirs = all.into_iter().filter(|root| roots.has(*root));
     let workspace = roots.dir(Root::Workspace).display();
+    let dirs = dirs.map(|root| (root.remapped(), roots.dir(root).display()));
     match debugger {
         Debugger::Gdb => {
-            let one = |root: Root| {
-                let dir = roots.dir(root).display();
-                format!("set substitute-path {} {dir}", root.remapped())
-            };
+            let one = |(from, to)| format!("set substitute-path {from} {to}");
             dirs.map(one)
                 .chain([format!("directory {workspace}")])
                 .collect()
         }
         Debugger::Lldb => {
-            let one = |root: Root| {
-                let dir = roots.dir(root).display();
-                format!(
-                    "settings append target.source-map {} \"{dir}\"",
-                    root.remapped()
-                )
-            };
-            let own = format!("settings append target.source-map . \"{workspace}\"");
-            dirs.map(one).chain([own]).collect()
+            let one = |(from, to)| format!("settings append target.source-map {from} \"{to}\"");
+            dirs.chain([(".", workspace)]).map(one).collect()
         }
     }
 }

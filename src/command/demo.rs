@@ -4,13 +4,13 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, Result};
 use jiff::Timestamp;
 use serde_json::json;
 
 use super::cli::{DemoArgs, KEEP_DAYS, PublishArgs, StartArgs, StoreArgs};
 use super::failure::Failure;
-use super::setup::{Clock, Setup, print_json, print_line, short};
+use super::setup::{Clock, Setup, print_json, short};
 use super::{publish, sample, start};
 use crate::cargo::command::{self as cargo, CargoCommand, Messages, Run};
 use crate::cargo::package::Locked;
@@ -30,22 +30,19 @@ struct Measured {
 }
 
 /// Runs the command, and returns its exit code.
-pub fn run(args: &DemoArgs, environment: &Environment, now: Timestamp) -> anyhow::Result<ExitCode> {
+pub fn run(args: &DemoArgs, environment: &Environment, now: Timestamp) -> Result<ExitCode> {
     let parent = match &args.scratch {
         Some(dir) => environment.dir().join(dir),
         None => environment.temporary(),
     };
-    let made = tempfile::Builder::new()
-        .prefix("headstart-demo-")
-        .tempdir_in(&parent);
+    let mut builder = tempfile::Builder::new();
+    let made = builder.prefix("headstart-demo-").tempdir_in(&parent);
     let scratch =
         made.with_context(|| format!("cannot make a scratch directory in {}", parent.display()))?;
     remove_when_interrupted(scratch.path());
     let reporter = Reporter::new(args.json);
-    reporter.note(&format!(
-        "working in {}, which is removed at the end",
-        scratch.path().display()
-    ));
+    let shown = scratch.path().display();
+    reporter.note(&format!("working in {shown}, which is removed at the end"));
     let demo = Demo {
         args,
         environment,
@@ -57,9 +54,8 @@ pub fn run(args: &DemoArgs, environment: &Environment, now: Timestamp) -> anyhow
         true => print_json(&as_json(&measured)),
         false => print(&measured),
     }
-    scratch
-        .close()
-        .context("cannot remove the scratch directory")?;
+    let closed = scratch.close();
+    closed.context("cannot remove the scratch directory")?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -85,17 +81,15 @@ struct Demo<'a> {
 }
 
 impl Demo<'_> {
-    fn measure(&self, now: Timestamp) -> anyhow::Result<Measured> {
+    fn measure(&self, now: Timestamp) -> Result<Measured> {
         let source = self.source()?;
         let repository = Repository::discover(&source)?;
         let commit = repository.head()?;
-        let before = repository
-            .commit("HEAD~1")
-            .unwrap_or_else(|_| commit.clone());
-        let subdirectory = source
-            .strip_prefix(repository.root())
-            .unwrap_or(Path::new(""));
-        let clone = |name: &str, at: &str| -> anyhow::Result<PathBuf> {
+        let before = repository.commit("HEAD~1");
+        let before = before.unwrap_or_else(|_| commit.clone());
+        let subdirectory = source.strip_prefix(repository.root());
+        let subdirectory = subdirectory.unwrap_or(Path::new(""));
+        let clone = |name: &str, at: &str| -> Result<PathBuf> {
             let dir = self.root.join(name);
             disk::make_dir(dir.parent().unwrap_or(&self.root))?;
             git::clone_at(repository.root(), &dir, at)?;
@@ -110,19 +104,13 @@ impl Demo<'_> {
         let environment = self.at(&reader).with("CARGO_HOME", &home);
         let clock = Clock::start();
         let setup = Setup::of(&self.command(), &environment, None)?;
-        let start = start::start(
-            &StartArgs {
-                store: self.store(),
-                ..StartArgs::default()
-            },
-            &environment,
-            &setup,
-            now,
-            &self.reporter,
-        )?;
-        let start = start.map_err(|why| {
-            Failure::new(format!("no starting point: {why}"), "please report this")
-        })?;
+        let args = StartArgs {
+            store: self.store(),
+            ..StartArgs::default()
+        };
+        let start = start::start(&args, &environment, &setup, now, &self.reporter)?;
+        let none = |why| Failure::new(format!("no starting point: {why}"), "please report this");
+        let start = start.map_err(none)?;
         self.build(&reader, &home, "headstart start, then cargo")?;
         Ok(Measured {
             before,
@@ -134,34 +122,33 @@ impl Demo<'_> {
     }
 
     /// Returns the workspace to show: the one named, else the current one if it has a commit, else a sample.
-    fn source(&self) -> anyhow::Result<PathBuf> {
+    fn source(&self) -> Result<PathBuf> {
         if let Some(workspace) = &self.args.workspace {
             let dir = disk::canonical(&self.environment.dir().join(workspace));
             Repository::discover(&dir)?.head()?;
             return Ok(dir);
         }
-        let here = Setup::of(&self.command(), self.environment, None)
-            .ok()
-            .and_then(|setup| {
-                let root = disk::canonical(&setup.workspace.root);
-                Repository::discover(&root).ok()?.head().ok().map(|_| root)
-            });
-        if let Some(root) = here {
+        let here = || {
+            let setup = Setup::of(&self.command(), self.environment, None).ok()?;
+            let root = disk::canonical(&setup.workspace.root);
+            let committed = Repository::discover(&root).ok()?.head().is_ok();
+            committed.then_some(root)
+        };
+        if let Some(root) = here() {
             return Ok(root);
         }
-        self.reporter
-            .note("no cargo workspace with a commit here: generating a sample");
+        let note = "no cargo workspace with a commit here: generating a sample";
+        self.reporter.note(note);
         let dir = self.root.join("sample");
         disk::make_dir(&dir)?;
-        sample::write(&dir, || self.cargo(&dir, &["generate-lockfile"], &[]))?;
+        sample::write(&dir, || self.cargo(&dir, &["generate-lockfile"], None))?;
         Ok(dir)
     }
 
-    fn publish(&self, dir: &Path, now: Timestamp) -> anyhow::Result<()> {
-        let step = self
-            .reporter
-            .step("publisher: cargo build, then publish", 0);
-        self.cargo(dir, &["fetch"], &[])?;
+    fn publish(&self, dir: &Path, now: Timestamp) -> Result<()> {
+        let what = "publisher: cargo build, then publish";
+        let step = self.reporter.step(what, 0);
+        self.cargo(dir, &["fetch"], None)?;
         let args = PublishArgs {
             store: self.store(),
             keep_days: KEEP_DAYS,
@@ -172,81 +159,59 @@ impl Demo<'_> {
         let outcome =
             publish::publish_build(&args, &self.at(dir), now, &self.reporter, Messages::Kept)?;
         drop(step);
+        let (point, took) = (&outcome.published.point, outcome.publish_time);
+        let (units, size) = (point.units, bytes(point.size_bytes));
+        let built = (clock.elapsed() - took).as_secs_f64();
+        let took = took.as_secs_f64();
         self.reporter.note(&format!(
-            "published the commit before: {} units, {}, in {:.1} s after a build of {:.1} s",
-            outcome.published.point.units,
-            bytes(outcome.published.point.size_bytes),
-            outcome.publish_time.as_secs_f64(),
-            (clock.elapsed() - outcome.publish_time).as_secs_f64(),
+            "published the commit before: {units} units, {size}, in {took:.1} s after a build of {built:.1} s"
         ));
         Ok(())
     }
 
     /// Returns another CARGO_HOME with the packages that `dir` needs; none of it is timed.
-    fn other_home(&self, dir: &Path) -> anyhow::Result<PathBuf> {
+    fn other_home(&self, dir: &Path) -> Result<PathBuf> {
         let step = self.reporter.step("preparing another CARGO_HOME", 0);
-        let (from, to) = (
-            self.environment.cargo_home()?,
-            self.root.join("another-cargo-home"),
-        );
-        for name in ["config.toml", "config"]
-            .iter()
-            .filter(|name| from.join(name).is_file())
-        {
-            place::copy(&from.join(name), &to.join(name))?;
-        }
-        let index = Path::new("registry/index");
-        for entry in walk::below_without_links(&from.join(index)).unwrap_or_default() {
-            if entry.kind == walk::Kind::File {
-                let file = index.join(&entry.relative);
-                place::copy(&from.join(&file), &to.join(&file))?;
-            }
-        }
-        let locked = Locked::read(&dir.join("Cargo.lock")).unwrap_or_default();
-        for registry in walk::subdirectories(&from.join("registry/cache")) {
-            for file in locked.crate_files() {
-                let file = Path::new("registry/cache").join(&registry).join(file);
-                if from.join(&file).is_file() {
-                    place::copy(&from.join(&file), &to.join(&file))?;
-                }
-            }
-        }
+        let from = self.environment.cargo_home()?;
+        let to = self.root.join("another-cargo-home");
         disk::make_dir(&to)?;
-        self.cargo(
-            dir,
-            &["fetch"],
-            &[("CARGO_HOME".to_owned(), to.clone().into_os_string())],
-        )?;
+        let mut files = vec![PathBuf::from("config.toml"), PathBuf::from("config")];
+        let index = Path::new("registry/index");
+        let entries = walk::below_without_links(&from.join(index)).unwrap_or_default();
+        files.extend(entries.iter().map(|entry| index.join(&entry.relative)));
+        let locked = Locked::read(&dir.join("Cargo.lock")).unwrap_or_default();
+        let caches = Path::new("registry/cache");
+        for registry in walk::subdirectories(&from.join(caches)) {
+            let cache = caches.join(registry);
+            files.extend(locked.crate_files().map(|file| cache.join(file)));
+        }
+        for file in files.iter().filter(|file| from.join(file).is_file()) {
+            place::copy(&from.join(file), &to.join(file))?;
+        }
+        self.cargo(dir, &["fetch"], Some(&to))?;
         drop(step);
         Ok(to)
     }
 
     /// Runs the demo's cargo command in `dir`, and returns how long it took.
-    fn build(&self, dir: &Path, home: &Path, what: &str) -> anyhow::Result<Duration> {
+    fn build(&self, dir: &Path, home: &Path, what: &str) -> Result<Duration> {
         let step = self.reporter.step(what, 0);
         let args: Vec<String> = self.command().args;
         let args: Vec<&str> = args.iter().map(String::as_str).collect();
         let clock = Clock::start();
-        self.cargo(
-            dir,
-            &args,
-            &[("CARGO_HOME".to_owned(), home.as_os_str().to_owned())],
-        )?;
+        self.cargo(dir, &args, Some(home))?;
         drop(step);
         Ok(clock.elapsed())
     }
 
-    fn cargo(
-        &self,
-        dir: &Path,
-        args: &[&str],
-        env: &[(String, std::ffi::OsString)],
-    ) -> anyhow::Result<()> {
-        let environment = self.at(dir);
-        let env = [environment.overrides(), env].concat();
+    fn cargo(&self, dir: &Path, args: &[&str], home: Option<&Path>) -> Result<()> {
+        let environment = match home {
+            Some(home) => self.at(dir).with("CARGO_HOME", home),
+            None => self.at(dir),
+        };
         let how = Run {
             dir,
-            env: &env,
+            env: environment.overrides(),
             messages: Messages::Kept,
         };
         cargo::ask("cargo", args, how, None)?;
@@ -255,10 +220,8 @@ impl Demo<'_> {
 
     /// The environment of a clone: its own target directory, and no other wrapper.
     fn at(&self, dir: &Path) -> Environment {
-        let environment = self.environment.at(dir);
-        environment
-            .with("CARGO_TARGET_DIR", dir.join("target"))
-            .with("RUSTC_WRAPPER", "")
+        let environment = self.environment.at(dir).with("RUSTC_WRAPPER", "");
+        environment.with("CARGO_TARGET_DIR", dir.join("target"))
     }
 
     fn store(&self) -> StoreArgs {
@@ -293,20 +256,13 @@ fn as_json(measured: &Measured) -> serde_json::Value {
 
 fn print(measured: &Measured) {
     let (alone, started) = (measured.alone.as_secs_f64(), measured.started.as_secs_f64());
-    let fresh = measured.start.count(Action::Place);
-    print_line(&format!(
-        "\nA fresh clone of {}, at another path, with another CARGO_HOME:",
-        short(&measured.commit)
-    ));
-    print_line(&format!("  {alone:>7.1} s  cargo alone, from nothing"));
-    print_line(&format!(
-        "  {started:>7.1} s  headstart start, then cargo  ({:.1} times as fast)",
-        alone / started.max(0.001)
-    ));
-    print_line(&format!(
-        "  {fresh} of {} units came from {}, the commit before: {}",
-        measured.start.decisions.len(),
-        short(&measured.before),
-        bytes(measured.start.restored.bytes),
-    ));
+    let (commit, before) = (short(&measured.commit), short(&measured.before));
+    let times = alone / started.max(0.001);
+    let start = &measured.start;
+    let (fresh, all) = (start.count(Action::Place), start.decisions.len());
+    let size = bytes(start.restored.bytes);
+    println!("\nA fresh clone of {commit}, at another path, with another CARGO_HOME:");
+    println!("  {alone:>7.1} s  cargo alone, from nothing");
+    println!("  {started:>7.1} s  headstart start, then cargo  ({times:.1} times as fast)");
+    println!("  {fresh} of {all} units came from {before}, the commit before: {size}");
 }

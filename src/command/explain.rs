@@ -3,12 +3,13 @@
 use std::collections::HashMap;
 use std::process::ExitCode;
 
+use anyhow::Result;
 use jiff::Timestamp;
 use serde_json::json;
 
 use super::cli::ExplainArgs;
 use super::failure::Failure;
-use super::setup::{Setup, print_json, print_line, short};
+use super::setup::{Setup, print_json, short};
 use super::status::age;
 use crate::cargo::command::CargoCommand;
 use crate::cargo::layout::unit_hash;
@@ -25,11 +26,7 @@ struct Explained {
 }
 
 /// Runs the command, and returns its exit code.
-pub fn run(
-    args: &ExplainArgs,
-    environment: &Environment,
-    now: Timestamp,
-) -> anyhow::Result<ExitCode> {
+pub fn run(args: &ExplainArgs, environment: &Environment, now: Timestamp) -> Result<ExitCode> {
     let command = CargoCommand { args: Vec::new() };
     let setup = Setup::of(&command, environment, args.target_dir.as_deref())?;
     let build = &setup.workspace.build_dir;
@@ -42,7 +39,8 @@ pub fn run(
         return Err(Failure::new(what, hint).into());
     }
     let named = args.unit.as_deref();
-    let units: Vec<&Explained> = all.iter().filter(|one| one.is_named(named)).collect();
+    let is_named = |one: &&Explained| named.is_none_or(|name| one.is_named(name));
+    let units: Vec<&Explained> = all.iter().filter(is_named).collect();
     if let (Some(name), true) = (named, units.is_empty()) {
         let hint = "name a package or a crate; without a name all units are explained";
         return Err(Failure::new(format!("no unit is named {name}"), hint).into());
@@ -53,45 +51,36 @@ pub fn run(
         return Ok(ExitCode::SUCCESS);
     }
     if let Some(started) = &started {
-        let from = short(&started.commit);
-        print_line(&format!("started {} from {from}", age(started.unix_s, now)));
+        let (age, from) = (age(started.unix_s, now), short(&started.commit));
+        println!("started {age} from {from}");
     }
     let whole = named.is_some() || args.all;
-    units
-        .iter()
-        .filter(|one| whole || !one.is_fresh())
-        .for_each(|one| one.print());
-    let fresh = units.iter().filter(|one| one.is_fresh()).count();
-    if !whole && fresh > 0 {
-        print_line(&format!(
-            "{} fresh, and not compiled since; --all names them",
-            count(fresh, "unit")
-        ));
+    let (fresh, others): (Vec<_>, Vec<_>) =
+        units.into_iter().partition(|one| !whole && one.is_fresh());
+    others.iter().for_each(|one| one.print());
+    if !fresh.is_empty() {
+        let fresh = count(fresh.len(), "unit");
+        println!("{fresh} fresh, and not compiled since; --all names them");
     }
     Ok(ExitCode::SUCCESS)
 }
 
 /// Joins what the last start decided with the compiles since, units that were compiled last.
 fn explained(started: Option<&Started>, notes: Vec<(String, Note)>) -> Vec<Explained> {
-    let since_ms = started.map_or(0, |started| {
-        u64::try_from(started.unix_s).unwrap_or(0) * 1000
-    });
-    let mut notes: HashMap<String, Note> = notes
-        .into_iter()
-        .filter(|(_, note)| note.started_unix_ms >= since_ms)
-        .map(|(key, note)| (unit_hash(&key).to_owned(), note))
-        .collect();
+    let since_s = started.map_or(0, |started| u64::try_from(started.unix_s).unwrap_or(0));
+    let notes = notes.into_iter();
+    let notes = notes.filter(|(_, note)| note.started_unix_ms >= since_s * 1000);
+    let notes = notes.map(|(key, note)| (unit_hash(&key).to_owned(), note));
+    let mut notes: HashMap<String, Note> = notes.collect();
     let mut all: Vec<Explained> = Vec::new();
     for decision in started.into_iter().flat_map(|started| &started.decisions) {
         let note = notes.remove(decision.note_hash());
-        all.push(Explained {
-            decision: Some(decision.clone()),
-            note,
-        });
+        let decision = Some(decision.clone());
+        all.push(Explained { decision, note });
     }
-    all.extend(notes.into_values().map(|note| Explained {
-        decision: None,
-        note: Some(note),
+    all.extend(notes.into_values().map(|note| {
+        let (decision, note) = (None, Some(note));
+        Explained { decision, note }
     }));
     all.sort_by_key(|one| one.note.as_ref().map(|note| note.started_unix_ms));
     all
@@ -104,22 +93,15 @@ impl Explained {
         self.note.is_none() && self.decision.as_ref().is_some_and(offered)
     }
 
-    fn is_named(&self, name: Option<&str>) -> bool {
-        let Some(name) = name else {
-            return true;
-        };
+    fn is_named(&self, name: &str) -> bool {
         let normal = |text: &str| text.replace('-', "_");
         let of_package = |one: &Decision| one.package.split(' ').next().map(normal);
         let package = self.decision.as_ref().and_then(of_package);
-        let crate_name = self
-            .note
-            .as_ref()
-            .map(|note| note.compiled.crate_name.clone());
-        let unit = self
-            .decision
-            .as_ref()
-            .is_some_and(|one| one.unit.contains(name));
-        unit || [package, crate_name].contains(&Some(normal(name)))
+        let note = self.note.as_ref();
+        let crate_name = note.map(|note| note.compiled.crate_name.clone());
+        let of_unit = |one: &Decision| one.unit.contains(name);
+        self.decision.as_ref().is_some_and(of_unit)
+            || [package, crate_name].contains(&Some(normal(name)))
     }
 
     fn name(&self) -> String {
@@ -131,21 +113,14 @@ impl Explained {
     }
 
     fn print(&self) {
-        print_line(&self.name());
+        println!("{}", self.name());
         if let Some(decision) = &self.decision {
-            print_line(&format!(
-                "  start: {}, {}",
-                decision.verdict, decision.reason.text
-            ));
+            println!("  start: {}, {}", decision.verdict, decision.reason.text);
         }
         match &self.note {
-            Some(note) => print_line(&format!(
-                "  rustc: {:.2} s, {}",
-                note.compiled.elapsed_ms as f64 / 1000.0,
-                note.began
-            )),
+            Some(note) => println!("  rustc: {:.2} s, {}", seconds(note), note.began),
             None if self.is_fresh() => {}
-            None => print_line("  rustc: not run through headstart since"),
+            None => println!("  rustc: not run through headstart since"),
         }
     }
 
@@ -161,6 +136,10 @@ impl Explained {
     }
 }
 
+fn seconds(note: &Note) -> f64 {
+    note.compiled.elapsed_ms as f64 / 1000.0
+}
+
 fn note_as_json(note: &Note) -> serde_json::Value {
     let (reused, total) = match &note.began {
         Began::Seeded { reused, total, .. } => (Some(reused), Some(total)),
@@ -168,7 +147,7 @@ fn note_as_json(note: &Note) -> serde_json::Value {
     };
     json!({
         "crate": note.compiled.crate_name,
-        "seconds": note.compiled.elapsed_ms as f64 / 1000.0,
+        "seconds": seconds(note),
         "reason": { "code": note.began.code(), "text": note.began.to_string() },
         "work_products_reused": reused,
         "work_products": total,

@@ -76,27 +76,22 @@ pub(super) fn hint(error: &anyhow::Error) -> Option<String> {
         return Some(failure.hint.clone());
     }
     let disk = find::<DiskError>(error);
-    let full = disk.is_some_and(DiskError::is_full)
-        || find::<RestoreError>(error)
-            .is_some_and(|error| matches!(error, RestoreError::NoRoom { .. }));
-    if full {
-        return Some(
-            "make room on that disk, or name another with --store or --target-dir".to_owned(),
-        );
-    }
-    if let Some(disk) = disk.filter(|disk| disk.is_no_directory()) {
-        return Some(format!(
-            "make {} a directory, or name another target directory with --target-dir",
-            disk.path.display()
-        ));
+    let no_room = matches!(find(error), Some(RestoreError::NoRoom { .. }));
+    if no_room || disk.is_some_and(DiskError::is_full) {
+        let hint = "make room on that disk, or name another with --store or --target-dir";
+        return Some(hint.to_owned());
     }
     if let Some(disk) = disk {
-        return Some(format!("see whether you may use {}", disk.path.display()));
+        let path = disk.path.display();
+        return Some(match disk.is_no_directory() {
+            true => format!(
+                "make {path} a directory, or name another target directory with --target-dir"
+            ),
+            false => format!("see whether you may use {path}"),
+        });
     }
-    git_hint(error)
-        .or_else(|| trust_hint(error))
-        .or_else(|| store_hint(error))
-        .map(str::to_owned)
+    let hints = [git_hint, trust_hint, store_hint];
+    hints.iter().find_map(|hint| hint(error)).map(str::to_owned)
 }
 
 fn git_hint(error: &anyhow::Error) -> Option<&'static str> {
@@ -139,7 +134,7 @@ fn trust_hint(error: &anyhow::Error) -> Option<&'static str> {
             KeyError::Damaged => "take a copy of the key, or make a new one and revoke this one",
         });
     }
-    match find::<BeliefsError>(error)? {
+    match find(error)? {
         BeliefsError::File { .. } => {
             Some("correct the file; nobody is believed by what cannot be understood")
         }
@@ -148,7 +143,7 @@ fn trust_hint(error: &anyhow::Error) -> Option<&'static str> {
 }
 
 fn store_hint(error: &anyhow::Error) -> Option<&'static str> {
-    if let Some(PublishError::Secret { .. }) = find::<PublishError>(error) {
+    if let Some(PublishError::Secret { .. }) = find(error) {
         return Some("build without the variable, or keep its value out of what is compiled");
     }
     if let Some(error) = find::<StoreError>(error) {

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use super::cli::InitArgs;
 use super::failure::Failure;
-use super::setup::{Setup, print_line};
+use super::setup::Setup;
 use crate::cargo::command::CargoCommand;
 use crate::cargo::config_file::{self, ConfigFileError};
 use crate::config::Environment;
@@ -32,34 +32,34 @@ pub fn run(args: &InitArgs, environment: &Environment) -> anyhow::Result<ExitCod
     };
     let after = after.map_err(|error| refused(&file, &error))?;
     if after == before {
-        let state = if args.undo {
-            "does not use headstart"
-        } else {
-            "uses headstart already"
+        let state = match args.undo {
+            true => "does not use headstart",
+            false => "uses headstart already",
         };
-        print_line(&format!("{} {state}; nothing to do", file.display()));
+        println!("{} {state}; nothing to do", file.display());
         return Ok(ExitCode::SUCCESS);
     }
-    print_line(&format!("{}:", file.display()));
-    changes(&before, &after)
-        .iter()
-        .for_each(|line| print_line(line));
+    println!("{}:", file.display());
+    for line in changes(&before, &after) {
+        println!("{line}");
+    }
     if args.print {
         return Ok(ExitCode::SUCCESS);
     }
     if !args.yes && !confirmed()? {
-        print_line("nothing was changed");
+        println!("nothing was changed");
         return Ok(ExitCode::FAILURE);
     }
     write(&file, &after)?;
-    print_line(match args.undo {
-        true => "done: cargo runs rustc itself again",
-        false => "done: cargo compiles through headstart; `headstart init --undo` takes it back",
-    });
+    println!(
+        "done: {}",
+        match args.undo {
+            true => "cargo runs rustc itself again",
+            false => "cargo compiles through headstart; `headstart init --undo` takes it back",
+        }
+    );
     if !args.undo && environment.var("RUSTC_WRAPPER").is_some() {
-        print_line(
-            "note: RUSTC_WRAPPER is set in this environment, and wins over the configuration",
-        );
+        println!("note: RUSTC_WRAPPER is set in this environment, and wins over the configuration");
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -87,20 +87,14 @@ fn file(args: &InitArgs, environment: &Environment) -> anyhow::Result<PathBuf> {
         false => environment.cargo_home()?,
         true => {
             let command = CargoCommand { args: Vec::new() };
-            Setup::of(&command, environment, None)?
-                .workspace
-                .root
-                .join(".cargo")
+            let setup = Setup::of(&command, environment, None)?;
+            setup.workspace.root.join(".cargo")
         }
     };
-    let old = dir.join("config");
-    let file = if old.is_file() {
-        old
-    } else {
-        dir.join("config.toml")
-    };
+    let files = [dir.join("config"), dir.join("config.toml")];
+    let old = files.iter().find(|file| file.is_file());
     // A link to a file elsewhere, as people keep their configuration, must stay one.
-    Ok(disk::canonical(&file))
+    Ok(disk::canonical(old.unwrap_or(&files[1])))
 }
 
 /// Returns how the configuration names this program: by its bare name if that is what others have it by.
@@ -116,9 +110,8 @@ fn program(args: &InitArgs, environment: &Environment) -> String {
 fn changes(before: &str, after: &str) -> Vec<String> {
     let only_in = |text: &str, other: &str, sign: char| -> Vec<String> {
         let other: Vec<&str> = other.lines().collect();
-        let own = text
-            .lines()
-            .filter(|line| !line.is_empty() && !other.contains(line));
+        let is_own = |line: &&str| !line.is_empty() && !other.contains(line);
+        let own = text.lines().filter(is_own);
         own.map(|line| format!("  {sign} {line}")).collect()
     };
     [only_in(before, after, '-'), only_in(after, before, '+')].concat()
@@ -140,9 +133,7 @@ fn confirmed() -> anyhow::Result<bool> {
 fn write(file: &Path, text: &str) -> Result<(), DiskError> {
     let dir = file.parent().unwrap_or(Path::new("."));
     disk::make_dir(dir)?;
-    let finish = Finish {
-        mode: place::mode_of(file).unwrap_or(place::MODE_FILE),
-        mtime: None,
-    };
-    Staging::new(dir, ".headstart-init")?.write(file, text.as_bytes(), finish)
+    let mode = place::mode_of(file).unwrap_or(place::MODE_FILE);
+    let staging = Staging::new(dir, ".headstart-init")?;
+    staging.write(file, text.as_bytes(), Finish { mode, mtime: None })
 }

@@ -3,14 +3,14 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::Context;
+use anyhow::{Context, Result};
 use jiff::Timestamp;
 use serde_json::json;
 
 use super::cli::{KeyArgs, KeyCommand};
 use super::failure::Failure;
 use super::rotate;
-use super::setup::{print_json, print_line};
+use super::setup::print_json;
 use crate::config::Environment;
 use crate::disk::{self, place};
 use crate::trust::{KeyError, PublicKey, SecretKey, new_pair};
@@ -23,7 +23,7 @@ const PASSWORD: &str = "HEADSTART_KEY_PASSWORD";
 const SIGN_KEY: &str = "HEADSTART_SIGN_KEY";
 
 /// Runs the command, and returns its exit code.
-pub fn run(args: &KeyArgs, environment: &Environment, now: Timestamp) -> anyhow::Result<ExitCode> {
+pub fn run(args: &KeyArgs, environment: &Environment, now: Timestamp) -> Result<ExitCode> {
     let (key, made, json) = match &args.command {
         KeyCommand::New {
             out,
@@ -48,25 +48,18 @@ pub fn run(args: &KeyArgs, environment: &Environment, now: Timestamp) -> anyhow:
     }
     if let Some((out, kept)) = made {
         let out = out.display();
-        print_line(&format!(
-            "{out} is secret, and {kept}: for CI's secrets, never for a repository"
-        ));
-        print_line(&format!("{out}.pub is for everybody"));
+        println!("{out} is secret, and {kept}: for CI's secrets, never for a repository");
+        println!("{out}.pub is for everybody");
     }
-    print_line(&format!(
-        "{key}, id {}\nreaders believe it with\n  {believe}",
-        key.id()
-    ));
+    let id = key.id();
+    println!("{key}, id {id}\nreaders believe it with\n  {believe}");
     Ok(ExitCode::SUCCESS)
 }
 
 /// Returns the keys to sign with: those in the files `typed`, else that of `HEADSTART_SIGN_KEY`, a file or the text of one.
 ///
 /// `HEADSTART_KEY_PASSWORD` opens those that are encrypted; nobody is asked.
-pub fn signing_keys(
-    environment: &Environment,
-    typed: &[PathBuf],
-) -> anyhow::Result<Vec<SecretKey>> {
+pub fn signing_keys(environment: &Environment, typed: &[PathBuf]) -> Result<Vec<SecretKey>> {
     let variable = environment.text(SIGN_KEY).unwrap_or_default();
     if typed.is_empty() && variable.contains('\n') {
         let key = secret_key(variable, environment);
@@ -82,14 +75,14 @@ pub fn signing_keys(
 }
 
 /// Returns the secret key in `file`.
-pub(super) fn secret_key_in(file: &Path, environment: &Environment) -> anyhow::Result<SecretKey> {
+pub(super) fn secret_key_in(file: &Path, environment: &Environment) -> Result<SecretKey> {
     let file = environment.dir().join(file);
     let key = secret_key(&read_text(&file)?, environment);
     key.with_context(|| format!("cannot sign with {}", file.display()))
 }
 
 /// Returns the text of a key's file; empty, and so no key, if it is no text.
-pub fn read_text(file: &Path) -> anyhow::Result<String> {
+pub fn read_text(file: &Path) -> Result<String> {
     let bytes = disk::read(file, MAX_KEY_BYTES)?;
     Ok(String::from_utf8(bytes).unwrap_or_default())
 }
@@ -113,16 +106,14 @@ fn password(environment: &Environment) -> Result<&str, Failure> {
 }
 
 /// Makes a key pair in the files `out` and `<out>.pub`, of which there must be none.
-fn make(out: &Path, password: Option<&str>) -> anyhow::Result<PublicKey> {
+fn make(out: &Path, password: Option<&str>) -> Result<PublicKey> {
     let mut public_file = out.as_os_str().to_owned();
     public_file.push(".pub");
     let public_file = Path::new(&public_file);
     for file in [out, public_file] {
         if file.symlink_metadata().is_ok() {
-            let what = format!(
-                "{} is there already, and no key is overwritten",
-                file.display()
-            );
+            let file = file.display();
+            let what = format!("{file} is there already, and no key is overwritten");
             return Err(Failure::new(what, "name another file with --out").into());
         }
     }
@@ -132,7 +123,7 @@ fn make(out: &Path, password: Option<&str>) -> anyhow::Result<PublicKey> {
     Ok(key)
 }
 
-fn show(file: &Path, environment: &Environment) -> anyhow::Result<PublicKey> {
+fn show(file: &Path, environment: &Environment) -> Result<PublicKey> {
     let file = environment.dir().join(file);
     let text = read_text(&file)?;
     let key = match secret_key(&text, environment) {

@@ -56,12 +56,8 @@ pub fn main(args: Vec<OsString>, environment: &Environment, now: Timestamp) -> E
         Command::Trust(args) => trust::run(&args, environment),
         Command::Debugger(args) => debugger::run(&args, environment),
         Command::Completions { shell } => {
-            clap_complete::generate(
-                shell,
-                &mut Cli::command(),
-                "headstart",
-                &mut std::io::stdout(),
-            );
+            let (mut command, mut out) = (Cli::command(), std::io::stdout());
+            clap_complete::generate(shell, &mut command, "headstart", &mut out);
             Ok(ExitCode::SUCCESS)
         }
     };

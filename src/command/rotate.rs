@@ -2,13 +2,14 @@
 
 use std::process::ExitCode;
 
+use anyhow::Result;
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::cli::RotateArgs;
 use super::failure::Failure;
 use super::key::secret_key_in;
-use super::setup::{print_json, print_line};
+use super::setup::print_json;
 use super::trust::{as_json_said, key_id, name, public_key};
 use super::{far, keyring};
 use crate::config::Environment;
@@ -18,14 +19,10 @@ use crate::report::{Reporter, count};
 use crate::tier::{Tier, Trouble};
 use crate::trust::beliefs::{self, EVERY_REPOSITORY};
 use crate::trust::statement::{self, MAX_BYTES, Statement, StatementError};
-use crate::trust::{PublicKey, SecretKey};
+use crate::trust::{KeyId, PublicKey, SecretKey};
 
 /// Runs the command, and returns its exit code.
-pub fn run(
-    args: &RotateArgs,
-    environment: &Environment,
-    now: Timestamp,
-) -> anyhow::Result<ExitCode> {
+pub fn run(args: &RotateArgs, environment: &Environment, now: Timestamp) -> Result<ExitCode> {
     let reporter = Reporter::new(args.remotes.quiet);
     let repository = name(args.repository.as_deref(), environment)?;
     if repository == EVERY_REPOSITORY {
@@ -39,7 +36,7 @@ pub fn run(
         reporter,
         repository,
     };
-    let root = args.root.as_deref();
+    let root = args.root.iter().next();
     let root = root.map(|file| secret_key_in(file, environment));
     let root = root.transpose()?;
     let (statement, file) = match &args.publish {
@@ -49,14 +46,14 @@ pub fn run(
         }
         None => rotation.next(root.as_ref(), now)?,
     };
-    if let Some(out) = &args.out {
-        let out = environment.dir().join(out);
-        place::create_new(&out, &file, place::MODE_FILE)?;
-        let written = [(out.display().to_string(), Ok(()))];
-        rotation.say(&statement, root.as_ref(), &written);
-        return Ok(ExitCode::SUCCESS);
-    }
-    let written = rotation.write(&file);
+    let written = match &args.out {
+        Some(out) => {
+            let out = environment.dir().join(out);
+            place::create_new(&out, &file, place::MODE_FILE)?;
+            vec![(out.display().to_string(), Ok(()))]
+        }
+        None => rotation.write(&file),
+    };
     rotation.say(&statement, root.as_ref(), &written);
     judge(&written)
 }
@@ -77,42 +74,38 @@ fn tiers(
     args: &RotateArgs,
     environment: &Environment,
     reporter: &Reporter,
-) -> anyhow::Result<Vec<Box<dyn Tier>>> {
-    let top = Repository::discover(environment.dir());
-    let top = top.map_or(environment.dir().to_path_buf(), |one| {
-        one.root().to_path_buf()
-    });
-    let remotes = environment.remotes(&args.remotes.remote, environment.settled_dir(&top))?;
+) -> Result<Vec<Box<dyn Tier>>> {
+    let repository = Repository::discover(environment.dir());
+    let repository = repository.as_ref();
+    let top = repository.map_or(environment.dir(), Repository::root);
+    let remotes = environment.remotes(&args.remotes.remote, environment.settled_dir(top))?;
     far::open_all(&remotes, environment, reporter)
 }
 
 impl Rotation<'_> {
     /// Returns the keys whose word counts: `root`, else those that the user believes.
-    fn roots(&self, root: Option<&SecretKey>) -> anyhow::Result<Vec<PublicKey>> {
+    fn roots(&self, root: Option<&SecretKey>) -> Result<Vec<PublicKey>> {
         if let Some(root) = root {
             return Ok(vec![root.public()]);
         }
         let roots = beliefs::read(&self.environment.config_dir()?)?.roots(&self.repository);
-        match roots.is_empty() {
-            false => Ok(roots),
-            true => Err(Failure::new(
-                format!("no root key is known for {}", self.repository),
-                "name its secret key with --root, or believe its public one with `headstart trust add --root`",
-            )
-            .into()),
+        if roots.is_empty() {
+            let what = format!("no root key is known for {}", self.repository);
+            let hint = "name its secret key with --root, or believe its public one with `headstart trust add --root`";
+            return Err(Failure::new(what, hint).into());
         }
+        Ok(roots)
     }
 
     /// Returns the statement in `bytes`, if a believed root signed it and no newer one is there.
-    fn check(&self, bytes: &[u8]) -> anyhow::Result<Statement> {
+    fn check(&self, bytes: &[u8]) -> Result<Statement> {
         let roots = self.roots(None)?;
         let statement = Statement::read(bytes, &self.repository, &roots).map_err(|error| {
             let hint = "the file holds the statement and behind it its signature, which a root made that you believe";
             Failure::new(format!("the statement is not used: {error}"), hint)
         })?;
-        let newest = self.newest(&roots)?.generation;
-        if newest > statement.generation {
-            let generation = statement.generation;
+        let (newest, generation) = (self.newest(&roots)?.generation, statement.generation);
+        if newest > generation {
             let what = format!("it is statement {generation}, and statement {newest} is there");
             let hint = "make it anew with --out: it then follows the newest";
             return Err(Failure::new(what, hint).into());
@@ -121,26 +114,20 @@ impl Rotation<'_> {
     }
 
     /// Returns the statement that follows the newest, and its file: signed, if the root is here.
-    fn next(
-        &self,
-        root: Option<&SecretKey>,
-        now: Timestamp,
-    ) -> anyhow::Result<(Statement, Vec<u8>)> {
+    fn next(&self, root: Option<&SecretKey>, now: Timestamp) -> Result<(Statement, Vec<u8>)> {
         if root.is_none() && self.args.out.is_none() {
             let hint = "give --root, or --out for a text that the root signs elsewhere";
             return Err(Failure::new("nobody signs the statement", hint).into());
         }
-        let add = self.args.add.iter();
+        let (add, revoke) = (self.args.add.iter(), self.args.revoke.iter());
         let add = add.map(|key| public_key(key, self.environment));
-        let add = add.collect::<anyhow::Result<Vec<PublicKey>>>()?;
-        let revoke = self.args.revoke.iter();
+        let add = add.collect::<Result<Vec<_>>>()?;
         let revoke = revoke.map(|key| key_id(key, self.environment));
-        let revoke = revoke.collect::<anyhow::Result<Vec<_>>>()?;
+        let revoke = revoke.collect::<Result<Vec<_>>>()?;
         let before = self.newest(&self.roots(root)?)?;
-        let gone =
-            |key: &&PublicKey| before.revoked.contains(&key.id()) || revoke.contains(&key.id());
-        if let Some(key) = add.iter().find(gone) {
-            let what = format!("the key {} is revoked, and stays so", key.id());
+        let gone = |id: &KeyId| before.revoked.contains(id) || revoke.contains(id);
+        if let Some(id) = add.iter().map(PublicKey::id).find(gone) {
+            let what = format!("the key {id} is revoked, and stays so");
             return Err(Failure::new(what, "`headstart key new` makes another").into());
         }
         let next = before.clone().next(&add, &revoke, now.as_second());
@@ -155,19 +142,16 @@ impl Rotation<'_> {
     /// Returns the newest statement in the remotes, and here, by one of `roots`.
     ///
     /// A remote that cannot be asked is an error: it may have the newest.
-    fn newest(&self, roots: &[PublicKey]) -> anyhow::Result<Statement> {
-        let mut newest = Statement::none(self.repository.clone());
-        if let Ok(keyring) = keyring::of(self.environment, Some(self.repository.clone()))
-            && let Some(kept) = keyring.statement()
-        {
-            newest = kept.clone();
-        }
+    fn newest(&self, roots: &[PublicKey]) -> Result<Statement> {
+        let keyring = keyring::of(self.environment, Some(self.repository.clone()));
+        let kept = keyring.map_or(None, |keyring| keyring.statement().cloned());
+        let mut newest = kept.unwrap_or_else(|| Statement::none(self.repository.clone()));
         for tier in &self.tiers {
-            let answer = tier.get(&statement::key(&self.repository), MAX_BYTES, &|_| true);
-            let bytes = match answer {
+            let name = tier.name();
+            let bytes = match tier.get(&statement::key(&self.repository), MAX_BYTES, &|_| true) {
                 Err(Trouble::Absent) => continue,
                 Err(trouble) => {
-                    let what = format!("what {} says now is not known: {trouble}", tier.name());
+                    let what = format!("what {name} says now is not known: {trouble}");
                     let hint = "leave it out with --remote, which names the others";
                     return Err(Failure::new(what, hint).into());
                 }
@@ -177,13 +161,11 @@ impl Rotation<'_> {
                 Ok(there) if there.generation > newest.generation => newest = there,
                 Ok(_) => {}
                 Err(error @ StatementError::Newer(_)) => {
-                    let what = format!("what {} says is not replaced: {error}", tier.name());
+                    let what = format!("what {name} says is not replaced: {error}");
                     return Err(Failure::new(what, "update headstart").into());
                 }
                 // It counts for no reader, and goes.
-                Err(error) => self
-                    .reporter
-                    .warn(&format!("{} is replaced: {error}", tier.name())),
+                Err(error) => self.reporter.warn(&format!("{name} is replaced: {error}")),
             }
         }
         Ok(newest)
@@ -193,57 +175,47 @@ impl Rotation<'_> {
     fn write(&self, file: &[u8]) -> Vec<Written> {
         let key = statement::key(&self.repository);
         let write = |tier: &dyn Tier| {
-            let there = tier
-                .put(&key, file.to_vec())
-                .and_then(|()| tier.get(&key, MAX_BYTES, &|_| true));
-            match there {
+            let put = tier.put(&key, file.to_vec());
+            match put.and_then(|()| tier.get(&key, MAX_BYTES, &|_| true)) {
                 Ok(there) if there == file => Ok(()),
                 Ok(_) => Err("somebody else wrote another at the same time".to_owned()),
                 Err(trouble) => Err(trouble.to_string()),
             }
         };
         let tiers = self.tiers.iter().filter(|tier| tier.is_writable());
-        tiers
-            .map(|tier| (tier.name().to_owned(), write(&**tier)))
-            .collect()
+        let written = tiers.map(|tier| (tier.name().to_owned(), write(&**tier)));
+        written.collect()
     }
 
     fn say(&self, statement: &Statement, root: Option<&SecretKey>, written: &[Written]) {
+        let root = root.map(|root| root.public().to_string());
         if self.args.remotes.json {
-            let places = written
-                .iter()
-                .map(|(place, done)| json!({ "place": place, "error": done.as_ref().err() }));
             let mut said = as_json_said(statement);
-            said["root"] = root.map_or(Value::Null, |root| json!(root.public().to_string()));
-            said["written"] = places.collect();
+            let place =
+                |(place, done): &Written| json!({ "place": place, "error": done.as_ref().err() });
+            said["root"] = json!(root);
+            said["written"] = written.iter().map(place).collect();
             return print_json(&said);
         }
         if self.args.remotes.quiet {
             return;
         }
-        let (generation, keys) = (statement.generation, count(statement.keys.len(), "key"));
-        let repository = &self.repository;
-        print_line(&format!(
-            "{keys} for {repository}, {} revoked: statement {generation}",
-            statement.revoked.len()
-        ));
+        let (repository, generation) = (&self.repository, statement.generation);
+        let (keys, revoked) = (count(statement.keys.len(), "key"), statement.revoked.len());
+        println!("{keys} for {repository}, {revoked} revoked: statement {generation}");
         for (place, _) in written.iter().filter(|(_, done)| done.is_ok()) {
-            print_line(&format!("  written to {place}"));
+            println!("  written to {place}");
         }
-        if let Some(root) = root {
-            let key = root.public();
-            print_line(&format!(
-                "readers believe it with\n  headstart trust add --root {key}"
-            ));
+        if let Some(key) = root {
+            println!("readers believe it with\n  headstart trust add --root {key}");
         }
     }
 }
 
 /// Fails if a remote does not have it: its readers would go on with the old keys.
-fn judge(written: &[Written]) -> anyhow::Result<ExitCode> {
-    let failed = written
-        .iter()
-        .find_map(|(place, done)| Some((place, done.as_ref().err()?)));
+fn judge(written: &[Written]) -> Result<ExitCode> {
+    let mut written_to = written.iter();
+    let failed = written_to.find_map(|(place, done)| Some((place, done.as_ref().err()?)));
     let (what, hint) = match (written, failed) {
         ([], _) => (
             "there is no remote to write to".to_owned(),

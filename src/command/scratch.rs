@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
 use super::failure::Failure;
@@ -76,7 +77,7 @@ impl Scratch {
         environment: &Environment,
         identity: &Identity<'_>,
         reporter: &Reporter,
-    ) -> anyhow::Result<Scratch> {
+    ) -> Result<Scratch> {
         let parent = match parent {
             Some(parent) => environment.dir().join(parent),
             None => environment.cache_dir()?.join("headstart-bisect"),
@@ -134,7 +135,7 @@ impl Scratch {
     }
 
     /// Returns the work tree with `commit` checked out and nothing else in it but what cargo built there.
-    pub fn at(&self, repository: &Repository, commit: &str) -> anyhow::Result<PathBuf> {
+    pub fn at(&self, repository: &Repository, commit: &str) -> Result<PathBuf> {
         let tree = self.tree();
         let sound = Repository::discover(&tree).is_ok_and(|found| found.root() == tree);
         if !sound || worktree::switch(&tree, commit, TARGET).is_err() {
@@ -175,10 +176,9 @@ impl Identity<'_> {
             let path = Some(typed_in.join(arg)).filter(|path| path.is_file());
             path.and_then(|path| hash::file(&path).ok())
         };
-        let args: Vec<_> = command
-            .iter()
-            .map(|arg| (arg.as_encoded_bytes(), content(arg)))
-            .collect();
+        let contents = command.iter().map(content);
+        let args = command.iter().map(|arg| arg.as_encoded_bytes());
+        let args: Vec<_> = args.zip(contents).collect();
         let root = self.repository.root().as_os_str().as_encoded_bytes();
         let whole = postcard::to_allocvec(&(root, self.ends, args, self.only));
         Digest::of(&whole.expect("these are plain values"))

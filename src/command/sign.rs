@@ -4,6 +4,7 @@
 
 use std::process::ExitCode;
 
+use anyhow::Result;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -11,7 +12,7 @@ use super::cli::SignArgs;
 use super::failure::Failure;
 use super::far;
 use super::publish::{comment, signers};
-use super::setup::{print_json, print_line, short};
+use super::setup::{print_json, short};
 use crate::config::Environment;
 use crate::engine::list::{ListError, Signer};
 use crate::engine::sign::{Expected, Signed, Verdict, sign};
@@ -22,15 +23,13 @@ use crate::report::{Reporter, count};
 type Answer = (String, Result<Vec<Signed>, ListError>);
 
 /// Runs the command, and returns its exit code.
-pub fn run(args: &SignArgs, environment: &Environment, now: Timestamp) -> anyhow::Result<ExitCode> {
+pub fn run(args: &SignArgs, environment: &Environment, now: Timestamp) -> Result<ExitCode> {
     let reporter = Reporter::new(args.remotes.quiet);
     let repository = Repository::discover(environment.dir())?;
     let commit = repository.commit(&args.commit)?;
     let tree = repository.tree(&commit)?;
-    let remotes = environment.remotes(
-        &args.remotes.remote,
-        environment.settled_dir(repository.root()),
-    )?;
+    let top = environment.settled_dir(repository.root());
+    let remotes = environment.remotes(&args.remotes.remote, top)?;
     let tiers = far::open_all(&remotes, environment, &reporter)?;
     let (keys, believed) = signers(&args.sign_key, environment, &tiers, &reporter)?;
     if keys.is_empty() {
@@ -65,39 +64,40 @@ pub fn run(args: &SignArgs, environment: &Environment, now: Timestamp) -> anyhow
 }
 
 /// Fails unless there was something to sign, and all of it is signed now.
-fn judge(commit: &str, answers: &[Answer]) -> anyhow::Result<ExitCode> {
+fn judge(commit: &str, answers: &[Answer]) -> Result<ExitCode> {
     let commit = short(commit);
-    let all = || answers.iter().flat_map(|(_, signed)| signed).flatten();
-    let refused: Vec<String> = all()
-        .filter_map(|one| {
-            let why = one.verdict.as_ref().err()?;
-            Some(format!("{}: {why}", one.manifest.short()))
-        })
-        .collect();
-    let failed: Vec<String> = answers
-        .iter()
-        .filter_map(|(name, signed)| Some(format!("{name}: {}", signed.as_ref().err()?)))
-        .collect();
+    let mut refused: Vec<String> = Vec::new();
+    let mut failed: Vec<String> = Vec::new();
+    let mut is_any = false;
+    for (name, signed) in answers {
+        match signed {
+            Err(error) => failed.push(format!("{name}: {error}")),
+            Ok(all) => {
+                is_any |= !all.is_empty();
+                let why = |one: &Signed| {
+                    let why = one.verdict.as_ref().err()?;
+                    Some(format!("{}: {why}", one.manifest.short()))
+                };
+                refused.extend(all.iter().filter_map(why));
+            }
+        }
+    }
+    let remotes = count(failed.len(), "remote");
+    let manifests = count(refused.len(), "manifest");
     let (what, hint) = match (answers, &failed[..], &refused[..]) {
         ([], ..) => (
             "there is no remote to sign in".to_owned(),
             "name one with --remote, or in headstart.toml",
         ),
         (_, [first, ..], _) => (
-            format!(
-                "{} could not be signed in: {first}",
-                count(failed.len(), "remote")
-            ),
+            format!("{remotes} could not be signed in: {first}"),
             "run it again: what is signed stays, and what is not is signed then",
         ),
         (.., [first, ..]) => (
-            format!(
-                "{} of {commit} was not signed: {first}",
-                count(refused.len(), "manifest")
-            ),
+            format!("{manifests} of {commit} was not signed: {first}"),
             "see which job published it; --manifest names the one to sign, the others are left alone",
         ),
-        _ if all().next().is_none() => (
+        _ if !is_any => (
             format!("nothing of {commit} waits to be signed"),
             "`headstart publish --unsigned` of that commit comes first, to the same remotes",
         ),
@@ -108,15 +108,11 @@ fn judge(commit: &str, answers: &[Answer]) -> anyhow::Result<ExitCode> {
 
 fn as_json(commit: &str, answers: &[Answer]) -> Value {
     let one = |one: &Signed| {
-        let (signed, why) = match &one.verdict {
-            Ok(verdict) => (Some(*verdict == Verdict::New), None),
-            Err(why) => (None, Some(why.to_string())),
-        };
         json!({
             "manifest": one.manifest.hex(),
-            "signed": signed.is_some(),
-            "new": signed.unwrap_or(false),
-            "why_not": why,
+            "signed": one.verdict.is_ok(),
+            "new": matches!(one.verdict, Ok(Verdict::New)),
+            "why_not": one.verdict.as_ref().err().map(ToString::to_string),
         })
     };
     let remotes = answers.iter().map(|(name, signed)| match signed {
@@ -129,16 +125,13 @@ fn as_json(commit: &str, answers: &[Answer]) -> Value {
 fn print(commit: &str, answers: &[Answer]) {
     for (name, signed) in answers {
         for one in signed.iter().flatten() {
-            let manifest = one.manifest.short();
+            let (manifest, commit) = (one.manifest.short(), short(commit));
             let said = match &one.verdict {
                 Ok(Verdict::New) => "is signed",
                 Ok(Verdict::Already) => "was signed by these keys before",
                 Err(_) => "was not signed",
             };
-            let commit = short(commit);
-            print_line(&format!(
-                "manifest {manifest} of {commit} {said}, in {name}"
-            ));
+            println!("manifest {manifest} of {commit} {said}, in {name}");
         }
     }
 }

@@ -1,12 +1,14 @@
 //! `headstart status`: where a target directory comes from, and what the store holds.
 
+use std::path::Path;
 use std::process::ExitCode;
 
+use anyhow::Result;
 use jiff::Timestamp;
 use serde_json::json;
 
 use super::cli::StatusArgs;
-use super::setup::{Setup, print_json, print_line, short};
+use super::setup::{Setup, print_json, short};
 use crate::cargo::command::CargoCommand;
 use crate::config::Environment;
 use crate::engine::ledger::{Ledger, Started};
@@ -18,17 +20,13 @@ use crate::store::{Store, StoreError};
 const SHOWN_POINTS: usize = 10;
 
 /// Runs the command, and returns its exit code. Works outside of a workspace too, for the store alone.
-pub fn run(
-    args: &StatusArgs,
-    environment: &Environment,
-    now: Timestamp,
-) -> anyhow::Result<ExitCode> {
+pub fn run(args: &StatusArgs, environment: &Environment, now: Timestamp) -> Result<ExitCode> {
     let command = CargoCommand { args: Vec::new() };
-    let setup = Setup::of(&command, environment, args.target_dir.as_deref()).ok();
-    let started = setup
-        .as_ref()
-        .and_then(|setup| Ledger::of(&setup.workspace.build_dir).starts().pop());
-    let root = setup.as_ref().map(|setup| setup.workspace.root.as_path());
+    let setup = Setup::of(&command, environment, args.target_dir.as_deref());
+    let workspace = setup.ok().map(|setup| setup.workspace);
+    let build = workspace.as_ref().map(|workspace| &workspace.build_dir);
+    let started = build.and_then(|build| Ledger::of(build).starts().pop());
+    let root = workspace.as_ref().map(|workspace| &*workspace.root);
     let store = environment.store(args.store.store.as_deref(), root)?;
     let points = match Store::open(&store) {
         Ok(store) => store.all_points(),
@@ -39,21 +37,12 @@ pub fn run(
         print_json(&as_json(started.as_ref(), &store, &points));
         return Ok(ExitCode::SUCCESS);
     }
-    match (&setup, &started) {
-        (None, _) => print_line("no cargo workspace here"),
-        (Some(setup), None) => {
-            print_line(&format!(
-                "{}: not started from anywhere",
-                setup.workspace.build_dir.display()
-            ));
-        }
-        (Some(setup), Some(started)) => {
-            let from = short(&started.commit);
-            let dir = setup.workspace.build_dir.display();
-            print_line(&format!(
-                "{dir}: started {} from {from}",
-                age(started.unix_s, now)
-            ));
+    match (build.map(|build| build.display()), &started) {
+        (None, _) => println!("no cargo workspace here"),
+        (Some(build), None) => println!("{build}: not started from anywhere"),
+        (Some(build), Some(started)) => {
+            let (age, from) = (age(started.unix_s, now), short(&started.commit));
+            println!("{build}: started {age} from {from}");
             print_decisions(started, args.units);
         }
     }
@@ -62,34 +51,24 @@ pub fn run(
 }
 
 fn print_decisions(started: &Started, units: bool) {
-    let of = |verdict: &str| {
-        started
-            .decisions
-            .iter()
-            .filter(|one| one.verdict == verdict)
-            .count()
-    };
-    let counts =
-        ["fresh", "kept", "near", "absent"].map(|verdict| format!("{} {verdict}", of(verdict)));
-    print_line(&format!("  {}", counts.join(", ")));
-    for one in started.decisions.iter().filter(|_| units) {
-        print_line(&format!(
-            "  {:<6} {} ({}): {}",
-            one.verdict, one.unit, one.package, one.reason.text
-        ));
+    let all = || started.decisions.iter();
+    let of = |verdict: &str| all().filter(|one| one.verdict == verdict).count();
+    let verdicts = ["fresh", "kept", "near", "absent"];
+    let counts = verdicts.map(|verdict| format!("{} {verdict}", of(verdict)));
+    println!("  {}", counts.join(", "));
+    for one in all().filter(|_| units) {
+        let (verdict, why) = (&one.verdict, &one.reason.text);
+        println!("  {verdict:<6} {} ({}): {why}", one.unit, one.package);
     }
 }
 
-fn print_points(store: &std::path::Path, points: &[Point], now: Timestamp) {
-    print_line(&format!(
-        "store {}: {}",
-        store.display(),
-        count(points.len(), "starting point")
-    ));
+fn print_points(store: &Path, points: &[Point], now: Timestamp) {
+    let all = count(points.len(), "starting point");
+    println!("store {}: {all}", store.display());
     for point in points.iter().take(SHOWN_POINTS) {
         let commands: Vec<String> = point.commands.iter().map(|args| args.join(" ")).collect();
         let dirty = if point.dirty { " +changes" } else { "" };
-        print_line(&format!(
+        println!(
             "  {}{dirty}  {:>14}  {:>9}  {:>5} units  {}  [{}]",
             short(&point.commit),
             age(point.published_unix_s, now),
@@ -97,36 +76,28 @@ fn print_points(store: &std::path::Path, points: &[Point], now: Timestamp) {
             point.units,
             point.manifest.short(),
             commands.join(" then "),
-        ));
+        );
     }
     if points.len() > SHOWN_POINTS {
-        print_line(&format!(
-            "  and {} more; --json names them all",
-            points.len() - SHOWN_POINTS
-        ));
+        let more = points.len() - SHOWN_POINTS;
+        println!("  and {more} more; --json names them all");
     }
 }
 
-fn as_json(
-    started: Option<&Started>,
-    store: &std::path::Path,
-    points: &[Point],
-) -> serde_json::Value {
-    let points: Vec<_> = points
-        .iter()
-        .map(|point| {
-            json!({
-                "commit": point.commit,
-                "dirty": point.dirty,
-                "manifest": point.manifest.hex(),
-                "published_unix_s": point.published_unix_s,
-                "toolchain": point.toolchain.short(),
-                "commands": point.commands,
-                "units": point.units,
-                "bytes": point.size_bytes,
-            })
+fn as_json(started: Option<&Started>, store: &Path, points: &[Point]) -> serde_json::Value {
+    let point = |point: &Point| {
+        json!({
+            "commit": point.commit,
+            "dirty": point.dirty,
+            "manifest": point.manifest.hex(),
+            "published_unix_s": point.published_unix_s,
+            "toolchain": point.toolchain.short(),
+            "commands": point.commands,
+            "units": point.units,
+            "bytes": point.size_bytes,
         })
-        .collect();
+    };
+    let points: Vec<_> = points.iter().map(point).collect();
     json!({ "started": started, "store": store.display().to_string(), "points": points })
 }
 

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, Result};
 use jiff::Timestamp;
 
 use super::cli::{BisectArgs, StartArgs};
@@ -20,7 +20,6 @@ use super::start::{self, Candidate};
 use crate::cargo::CargoError;
 use crate::cargo::command::{self as cargo, CargoCommand, KEPT_BACK, Messages, Run};
 use crate::cargo::message::{self, Live, PackageId};
-use crate::cargo::workspace::Workspace;
 use crate::config::Environment;
 use crate::disk;
 use crate::disk::place::{PLAIN, Staging};
@@ -30,8 +29,8 @@ use crate::engine::programs::{self, Program, Wanted};
 use crate::git::Repository;
 use crate::report::Reporter;
 use crate::store::point::Point;
-use crate::store::{ObjectError, Store};
-use crate::trust::Believed;
+use crate::store::{ObjectError, Store, StoreError};
+use crate::trust::{self, Believed};
 
 /// How long the programs of one commit may be on their way: nothing quicker would give them.
 const FETCHING: Duration = Duration::from_secs(600);
@@ -47,6 +46,48 @@ pub struct Sources {
     pub store: Store,
     /// Why that is believed.
     pub believed: Believed,
+}
+
+impl Sources {
+    /// Opens the store and the remotes.
+    pub fn of(
+        args: &BisectArgs,
+        environment: &Environment,
+        setup: &Setup,
+        now: Timestamp,
+        reporter: &Reporter,
+    ) -> Result<Sources> {
+        let workspace = &setup.workspace.root;
+        let root = environment.store(args.store.store.as_deref(), Some(workspace))?;
+        let (store, believes) = (&args.store, args.believe_store);
+        let mut far = Far::of(environment, store, believes, workspace, reporter)?;
+        let store = match Store::open(&root) {
+            Err(StoreError::Missing(_)) if !far.is_empty() => Store::create(&root)?,
+            store => store?,
+        };
+        Ok(Sources {
+            listed: far.listed(&setup.toolchain, &store, reporter, now.as_second()),
+            believed: trust::store(&root, args.believe_store)?,
+            far,
+            store,
+        })
+    }
+
+    /// Returns the starting points of `commit`, as far as they are of this toolchain.
+    pub fn points(&self, commit: &str, setup: &Setup, reporter: &Reporter) -> Vec<Point> {
+        let (mut points, problems) = self.store.points(commit);
+        for problem in problems {
+            reporter.warn(&problem.to_string());
+        }
+        for point in self.listed.iter().map(|listed| &listed.entry.point) {
+            let known = points.iter().any(|one| one.manifest == point.manifest);
+            if point.commit == commit && !known {
+                points.push(point.clone());
+            }
+        }
+        points.retain(|point| !point.dirty && point.toolchain == setup.toolchain);
+        points
+    }
 }
 
 /// Everything that trials of one bisect share.
@@ -81,6 +122,9 @@ pub enum Source<'a> {
     Built(&'a [Vec<String>]),
 }
 
+/// Something of a commit's, or why it is not to be had.
+type Had<T> = Result<T, String>;
+
 /// A trial's outcome.
 #[derive(Debug)]
 pub struct Tried {
@@ -100,8 +144,8 @@ impl Trials<'_> {
         &mut self,
         commit: &str,
         source: Source<'_>,
-        needed: Option<&BTreeSet<String>>,
-    ) -> anyhow::Result<Tried> {
+        needed: &BTreeSet<String>,
+    ) -> Result<Tried> {
         let clock = Clock::start();
         let tree = self.scratch.at(self.repository, commit)?;
         let root = disk::canonical(&self.setup.workspace.root);
@@ -120,26 +164,25 @@ impl Trials<'_> {
                 (Some(verdict(code)), reason, Some(code), programs)
             }
         };
-        let variables = programs.iter().flat_map(|one| one.variables.clone());
+        let judged = Judged {
+            verdict,
+            reason,
+            code,
+            built: matches!(source, Source::Built(_)),
+            seconds: clock.elapsed().as_secs_f64(),
+        };
+        let pinned = programs.iter().filter(|one| one.pinned).count();
+        let variables = programs.into_iter().flat_map(|one| one.variables);
+        let variables = variables.collect();
         Ok(Tried {
-            judged: Judged {
-                verdict,
-                reason,
-                code,
-                built: matches!(source, Source::Built(_)),
-                seconds: clock.elapsed().as_secs_f64(),
-            },
-            variables: variables.collect(),
-            pinned: programs.iter().filter(|one| one.pinned).count(),
+            judged,
+            variables,
+            pinned,
         })
     }
 
     /// Places the programs of `points` and nothing else, or says why that cannot be.
-    fn place(
-        &mut self,
-        points: &[Point],
-        target: &Path,
-    ) -> anyhow::Result<Result<Vec<Program>, String>> {
+    fn place(&mut self, points: &[Point], target: &Path) -> Result<Had<Vec<Program>>> {
         disk::remove_dir(target)?;
         self.sources.far.again();
         let mut placed = Vec::new();
@@ -164,9 +207,9 @@ impl Trials<'_> {
 
     fn candidate(&self, point: &Point) -> Result<Candidate, String> {
         let (sources, now) = (&self.sources, self.now.as_second());
-        let Sources { far, listed, .. } = sources;
-        far.usable(point, listed, &sources.store, now)?;
-        start::candidate(point.clone(), &sources.store, &sources.believed, now)
+        let store = &sources.store;
+        sources.far.usable(point, &sources.listed, store, now)?;
+        start::candidate(point.clone(), store, &sources.believed, now)
     }
 
     fn wanted<'a>(&'a self, candidate: &'a Candidate) -> Wanted<'a> {
@@ -177,17 +220,14 @@ impl Trials<'_> {
     }
 
     /// Brings the programs of `candidate` here as far as they are not.
-    fn fetch(&self, candidate: &Candidate) -> anyhow::Result<()> {
-        let (manifest, store) = (candidate.manifest.get(), &self.sources.store);
+    fn fetch(&self, candidate: &Candidate) -> Result<()> {
+        let Sources { far, store, .. } = &self.sources;
+        let manifest = candidate.manifest.get();
         let objects = lacking(manifest, store, self.wanted(candidate).objects());
         let index = store.index(candidate.point.manifest, manifest);
-        if let (false, false, Some(index)) =
-            (self.sources.far.is_empty(), objects.is_empty(), index)
-        {
-            let staging = store.staging("fetch")?;
-            let (what, to) = ((manifest, &index), (store, &staging));
-            let far = &self.sources.far;
-            far.fetch(what, &objects, FETCHING, to, self.reporter);
+        if let (false, false, Some(index)) = (far.is_empty(), objects.is_empty(), index) {
+            let (what, staging) = ((manifest, &index), store.staging("fetch")?);
+            far.fetch(what, &objects, FETCHING, (store, &staging), self.reporter);
         }
         Ok(())
     }
@@ -198,23 +238,24 @@ impl Trials<'_> {
         commit: &str,
         commands: &[Vec<String>],
         workspace: &Path,
-    ) -> anyhow::Result<Result<Vec<Program>, String>> {
+    ) -> Result<Had<Vec<Program>>> {
         let target = workspace.join(TARGET);
         // What was placed there for a trial is no build's.
         if !target.join("CACHEDIR.TAG").exists() {
             disk::remove_dir(&target)?;
         }
         let environment = self.environment.at(workspace);
-        let environment = environment.with("CARGO_TARGET_DIR", &target);
         let environment = environment.with("HEADSTART_LATER", "off");
+        let environment = environment.with("CARGO_TARGET_DIR", &target);
         let args = StartArgs {
             store: self.args.store.clone(),
             believe_store: self.args.believe_store,
             ..StartArgs::default()
         };
         let mut lines = Vec::new();
+        let commands = commands.iter().cloned().map(|args| CargoCommand { args });
         for command in commands {
-            match self.build_one(&args, command, &environment)? {
+            match self.build_one(&args, &command, &environment)? {
                 Ok(more) => lines.extend(more),
                 Err(messages) => {
                     let log = self.scratch.log(commit)?;
@@ -231,27 +272,20 @@ impl Trials<'_> {
     fn build_one(
         &self,
         args: &StartArgs,
-        command: &[String],
+        command: &CargoCommand,
         environment: &Environment,
-    ) -> anyhow::Result<Result<Vec<String>, String>> {
-        let command = CargoCommand {
-            args: command.to_vec(),
-        };
-        let setup = match Setup::of(&command, environment, None) {
+    ) -> Result<Had<Vec<String>>> {
+        let setup = match Setup::of(command, environment, None) {
             Ok(setup) => setup,
             Err(error) => return Ok(Err(format!("{error:#}"))),
         };
-        let Workspace {
-            root, target_dir, ..
-        } = &setup.workspace;
         let stays = |dir: &Path| disk::canonical(dir).starts_with(environment.dir());
-        if !stays(root) || !stays(target_dir) {
+        if !stays(&setup.workspace.root) || !stays(&setup.workspace.target_dir) {
             let what = format!("`{}` builds somewhere else", command.shown());
             let hint = "say how to build with --then-build='build ...'";
             return Err(Failure::new(what, hint).into());
         }
-        let started = start::start(args, environment, &setup, self.now, self.reporter);
-        if let Err(error) = started {
+        if let Err(error) = start::start(args, environment, &setup, self.now, self.reporter) {
             // Without a starting point it is a plain build.
             self.reporter.warn(&error.to_string());
         }
@@ -260,7 +294,7 @@ impl Trials<'_> {
             env: &wrapped(environment),
             messages: Messages::Kept,
         };
-        match cargo::run(&command, how, |_| ()) {
+        match cargo::run(command, how, |_| ()) {
             Ok(report) => Ok(Ok(report)),
             Err(CargoError::Failed { stderr, .. }) => Ok(Err(stderr)),
             Err(error) => Err(error.into()),
@@ -268,14 +302,11 @@ impl Trials<'_> {
     }
 
     /// Runs COMMAND in `workspace`, and returns its exit code.
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "a bisect runs the user's command"
-    )]
-    fn command(&self, commit: &str, workspace: &Path, programs: &[Program]) -> anyhow::Result<i32> {
+    #[expect(clippy::disallowed_methods, reason = "the user's own command")]
+    fn command(&self, commit: &str, workspace: &Path, programs: &[Program]) -> Result<i32> {
         let log = self.scratch.log(commit)?;
-        let printed =
-            File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
+        let printed = File::create(&log);
+        let printed = printed.with_context(|| format!("cannot write {}", log.display()))?;
         let (program, args) = self.args.command.split_first().context("no COMMAND")?;
         let program = self.found(program);
         let mut command = std::process::Command::new(&program);
@@ -284,15 +315,9 @@ impl Trials<'_> {
         command.env("CARGO_TARGET_DIR", workspace.join(TARGET));
         let dirs = programs::directories(programs);
         for name in ["PATH", "LD_LIBRARY_PATH"] {
-            let value = self.environment.var(name).map(OsStr::to_owned);
-            command.env(
-                name,
-                dirs.iter()
-                    .cloned()
-                    .chain(value)
-                    .collect::<Vec<_>>()
-                    .join(OsStr::new(":")),
-            );
+            let dirs = dirs.iter().map(OsString::as_os_str);
+            let all: Vec<&OsStr> = dirs.chain(self.environment.var(name)).collect();
+            command.env(name, all.join(OsStr::new(":")));
         }
         for one in programs {
             for variable in &one.variables {
@@ -311,17 +336,13 @@ impl Trials<'_> {
         })?;
         let code = status.code();
         let code = code.unwrap_or_else(|| ABORT + status.signal().unwrap_or_default());
-        match code < ABORT {
-            true => Ok(code),
-            false => {
-                let what = format!("COMMAND ended with {code}, which ends the bisect");
-                let hint = format!(
-                    "it printed {}; the same command line goes on where this one ended",
-                    log.display()
-                );
-                Err(Failure::new(what, hint).into())
-            }
+        if code < ABORT {
+            return Ok(code);
         }
+        let what = format!("COMMAND ended with {code}, which ends the bisect");
+        let log = log.display();
+        let hint = format!("it printed {log}; the same command line goes on where this one ended");
+        Err(Failure::new(what, hint).into())
     }
 
     /// Returns COMMAND's program: a file where it was typed, if there is one, else what it says.
@@ -358,12 +379,9 @@ fn unbuilt(source: Source<'_>) -> Option<Verdict> {
 }
 
 /// Returns `programs` if all are there that are needed. Without one, COMMAND would find another program of that name.
-fn complete(
-    programs: Vec<Program>,
-    needed: Option<&BTreeSet<String>>,
-) -> Result<Vec<Program>, String> {
+fn complete(programs: Vec<Program>, needed: &BTreeSet<String>) -> Had<Vec<Program>> {
     let has = |name: &&String| programs.iter().any(|one| one.variables.contains(name));
-    match needed.into_iter().flatten().find(|name| !has(name)) {
+    match needed.iter().find(|name| !has(name)) {
         Some(name) => Err(format!("there is nothing for {name}")),
         None => Ok(programs),
     }

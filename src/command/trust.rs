@@ -2,13 +2,13 @@
 
 use std::process::ExitCode;
 
-use anyhow::Context;
+use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
 use super::cli::{TrustArgs, TrustCommand};
 use super::failure::Failure;
 use super::key::{how_to_believe, read_text};
-use super::setup::{print_json, print_line};
+use super::setup::print_json;
 use crate::cargo::command::{CargoCommand, Messages, Run};
 use crate::cargo::workspace::Workspace;
 use crate::config::{self, Environment};
@@ -18,7 +18,7 @@ use crate::trust::statement::Statement;
 use crate::trust::{KeyId, Keyring, PublicKey};
 
 /// Runs the command, and returns its exit code.
-pub fn run(args: &TrustArgs, environment: &Environment) -> anyhow::Result<ExitCode> {
+pub fn run(args: &TrustArgs, environment: &Environment) -> Result<ExitCode> {
     match &args.command {
         TrustCommand::Add {
             key,
@@ -46,10 +46,13 @@ pub fn run(args: &TrustArgs, environment: &Environment) -> anyhow::Result<ExitCo
         TrustCommand::Revoke { key } => {
             let id = key_id(key, environment)?;
             let dir = environment.config_dir()?;
-            print_line(&match beliefs::change(&dir, |all| all.revoke(id))? {
-                true => format!("{id} is believed nowhere any more"),
-                false => format!("{id} is revoked already"),
-            });
+            println!(
+                "{}",
+                match beliefs::change(&dir, |all| all.revoke(id))? {
+                    true => format!("{id} is believed nowhere any more"),
+                    false => format!("{id} is revoked already"),
+                }
+            );
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -62,47 +65,37 @@ fn role(root: bool) -> Role {
     }
 }
 
-fn add(role: Role, belief: Belief, environment: &Environment) -> anyhow::Result<()> {
+fn add(role: Role, belief: Belief, environment: &Environment) -> Result<()> {
     let dir = environment.config_dir()?;
     let (id, file) = (belief.key.id(), beliefs::file(&dir));
     let place = shown(&belief.repository);
     let (said, so) = match role {
-        Role::Signs => (
-            format!("{id} is believed in {place}"),
-            "what it signs runs code on this machine",
-        ),
-        Role::Root => (
-            format!("{id} is believed to say who signs in {place}"),
-            "what they sign runs code on this machine",
-        ),
+        Role::Signs => (format!("is believed in {place}"), "what it signs"),
+        Role::Root => {
+            let said = format!("is believed to say who signs in {place}");
+            (said, "what they sign")
+        }
     };
-    let is_new = beliefs::change(&dir, |beliefs| {
-        (!beliefs.is_revoked(id)).then(|| beliefs.add(role, belief))
-    })?;
+    let change = |all: &mut Beliefs| (!all.is_revoked(id)).then(|| all.add(role, belief));
+    let is_new = beliefs::change(&dir, change)?;
     match is_new {
         None => {
             let hint = format!("if that was a mistake, take it out of {}", file.display());
             return Err(Failure::new(format!("the key {id} is revoked"), hint).into());
         }
-        Some(false) => print_line(&format!("{said} already")),
+        Some(false) => println!("{id} {said} already"),
         Some(true) => {
-            print_line(&format!("{said}: {so}"));
-            print_line(&format!("noted in {}", file.display()));
+            println!("{id} {said}: {so} runs code on this machine");
+            println!("noted in {}", file.display());
         }
     }
     Ok(())
 }
 
-fn remove(
-    role: Role,
-    id: KeyId,
-    repository: &str,
-    environment: &Environment,
-) -> anyhow::Result<()> {
+fn remove(role: Role, id: KeyId, repository: &str, environment: &Environment) -> Result<()> {
     let (removed, others) = beliefs::change(&environment.config_dir()?, |beliefs| {
         let removed = beliefs.remove(role, id, repository);
-        let others = beliefs.keys(role).iter();
-        let others = others.filter(|one| one.key.id() == id);
+        let others = beliefs.keys(role).iter().filter(|one| one.key.id() == id);
         let others: Vec<&str> = others.map(|one| shown(&one.repository)).collect();
         (removed, others.join(", "))
     })?;
@@ -116,11 +109,11 @@ fn remove(
         let hint = "--repository names another; `headstart trust list` shows all";
         return Err(Failure::new(what, hint).into());
     }
-    print_line(&format!("{id} is not believed in {here} any more{still}"));
+    println!("{id} is not believed in {here} any more{still}");
     Ok(())
 }
 
-fn list(json: bool, environment: &Environment) -> anyhow::Result<()> {
+fn list(json: bool, environment: &Environment) -> Result<()> {
     let dir = environment.config_dir()?;
     let (file, beliefs) = (beliefs::file(&dir), beliefs::read(&dir)?);
     let here = here(environment);
@@ -128,10 +121,9 @@ fn list(json: bool, environment: &Environment) -> anyhow::Result<()> {
     let believed = keyring.here();
     let proposed = proposed(environment)?;
     if json {
-        let all = |role| {
+        let all = |role| -> Value {
             let keys = beliefs.keys(role).iter();
-            keys.map(|one| as_json(one, &beliefs))
-                .collect::<Vec<Value>>()
+            keys.map(|one| as_json(one, &beliefs)).collect()
         };
         let proposed = proposed.iter().map(|key| {
             json!({ "key": key.to_string(), "id": key.id().to_string(), "believed": believed.contains(key) })
@@ -142,69 +134,62 @@ fn list(json: bool, environment: &Environment) -> anyhow::Result<()> {
             "keys": all(Role::Signs),
             "roots": all(Role::Root),
             "statement": keyring.statement().map(as_json_said),
-            "believed": believed.iter().map(|key| key.id().to_string()).collect::<Vec<_>>(),
-            "revoked": beliefs.revoked().map(|id| id.to_string()).collect::<Vec<_>>(),
-            "proposed": proposed.collect::<Vec<_>>(),
+            "believed": ids(believed.iter().map(PublicKey::id)),
+            "revoked": ids(beliefs.revoked()),
+            "proposed": proposed.collect::<Value>(),
         }));
         return Ok(());
     }
-    print_line(&format!("{}:", file.display()));
-    for role in [Role::Signs, Role::Root] {
+    println!("{}:", file.display());
+    for (role, what) in [(Role::Signs, "in"), (Role::Root, "says who signs in")] {
         for one in beliefs.keys(role) {
-            let (id, place) = (one.key.id(), shown(&one.repository));
-            let what = match role {
-                Role::Signs => "in",
-                Role::Root => "says who signs in",
-            };
-            print_line(&format!("  {}, id {id}, {what} {place}", one.key));
-            one.note
-                .iter()
-                .for_each(|note| print_line(&format!("    {note}")));
+            let (key, id, place) = (&one.key, one.key.id(), shown(&one.repository));
+            println!("  {key}, id {id}, {what} {place}");
+            if let Some(note) = &one.note {
+                println!("    {note}");
+            }
         }
     }
     if let Some(said) = keyring.statement() {
         print_said(said);
     }
     for id in beliefs.revoked() {
-        print_line(&format!("  {id} is revoked"));
+        println!("  {id} is revoked");
     }
     for key in proposed.iter().filter(|key| !believed.contains(key)) {
-        let how = match beliefs.is_revoked(key.id()) {
-            true => "revoked".to_owned(),
-            false => format!("not believed here:\n  {}", how_to_believe(key)),
-        };
-        print_line(&format!(
-            "this workspace proposes {}, which is {how}",
-            key.id()
-        ));
+        let (id, how) = (key.id(), how_to_believe(key));
+        match beliefs.is_revoked(id) {
+            true => println!("this workspace proposes {id}, which is revoked"),
+            false => println!("this workspace proposes {id}, which is not believed here:\n  {how}"),
+        }
     }
     Ok(())
 }
 
 fn print_said(said: &Statement) {
     let generation = said.generation;
-    print_line(&format!(
-        "a root says of this repository, in statement {generation}:"
-    ));
+    println!("a root says of this repository, in statement {generation}:");
     for key in &said.keys {
-        print_line(&format!("  {key}, id {}, signs", key.id()));
+        println!("  {key}, id {}, signs", key.id());
     }
     for id in &said.revoked {
-        print_line(&format!("  {id} is revoked"));
+        println!("  {id} is revoked");
     }
 }
 
 /// Returns what a root says, for programs.
 pub(super) fn as_json_said(said: &Statement) -> Value {
-    let ids =
-        |all: &mut dyn Iterator<Item = KeyId>| all.map(|id| id.to_string()).collect::<Vec<_>>();
     json!({
         "repository": said.repository,
         "generation": said.generation,
         "written_unix_s": said.written_unix_s,
-        "keys": ids(&mut said.keys.iter().map(PublicKey::id)),
-        "revoked": ids(&mut said.revoked.iter().copied()),
+        "keys": ids(said.keys.iter().map(PublicKey::id)),
+        "revoked": ids(said.revoked.iter().copied()),
     })
+}
+
+fn ids(all: impl Iterator<Item = KeyId>) -> Value {
+    all.map(|id| id.to_string()).collect()
 }
 
 fn as_json(belief: &Belief, beliefs: &Beliefs) -> Value {
@@ -228,16 +213,14 @@ fn shown(repository: &str) -> &str {
 
 /// Returns the name of the repository that a command is about.
 pub(super) fn name(typed: Option<&str>, environment: &Environment) -> Result<String, Failure> {
-    let (name, what) = match typed {
+    let name = match typed {
         Some(EVERY_REPOSITORY) => return Ok(EVERY_REPOSITORY.to_owned()),
-        Some(typed) => (
-            git::name_of(typed),
-            format!("`{typed}` names no repository"),
-        ),
-        None => (
-            here(environment),
-            "this is no clone with an `origin`".to_owned(),
-        ),
+        Some(typed) => git::name_of(typed),
+        None => here(environment),
+    };
+    let what = match typed {
+        Some(typed) => format!("`{typed}` names no repository"),
+        None => "this is no clone with an `origin`".to_owned(),
     };
     let hint = "name the repository: --repository HOST/OWNER/NAME, or '*' for every repository";
     name.ok_or_else(|| Failure::new(what, hint))
@@ -249,7 +232,7 @@ pub(super) fn here(environment: &Environment) -> Option<String> {
 }
 
 /// Returns the keys that this workspace proposes to believe; none outside of a workspace.
-fn proposed(environment: &Environment) -> anyhow::Result<Vec<PublicKey>> {
+fn proposed(environment: &Environment) -> Result<Vec<PublicKey>> {
     let run = Run {
         dir: environment.dir(),
         env: environment.overrides(),
@@ -267,7 +250,7 @@ fn proposed(environment: &Environment) -> anyhow::Result<Vec<PublicKey>> {
 }
 
 /// Returns the key that was typed, or that the file holds.
-pub(super) fn public_key(typed: &str, environment: &Environment) -> anyhow::Result<PublicKey> {
+pub(super) fn public_key(typed: &str, environment: &Environment) -> Result<PublicKey> {
     let file = environment.dir().join(typed);
     if let Ok(key) = PublicKey::parse(typed) {
         return Ok(key);
@@ -282,7 +265,7 @@ pub(super) fn public_key(typed: &str, environment: &Environment) -> anyhow::Resu
 }
 
 /// Returns the id that was typed, or that of the key.
-pub(super) fn key_id(typed: &str, environment: &Environment) -> anyhow::Result<KeyId> {
+pub(super) fn key_id(typed: &str, environment: &Environment) -> Result<KeyId> {
     match KeyId::parse(typed) {
         Some(id) => Ok(id),
         None => Ok(public_key(typed, environment)?.id()),

@@ -78,17 +78,14 @@ impl Drop for Step {
 
 /// Returns a size for people: `1.2 GB`.
 pub fn bytes(count: u64) -> String {
-    const UNITS: [&str; 5] = ["B", "kB", "MB", "GB", "TB"];
-    let mut value = count as f64;
-    let mut unit = 0;
-    while value >= 1000.0 && unit + 1 < UNITS.len() {
-        value /= 1000.0;
-        unit += 1;
-    }
-    match unit {
-        0 => format!("{count} B"),
-        _ => format!("{value:.1} {}", UNITS[unit]),
-    }
+    let (unit, size) = match count {
+        ..1_000 => return format!("{count} B"),
+        1_000..1_000_000 => ("kB", 1e3),
+        1_000_000..1_000_000_000 => ("MB", 1e6),
+        1_000_000_000..1_000_000_000_000 => ("GB", 1e9),
+        1_000_000_000_000.. => ("TB", 1e12),
+    };
+    format!("{:.1} {unit}", count as f64 / size)
 }
 
 /// Returns `count` with its noun: `1 unit`, `2 units`.
