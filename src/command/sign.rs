@@ -66,22 +66,14 @@ pub fn run(args: &SignArgs, environment: &Environment, now: Timestamp) -> Result
 /// Fails unless there was something to sign, and all of it is signed now.
 fn judge(commit: &str, answers: &[Answer]) -> Result<ExitCode> {
     let commit = short(commit);
-    let mut refused: Vec<String> = Vec::new();
-    let mut failed: Vec<String> = Vec::new();
-    let mut is_any = false;
-    for (name, signed) in answers {
-        match signed {
-            Err(error) => failed.push(format!("{name}: {error}")),
-            Ok(all) => {
-                is_any |= !all.is_empty();
-                let why = |one: &Signed| {
-                    let why = one.verdict.as_ref().err()?;
-                    Some(format!("{}: {why}", one.manifest.short()))
-                };
-                refused.extend(all.iter().filter_map(why));
-            }
-        }
-    }
+    let all = || answers.iter().flat_map(|(_, signed)| signed).flatten();
+    let why = |one: &Signed| {
+        let why = one.verdict.as_ref().err()?;
+        Some(format!("{}: {why}", one.manifest.short()))
+    };
+    let refused: Vec<String> = all().filter_map(why).collect();
+    let why = |(name, signed): &Answer| Some(format!("{name}: {}", signed.as_ref().err()?));
+    let failed: Vec<String> = answers.iter().filter_map(why).collect();
     let remotes = count(failed.len(), "remote");
     let manifests = count(refused.len(), "manifest");
     let (what, hint) = match (answers, &failed[..], &refused[..]) {
@@ -97,7 +89,7 @@ fn judge(commit: &str, answers: &[Answer]) -> Result<ExitCode> {
             format!("{manifests} of {commit} was not signed: {first}"),
             "see which job published it; --manifest names the one to sign, the others are left alone",
         ),
-        _ if !is_any => (
+        _ if all().next().is_none() => (
             format!("nothing of {commit} waits to be signed"),
             "`headstart publish --unsigned` of that commit comes first, to the same remotes",
         ),

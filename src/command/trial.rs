@@ -155,9 +155,16 @@ impl Trials<'_> {
             Source::Placed(points) => self.place(points, &workspace.join(TARGET))?,
             Source::Built(commands) => self.build(commit, commands, &workspace)?,
         };
+        let is_built = matches!(source, Source::Built(_));
         let programs = programs.and_then(|programs| complete(programs, needed));
         let (verdict, reason, code, programs) = match programs {
-            Err(why) => (unbuilt(source), Some(why), None, Vec::new()),
+            // One that was not to be had may be built later, or be there tomorrow.
+            Err(why) => (
+                is_built.then_some(Verdict::Skipped),
+                Some(why),
+                None,
+                Vec::new(),
+            ),
             Ok(programs) => {
                 let code = self.command(commit, &workspace, &programs)?;
                 let reason = (code == SKIP).then(|| "COMMAND says so".to_owned());
@@ -168,7 +175,7 @@ impl Trials<'_> {
             verdict,
             reason,
             code,
-            built: matches!(source, Source::Built(_)),
+            built: is_built,
             seconds: clock.elapsed().as_secs_f64(),
         };
         let pinned = programs.iter().filter(|one| one.pinned).count();
@@ -367,14 +374,6 @@ fn verdict(code: i32) -> Verdict {
         0 => Verdict::Good,
         SKIP => Verdict::Skipped,
         _ => Verdict::Bad,
-    }
-}
-
-/// Returns the verdict on a commit without programs: one that was not to be had may be built later, or be there tomorrow.
-fn unbuilt(source: Source<'_>) -> Option<Verdict> {
-    match source {
-        Source::Placed(_) => None,
-        Source::Built(_) => Some(Verdict::Skipped),
     }
 }
 

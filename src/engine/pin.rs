@@ -71,16 +71,11 @@ pub fn outside_debug_info(path: &Path, scanned: &Scanned) -> Option<Root> {
 /// Returns where debug information lies in an object file or an archive of them; none for other files.
 fn debug_ranges(path: &Path) -> Option<Vec<Range<u64>>> {
     let cache = ReadCache::new(File::open(path).ok()?);
-    match object::FileKind::parse(&cache).ok()? {
-        object::FileKind::Archive => archive_ranges(&cache),
-        _ => object_ranges(&cache, 0),
+    if object::FileKind::parse(&cache).ok()? != object::FileKind::Archive {
+        return object_ranges(&cache, 0);
     }
-}
-
-fn archive_ranges(cache: &ReadCache<File>) -> Option<Vec<Range<u64>>> {
-    let archive = ArchiveFile::parse(cache).ok()?;
     let mut ranges = Vec::new();
-    for member in archive.members() {
+    for member in ArchiveFile::parse(&cache).ok()?.members() {
         let (offset, size) = member.ok()?.file_range();
         let part = cache.range(offset, size);
         ranges.extend(object_ranges(part, offset).unwrap_or_default());

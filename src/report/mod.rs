@@ -12,7 +12,7 @@ pub struct Reporter {
     quiet: bool,
 }
 
-/// A step that is under way; gone from the terminal when dropped.
+/// A step that is under way; gone from the terminal when dropped, as bars are that nobody finishes.
 #[derive(Debug)]
 pub struct Step {
     bar: ProgressBar,
@@ -67,12 +67,6 @@ impl Step {
     /// Counts `parts` as done.
     pub fn done(&self, parts: u64) {
         self.bar.inc(parts);
-    }
-}
-
-impl Drop for Step {
-    fn drop(&mut self) {
-        self.bar.finish_and_clear();
     }
 }
 
