@@ -7,11 +7,12 @@ use anyhow::Result;
 use jiff::Timestamp;
 use serde_json::json;
 
-use super::cli::BisectArgs;
+use super::cli::{BisectArgs, StartArgs};
 use super::failure::Failure;
 use super::scratch::{Identity, Judged, Kept, Scratch};
 use super::setup::{Setup, print_json, short};
-use super::trial::{Source, Sources, Trials};
+use super::sources::Sources;
+use super::trial::{Source, Trials};
 use crate::cargo::command::CargoCommand;
 use crate::config::Environment;
 use crate::engine::bisect::{self, Next, Verdict};
@@ -56,7 +57,14 @@ pub fn run(args: &BisectArgs, environment: &Environment, now: Timestamp) -> Resu
     let repository = &Repository::discover(environment.dir())?;
     let line = line(repository, args)?;
     let setup = &Setup::of(&CargoCommand { args: Vec::new() }, environment, None)?;
-    let sources = Sources::of(args, environment, setup, now, reporter)?;
+    let start = &StartArgs {
+        store: args.store.clone(),
+        believe_store: args.believe_store,
+        ..StartArgs::default()
+    };
+    let sources = Sources::open(start, environment, setup, now.as_second(), reporter)?;
+    let hint = "`headstart publish` makes it; --store names another";
+    let sources = sources.map_err(|why| Failure::new(why, hint))?;
     let of = |one: &Commit| sources.points(&one.id, setup, reporter);
     let points: Vec<Vec<Point>> = line.iter().map(of).collect();
     check_published(&line, &points, &setup.toolchain, &sources.store, args)?;
@@ -76,6 +84,7 @@ pub fn run(args: &BisectArgs, environment: &Environment, now: Timestamp) -> Resu
         judged: judged.collect(),
         trials: Trials {
             args,
+            start,
             environment,
             repository,
             setup,

@@ -5,6 +5,7 @@ use super::far::{Far, Listed};
 use super::setup::Setup;
 use crate::config::Environment;
 use crate::report::Reporter;
+use crate::store::point::Point;
 use crate::store::{Store, StoreError};
 use crate::trust::{self, Believed};
 
@@ -53,5 +54,20 @@ impl Sources {
             far,
             listed,
         }))
+    }
+    /// Returns the starting points of `commit`, as far as they are of this toolchain.
+    pub(super) fn points(&self, commit: &str, setup: &Setup, reporter: &Reporter) -> Vec<Point> {
+        let (mut points, problems) = self.store.points(commit);
+        for problem in problems {
+            reporter.warn(&problem.to_string());
+        }
+        for point in self.listed.iter().map(|listed| &listed.entry.point) {
+            let known = points.iter().any(|one| one.manifest == point.manifest);
+            if point.commit == commit && !known {
+                points.push(point.clone());
+            }
+        }
+        points.retain(|point| !point.dirty && point.toolchain == setup.toolchain);
+        points
     }
 }

@@ -13,9 +13,9 @@ use jiff::Timestamp;
 
 use super::cli::{BisectArgs, StartArgs};
 use super::failure::Failure;
-use super::far::{Far, Listed};
 use super::scratch::{Judged, Scratch, TARGET};
 use super::setup::{Clock, Setup, wrapped};
+use super::sources::Sources;
 use super::start::{self, Candidate};
 use crate::cargo::CargoError;
 use crate::cargo::command::{self as cargo, CargoCommand, KEPT_BACK, Messages, Run};
@@ -28,73 +28,19 @@ use crate::engine::fetch::lacking;
 use crate::engine::programs::{self, Program, Wanted};
 use crate::git::Repository;
 use crate::report::Reporter;
+use crate::store::ObjectError;
 use crate::store::point::Point;
-use crate::store::{ObjectError, Store, StoreError};
-use crate::trust::{self, Believed};
 
 /// How long the programs of one commit may be on their way: nothing quicker would give them.
 const FETCHING: Duration = Duration::from_secs(600);
-
-/// Where starting points come from.
-#[derive(Debug)]
-pub struct Sources {
-    /// The tiers far away.
-    pub far: Far,
-    /// What they list.
-    pub listed: Vec<Listed>,
-    /// What is here.
-    pub store: Store,
-    /// Why that is believed.
-    pub believed: Believed,
-}
-
-impl Sources {
-    /// Opens the store and the remotes.
-    pub fn of(
-        args: &BisectArgs,
-        environment: &Environment,
-        setup: &Setup,
-        now: Timestamp,
-        reporter: &Reporter,
-    ) -> Result<Sources> {
-        let workspace = &setup.workspace.root;
-        let root = environment.store(args.store.store.as_deref(), Some(workspace))?;
-        let (store, believes) = (&args.store, args.believe_store);
-        let mut far = Far::of(environment, store, believes, workspace, reporter)?;
-        let store = match Store::open(&root) {
-            Err(StoreError::Missing(_)) if !far.is_empty() => Store::create(&root)?,
-            store => store?,
-        };
-        Ok(Sources {
-            listed: far.listed(&setup.toolchain, &store, reporter, now.as_second()),
-            believed: trust::store(&root, args.believe_store)?,
-            far,
-            store,
-        })
-    }
-
-    /// Returns the starting points of `commit`, as far as they are of this toolchain.
-    pub fn points(&self, commit: &str, setup: &Setup, reporter: &Reporter) -> Vec<Point> {
-        let (mut points, problems) = self.store.points(commit);
-        for problem in problems {
-            reporter.warn(&problem.to_string());
-        }
-        for point in self.listed.iter().map(|listed| &listed.entry.point) {
-            let known = points.iter().any(|one| one.manifest == point.manifest);
-            if point.commit == commit && !known {
-                points.push(point.clone());
-            }
-        }
-        points.retain(|point| !point.dirty && point.toolchain == setup.toolchain);
-        points
-    }
-}
 
 /// Everything that trials of one bisect share.
 #[derive(Debug)]
 pub struct Trials<'a> {
     /// What was typed.
     pub args: &'a BisectArgs,
+    /// How commits that are built are started, and where starting points are looked for.
+    pub start: &'a StartArgs,
     /// Where it was typed.
     pub environment: &'a Environment,
     /// The user's work tree.
@@ -102,7 +48,7 @@ pub struct Trials<'a> {
     /// The user's workspace.
     pub setup: &'a Setup,
     /// Where programs come from.
-    pub sources: Sources,
+    pub(super) sources: Sources,
     /// Where they go.
     pub scratch: &'a Scratch,
     /// For unfinished files.
@@ -254,15 +200,10 @@ impl Trials<'_> {
         let environment = self.environment.at(workspace);
         let environment = environment.with("HEADSTART_LATER", "off");
         let environment = environment.with("CARGO_TARGET_DIR", &target);
-        let args = StartArgs {
-            store: self.args.store.clone(),
-            believe_store: self.args.believe_store,
-            ..StartArgs::default()
-        };
         let mut lines = Vec::new();
         let commands = commands.iter().cloned().map(|args| CargoCommand { args });
         for command in commands {
-            match self.build_one(&args, &command, &environment)? {
+            match self.build_one(&command, &environment)? {
                 Ok(more) => lines.extend(more),
                 Err(messages) => {
                     let log = self.scratch.log(commit)?;
@@ -278,7 +219,6 @@ impl Trials<'_> {
     /// Starts, and runs the cargo `command`; returns cargo's report, or what it said when it failed.
     fn build_one(
         &self,
-        args: &StartArgs,
         command: &CargoCommand,
         environment: &Environment,
     ) -> Result<Had<Vec<String>>> {
@@ -292,7 +232,7 @@ impl Trials<'_> {
             let hint = "say how to build with --then-build='build ...'";
             return Err(Failure::new(what, hint).into());
         }
-        if let Err(error) = start::start(args, environment, &setup, self.now, self.reporter) {
+        if let Err(error) = start::start(self.start, environment, &setup, self.now, self.reporter) {
             // Without a starting point it is a plain build.
             self.reporter.warn(&error.to_string());
         }
