@@ -5,6 +5,7 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use rayon::prelude::*;
 
@@ -309,7 +310,7 @@ struct Context {
     finder: Finder,
     outputs: HashMap<String, [HashedFiles; 2]>,
     read_by_rustc: HashSet<Vec<u8>>,
-    placed: HashMap<UnitName, Placed>,
+    placed: HashMap<(UnitName, SystemTime), Placed>,
     catalog: Catalog,
 }
 
@@ -362,8 +363,9 @@ impl Context {
     }
 }
 
-/// Returns what is known of units that starts placed in this directory.
-fn placed_here(ledger: &Ledger, store: &Store) -> HashMap<UnitName, Placed> {
+/// Returns what is known of units that starts placed in this directory, each with the time that its files were given: a later
+/// start keeps what an earlier one placed.
+fn placed_here(ledger: &Ledger, store: &Store) -> HashMap<(UnitName, SystemTime), Placed> {
     let mut placed = HashMap::new();
     for started in ledger.starts() {
         let Ok(manifest) = store.manifest(started.manifest) else {
@@ -375,14 +377,13 @@ fn placed_here(ledger: &Ledger, store: &Store) -> HashMap<UnitName, Placed> {
                 continue;
             };
             let one = Placed {
-                mtime: started.mtime,
                 compiled,
                 session: unit.session.map(|session| Sited {
                     session,
                     located: located.clone(),
                 }),
             };
-            placed.insert(unit.name, one);
+            placed.insert((unit.name, started.mtime), one);
         }
     }
     placed

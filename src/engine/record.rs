@@ -5,6 +5,7 @@
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use crate::cargo::dep_info;
 use crate::cargo::layout::{self, HashedFiles};
@@ -43,8 +44,8 @@ pub struct Recorder<'a> {
     pub finder: &'a Finder,
     /// The ledger of the build directory.
     pub ledger: &'a Ledger,
-    /// What is known of units that a start placed here.
-    pub placed: &'a HashMap<UnitName, Placed>,
+    /// What is known of units that a start placed here, each with the time that its files were given.
+    pub placed: &'a HashMap<(UnitName, SystemTime), Placed>,
     /// What their sessions may hold the place of.
     pub catalog: &'a Catalog,
     /// What must not be published.
@@ -64,8 +65,6 @@ pub struct Recorder<'a> {
 /// What the starting point that a unit was placed from says of it.
 #[derive(Clone, Debug)]
 pub struct Placed {
-    /// The time that its files were given.
-    pub mtime: std::time::SystemTime,
     /// The note of its compile.
     pub compiled: Compiled,
     /// Its session, which is placed only when rustc needs it.
@@ -286,11 +285,10 @@ impl Recorder<'_> {
         if let Some(own) = self.ledger.compiled(&unit.name, &unit.crate_name, output) {
             return (Some(own), None);
         }
-        match self.placed.get(&unit.name) {
-            Some(placed) if walk::mtime(output) == Some(placed.mtime) => {
-                (Some(placed.compiled.clone()), placed.session.clone())
-            }
-            _ => (None, None),
+        let placed = walk::mtime(output).map(|mtime| (unit.name.clone(), mtime));
+        match placed.and_then(|placed| self.placed.get(&placed)) {
+            Some(placed) => (Some(placed.compiled.clone()), placed.session.clone()),
+            None => (None, None),
         }
     }
 
