@@ -8,8 +8,9 @@ use super::walk::{self, Kind};
 use super::{Result, failed};
 use crate::model::Digest;
 
-/// How much is read at once: large enough that the system call costs nothing beside the hash.
-pub const CHUNK_BYTES: usize = 1 << 20;
+/// How much is read at once: large enough that the system call costs nothing beside the hash, and small enough that what is read,
+/// digested and written stays in a core's cache; 1 MiB was seen to be a fifth slower.
+pub const CHUNK_BYTES: usize = 128 << 10;
 
 /// Returns the digest and the size of the file at `path`; reads it once.
 pub fn file(path: &Path) -> Result<(Digest, u64)> {
@@ -70,7 +71,11 @@ pub fn each_window(path: &Path, overlap: usize, mut each: impl FnMut(Window<'_>)
 
 /// Returns a buffer to read `file` with: no larger than it needs, since making one costs more than reading a small file.
 pub fn buffer_for(file: &File) -> Vec<u8> {
-    let size_bytes = file.metadata().map_or(u64::MAX, |meta| meta.len());
+    buffer(file.metadata().map_or(u64::MAX, |meta| meta.len()))
+}
+
+/// Returns such a buffer for something of `size_bytes`.
+pub fn buffer(size_bytes: u64) -> Vec<u8> {
     // One byte more, so that the end is seen without growing.
     let wanted = usize::try_from(size_bytes.saturating_add(1)).unwrap_or(CHUNK_BYTES);
     vec![0; wanted.clamp(1, CHUNK_BYTES)]

@@ -138,24 +138,17 @@ impl Staging {
         finish: Finish,
     ) -> Result<(), CopyError> {
         let (aside, file) = self.create(finish.mode)?;
-        let mut hasher = blake3::Hasher::new();
-        let mut hashing = Hashing {
-            file: &file,
-            hasher: &mut hasher,
-        };
-        let read = std::io::copy(&mut content.take(size_bytes + 1), &mut hashing);
-        let whole = match read {
-            Ok(seen) => seen == size_bytes && Digest::from(hasher.finalize()) == digest,
-            // What cannot be decoded fails as well; a disk that is full says so by its own error.
-            Err(error) if error.raw_os_error().is_some() => {
-                let failed = Err(failed("write", path)(error));
-                return Ok(self.settle(failed, &aside, path, finish)?);
+        let buffer = super::hash::buffer(size_bytes);
+        match pour(content.take(size_bytes + 1), &file, buffer) {
+            Ok(seen) if seen == (digest, size_bytes) => {
+                Ok(self.settle(Ok(file), &aside, path, finish)?)
             }
-            Err(_) => false,
-        };
-        match whole {
-            true => Ok(self.settle(Ok(file), &aside, path, finish)?),
-            false => {
+            Err(PourError::Write(error)) => {
+                let failed = Err(failed("write", path)(error));
+                Ok(self.settle(failed, &aside, path, finish)?)
+            }
+            // What cannot be decoded fails while it is read.
+            Ok(_) | Err(PourError::Read(_)) => {
                 drop(std::fs::remove_file(&aside));
                 Err(CopyError::Damaged(path.to_path_buf()))
             }
@@ -222,22 +215,10 @@ impl Staging {
     }
 }
 
-/// Digests what is written to a file.
-struct Hashing<'a> {
-    file: &'a File,
-    hasher: &'a mut blake3::Hasher,
-}
-
-impl Write for Hashing<'_> {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        let count = self.file.write(bytes)?;
-        self.hasher.update(&bytes[..count]);
-        Ok(count)
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
+/// On which side a copy failed.
+enum PourError {
+    Read(std::io::Error),
+    Write(std::io::Error),
 }
 
 impl Drop for Staging {
@@ -356,20 +337,43 @@ fn reopen(path: &Path, mode: u32) -> Result<File> {
 }
 
 /// Copies `source` into `file`, and returns the digest of what went through.
-fn copy_hashing(source: &Path, mut file: &File, path: &Path) -> Result<Digest, DiskError> {
-    let mut reader = File::open(source).map_err(failed("open", source))?;
-    let mut buffer = super::hash::buffer_for(&reader);
+fn copy_hashing(source: &Path, file: &File, path: &Path) -> Result<Digest> {
+    let reader = File::open(source).map_err(failed("open", source))?;
+    let buffer = super::hash::buffer_for(&reader);
+    match pour(reader, file, buffer) {
+        Ok((digest, _)) => Ok(digest),
+        Err(PourError::Read(error)) => Err(failed("read", source)(error)),
+        Err(PourError::Write(error)) => Err(failed("write", path)(error)),
+    }
+}
+
+/// Copies all of `from` into `to`, a full `buffer` at a time, and returns digest and size of what went through.
+fn pour(
+    mut from: impl Read,
+    mut to: &File,
+    mut buffer: Vec<u8>,
+) -> Result<(Digest, u64), PourError> {
     let mut hasher = blake3::Hasher::new();
     loop {
-        match reader.read(&mut buffer) {
-            Ok(0) => return Ok(hasher.finalize().into()),
-            Ok(count) => {
-                hasher.update(&buffer[..count]);
-                file.write_all(&buffer[..count])
-                    .map_err(failed("write", path))?;
-            }
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(failed("read", source)(error)),
+        let filled = fill(&mut from, &mut buffer).map_err(PourError::Read)?;
+        hasher.update(&buffer[..filled]);
+        to.write_all(&buffer[..filled]).map_err(PourError::Write)?;
+        if filled < buffer.len() {
+            return Ok((hasher.finalize().into(), hasher.count()));
         }
     }
+}
+
+/// Reads until `buffer` is full or there is no more, and returns how much that was.
+fn fill(from: &mut impl Read, buffer: &mut [u8]) -> std::io::Result<usize> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match from.read(&mut buffer[filled..]) {
+            Ok(0) => break,
+            Ok(count) => filled += count,
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(filled)
 }
