@@ -290,11 +290,8 @@ fn is_whole(root: &Path, complete: bool) {
         let manifest = store
             .manifest(point.manifest)
             .expect("a point names a manifest");
-        let units = manifest.units.iter().flat_map(|unit| &unit.files);
-        for file in units {
-            if let headstart::model::Content::Object { digest, size_bytes } = file.content {
-                assert!(store.has(digest, size_bytes), "an object is missing");
-            }
+        for (digest, size_bytes) in manifest.objects() {
+            assert!(store.has(digest, size_bytes), "an object is missing");
         }
     }
 }

@@ -2,13 +2,18 @@
 
 mod common;
 
+use std::collections::HashSet;
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 
+use common::chain::{Chain, builds_right, read, unit_of};
 use common::{
     Place, There, clone_elsewhere, counts, publish, publish_by, rests, runner, start_by,
     start_elsewhere,
 };
+use headstart::model::root::bytes_path;
+use headstart::model::{Content, Digest};
 use headstart_testkit::{Cargo, Scratch, Workspace, cargo_home, clean, fixture};
 
 const EVERYTHING: &[&str] = &["build", "--workspace", "--all-targets"];
@@ -45,6 +50,53 @@ fn every_kind_of_unit_is_fresh_elsewhere() {
     third.start(&place, &[]);
     third.rests(&[EVERYTHING]);
     at_the_same_path(&kinds, &place);
+}
+
+/// A library would be stored twice, or come back with other bytes and be compiled again with all that depends on it.
+#[test]
+fn a_library_is_made_of_its_sessions_objects_byte_for_byte() {
+    let chain = Chain::published();
+    let clone = chain.elsewhere("clone");
+    chain.start(clone.root()).succeeded();
+    let manifest = chain.manifest();
+    let objects: HashSet<_> = manifest.objects().into_iter().collect();
+    for package in ["c0", "c1", "c2"] {
+        let unit = unit_of(&manifest, package);
+        let recipes = unit.files.iter().filter_map(|file| match &file.content {
+            Content::Recipe(recipe) => Some((bytes_path(&file.path), recipe)),
+            _ => None,
+        });
+        let [(path, recipe)] = recipes.collect::<Vec<_>>()[..] else {
+            panic!("{package} has one rlib: {:?}", unit.files);
+        };
+        let path = Path::new("target").join(path);
+        let [published, placed] = [&chain.source, &clone].map(|one| read(&one.path(&path)));
+        assert!(published == placed, "{package}");
+        let whole = (recipe.digest, recipe.size_bytes);
+        assert_eq!(whole, (Digest::of(&placed), placed.len() as u64));
+        assert!(!objects.contains(&whole), "{package} is stored as a whole");
+        let pieces: HashSet<_> = recipe.objects().collect();
+        let session = unit.session.as_ref().expect("it was published");
+        for file in session
+            .files
+            .iter()
+            .filter(|file| file.name.ends_with(".o"))
+        {
+            let piece = (file.digest, file.size_bytes);
+            assert!(
+                pieces.contains(&piece),
+                "{package} holds {} itself",
+                file.name
+            );
+        }
+        let rmeta = unit
+            .files
+            .iter()
+            .find(|file| file.path.ends_with(b".rmeta"));
+        let mut rmeta = rmeta.expect("cargo asks for it").content.objects();
+        assert!(rmeta.all(|object| pieces.contains(&object)), "{package}");
+    }
+    builds_right(&clone).nothing_ran();
 }
 
 /// The publisher's own directory, after its target directory was removed and its sources were touched.

@@ -76,6 +76,14 @@ pub fn read_start(path: &Path, limit_bytes: usize) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// Opens the file at `path` for reading what lies from `offset` on.
+pub fn open_at(path: &Path, offset: u64) -> Result<std::fs::File> {
+    use std::io::{Seek, SeekFrom};
+    let mut file = std::fs::File::open(path).map_err(failed("open", path))?;
+    let sought = file.seek(SeekFrom::Start(offset));
+    sought.map_err(failed("read", path)).map(|_| file)
+}
+
 /// Returns `path` with every symlink resolved, or `path` itself where that fails.
 pub fn canonical(path: &Path) -> PathBuf {
     std::fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf())

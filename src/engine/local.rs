@@ -10,7 +10,7 @@ use std::time::SystemTime;
 use crate::cargo::{dep_info, layout};
 use crate::disk::{hash, walk};
 use crate::model::root::bytes_path;
-use crate::model::{Content, Digest, Fingerprint, Local, Root, Rooted, Roots, Unit};
+use crate::model::{Content, Digest, Fingerprint, Local, Recipe, Root, Rooted, Roots, Unit};
 
 /// What is there of a unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -173,7 +173,10 @@ impl<'a> Inspector<'a> {
         read_by_others.all(|file| {
             let path = self.build.join(bytes_path(&file.path));
             match &file.content {
-                Content::Object { digest, size_bytes } => {
+                Content::Object { digest, size_bytes }
+                | Content::Recipe(Recipe {
+                    digest, size_bytes, ..
+                }) => {
                     let size = std::fs::metadata(&path).map(|meta| meta.len());
                     size.is_ok_and(|size| size == *size_bytes) && self.digest(path) == Some(*digest)
                 }

@@ -22,6 +22,7 @@ pub mod plan;
 pub mod programs;
 pub mod publish;
 pub mod push;
+pub mod recipe;
 pub mod record;
 pub mod relocate;
 pub mod rename;

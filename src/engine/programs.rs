@@ -107,7 +107,10 @@ impl Wanted<'_> {
             let executable = unit.files.iter().filter(|file| file.executable);
             executable.filter_map(move |file| match &file.content {
                 Content::Object { digest, .. } => Some((unit, bytes_path(&file.path), *digest)),
-                Content::Inline(_) | Content::Symlink(_) | Content::Directory => None,
+                Content::Inline(_)
+                | Content::Recipe(_)
+                | Content::Symlink(_)
+                | Content::Directory => None,
             })
         })
     }

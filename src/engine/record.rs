@@ -15,6 +15,7 @@ use crate::disk::{self, DiskError};
 use crate::engine::disclosure;
 use crate::engine::ledger::Ledger;
 use crate::engine::live::LiveUnit;
+use crate::engine::recipe::is_archive;
 use crate::engine::relocate::Catalog;
 use crate::engine::{pin, rename};
 use crate::model::manifest::{Source, link_stays_in_out_dir};
@@ -29,7 +30,7 @@ use crate::rustc::session;
 use crate::store::Store;
 
 /// Files up to this size are kept in the manifest: most `.d` files, messages and scripts' outputs.
-const MAX_INLINE_BYTES: u64 = 4096;
+pub(super) const MAX_INLINE_BYTES: u64 = 4096;
 /// The largest text that is rewritten; a larger one is an object, and pinned if it holds a root.
 const MAX_TEXT_BYTES: u64 = 16 << 20;
 
@@ -211,7 +212,7 @@ impl Recorder<'_> {
 
     /// The outputs of a compile: what has its hash in `deps` and `examples`, or in a build script's directory.
     fn compile(&self, unit: &LiveUnit, recorded: &mut Recorded) -> Result<(), LeftOut> {
-        let outputs = self.compiled_files(unit);
+        let mut outputs = self.compiled_files(unit);
         let first = outputs
             .iter()
             .find(|path| !is_makefile(path) && !rename::is_mark(&path.to_string_lossy()))
@@ -229,6 +230,15 @@ impl Recorder<'_> {
             .compiled
             .as_ref()
             .is_some_and(|compiled| compiled.remapped);
+        if recorded.session.is_none() {
+            recorded.session = self.session(unit, recorded)?;
+        }
+        let has = |file: &SessionFile| self.relies_on(file.digest, file.size_bytes);
+        recorded
+            .session
+            .take_if(|one| !one.session.files.iter().all(has));
+        // Archives come last: they are made of the others, and of the session.
+        outputs.sort_by_key(|path| is_archive(path));
         for path in outputs {
             match is_makefile(&path) {
                 true => {
@@ -238,13 +248,6 @@ impl Recorder<'_> {
                 false => self.binary(recorded, path, true, remapped)?,
             }
         }
-        if recorded.session.is_none() {
-            recorded.session = self.session(unit, recorded)?;
-        }
-        let has = |file: &SessionFile| self.relies_on(file.digest, file.size_bytes);
-        recorded
-            .session
-            .take_if(|one| !one.session.files.iter().all(has));
         Ok(())
     }
 
@@ -455,13 +458,16 @@ impl Recorder<'_> {
         }
         let content = match !artifact && scanned.size_bytes <= MAX_INLINE_BYTES {
             true => Content::Inline(disk::read(&file, MAX_INLINE_BYTES)?),
-            false => {
-                self.keep(&file, scanned.digest, scanned.size_bytes, recorded)?;
-                Content::Object {
-                    digest: scanned.digest,
-                    size_bytes: scanned.size_bytes,
+            false => match self.recipe(&file, &scanned, recorded)? {
+                Some(recipe) => Content::Recipe(recipe),
+                None => {
+                    self.keep(&file, scanned.digest, scanned.size_bytes, recorded)?;
+                    Content::Object {
+                        digest: scanned.digest,
+                        size_bytes: scanned.size_bytes,
+                    }
                 }
-            }
+            },
         };
         let executable = disk::is_executable(&file)?;
         recorded.files.push(OutputFile {
@@ -484,7 +490,7 @@ impl Recorder<'_> {
         Ok(())
     }
 
-    fn refuse_secrets(&self, file: &Path) -> Result<(), LeftOut> {
+    pub(super) fn refuse_secrets(&self, file: &Path) -> Result<(), LeftOut> {
         let found = disclosure::in_file(self.secrets, file)?;
         found.map_or(Ok(()), |name| {
             Err(LeftOut::Secret {
@@ -495,7 +501,7 @@ impl Recorder<'_> {
     }
 
     /// Tells whether the store holds an object, and will until the manifest is there.
-    fn relies_on(&self, digest: Digest, size_bytes: u64) -> bool {
+    pub(super) fn relies_on(&self, digest: Digest, size_bytes: u64) -> bool {
         self.store.has(digest, size_bytes) && self.store.rely_on(digest)
     }
 

@@ -235,10 +235,12 @@ impl Placing<'_> {
             }
         })?;
         let count = files.len();
-        for (at, reason) in lost
+        let mut lost = lost
             .into_inner()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-        {
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        // Whoever reads a damaged object first removes it, and others of the unit miss it then: the last word has the cause.
+        lost.sort_by_key(|(_, reason)| matches!(reason, Reason::ObjectDamaged { .. }));
+        for (at, reason) in lost {
             decisions[at] = Decision {
                 action: Action::Leave,
                 reason,
@@ -261,6 +263,9 @@ impl Placing<'_> {
             Content::Inline(bytes) => staging.write(&path, bytes, finish),
             Content::Object { digest, .. } => {
                 return self.store.get(*digest, staging, &path, finish);
+            }
+            Content::Recipe(recipe) => {
+                return self.store.assemble(recipe, staging, &path, finish);
             }
             Content::Symlink(target) => staging.symlink(bytes_path(target), &path),
             Content::Directory => Ok(()),

@@ -147,14 +147,17 @@ pub enum Malformed {
     /// Its sizes cannot be added up.
     #[error("all it names is larger than any disk")]
     Size,
+    /// The parts of a recipe are not what it makes.
+    #[error("unit {0} has a recipe that does not add up")]
+    Recipe(String),
 }
 
 /// What the outputs and sessions of a starting point have together at most, in bytes: a thousand times the largest seen.
 const MAX_BYTES: u64 = 1 << 42;
 
 impl Manifest {
-    /// Checks all that decoding does not: positions lie in their tables, written paths stay beneath their root, and sizes
-    /// can be added up.
+    /// Checks all that decoding does not: positions lie in their tables, written paths stay beneath their root, recipes add
+    /// up, and so do all sizes.
     pub fn check(&self) -> Result<(), Malformed> {
         self.part.check()?;
         let files = self.units.iter().flat_map(|unit| &unit.files);
@@ -177,6 +180,13 @@ impl Manifest {
             }
             if let Some(path) = escaping_path(unit).or_else(|| through_link(unit, &links)) {
                 return Err(Malformed::Escape { unit: name(), path });
+            }
+            let adds_up = |file: &OutputFile| match &file.content {
+                Content::Recipe(recipe) => recipe.adds_up(),
+                _ => true,
+            };
+            if !unit.files.iter().all(adds_up) {
+                return Err(Malformed::Recipe(name()));
             }
         }
         let mut sizes = self.units.iter().flat_map(Unit::sizes);

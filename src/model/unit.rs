@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::digest::Digest;
 use super::fingerprint::{Fingerprint, Local};
+use super::recipe::Recipe;
 use super::root::{Root, Rooted};
 use super::session::{OutputNames, Session};
 
@@ -142,12 +143,9 @@ impl Unit {
         self.outputs().chain(self.session_objects())
     }
 
-    /// Returns the objects of what it made.
+    /// Returns the objects of what it made; those of a recipe may be its session's as well.
     pub fn outputs(&self) -> impl Iterator<Item = (Digest, u64)> + '_ {
-        self.files.iter().filter_map(|file| match file.content {
-            Content::Object { digest, size_bytes } => Some((digest, size_bytes)),
-            Content::Inline(_) | Content::Symlink(_) | Content::Directory => None,
-        })
+        self.files.iter().flat_map(|file| file.content.objects())
     }
 
     /// Returns the objects of its session.
@@ -208,6 +206,8 @@ pub enum Content {
     Symlink(Vec<u8>),
     /// An empty directory.
     Directory,
+    /// Not stored, since what it is made of is.
+    Recipe(Recipe),
 }
 
 impl Content {
@@ -216,8 +216,20 @@ impl Content {
         match self {
             Content::Inline(bytes) => bytes.len() as u64,
             Content::Object { size_bytes, .. } => *size_bytes,
+            Content::Recipe(recipe) => recipe.size_bytes,
             Content::Symlink(_) | Content::Directory => 0,
         }
+    }
+
+    /// Returns the objects that placing it reads.
+    pub fn objects(&self) -> impl Iterator<Item = (Digest, u64)> + '_ {
+        let (own, recipe) = match self {
+            Content::Object { digest, size_bytes } => (Some((*digest, *size_bytes)), None),
+            Content::Recipe(recipe) => (None, Some(recipe)),
+            Content::Inline(_) | Content::Symlink(_) | Content::Directory => (None, None),
+        };
+        own.into_iter()
+            .chain(recipe.into_iter().flat_map(Recipe::objects))
     }
 }
 

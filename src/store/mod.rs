@@ -8,6 +8,7 @@ pub mod format;
 pub mod head;
 pub mod pack;
 pub mod point;
+pub mod recipe;
 
 use std::path::{Path, PathBuf};
 

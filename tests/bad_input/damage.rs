@@ -101,14 +101,19 @@ fn a_damaged_object_costs_its_unit_only() {
 #[test]
 fn a_damaged_library_costs_what_depends_on_it() {
     let chain = Chain::published();
-    for (name, file) in [("rlib", ".rlib"), ("rmeta", ".rmeta")] {
-        flip(&chain.object("c1", file));
+    let damages: [(&str, &str, Damage, &str); 5] = [
+        ("rmeta", ".rmeta", flip, "object-damaged"),
+        ("piece", ".rlib", flip, "object-damaged"),
+        ("piece-cut", ".rlib", cut, "object-damaged"),
+        ("piece-empty", ".rlib", empty, "object-damaged"),
+        ("piece-missing", ".rlib", remove, "object-missing"),
+    ];
+    for (name, file, damage, reason) in damages {
+        damage(&chain.object("c1", file));
         let clone = chain.elsewhere(name);
         let started = chain.start(clone.root()).succeeded().json();
-        assert_eq!(
-            codes(&started),
-            ["inputs-match", "object-damaged", "dependency", "dependency"]
-        );
+        let reasons = ["inputs-match", reason, "dependency", "dependency"];
+        assert_eq!(codes(&started), reasons, "{name}");
         let ran = builds_right(&clone).crates_compiled();
         let expected = ["c1(lib)", "c2(lib)", "c3(bin)"].map(str::to_owned);
         assert_eq!(ran, expected.into(), "{name}");

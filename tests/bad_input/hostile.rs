@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use headstart::disk::walk;
-use headstart::model::{Content, Manifest, OutputFile, Unit};
+use headstart::model::{Content, Manifest, OutputFile, Piece, Recipe, Unit};
 use headstart_testkit::Workspace;
 
 use crate::common::chain::{Chain, builds_right, found_nothing, refused, sane};
@@ -243,6 +243,55 @@ fn sizes_that_cannot_be_added_up_are_refused() {
         assert!(!clone.path("target").exists(), "{name}");
     }
     builds_right(&clone);
+}
+
+/// A change to the recipe of an rlib.
+type Spoiling<'a> = (&'a str, &'a dyn Fn(&mut Recipe));
+
+/// A recipe that makes something else would fill the disk, or put another library in place of the one that was named.
+#[test]
+fn a_recipe_that_makes_something_else_is_refused() {
+    let chain = Chain::published();
+    let honest = chain.manifest();
+    let clone = chain.elsewhere("clone");
+    let recipes: [Spoiling<'_>; 4] = [
+        ("longer", &|recipe| recipe.size_bytes += 1),
+        ("nothing", &|recipe| recipe.pieces.clear()),
+        ("empty piece", &|recipe| {
+            recipe.pieces.push(Piece::Inline(Vec::new()))
+        }),
+        ("overflow", &|recipe| {
+            let digest = recipe.digest;
+            let huge = [u64::MAX, 1].map(|size_bytes| Piece::Object { digest, size_bytes });
+            recipe.pieces.extend(huge);
+        }),
+    ];
+    for (name, change) in recipes {
+        chain.tamper(honest.clone(), |manifest| change(recipe_mut(manifest)));
+        let output = chain.start(clone.root());
+        found_nothing(&output, "has a recipe that does not add up");
+        assert!(!clone.path("target").exists(), "{name}");
+    }
+    // It adds up, and is of another file.
+    chain.tamper(honest.clone(), |manifest| {
+        recipe_mut(manifest).pieces.reverse();
+    });
+    let started = chain.start(clone.root()).succeeded().json();
+    let reasons = crate::common::reasons(&started, "lib-c1");
+    assert_eq!(reasons, ["object-damaged"]);
+    builds_right(&clone);
+    // No object was blamed for it.
+    chain.tamper(honest, |_| {});
+    chain.serves();
+}
+
+fn recipe_mut(manifest: &mut Manifest) -> &mut Recipe {
+    let files = &mut unit_mut(manifest, "c1").files;
+    let mut recipes = files.iter_mut().filter_map(|file| match &mut file.content {
+        Content::Recipe(recipe) => Some(recipe),
+        _ => None,
+    });
+    recipes.next().expect("its rlib is one")
 }
 
 /// A manifest without units, commit or commands would crash whoever shows it.

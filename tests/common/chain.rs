@@ -109,17 +109,16 @@ impl Chain {
         self.plant(&format::encode(&manifest));
     }
 
-    /// Returns the object that holds the file of `package` whose name ends with `suffix`.
+    /// Returns the object that holds the file of `package` whose name ends with `suffix`, or the end of it.
     pub fn object(&self, package: &str, suffix: &str) -> PathBuf {
         let manifest = self.manifest();
         let unit = unit_of(&manifest, package);
-        let file = unit.files.iter().find_map(|file| match &file.content {
-            headstart::model::Content::Object { digest, .. } => {
-                file.path.ends_with(suffix.as_bytes()).then_some(*digest)
-            }
-            _ => None,
-        });
-        let hex = file.expect("the unit has such a file").hex();
+        let named = unit
+            .files
+            .iter()
+            .filter(|file| file.path.ends_with(suffix.as_bytes()));
+        let object = named.flat_map(|file| file.content.objects()).last();
+        let hex = object.expect("the unit has such a file").0.hex();
         self.place.store().join("objects").join(&hex[..2]).join(hex)
     }
 }
