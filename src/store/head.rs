@@ -105,7 +105,13 @@ impl Head {
     /// Returns the bytes that are to be signed.
     pub fn to_sign(&self) -> Vec<u8> {
         let plain = serde_json::to_vec(self).expect("a head holds only plain values");
-        zstd::bulk::compress(&plain, LEVEL).expect("memory for a compressed head")
+        let compressed = || -> std::io::Result<Vec<u8>> {
+            let mut compressor = zstd::bulk::Compressor::new(LEVEL)?;
+            // What is believed for its directory has no signature that would show a bit that flipped on the way.
+            compressor.include_checksum(true)?;
+            compressor.compress(&plain)
+        };
+        compressed().expect("memory for a compressed head")
     }
 }
 
@@ -139,7 +145,7 @@ pub fn decode(bytes: &[u8]) -> Result<Read, FormatError> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Entry, Head};
+    use super::{Entry, Head, decode, encode};
     use crate::model::epoch::Epoch;
     use crate::store::point::Point;
 
@@ -174,5 +180,29 @@ mod tests {
             .map(|one| one.point.commit.as_str())
             .collect();
         assert_eq!(commits, ["dd", "cc", "bb"]);
+    }
+
+    /// A list without signatures, of a believed directory, would say something else, or nothing, and nobody would be told.
+    #[test]
+    fn a_bit_that_flips_is_noticed() {
+        let head = Head {
+            sequence: 7,
+            written_unix_s: 1_795_628_400,
+            entries: Vec::new(),
+        };
+        let bytes = encode(&head.to_sign(), &[]);
+        assert_eq!(decode(&bytes).unwrap().head, head);
+        let behind = bytes.len() - head.to_sign().len();
+        for at in behind..bytes.len() {
+            for bit in 0..8 {
+                let mut flipped = bytes.clone();
+                flipped[at] ^= 1 << bit;
+                let read = decode(&flipped).map(|read| read.head);
+                assert!(
+                    read.is_err() || read.is_ok_and(|read| read == head),
+                    "{at} {bit}"
+                );
+            }
+        }
     }
 }
