@@ -30,6 +30,12 @@ struct LockedPackage {
     version: String,
 }
 
+/// Tells whether `path` lies where cargo keeps what it downloaded in `home`, its `CARGO_HOME`: it takes that for immutable.
+pub fn is_downloaded(path: &Path, home: &Path) -> bool {
+    let mut dirs = ["registry", "git"].iter().map(|dir| home.join(dir));
+    dirs.any(|dir| path.starts_with(dir))
+}
+
 impl Locked {
     /// Returns what the lock file at `path` holds; none where it cannot be read.
     pub fn read(path: &Path) -> Option<Locked> {

@@ -51,12 +51,14 @@ impl Checkout {
         })
     }
 
+    /// Returns that work tree if `command` is a run of its `x`; git is asked only for what is called so.
+    pub fn running(command: &CargoCommand, environment: &Environment) -> Option<Checkout> {
+        arguments(command).and_then(|_| Checkout::of(environment))
+    }
+
     /// Returns the program and the arguments of `command`, if that is a run of `x`.
     pub fn x<'a>(&self, command: &'a CargoCommand) -> Option<(PathBuf, &'a [String])> {
-        let (name, args) = command.args.split_first()?;
-        NAMES
-            .contains(&name.as_str())
-            .then(|| (self.top.join("x.py"), args))
+        arguments(command).map(|args| (self.top.join("x.py"), args))
     }
 
     /// Returns this work tree with the compiler of stage 0, which bootstrap downloads when it first runs.
@@ -132,6 +134,12 @@ impl Checkout {
         let below = dir.strip_prefix(&self.top).ok()?;
         below.to_str().map(str::to_owned)
     }
+}
+
+/// Returns the arguments of `x` in `command`; none where that is something else.
+fn arguments(command: &CargoCommand) -> Option<&[String]> {
+    let (name, args) = command.args.split_first()?;
+    NAMES.contains(&name.as_str()).then_some(args)
 }
 
 /// Starts every part that has starting points; or says in a sentence why none has.

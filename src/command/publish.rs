@@ -170,9 +170,7 @@ fn build(
         messages,
     };
     let started = Clock::start();
-    if let Some(checkout) = Checkout::of(environment)
-        && checkout.x(&commands[0]).is_some()
-    {
+    if let Some(checkout) = Checkout::running(&commands[0], environment) {
         for (program, args) in commands.iter().filter_map(|one| checkout.x(one)) {
             // What it says is no part of our answer.
             cargo::run_other(&program, args, how, std::io::stderr().into())?;
@@ -204,8 +202,7 @@ impl Ready {
     ) -> anyhow::Result<Ready> {
         let repository = Repository::discover(environment.dir())?;
         let (commit, dirty) = commit_to_publish(&repository, args)?;
-        let checkout = Checkout::of(environment).filter(|one| one.x(command).is_some());
-        let what = match checkout {
+        let what = match Checkout::running(command, environment) {
             Some(checkout) => What::Rustc(checkout),
             None => What::Workspace(Box::new(Setup::of(command, environment, None)?)),
         };
@@ -380,7 +377,7 @@ pub(super) fn comment(commit: &str, now: Timestamp) -> String {
 }
 
 fn check_commands(commands: &[CargoCommand], environment: &Environment) -> Result<(), Failure> {
-    if let Some(checkout) = Checkout::of(environment)
+    if let Some(checkout) = Checkout::running(&commands[0], environment)
         && commands.iter().all(|one| checkout.x(one).is_some())
     {
         return Ok(());

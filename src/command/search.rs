@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::cli::StartArgs;
 use super::far::Listed;
 use super::setup::{Setup, short};
-use super::sources::Sources;
+use super::sources::{self, Sources};
 use crate::config::Environment;
 use crate::git::{GitError, Repository};
 use crate::model::Part;
@@ -116,14 +116,7 @@ impl Search<'_> {
 
     /// Returns all points of `commit` but those of builds with changes, here and far away.
     fn points_of(&self, commit: &str) -> Vec<Point> {
-        let (points, problems) = self.store.points(commit);
-        problems
-            .iter()
-            .for_each(|problem| self.reporter.warn(&problem.to_string()));
-        let far = self.far(|point| point.commit == commit);
-        let news = far.filter(|point| !points.iter().any(|one| one.manifest == point.manifest));
-        let all = points.iter().cloned().chain(news);
-        all.filter(|point| !point.dirty).collect()
+        sources::points(self.store, self.listed, commit, self.reporter)
     }
 
     fn far<'a>(&'a self, of: impl Fn(&Point) -> bool + 'a) -> impl Iterator<Item = Point> + 'a {

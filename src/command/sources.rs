@@ -55,19 +55,32 @@ impl Sources {
             listed,
         }))
     }
+
     /// Returns the starting points of `commit`, as far as they are of this toolchain.
     pub(super) fn points(&self, commit: &str, setup: &Setup, reporter: &Reporter) -> Vec<Point> {
-        let (mut points, problems) = self.store.points(commit);
-        for problem in problems {
-            reporter.warn(&problem.to_string());
-        }
-        for point in self.listed.iter().map(|listed| &listed.entry.point) {
-            let known = points.iter().any(|one| one.manifest == point.manifest);
-            if point.commit == commit && !known {
-                points.push(point.clone());
-            }
-        }
-        points.retain(|point| !point.dirty && point.toolchain == setup.toolchain);
+        let mut points = points(&self.store, &self.listed, commit, reporter);
+        points.retain(|point| point.toolchain == setup.toolchain);
         points
     }
+}
+
+/// Returns all points of `commit` but those of builds with changes, those of `store` first, each once.
+pub(super) fn points(
+    store: &Store,
+    listed: &[Listed],
+    commit: &str,
+    reporter: &Reporter,
+) -> Vec<Point> {
+    let (mut points, problems) = store.points(commit);
+    for problem in problems {
+        reporter.warn(&problem.to_string());
+    }
+    for point in listed.iter().map(|listed| &listed.entry.point) {
+        let known = points.iter().any(|one| one.manifest == point.manifest);
+        if point.commit == commit && !known {
+            points.push(point.clone());
+        }
+    }
+    points.retain(|point| !point.dirty);
+    points
 }

@@ -72,8 +72,10 @@ pub fn run(
     let reporter = Reporter::new(args.store.quiet);
     let commands = CargoCommand::split(&args.cargo);
     let goes_on = !args.cargo.is_empty() && !args.dry_run;
-    let checkout = Checkout::of(environment)
-        .filter(|one| args.cargo.is_empty() || one.x(&commands[0]).is_some());
+    let checkout = match args.cargo.is_empty() {
+        true => Checkout::of(environment),
+        false => Checkout::running(&commands[0], environment),
+    };
     let started = match &checkout {
         Some(checkout) => bootstrap::start(checkout, args, environment, now, &reporter),
         None => start_here(args, environment, &commands[0], now, &reporter),

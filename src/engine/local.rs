@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
-use crate::cargo::{dep_info, layout};
+use crate::cargo::{dep_info, layout, package};
 use crate::disk::{hash, walk};
 use crate::model::root::bytes_path;
 use crate::model::{Content, Digest, Fingerprint, Local, Recipe, Root, Rooted, Roots, Unit};
@@ -135,9 +135,7 @@ impl<'a> Inspector<'a> {
 
     /// Tells whether `path` exists and is not newer than `reference`; what cargo takes for immutable never is.
     fn not_newer(&self, path: &Path, reference: SystemTime) -> bool {
-        let home = self.roots.dir(Root::CargoHome);
-        let mut immutable = ["registry", "git"].iter().map(|dir| home.join(dir));
-        if immutable.any(|dir| path.starts_with(dir)) {
+        if package::is_downloaded(path, self.roots.dir(Root::CargoHome)) {
             return true;
         }
         let mut times = lock(&self.times);

@@ -483,10 +483,7 @@ fn is_out_dir(path: &[u8]) -> bool {
 
 /// cargo takes what lies in `$CARGO_HOME/{registry,git}` for immutable.
 fn cargo_never_compares(path: &Rooted) -> bool {
-    path.root == Root::CargoHome
-        && ["registry", "git"]
-            .iter()
-            .any(|dir| path.relative().starts_with(dir))
+    path.root == Root::CargoHome && package::is_downloaded(path.relative(), Path::new(""))
 }
 
 /// Returns the inputs of a unit, if none of them changed since it was made.

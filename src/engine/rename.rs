@@ -8,6 +8,7 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use crate::cargo::layout::{HashedFiles, hash_in};
+use crate::cargo::package;
 use crate::config::Environment;
 use crate::disk::place::{CopyError, Finish, MODE_EXECUTABLE, MODE_FILE, PLAIN, Staging};
 use crate::disk::{self, DiskError, hash, walk};
@@ -152,9 +153,7 @@ fn read_name(mark: &Path) -> Option<String> {
 /// Source: cargo: core/source_id.rs, `stable_hash` @ 1.95.
 fn lies_outside(dir: &Path, root: &Path, environment: &Environment) -> bool {
     let home = environment.cargo_home().unwrap_or_default();
-    let downloaded = ["registry", "git"]
-        .iter()
-        .any(|kind| dir.starts_with(home.join(kind)));
+    let downloaded = package::is_downloaded(dir, &home);
     !dir.starts_with(root) && !downloaded && !dir.join(".cargo-checksum.json").is_file()
 }
 

@@ -11,6 +11,7 @@ use rayon::prelude::*;
 use crate::cargo::layout::{self, HashedFiles, Layout};
 use crate::cargo::makefile;
 use crate::cargo::message::PackageId;
+use crate::cargo::package;
 use crate::cargo::workspace::Workspace;
 use crate::disk;
 use crate::engine::live::LiveUnit;
@@ -135,16 +136,13 @@ impl Scan<'_> {
     /// Returns the package in `dir`; the version of one that is downloaded is in the directory's name, and of any other
     /// nothing depends on it.
     fn package(&self, name: &UnitName, dir: &Path) -> Option<PackageId> {
-        let (package, _) = name.dir.rsplit_once('-')?;
-        let home = self.roots.dir(Root::CargoHome);
-        let downloaded = ["registry", "git"]
-            .iter()
-            .any(|kind| dir.starts_with(home.join(kind)));
+        let (own_name, _) = name.dir.rsplit_once('-')?;
+        let downloaded = package::is_downloaded(dir, self.roots.dir(Root::CargoHome));
         let vendored = dir.join(".cargo-checksum.json").is_file();
-        let version = dir.file_name()?.to_str()?.strip_prefix(package);
+        let version = dir.file_name()?.to_str()?.strip_prefix(own_name);
         let version = version.and_then(|rest| rest.strip_prefix('-'));
         Some(PackageId {
-            name: package.to_owned(),
+            name: own_name.to_owned(),
             version: version.unwrap_or_default().to_owned(),
             is_path: !downloaded && !vendored,
         })

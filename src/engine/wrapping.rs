@@ -5,6 +5,7 @@
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
+use crate::cargo::package;
 use crate::config::Environment;
 use crate::engine::inputs;
 use crate::git;
@@ -24,8 +25,7 @@ pub fn roots(invocation: &Invocation, environment: &Environment) -> Option<Roots
     let build = build_dir(invocation, environment.dir())?;
     let home = environment.cargo_home().ok()?;
     let source = &invocation.source;
-    let mut downloads = ["registry", "git"].iter().map(|dir| home.join(dir));
-    let downloaded = downloads.any(|dir| source.starts_with(dir));
+    let downloaded = package::is_downloaded(source, &home);
     let workspace = match (source.is_relative(), downloaded) {
         (true, _) => Some(environment.dir()),
         (false, true) => None,
