@@ -53,6 +53,17 @@ fn two_commits() -> Chain {
     chain
 }
 
+/// Publishes the chain such that no start may use it any more.
+fn expired() -> Chain {
+    let chain = Chain::unpublished();
+    let publish = ["publish", "--keep-days", "0"];
+    chain.run(chain.source.root(), &publish).succeeded();
+    // It may be used in the second in which publishing began, and a fast machine is still in that.
+    std::thread::sleep(Duration::from_millis(1100));
+    age(&chain.place.store());
+    chain
+}
+
 fn before(chain: &Chain, name: &str) -> Workspace {
     let clone = chain.elsewhere(name);
     clone.git(&["checkout", "--quiet", "HEAD~1"]);
@@ -150,10 +161,7 @@ fn all_of_it_can_go() {
 /// A starting point that no start may use keeps its room.
 #[test]
 fn what_has_expired_goes() {
-    let chain = Chain::unpublished();
-    let publish = ["publish", "--keep-days", "0"];
-    chain.run(chain.source.root(), &publish).succeeded();
-    age(&chain.place.store());
+    let chain = expired();
     let said = gc(&chain, &[]);
     assert_eq!(
         (&said["expired"], &said["bytes_left"]),
@@ -248,10 +256,7 @@ fn limits_are_understood_or_refused() {
 /// Nobody types gc: a store would grow without end.
 #[test]
 fn a_store_is_collected_by_itself() {
-    let chain = Chain::unpublished();
-    let publish = ["publish", "--keep-days", "0"];
-    chain.run(chain.source.root(), &publish).succeeded();
-    age(&chain.place.store());
+    let chain = expired();
     let mark = File::open(chain.place.store().join("headstart-store")).expect("it is there");
     let days = Duration::from_secs(2 * 24 * 60 * 60);
     mark.set_modified(SystemTime::now() - days)
