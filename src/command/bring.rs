@@ -88,9 +88,11 @@ pub(super) fn bring(
     let cores = std::thread::available_parallelism().map_or(1, NonZero::get) as u64;
     for (candidate, wanted) in candidates.iter().zip(wanted) {
         let manifest = candidate.manifest.get();
-        let objects = lacking(manifest, store, wanted.objects.iter().copied());
-        let index = store.index(candidate.point.manifest, manifest);
-        if let (false, Some(index)) = (objects.is_empty(), index) {
+        let Some(index) = store.index(candidate.point.manifest, manifest) else {
+            continue;
+        };
+        let objects = lacking((manifest, &index), store, wanted.objects.iter().copied());
+        if !objects.is_empty() {
             let worth = Duration::from_millis(wanted.worth_ms / cores);
             far.fetch(
                 (manifest, &index),
@@ -169,12 +171,12 @@ pub fn run(args: &FetchArgs, environment: &Environment) -> anyhow::Result<ExitCo
     let manifest = store.manifest(point.manifest)?;
     let all = manifest.objects();
     let size: u64 = all.iter().map(|(_, size_bytes)| size_bytes).sum();
-    let objects = lacking(&manifest, &store, all.iter().map(|(object, _)| *object));
     let room = space::free_bytes(store.root()).is_none_or(|free| free / 2 > size);
     let mut again = !room;
     if let (true, Some(index)) = (room, store.index(point.manifest, &manifest)) {
         let staging = store.staging("fetch")?;
         let whole = (&manifest, &index);
+        let objects = lacking(whole, &store, all.iter().map(|(object, _)| *object));
         let slowest = Duration::from_secs(index.stored_bytes(&objects) / SLOWEST_LATER);
         let limit = LATER.min(slowest);
         again = far.fetch(whole, &objects, limit, (&store, &staging), &reporter);

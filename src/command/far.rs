@@ -328,7 +328,7 @@ impl Far {
         (store, staging): (&Store, &Staging),
         reporter: &Reporter,
     ) -> bool {
-        if let Some(why) = no_room(manifest, objects, store) {
+        if let Some(why) = no_room((manifest, index), objects, store) {
             reporter.warn(&why);
             return true;
         }
@@ -378,8 +378,12 @@ pub fn wait(environment: &Environment) -> Option<Duration> {
 }
 
 /// Says that the disk of `store` has no room for the objects at `objects` of `manifest`, if it has none.
-fn no_room(manifest: &Manifest, objects: &[usize], store: &Store) -> Option<String> {
-    let all = manifest.objects();
+fn no_room(
+    (manifest, index): (&Manifest, &Index),
+    objects: &[usize],
+    store: &Store,
+) -> Option<String> {
+    let all = index.all_objects(manifest.objects());
     let needed: u64 = objects.iter().map(|at| all[*at].1).sum();
     let free = space::free_bytes(store.root())?;
     (free < needed).then(|| {

@@ -176,10 +176,11 @@ impl Trials<'_> {
     fn fetch(&self, candidate: &Candidate) -> Result<()> {
         let Sources { far, store, .. } = &self.sources;
         let manifest = candidate.manifest.get();
-        let objects = lacking(manifest, store, self.wanted(candidate).objects());
         let index = store.index(candidate.point.manifest, manifest);
-        if let (false, false, Some(index)) = (far.is_empty(), objects.is_empty(), index) {
-            let (what, staging) = ((manifest, &index), store.staging("fetch")?);
+        if let (false, Some(index)) = (far.is_empty(), index) {
+            let what = (manifest, &index);
+            let objects = lacking(what, store, self.wanted(candidate).objects());
+            let staging = store.staging("fetch")?;
             far.fetch(what, &objects, FETCHING, (store, &staging), self.reporter);
         }
         Ok(())

@@ -10,11 +10,13 @@ use std::sync::mpsc;
 
 use rayon::prelude::*;
 
+use crate::engine::delta;
 use crate::engine::list::{List, ListError, Signer};
+use crate::engine::predecessor::{Known, Stored};
 use crate::model::epoch::Epoch;
-use crate::model::{Digest, Manifest, retention};
+use crate::model::{Digest, Manifest};
 use crate::store::head::{self, Entry, Head, MAX_HEAD_BYTES};
-use crate::store::pack::{self, Frame, Index, PACK_BYTES, PackName};
+use crate::store::pack::{self, Codec, Index, PACK_BYTES, PackName};
 use crate::store::point::Point;
 use crate::store::{Store, StoreError};
 use crate::tier::{Tier, Trouble, persistently};
@@ -68,9 +70,6 @@ pub enum PushError {
     },
 }
 
-/// Where the tier has an object.
-type Known = HashMap<Digest, (PackName, u64, u64)>;
-
 /// One push under way.
 struct Push<'a> {
     tier: &'a dyn Tier,
@@ -106,7 +105,7 @@ pub fn push(
         None => push.anybodys_head(&manifest),
     };
     let known = push.known(&head, point)?;
-    let index = push.packs(&manifest, &known)?;
+    let index = push.packs(&manifest, known)?;
     let bundle = pack::encode_bundle(&bytes, &index);
     push.put(&pack::bundle_key(push.epoch, point.manifest), bundle)?;
     let entry = Entry {
@@ -153,66 +152,39 @@ impl Push<'_> {
     fn known(&mut self, head: &Head, point: &Point) -> Result<Known, PushError> {
         let mut before: Vec<&Entry> = head.entries.iter().collect();
         before.sort_by_key(|entry| entry.point.commands != point.commands);
-        let mut known = Known::new();
+        let mut known = Known::default();
         for entry in before.into_iter().take(MAX_PREDECESSORS) {
             let name = entry.point.manifest;
             // Its index here may be another tier's.
             let bytes = self.get(&pack::bundle_key(entry.epoch, name), MAX_BUNDLE_BYTES)?;
             let there = bytes.and_then(|bytes| read_bundle(&bytes, name));
             if let Some((index, manifest)) = there {
-                self.add_known(&mut known, &index, &manifest);
+                known.add(&manifest, &index, self.now_unix_s);
             }
         }
         Ok(known)
     }
 
-    fn add_known(&self, known: &mut Known, index: &Index, manifest: &Manifest) {
-        for ((digest, _), frame) in manifest.objects().into_iter().zip(&index.frames) {
-            let pack = index.packs[frame.pack as usize];
-            if retention::may_refer(pack.epoch, self.now_unix_s) {
-                known
-                    .entry(digest)
-                    .or_insert((pack, frame.offset, frame.stored_bytes));
-            }
-        }
-    }
-
     /// Writes what is not `known` in packs, and returns where everything is then.
-    fn packs(&mut self, manifest: &Manifest, known: &Known) -> Result<Index, PushError> {
-        let objects = manifest.objects();
-        let lacking: Vec<usize> = (0..objects.len())
-            .filter(|at| !known.contains_key(&objects[*at].0))
-            .collect();
-        let written = self.write_packs(&objects, &lacking)?;
-        let mut names: HashMap<PackName, u32> = HashMap::new();
-        let mut index = Index::default();
-        for (digest, _) in &objects {
-            let (pack, offset, stored_bytes) = known
-                .get(digest)
-                .or_else(|| written.get(digest))
-                .copied()
-                .expect("what was not known was written");
-            let position = *names.entry(pack).or_insert_with(|| {
-                index.packs.push(pack);
-                u32::try_from(index.packs.len() - 1).expect("fewer than 2^32 packs")
-            });
-            index.frames.push(Frame {
-                pack: position,
-                offset,
-                stored_bytes,
-            });
+    fn packs(&mut self, manifest: &Manifest, mut known: Known) -> Result<Index, PushError> {
+        let mut lacking = manifest.objects();
+        lacking.retain(|(digest, _)| known.get(*digest).is_none());
+        let bases = known.bases(manifest, self.store);
+        for (digest, stored) in self.write_packs(&lacking, &bases)? {
+            known.insert(digest, stored);
         }
-        Ok(index)
+        Ok(known.index(manifest))
     }
 
-    /// Compresses and writes the objects at `lacking`; while one pack is filled, others are on their way.
+    /// Compresses and writes the objects `lacking`, as deltas to their `bases` where that pays; while one pack is filled, others
+    /// are on their way.
     fn write_packs(
         &mut self,
-        objects: &[(Digest, u64)],
-        lacking: &[usize],
-    ) -> Result<Known, PushError> {
+        lacking: &[(Digest, u64)],
+        bases: &HashMap<Digest, Digest>,
+    ) -> Result<Vec<(Digest, Stored)>, PushError> {
         let (tier, epoch, store) = (self.tier, self.epoch, self.store);
-        let mut written = Known::new();
+        let mut written = Vec::new();
         let (sender, receiver) = mpsc::sync_channel::<(PackName, Vec<u8>)>(0);
         let receiver = std::sync::Mutex::new(receiver);
         let failed = AtomicBool::new(false);
@@ -233,6 +205,8 @@ impl Push<'_> {
             let uploads: Vec<_> = (0..UPLOADS).map(|_| scope.spawn(upload)).collect();
             let mut filler = Filler {
                 epoch,
+                store,
+                bases,
                 pack: Vec::new(),
                 members: Vec::new(),
                 written: &mut written,
@@ -241,7 +215,7 @@ impl Push<'_> {
                 bytes: 0,
                 sender,
             };
-            let filled = filler.fill(store, objects, lacking);
+            let filled = filler.fill(lacking);
             let counts = (filler.packs, filler.bytes);
             drop(filler);
             let ended = uploads
@@ -275,45 +249,50 @@ fn read_bundle(bytes: &[u8], name: Digest) -> Option<(Index, Manifest)> {
 /// Fills one pack after the other.
 struct Filler<'a> {
     epoch: Epoch,
+    store: &'a Store,
+    bases: &'a HashMap<Digest, Digest>,
     pack: Vec<u8>,
-    members: Vec<(Digest, u64, u64)>,
-    written: &'a mut Known,
+    members: Vec<(Digest, Stored)>,
+    written: &'a mut Vec<(Digest, Stored)>,
     failed: &'a AtomicBool,
     packs: usize,
     bytes: u64,
     sender: mpsc::SyncSender<(PackName, Vec<u8>)>,
 }
 
+/// An object, ready to be written.
+type Packed = (Vec<u8>, Option<(Codec, Digest)>);
+
 impl Filler<'_> {
-    fn fill(
-        &mut self,
-        store: &Store,
-        objects: &[(Digest, u64)],
-        lacking: &[usize],
-    ) -> Result<(), PushError> {
+    fn fill(&mut self, lacking: &[(Digest, u64)]) -> Result<(), PushError> {
         let mut rest = lacking;
         while !rest.is_empty() && !self.failed.load(Ordering::Relaxed) {
             let mut size = 0;
-            let fits = |at: &&usize| {
-                size += objects[**at].1;
+            let fits = |(_, size_bytes): &&(Digest, u64)| {
+                size += size_bytes;
                 size <= BATCH_BYTES
             };
             let count = rest.iter().take_while(fits).count().max(1);
             let (batch, later) = rest.split_at(count);
             rest = later;
-            let compress = |at: &usize| {
-                let (object, size_bytes) = objects[*at];
-                let frame = File::open(store.object(object))
-                    .and_then(|file| pack::compress(file, size_bytes));
-                frame.map_err(|cause| PushError::Object { object, cause })
-            };
-            let frames: Vec<Vec<u8>> = batch.par_iter().map(compress).collect::<Result<_, _>>()?;
-            for (at, frame) in batch.iter().zip(frames) {
+            let packed = batch.par_iter().map(|object| self.packed(*object));
+            let packed: Vec<Packed> = packed.collect::<Result<_, _>>()?;
+            for ((digest, size_bytes), (frame, delta)) in batch.iter().zip(packed) {
                 if !self.pack.is_empty() && self.pack.len() + frame.len() > PACK_BYTES {
                     self.send();
                 }
-                let place = (objects[*at].0, self.pack.len() as u64, frame.len() as u64);
-                self.members.push(place);
+                // Which pack that is, is known when it is full.
+                let stored = Stored {
+                    size_bytes: *size_bytes,
+                    pack: PackName {
+                        epoch: self.epoch,
+                        digest: *digest,
+                    },
+                    offset: self.pack.len() as u64,
+                    stored_bytes: frame.len() as u64,
+                    delta,
+                };
+                self.members.push((*digest, stored));
                 self.pack.extend_from_slice(&frame);
             }
         }
@@ -323,15 +302,43 @@ impl Filler<'_> {
         Ok(())
     }
 
+    /// Returns the object `digest` as it is written: whole, or as a delta where that is less than half of it.
+    fn packed(&self, (object, size_bytes): (Digest, u64)) -> Result<Packed, PushError> {
+        let path = self.store.object(object);
+        let packed = || -> io::Result<Packed> {
+            let whole = pack::compress(File::open(&path)?, size_bytes)?;
+            let base = self.bases.get(&object);
+            // A base that somebody collects meanwhile is done without.
+            let delta = base.and_then(|base| {
+                let delta = delta::encode(&self.store.object(*base), &path);
+                delta.ok()?.map(|(codec, delta)| (delta, (codec, *base)))
+            });
+            Ok(
+                match delta.filter(|(delta, _)| delta.len() < whole.len() / 2) {
+                    Some((delta, how)) => (delta, Some(how)),
+                    None => (whole, None),
+                },
+            )
+        };
+        packed().map_err(|cause| PushError::Object { object, cause })
+    }
+
     fn send(&mut self) {
         let bytes = std::mem::take(&mut self.pack);
         let name = PackName {
             epoch: self.epoch,
             digest: Digest::of(&bytes),
         };
-        for (digest, offset, stored_bytes) in self.members.drain(..) {
-            self.written.insert(digest, (name, offset, stored_bytes));
-        }
+        let members = self.members.drain(..);
+        self.written.extend(members.map(|(digest, stored)| {
+            (
+                digest,
+                Stored {
+                    pack: name,
+                    ..stored
+                },
+            )
+        }));
         self.packs += 1;
         self.bytes += bytes.len() as u64;
         // Taken until the filler is gone; what fails is told by whoever took it.

@@ -12,6 +12,8 @@ use super::crate_source::Fingerprint;
 pub const MAX_HEADER_BYTES: usize = MAGIC.len() + 2 + 1 + 255 + MAX_ARGS_HASH_BYTES;
 /// The first bytes of every file of a session.
 const MAGIC: &[u8; 4] = b"RSIC";
+/// The last ones.
+pub(super) const END: &[u8] = b"rust-end-file";
 /// The size of the hash of the arguments, a `u64` as it is.
 const ARGS_HASH_BYTES: usize = 8;
 /// The same in seven bits a byte, the last without the highest bit.

@@ -117,7 +117,9 @@ impl Store {
     ) -> Result<(i64, Vec<u32>), StoreError> {
         match self.manifest(digest) {
             Ok(manifest) => {
-                let objects = manifest.objects();
+                let mut objects = manifest.objects();
+                // A delta that is fetched later needs its base.
+                objects.extend(self.index(digest, &manifest).unwrap_or_default().bases);
                 let here = objects
                     .iter()
                     .filter_map(|(object, _)| positions.get(object));

@@ -1,5 +1,6 @@
 //! Many objects in one immutable file, each a zstd frame of its own, and where they are. Reads and writes no file.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
@@ -24,15 +25,19 @@ const MAX_INDEX_BYTES: usize = 64 << 20;
 /// The first bytes of what is stored of a manifest far away.
 const MAGIC: &[u8; 8] = b"HEADSBDL";
 /// The version of it that this version writes and reads.
-const VERSION: u16 = 1;
+const VERSION: u16 = 2;
+/// The largest object that others are told by: how large one is is not signed, and a reader may have to fetch it.
+pub const MAX_BASE_BYTES: u64 = 1 << 30;
 
 /// Where the objects of a starting point are.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Index {
     /// The packs.
     pub packs: Vec<PackName>,
-    /// One frame for each of [`Manifest::objects`], in that order.
+    /// One frame for each of [`Manifest::objects`], in that order, and behind them one for each of `bases`.
     pub frames: Vec<Frame>,
+    /// Objects of other starting points, with their sizes, to which objects of this one are stored as deltas.
+    pub bases: Vec<(Digest, u64)>,
 }
 
 /// A pack's name; it is never written again under the same.
@@ -53,6 +58,17 @@ pub struct Frame {
     pub offset: u64,
     /// The frame's size.
     pub stored_bytes: u64,
+    /// How it is read, and the position of the frame of its base; none where it is the object itself, compressed.
+    pub delta: Option<(Codec, u32)>,
+}
+
+/// How a delta is written. See note 0019.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Codec {
+    /// As what differs in the nodes of a dep-graph.
+    Graph,
+    /// As zstd frames that refer to the base.
+    Bytes,
 }
 
 /// One request for a part of a pack.
@@ -62,7 +78,7 @@ pub struct Request {
     pub pack: PackName,
     /// Which bytes of it.
     pub range: Range<u64>,
-    /// Which objects are in them: positions in [`Index::frames`].
+    /// Which objects are in them, by the positions of their frames.
     pub objects: Vec<usize>,
 }
 
@@ -109,17 +125,35 @@ impl Index {
         sizes.fold(0, u64::saturating_add)
     }
 
+    /// Returns the positions of the bases that the objects at `wanted` need, each once.
+    pub fn bases_of(&self, wanted: &[usize]) -> BTreeSet<usize> {
+        let deltas = wanted.iter().filter_map(|at| self.frames[*at].delta);
+        deltas.map(|(_, base)| base as usize).collect()
+    }
+
+    /// Returns the objects of all frames, where those of the manifest are `objects`.
+    pub fn all_objects(&self, mut objects: Vec<(Digest, u64)>) -> Vec<(Digest, u64)> {
+        objects.extend(&self.bases);
+        objects
+    }
+
     /// Tells whether this can be the index of `manifest`: a frame for each object, in a pack that is named, and no larger
-    /// than zstd makes of such an object.
+    /// than zstd makes of such an object; no base that is a delta itself.
     fn fits(&self, manifest: &Manifest) -> bool {
-        let objects = manifest.objects();
-        let whole = |(frame, (_, size_bytes)): (&Frame, &(Digest, u64))| {
+        let objects = self.all_objects(manifest.objects());
+        let is_whole = |base: u32| {
+            let base = base as usize;
+            let frame = self.frames.get(base);
+            frame.is_some_and(|frame| frame.delta.is_none() && objects[base].1 <= MAX_BASE_BYTES)
+        };
+        let fits = |(frame, (_, size_bytes)): (&Frame, &(Digest, u64))| {
             let most = size_bytes.saturating_add(size_bytes / 128 + FRAME_BYTES);
             (frame.pack as usize) < self.packs.len()
                 && frame.stored_bytes <= most
                 && frame.offset.checked_add(frame.stored_bytes).is_some()
+                && frame.delta.is_none_or(|(_, base)| is_whole(base))
         };
-        self.frames.len() == objects.len() && self.frames.iter().zip(&objects).all(whole)
+        self.frames.len() == objects.len() && self.frames.iter().zip(&objects).all(fits)
     }
 }
 
@@ -202,11 +236,13 @@ mod tests {
                 pack: *pack,
                 offset,
                 stored_bytes: *stored_bytes,
+                delta: None,
             }
         };
         Index {
             frames: frames.iter().map(frame).collect(),
             packs: packs.map(name).collect(),
+            bases: Vec::new(),
         }
     }
 

@@ -24,7 +24,7 @@ use headstart::tier::{Listed, Listing, Tier, Tiers, Trouble, Watch};
 use headstart_testkit::Scratch;
 use proptest::prelude::*;
 
-use crate::{DAY_S, HOUR_S, KEEP_DAYS, OBJECTS, content, manifest, toolchain};
+use crate::{DAY_S, FILES, HOUR_S, KEEP_DAYS, OBJECTS, content, manifest, toolchain};
 
 /// How long a reader may take from its look at `not_after` to its last request, less what its clock is behind the collector's.
 /// This is what the rule promises; the test does not take it from the rule.
@@ -433,7 +433,11 @@ impl World<'_> {
             let wanted = Wanted {
                 manifest: &reader.manifest,
                 index: &reader.index,
-                objects: &lacking(&reader.manifest, &store, all.iter().map(|one| one.0)),
+                objects: &lacking(
+                    (&reader.manifest, &reader.index),
+                    &store,
+                    all.iter().map(|one| one.0),
+                ),
             };
             let tiers = Tiers::new(vec![Box::new(self.sky.clone())]);
             let fetched = fetch(wanted, &tiers, &store, &staging, &|_| true);
@@ -542,5 +546,31 @@ fn what_is_too_old_to_refer_to_is_written_again() {
         world.happens(&Event::Finishes(0));
         let packs = world.sky.list("v1/packs").expect("it can be listed");
         assert_eq!(packs.dirs.len(), weeks, "at {now}");
+    }
+}
+
+/// A delta would be there when the pack of its base is collected.
+#[test]
+fn a_base_is_as_young_as_what_refers_to_it() {
+    let place = Scratch::new();
+    let mut world = World::new(&place);
+    let second = 1 << FILES;
+    for (days, objects, deltas) in [(0, 1, 0), (13, second, 1), (21, second, 1), (22, second, 0)] {
+        world.now = BEGIN + days * DAY_S;
+        let skew_s = 0;
+        world.happens(&Event::Writes { objects, skew_s });
+        world.happens(&Event::Finishes(0));
+        world.readers.clear();
+        world.look(skew_s);
+        let now = world.now;
+        let of_now = |reader: &&Reader| reader.manifest.published_unix_s == now;
+        let index = &world
+            .readers
+            .iter()
+            .find(of_now)
+            .expect("it is listed")
+            .index;
+        let are = index.frames.iter().filter(|frame| frame.delta.is_some());
+        assert_eq!(are.count(), deltas, "after {days} days");
     }
 }

@@ -20,11 +20,18 @@ const KEEP_DAYS: u16 = 90;
 /// How many different objects there are.
 const OBJECTS: usize = 6;
 
-/// Returns the content of an object.
+/// How many files the objects are of: a later one of a file is stored as a delta to an earlier one.
+const FILES: usize = OBJECTS / 2;
+
+/// Returns the content of an object: large enough for a delta, and nearly that of the other of its file.
 fn content(object: usize) -> Vec<u8> {
-    format!("the object {object} ")
-        .repeat(object + 1)
-        .into_bytes()
+    let mut bytes = vec![0; 17 << 10];
+    let file = object % FILES;
+    let mut noise = blake3::Hasher::new();
+    noise.update(&[u8::try_from(file).expect("there are few")]);
+    noise.finalize_xof().fill(&mut bytes);
+    bytes.extend(format!("the object {object} ").repeat(object + 1).bytes());
+    bytes
 }
 
 fn toolchain() -> Toolchain {
@@ -38,7 +45,7 @@ fn toolchain() -> Toolchain {
 fn manifest(commit: usize, objects: u8, now_unix_s: i64) -> Manifest {
     let chosen = (0..OBJECTS).filter(|object| objects & (1 << object) != 0);
     let file = |object: usize| OutputFile {
-        path: format!("debug/deps/{object}").into_bytes(),
+        path: format!("debug/deps/{}", object % FILES).into_bytes(),
         artifact: true,
         rewrite: false,
         executable: false,

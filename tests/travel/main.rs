@@ -5,6 +5,7 @@ mod common;
 
 mod bisect;
 mod collect;
+mod deltas;
 mod doctor;
 mod engines;
 mod far;

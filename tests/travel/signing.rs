@@ -167,6 +167,7 @@ fn index_of(manifest: &headstart::model::Manifest) -> Index {
         pack: 0,
         offset: 0,
         stored_bytes: 1,
+        delta: None,
     };
     Index {
         packs: vec![pack::PackName {
@@ -174,6 +175,7 @@ fn index_of(manifest: &headstart::model::Manifest) -> Index {
             digest: Digest::of(b""),
         }],
         frames: manifest.objects().iter().map(|_| frame).collect(),
+        bases: Vec::new(),
     }
 }
 

@@ -1,0 +1,199 @@
+//! What changed in an object travels alone, to those who have the object before it.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::PathBuf;
+
+use headstart::model::{Digest, Manifest};
+use headstart::store::pack::{self, Codec, Index};
+use headstart::store::{Store, format};
+use serde_json::Value;
+
+use crate::common::chain::{builds_right, explain, prints};
+use crate::far::Far;
+
+/// The chain and its next commit, which prints 13, in a remote.
+fn two_commits() -> (Far, Value) {
+    let far = Far::published(None);
+    far.chain
+        .source
+        .replace("crates/c2/src/lib.rs", "+ 1", "+ 11");
+    far.chain.source.commit("next");
+    let said = far.publish(None);
+    (far, said)
+}
+
+/// Returns what the remote has of the starting point that `published` says.
+fn there(far: &Far, published: &Value) -> (Manifest, Index) {
+    let name: Digest = published["manifest"]
+        .as_str()
+        .expect("it is named")
+        .parse()
+        .expect("a digest");
+    let weeks = fs::read_dir(far.remote.join("v1/manifests")).expect("it was published");
+    let mut files = weeks.map(|week| week.expect("it is ours").path().join(name.hex()));
+    let bundle = files
+        .find_map(|file| fs::read(file).ok())
+        .expect("it was published");
+    let (manifest, packed) = pack::split_bundle(&bundle, name).expect("it is whole");
+    let manifest = format::decode(manifest).expect("it is whole");
+    let index = pack::decode_index(packed, &manifest).expect("it fits");
+    (manifest, index)
+}
+
+/// Changes c2 again in a clone of the next commit, starts, and returns from what c2 was compiled.
+fn changed_again(far: &Far, name: &str) -> String {
+    let clone = far.clone(name);
+    clone.replace("crates/c2/src/lib.rs", "+ 11", "+ 21");
+    let remote = format!("file://{}", far.remote.display());
+    far.start(&clone, &remote, &["--believe-store", "--", "build"])
+        .succeeded();
+    assert_eq!(clone.program("c3"), "23");
+    far.store_is_sound();
+    let said = explain(clone.root(), &["c2", "--json"]).succeeded().json();
+    let reason = &said["units"][0]["compiled"]["reason"]["code"];
+    reason.as_str().expect("it was compiled").to_owned()
+}
+
+/// Each commit would cost its whole dep-graphs and programs again.
+#[test]
+fn what_changed_is_a_delta() {
+    let (far, said) = two_commits();
+    let (manifest, index) = there(&far, &said);
+    let of = |wanted| {
+        let deltas = index
+            .frames
+            .iter()
+            .filter(move |frame| frame.delta.is_some_and(|(codec, _)| codec == wanted));
+        deltas.map(|frame| frame.stored_bytes).sum::<u64>()
+    };
+    assert!(of(Codec::Graph) > 0 && of(Codec::Bytes) > 0);
+    let objects = index.all_objects(manifest.objects());
+    for (frame, (_, size_bytes)) in index.frames.iter().zip(&objects) {
+        let (Some((codec, base)), stored) = (frame.delta, frame.stored_bytes) else {
+            continue;
+        };
+        assert!(
+            index.frames[base as usize].delta.is_none(),
+            "nobody follows a chain"
+        );
+        assert!(
+            codec == Codec::Bytes || stored * 10 < *size_bytes,
+            "{stored} of {size_bytes}"
+        );
+    }
+    // One who has the commit before, and one who has nothing.
+    for before in [true, false] {
+        drop(fs::remove_dir_all(far.store()));
+        if before {
+            let clone = far.clone("before");
+            clone.git(&["checkout", "--quiet", "HEAD~1"]);
+            let remote = format!("file://{}", far.remote.display());
+            far.start(&clone, &remote, &["--believe-store"]).succeeded();
+            builds_right(&clone).nothing_ran();
+        }
+        let clone = far.clone(&format!("next/{before}"));
+        let remote = format!("file://{}", far.remote.display());
+        let started = far.start(&clone, &remote, &["--believe-store"]).succeeded();
+        assert_eq!(started.json()["units"]["fresh"], 4, "{}", started.stderr);
+        prints(&clone, "13").nothing_ran();
+        far.store_is_sound();
+        assert_eq!(changed_again(&far, &format!("again/{before}")), "seeded");
+    }
+}
+
+/// A delta to what nobody but its publisher has would be lost with the publisher's store.
+#[test]
+fn a_publisher_without_the_base_writes_the_whole() {
+    let far = Far::published(None);
+    fs::remove_dir_all(far.chain.place.store()).expect("it is ours");
+    far.chain
+        .source
+        .replace("crates/c2/src/lib.rs", "+ 1", "+ 11");
+    far.chain.source.commit("next");
+    let (_, index) = there(&far, &far.publish(None));
+    assert!(index.frames.iter().all(|frame| frame.delta.is_none()));
+    assert_eq!(changed_again(&far, "again"), "seeded");
+}
+
+/// A third commit that is told by the second, which is told by the first, would be read in three steps, the fortieth in forty.
+#[test]
+fn the_third_commit_has_the_base_of_the_second() {
+    let (far, second) = two_commits();
+    far.chain
+        .source
+        .replace("crates/c2/src/lib.rs", "+ 11", "+ 21");
+    far.chain.source.commit("third");
+    let third = far.publish(None);
+    let bases = |said: &Value| -> BTreeSet<Digest> {
+        let (manifest, index) = there(&far, said);
+        let objects = index.all_objects(manifest.objects());
+        let bases = index.bases_of(&(0..index.frames.len()).collect::<Vec<_>>());
+        bases.into_iter().map(|at| objects[at].0).collect()
+    };
+    let (second, third) = (bases(&second), bases(&third));
+    let common = third.intersection(&second).count();
+    assert!(common > 0, "{third:?} and {second:?}");
+}
+
+/// What is wrong with a delta or its base must cost a compile, never a wrong program.
+#[test]
+fn a_damaged_delta_makes_nothing() {
+    let (far, said) = two_commits();
+    let (_, index) = there(&far, &said);
+    let pack = |at: usize| -> PathBuf {
+        far.remote
+            .join(index.packs[index.frames[at].pack as usize].key())
+    };
+    let deltas = (0..index.frames.len()).filter(|at| index.frames[*at].delta.is_some());
+    let deltas: Vec<usize> = deltas.collect();
+    let own = pack(deltas[0]);
+    let whole = fs::read(&own).expect("it is there");
+    for damage in [0x01, 0x80, 0xff] {
+        drop(fs::remove_dir_all(far.store()));
+        let mut damaged = whole.clone();
+        for at in &deltas {
+            let frame = index.frames[*at];
+            damaged[(frame.offset + frame.stored_bytes / 2) as usize] ^= damage;
+        }
+        write_over(&own, &damaged);
+        assert_ne!(changed_again(&far, &format!("damaged/{damage}")), "seeded");
+    }
+    write_over(&own, &whole);
+    drop(fs::remove_dir_all(far.store()));
+    let (_, base) = index.frames[deltas[0]].delta.expect("it is a delta");
+    fs::remove_file(pack(base as usize)).expect("it is there");
+    assert_ne!(changed_again(&far, "no base"), "seeded");
+}
+
+/// What a store collects would be fetched whole again by the next start, for the sake of a delta.
+#[test]
+fn bases_stay_with_what_is_told_by_them() {
+    let (far, said) = two_commits();
+    assert_eq!(changed_again(&far, "again"), "seeded");
+    let (manifest, index) = there(&far, &said);
+    let store = Store::open(&far.store()).expect("it was made");
+    let objects = index.all_objects(manifest.objects());
+    let held = store.inventory(&|| {}).expect("it can be read");
+    let here = objects[manifest.objects().len()..]
+        .iter()
+        .filter(|(base, size)| store.has(*base, *size))
+        .count();
+    assert!(here > 0, "it has bases");
+    let referred: BTreeSet<u32> = held
+        .held
+        .iter()
+        .flat_map(|one| one.objects.clone())
+        .collect();
+    assert_eq!(
+        referred.len(),
+        held.objects.len(),
+        "everything is held by something"
+    );
+}
+
+/// Writes over a file that is written once.
+fn write_over(path: &std::path::Path, bytes: &[u8]) {
+    fs::remove_file(path).expect("it is ours");
+    fs::write(path, bytes).expect("it is ours");
+}
