@@ -23,6 +23,12 @@ const STRETCH_BYTES: u64 = 32 << 20;
 const AROUND_BYTES: u64 = 16 << 20;
 /// zstd's level for them.
 const LEVEL: i32 = 3;
+/// Files up to this size are searched finely: a query cache takes half as much for it, a program no less but for longer.
+const MAX_FINE_BYTES: u64 = 96 << 20;
+/// The shortest match that is looked for then, in bytes.
+const FINE_MATCH: u32 = 4;
+/// The size of the two tables that are looked in then, 32 MiB each.
+const FINE_LOG: u32 = 23;
 /// What a window needs to reach from the end of a stretch to the beginning of its part of the base.
 const WINDOW_LOG: u32 = 27;
 
@@ -51,6 +57,11 @@ pub fn encode(base: &Path, content: &Path) -> io::Result<Option<(Codec, Vec<u8>)
         let mut encoder = zstd::Encoder::with_ref_prefix(&mut delta, LEVEL, &around)?;
         encoder.set_parameter(CParameter::WindowLog(WINDOW_LOG))?;
         encoder.set_parameter(CParameter::EnableLongDistanceMatching(true))?;
+        if size_bytes <= MAX_FINE_BYTES {
+            encoder.set_parameter(CParameter::MinMatch(FINE_MATCH))?;
+            encoder.set_parameter(CParameter::HashLog(FINE_LOG))?;
+            encoder.set_parameter(CParameter::ChainLog(FINE_LOG))?;
+        }
         io::copy(&mut content.by_ref().take(STRETCH_BYTES), &mut encoder)?;
         encoder.finish()?;
         start += STRETCH_BYTES;
@@ -127,4 +138,61 @@ fn is_graph(path: &Path) -> io::Result<bool> {
     file.take(dep_graph::MAX_HEADER_BYTES as u64)
         .read_to_end(&mut header)?;
     Ok(dep_graph::header(&header).is_some())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{AROUND_BYTES, STRETCH_BYTES, decode, encode};
+    use crate::store::pack::Codec;
+    use std::fs;
+    use std::io::Read;
+
+    fn noise(seed: u8, size: u64) -> Vec<u8> {
+        let mut bytes = vec![0; usize::try_from(size).unwrap()];
+        let seed = blake3::Hasher::new().update(&[seed]).finalize();
+        blake3::Hasher::new_keyed(seed.as_bytes())
+            .finalize_xof()
+            .fill(&mut bytes);
+        bytes
+    }
+
+    fn check(base: &[u8], content: &[u8], most: u64) {
+        let dir = tempfile::tempdir().unwrap();
+        let (before, after) = (dir.path().join("before"), dir.path().join("after"));
+        fs::write(&before, base).unwrap();
+        fs::write(&after, content).unwrap();
+        let (codec, delta) = encode(&before, &after).unwrap().unwrap();
+        assert_eq!(codec, Codec::Bytes);
+        assert!(
+            delta.len() as u64 <= most,
+            "{} for {}",
+            delta.len(),
+            content.len()
+        );
+        let mut again = Vec::new();
+        let mut reader = decode(&before, (codec, &delta), content.len() as u64).unwrap();
+        reader.read_to_end(&mut again).unwrap();
+        assert!(again == content, "{} became {}", content.len(), again.len());
+        // Of another base, or cut, it may fail, and makes something else.
+        fs::write(&before, noise(9, base.len() as u64)).unwrap();
+        for delta in [&delta[..], &delta[..delta.len() / 2]] {
+            let mut other = Vec::new();
+            let read = decode(&before, (codec, delta), content.len() as u64);
+            let read = read.and_then(|mut reader| reader.read_to_end(&mut other));
+            assert!(base.is_empty() || read.is_err() || other != content);
+        }
+    }
+
+    /// A file that grew somewhere would cost as much again as it has, or come back as another.
+    #[test]
+    fn what_changed_of_a_file_is_little_and_comes_back() {
+        let base = noise(1, 100_000);
+        check(&base, &[b"more", &base[..], b"more"].concat(), 200);
+        check(&base, &base[..60_000], 200);
+        check(b"", &base, 101_000);
+        let large = noise(2, 2 * STRETCH_BYTES + 1000);
+        let grown = [&noise(3, AROUND_BYTES / 2), &large[..]].concat();
+        check(&large, &grown, AROUND_BYTES / 2 + 100_000);
+        check(&large[..5000], &large[..40_000], 36_000);
+    }
 }

@@ -302,7 +302,7 @@ impl Filler<'_> {
         Ok(())
     }
 
-    /// Returns the object `digest` as it is written: whole, or as a delta where that is less than half of it.
+    /// Returns the object `digest` as it is written: whole, or as a delta where that pays.
     fn packed(&self, (object, size_bytes): (Digest, u64)) -> Result<Packed, PushError> {
         let path = self.store.object(object);
         let packed = || -> io::Result<Packed> {
@@ -313,12 +313,11 @@ impl Filler<'_> {
                 let delta = delta::encode(&self.store.object(*base), &path);
                 delta.ok()?.map(|(codec, delta)| (delta, (codec, *base)))
             });
-            Ok(
-                match delta.filter(|(delta, _)| delta.len() < whole.len() / 2) {
-                    Some((delta, how)) => (delta, Some(how)),
-                    None => (whole, None),
-                },
-            )
+            let pays = |delta: &Vec<u8>| delta.len() < whole.len() / 4 * 3;
+            Ok(match delta.filter(|(delta, _)| pays(delta)) {
+                Some((delta, how)) => (delta, Some(how)),
+                None => (whole, None),
+            })
         };
         packed().map_err(|cause| PushError::Object { object, cause })
     }
