@@ -190,7 +190,7 @@ mod tests {
         check(&base, &[b"more", &base[..], b"more"].concat(), 200);
         check(&base, &base[..60_000], 200);
         check(b"", &base, 101_000);
-        let large = noise(2, 2 * STRETCH_BYTES + 1000);
+        let large = noise(2, STRETCH_BYTES + 1000);
         let grown = [&noise(3, AROUND_BYTES / 2), &large[..]].concat();
         check(&large, &grown, AROUND_BYTES / 2 + 100_000);
         check(&large[..5000], &large[..40_000], 36_000);

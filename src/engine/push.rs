@@ -27,6 +27,8 @@ const MAX_PREDECESSORS: usize = 2;
 const UPLOADS: usize = 3;
 /// How much is compressed at once.
 const BATCH_BYTES: u64 = 32 << 20;
+/// A delta of so small a part of the object is written without a look at how much the object is alone.
+const CERTAIN: u64 = 12;
 /// The largest bundle that is fetched.
 pub const MAX_BUNDLE_BYTES: u64 = 320 << 20;
 
@@ -302,24 +304,23 @@ impl Filler<'_> {
         Ok(())
     }
 
-    /// Returns the object `digest` as it is written: whole, or as a delta where that pays.
+    /// Returns the object as it is written: whole, or as a delta where that pays.
     fn packed(&self, (object, size_bytes): (Digest, u64)) -> Result<Packed, PushError> {
         let path = self.store.object(object);
-        let packed = || -> io::Result<Packed> {
-            let whole = pack::compress(File::open(&path)?, size_bytes)?;
-            let base = self.bases.get(&object);
+        let base = self.bases.get(&object);
+        let mut delta: Option<Packed> = base.and_then(|base| {
             // A base that somebody collects meanwhile is done without.
-            let delta = base.and_then(|base| {
-                let delta = delta::encode(&self.store.object(*base), &path);
-                delta.ok()?.map(|(codec, delta)| (delta, (codec, *base)))
-            });
-            let pays = |delta: &Vec<u8>| delta.len() < whole.len() / 4 * 3;
-            Ok(match delta.filter(|(delta, _)| pays(delta)) {
-                Some((delta, how)) => (delta, Some(how)),
-                None => (whole, None),
-            })
-        };
-        packed().map_err(|cause| PushError::Object { object, cause })
+            let delta = delta::encode(&self.store.object(*base), &path).ok()?;
+            delta.map(|(codec, delta)| (delta, Some((codec, *base))))
+        });
+        let certain = |(delta, _): &mut Packed| (delta.len() as u64) < size_bytes / CERTAIN;
+        if let Some(delta) = delta.take_if(certain) {
+            return Ok(delta);
+        }
+        let whole = File::open(&path).and_then(|file| pack::compress(file, size_bytes));
+        let whole = whole.map_err(|cause| PushError::Object { object, cause })?;
+        let pays = |(delta, _): &Packed| delta.len() < whole.len() / 4 * 3;
+        Ok(delta.filter(pays).unwrap_or((whole, None)))
     }
 
     fn send(&mut self) {
