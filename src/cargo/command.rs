@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use super::CargoError;
 
 /// The arguments of one cargo run: `["build", "--workspace"]`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CargoCommand {
     /// All arguments, a leading `+toolchain` included.
     pub args: Vec<String>,

@@ -11,16 +11,16 @@ use std::time::Duration;
 use super::cli::{FetchArgs, StartArgs};
 use super::failure::Failure;
 use super::far::Far;
-use super::start::{Candidate, Survey};
+use super::setup::Call;
+use super::sources::{Candidate, Sources};
+use super::start::Survey;
 use crate::config::Environment;
 use crate::disk::space;
-use crate::engine::fetch::lacking;
 use crate::engine::offer::Offered;
 use crate::engine::plan::Action;
 use crate::git::Repository;
 use crate::model::{Digest, UnitName};
-use crate::report::Reporter;
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 
 /// Turns what is done later, behind everything else, off when it is `0`, `off` or `no`: a machine that is thrown away has no use for it.
 const LATER_VAR: &str = "HEADSTART_LATER";
@@ -52,9 +52,8 @@ pub(super) fn wanted(
     for (unit, decision) in manifest.units.iter().zip(&surveys[chosen].decisions) {
         match decision.action {
             Action::Place => {
-                wanted[chosen]
-                    .objects
-                    .extend(unit.outputs().map(|(object, _)| object));
+                let objects = unit.outputs().map(|(object, _)| object);
+                wanted[chosen].objects.extend(objects);
                 wanted[chosen].worth_ms += manifest.cost_ms(unit);
             }
             Action::Seed | Action::Leave => drop(compiled.insert(&unit.name)),
@@ -75,46 +74,29 @@ pub(super) fn wanted(
 
 /// Brings what is `wanted` and not here. What does not come is compiled.
 pub(super) fn bring(
-    far: &Far,
+    sources: &Sources<'_>,
     candidates: &[Candidate],
     wanted: &[Wanted],
-    store: &Store,
-    reporter: &Reporter,
-) -> anyhow::Result<()> {
-    if far.is_empty() {
-        return Ok(());
-    }
-    let staging = store.staging("fetch")?;
+) -> Result<(), StoreError> {
     let cores = std::thread::available_parallelism().map_or(1, NonZero::get) as u64;
-    for (candidate, wanted) in candidates.iter().zip(wanted) {
-        let manifest = candidate.manifest.get();
-        let objects = lacking(manifest, store, wanted.objects.iter().copied());
-        let index = store.index(candidate.point.manifest, manifest);
-        if let (false, Some(index)) = (objects.is_empty(), index) {
-            let worth = Duration::from_millis(wanted.worth_ms / cores);
-            far.fetch(
-                (manifest, &index),
-                &objects,
-                worth,
-                (store, &staging),
-                reporter,
-            );
-        }
+    for (Candidate { point, manifest }, wanted) in candidates.iter().zip(wanted) {
+        let what = (point.manifest, manifest.get());
+        let objects = wanted.objects.iter().copied();
+        let worth = |_| Duration::from_millis(wanted.worth_ms / cores);
+        sources.far.fetch(what, objects, worth, &sources.store)?;
     }
     Ok(())
 }
 
 /// Has another process fetch the rest of `point` for later builds: sessions of units that are fresh now.
 pub(super) fn rest_later(
-    environment: &Environment,
     args: &StartArgs,
-    store: &Store,
+    sources: &Sources<'_>,
     Candidate { point, manifest }: &Candidate,
 ) {
-    let all = manifest.get().objects();
-    let here = all
-        .iter()
-        .all(|(object, size_bytes)| store.has(*object, *size_bytes));
+    let (store, environment) = (&sources.store, sources.call.environment);
+    let mut all = manifest.get().objects().into_iter();
+    let here = all.all(|(object, size_bytes)| store.has(object, size_bytes));
     if here || environment.is_off(LATER_VAR) || !store.claims_rest(point.manifest) {
         return;
     }
@@ -149,38 +131,29 @@ pub(super) fn later(environment: &Environment, args: &[&OsStr]) {
 }
 
 /// Fetches all that is lacking of a manifest that is here, as long as half of the disk's room is left.
-pub fn run(args: &FetchArgs, environment: &Environment) -> anyhow::Result<ExitCode> {
-    let reporter = Reporter::new(args.store.quiet);
+pub fn run(args: &FetchArgs, call: Call<'_>) -> anyhow::Result<ExitCode> {
+    let environment = call.environment;
     // Refused where priorities are not ours to set.
     let _ = rustix::process::nice(LATER_NICE);
     let workspace = Repository::discover(environment.dir()).map(|one| one.root().to_path_buf());
     let workspace = workspace.unwrap_or_else(|_| environment.dir().to_path_buf());
-    let far = Far::of(environment, &args.store, false, &workspace, &reporter)?;
+    let far = Far::of(call, &args.store, false, &workspace)?;
     let store = Store::open(&environment.store(args.store.store.as_deref(), Some(&workspace))?)?;
     let points = store.all_points().into_iter();
     let mut named = points.filter(|point| point.manifest.hex() == args.manifest);
-    let Some(point) = named.next() else {
-        return Err(Failure::new(
-            "the store has no such manifest",
-            "`headstart status --json` names them",
-        )
-        .into());
+    let unknown = || {
+        let hint = "`headstart status --json` names them";
+        Failure::new("the store has no such manifest", hint)
     };
-    let manifest = store.manifest(point.manifest)?;
+    let name = named.next().ok_or_else(unknown)?.manifest;
+    let manifest = store.manifest(name)?;
     let all = manifest.objects();
     let size: u64 = all.iter().map(|(_, size_bytes)| size_bytes).sum();
-    let objects = lacking(&manifest, &store, all.iter().map(|(object, _)| *object));
     let room = space::free_bytes(store.root()).is_none_or(|free| free / 2 > size);
-    let mut again = !room;
-    if let (true, Some(index)) = (room, store.index(point.manifest, &manifest)) {
-        let staging = store.staging("fetch")?;
-        let whole = (&manifest, &index);
-        let slowest = Duration::from_secs(index.stored_bytes(&objects) / SLOWEST_LATER);
-        let limit = LATER.min(slowest);
-        again = far.fetch(whole, &objects, limit, (&store, &staging), &reporter);
-    }
-    if again {
-        store.unclaim_rest(point.manifest);
+    let objects = all.into_iter().map(|(object, _)| object);
+    let worth = |stored_bytes| LATER.min(Duration::from_secs(stored_bytes / SLOWEST_LATER));
+    if !room || far.fetch((name, &manifest), objects, worth, &store)? {
+        store.unclaim_rest(name);
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -9,14 +9,13 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use jiff::Timestamp;
 
 use super::cli::{BisectArgs, StartArgs};
 use super::failure::Failure;
 use super::scratch::{Judged, Scratch, TARGET};
-use super::setup::{Clock, Setup, wrapped};
-use super::sources::Sources;
-use super::start::{self, Candidate};
+use super::setup::{Call, Clock, Setup, wrapped};
+use super::sources::{Candidate, NoStart, Sources};
+use super::start;
 use crate::cargo::CargoError;
 use crate::cargo::command::{self as cargo, CargoCommand, KEPT_BACK, Messages, Run};
 use crate::cargo::message::{self, Live, PackageId};
@@ -24,10 +23,8 @@ use crate::config::Environment;
 use crate::disk;
 use crate::disk::place::{PLAIN, Staging};
 use crate::engine::bisect::Verdict;
-use crate::engine::fetch::lacking;
 use crate::engine::programs::{self, Program, Wanted};
 use crate::git::Repository;
-use crate::report::Reporter;
 use crate::store::ObjectError;
 use crate::store::point::Point;
 
@@ -41,22 +38,18 @@ pub struct Trials<'a> {
     pub args: &'a BisectArgs,
     /// How commits that are built are started, and where starting points are looked for.
     pub start: &'a StartArgs,
-    /// Where it was typed.
-    pub environment: &'a Environment,
+    /// Where and when it was typed.
+    pub call: Call<'a>,
     /// The user's work tree.
     pub repository: &'a Repository,
     /// The user's workspace.
     pub setup: &'a Setup,
     /// Where programs come from.
-    pub(super) sources: Sources,
+    pub(super) sources: Sources<'a>,
     /// Where they go.
     pub scratch: &'a Scratch,
     /// For unfinished files.
     pub staging: Staging,
-    /// When it began.
-    pub now: Timestamp,
-    /// Who hears of it.
-    pub reporter: &'a Reporter,
 }
 
 /// How a commit's programs come about.
@@ -140,7 +133,7 @@ impl Trials<'_> {
         self.sources.far.again();
         let mut placed = Vec::new();
         for point in points {
-            let candidate = match self.candidate(point) {
+            let candidate = match self.sources.candidate(point) {
                 Ok(candidate) => candidate,
                 Err(why) => return Ok(Err(why)),
             };
@@ -158,13 +151,6 @@ impl Trials<'_> {
         })
     }
 
-    fn candidate(&self, point: &Point) -> Result<Candidate, String> {
-        let (sources, now) = (&self.sources, self.now.as_second());
-        let store = &sources.store;
-        sources.far.usable(point, &sources.listed, store, now)?;
-        start::candidate(point.clone(), store, &sources.believed, now)
-    }
-
     fn wanted<'a>(&'a self, candidate: &'a Candidate) -> Wanted<'a> {
         Wanted {
             manifest: &candidate.manifest,
@@ -175,13 +161,8 @@ impl Trials<'_> {
     /// Brings the programs of `candidate` here as far as they are not.
     fn fetch(&self, candidate: &Candidate) -> Result<()> {
         let Sources { far, store, .. } = &self.sources;
-        let manifest = candidate.manifest.get();
-        let objects = lacking(manifest, store, self.wanted(candidate).objects());
-        let index = store.index(candidate.point.manifest, manifest);
-        if let (false, false, Some(index)) = (far.is_empty(), objects.is_empty(), index) {
-            let (what, staging) = ((manifest, &index), store.staging("fetch")?);
-            far.fetch(what, &objects, FETCHING, (store, &staging), self.reporter);
-        }
+        let what = (candidate.point.manifest, candidate.manifest.get());
+        far.fetch(what, self.wanted(candidate).objects(), |_| FETCHING, store)?;
         Ok(())
     }
 
@@ -197,7 +178,7 @@ impl Trials<'_> {
         if !target.join("CACHEDIR.TAG").exists() {
             disk::remove_dir(&target)?;
         }
-        let environment = self.environment.at(workspace);
+        let environment = self.call.environment.at(workspace);
         let environment = environment.with("HEADSTART_LATER", "off");
         let environment = environment.with("CARGO_TARGET_DIR", &target);
         let mut lines = Vec::new();
@@ -232,9 +213,14 @@ impl Trials<'_> {
             let hint = "say how to build with --then-build='build ...'";
             return Err(Failure::new(what, hint).into());
         }
-        if let Err(error) = start::start(self.start, environment, &setup, self.now, self.reporter) {
+        let call = Call {
+            environment,
+            ..self.call
+        };
+        match start::start(self.start, &setup, call) {
             // Without a starting point it is a plain build.
-            self.reporter.warn(&error.to_string());
+            Err(error) if !error.is::<NoStart>() => call.reporter.warn(&error.to_string()),
+            _ => {}
         }
         let how = Run {
             dir: environment.dir(),
@@ -258,12 +244,12 @@ impl Trials<'_> {
         let program = self.found(program);
         let mut command = std::process::Command::new(&program);
         command.args(args).current_dir(workspace);
-        command.envs(self.environment.overrides().iter().cloned());
+        command.envs(self.call.environment.overrides().iter().cloned());
         command.env("CARGO_TARGET_DIR", workspace.join(TARGET));
         let dirs = programs::directories(programs);
         for name in ["PATH", "LD_LIBRARY_PATH"] {
             let dirs = dirs.iter().map(OsString::as_os_str);
-            let all: Vec<&OsStr> = dirs.chain(self.environment.var(name)).collect();
+            let all: Vec<&OsStr> = dirs.chain(self.call.environment.var(name)).collect();
             command.env(name, all.join(OsStr::new(":")));
         }
         for one in programs {
@@ -294,7 +280,7 @@ impl Trials<'_> {
 
     /// Returns COMMAND's program: a file where it was typed, if there is one, else what it says.
     fn found(&self, program: &OsStr) -> OsString {
-        let here = self.environment.dir().join(program);
+        let here = self.call.environment.dir().join(program);
         let is_path = program.as_encoded_bytes().contains(&b'/');
         match is_path && here.is_file() {
             true => here.into_os_string(),

@@ -238,7 +238,7 @@ fn proposed(environment: &Environment) -> Result<Vec<PublicKey>> {
         env: environment.overrides(),
         messages: Messages::Kept,
     };
-    let Ok(workspace) = Workspace::of(&CargoCommand { args: Vec::new() }, run) else {
+    let Ok(workspace) = Workspace::of(&CargoCommand::default(), run) else {
         return Ok(Vec::new());
     };
     let texts = config::proposed_keys(&workspace.root)?;

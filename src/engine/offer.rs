@@ -6,8 +6,8 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use crate::disk::DiskError;
-use crate::disk::place::Staging;
 use crate::engine::choose::{self, Similarity};
+use crate::engine::hold::Held;
 use crate::engine::ledger::Ledger;
 use crate::engine::local::{Inspector, Present};
 use crate::engine::observe::Observed;
@@ -51,31 +51,32 @@ pub struct Offered {
 /// Notes the best session for each unit of `surveyed`, which stand nearest first; returns them.
 pub fn offer(
     surveyed: &[Surveyed<'_>],
-    build: &Path,
+    held: &Held,
     inspector: &Inspector<'_>,
     places: &Places,
     store: &Store,
-    staging: &Staging,
 ) -> Result<Vec<Offered>, DiskError> {
     let mut families: HashMap<String, Vec<Candidate<'_>>> = HashMap::new();
     for (position, from) in surveyed.iter().enumerate() {
         let other = other_than_here(from);
         for (at, unit) in from.manifest.units.iter().enumerate() {
             if let (Some(key), Some(session)) = (key_of(unit), &unit.session) {
+                let similarity = similarity(from, at, &other);
+                let at = Offered {
+                    from: position,
+                    unit: at,
+                };
                 families.entry(key).or_default().push(Candidate {
                     from: *from,
-                    at: Offered {
-                        from: position,
-                        unit: at,
-                    },
+                    at,
                     unit,
                     session,
-                    similarity: similarity(from, at, &other),
+                    similarity,
                 });
             }
         }
     }
-    let ledger = Ledger::of(build);
+    let ledger = Ledger::of(held.build());
     ledger.make_seed_dir()?;
     let mut offered = Vec::new();
     for (key, candidates) in &families {
@@ -83,10 +84,10 @@ pub fn offer(
         let Some(chosen) = choose::choose(&similarities).map(|at| &candidates[at]) else {
             continue;
         };
-        let own = chosen.own_session(build, inspector);
+        let own = chosen.own_session(held.build(), inspector);
         let worse = own.filter(|(_, own)| choose::replaces(&chosen.similarity, own));
         if let Some(seed) = chosen.seed(worse.map(|(name, _)| name), places, store) {
-            ledger.write_seed(staging, key, &seed)?;
+            ledger.write_seed(held.staging(), key, &seed)?;
             offered.push(chosen.at);
         }
     }

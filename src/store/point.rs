@@ -69,6 +69,12 @@ impl Point {
         }
     }
 
+    /// Tells whether `manifest` is what it says: the same part of the same commit.
+    pub fn is_of(&self, manifest: &Manifest) -> bool {
+        let (commit, dirty, part) = (&manifest.commit, manifest.dirty, &manifest.part);
+        (&self.commit, self.dirty, &self.part) == (commit, dirty, part)
+    }
+
     /// Returns the name of the point's file: one for each toolchain, set of commands, part, and state of the tree.
     pub fn file_name(&self) -> String {
         let config = (&self.toolchain, &self.commands, &self.part, self.dirty);
