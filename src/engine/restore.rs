@@ -290,8 +290,7 @@ impl Placing<'_> {
 
 /// Returns the `OUT_DIR` of the script that `unit` runs, or would have if it ran one.
 fn out_dir(unit: &Unit) -> PathBuf {
-    let build = Path::new(&unit.name.profile_dir).join("build");
-    build.join(&unit.name.dir).join("out")
+    unit.name.script_dir().join("out")
 }
 
 fn lost_object(error: &ObjectError, file: &OutputFile) -> Reason {

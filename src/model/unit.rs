@@ -45,6 +45,12 @@ impl UnitName {
         self.fingerprint_dir().join(format!("dep-{}", self.stem))
     }
 
+    /// Returns the path of a build script's directory, or of its run's, relative to the build directory.
+    pub fn script_dir(&self) -> PathBuf {
+        let profile = PathBuf::from(&self.profile_dir);
+        profile.join("build").join(&self.dir)
+    }
+
     /// Returns what kind of unit it is, in cargo's words: `lib`, `test-bin`, `run-build-script`, ...
     pub fn kind(&self) -> &str {
         const KINDS: [&str; 12] = [
