@@ -117,11 +117,9 @@ impl Store {
     ) -> Result<(i64, Vec<u32>), StoreError> {
         match self.manifest(digest) {
             Ok(manifest) => {
-                let objects = manifest.objects();
-                let here = objects
-                    .iter()
-                    .filter_map(|(object, _)| positions.get(object));
-                Ok((manifest.not_after_unix_s, here.copied().collect()))
+                let objects = manifest.objects().into_iter();
+                let here = objects.filter_map(|(object, _)| positions.get(&object).copied());
+                Ok((manifest.not_after_unix_s, here.collect()))
             }
             Err(StoreError::Unusable { problem, .. }) if !is_later(&problem) => {
                 Ok((i64::MIN, Vec::new()))
@@ -147,14 +145,13 @@ impl Store {
             removed: Removed::default(),
         };
         let points = self.all_points();
-        let path = |point: &Point| self.point_dir(&point.commit).join(point.file_name());
         let mut spared: HashSet<u32> = HashSet::new();
         for at in plan.expired.iter().chain(&plan.crowded_out) {
             let digest = inventory.manifests[*at];
             // Its points first: one that leads nowhere is a warning at each start.
             if sweep.idle(&self.manifest_path(digest))? {
                 for point in points.iter().filter(|one| one.manifest == digest) {
-                    sweep.remove(&path(point))?;
+                    sweep.remove(&self.point_path(point))?;
                 }
             }
             match sweep.remove(&self.manifest_path(digest))? {
@@ -169,7 +166,7 @@ impl Store {
             sweep.removed.objects += usize::from(gone);
         }
         for point in points.iter().filter(|one| !self.has_manifest(one.manifest)) {
-            sweep.remove(&path(point))?;
+            sweep.remove(&self.point_path(point))?;
         }
         for dir in ["indexes", "rest", "adopted"] {
             sweep.now_unix_s = match dir {
