@@ -18,7 +18,6 @@ use crate::config::Environment;
 use crate::disk::space;
 use crate::engine::offer::Offered;
 use crate::engine::plan::Action;
-use crate::git::Repository;
 use crate::model::{Digest, UnitName};
 use crate::store::{Store, StoreError};
 
@@ -132,13 +131,15 @@ pub(super) fn later(environment: &Environment, args: &[&OsStr]) {
 
 /// Fetches all that is lacking of a manifest that is here, as long as half of the disk's room is left.
 pub fn run(args: &FetchArgs, call: Call<'_>) -> anyhow::Result<ExitCode> {
-    let environment = call.environment;
     // Refused where priorities are not ours to set.
     let _ = rustix::process::nice(LATER_NICE);
-    let workspace = Repository::discover(environment.dir()).map(|one| one.root().to_path_buf());
-    let workspace = workspace.unwrap_or_else(|_| environment.dir().to_path_buf());
+    let workspace = call.settled_dir();
     let far = Far::of(call, &args.store, false, &workspace)?;
-    let store = Store::open(&environment.store(args.store.store.as_deref(), Some(&workspace))?)?;
+    let store = Store::open(
+        &call
+            .environment
+            .store(args.store.store.as_deref(), Some(&workspace))?,
+    )?;
     let points = store.all_points().into_iter();
     let mut named = points.filter(|point| point.manifest.hex() == args.manifest);
     let unknown = || {

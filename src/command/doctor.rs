@@ -19,7 +19,6 @@ use crate::cargo::command::{Messages, Run};
 use crate::cargo::{CargoError, workspace};
 use crate::config::{self, ConfigError, Environment, RemoteConfig};
 use crate::disk::{self, space};
-use crate::git::Repository;
 use crate::model::Toolchain;
 use crate::report::{bytes, count};
 use crate::rustc::tried;
@@ -88,16 +87,12 @@ fn hint(check: &str) -> String {
 /// Runs the command, and returns its exit code: 1 if something is wrong.
 pub fn run(args: &StoreArgs, call: Call<'_>) -> anyhow::Result<ExitCode> {
     let clock = Clock::start();
-    let (environment, now) = (call.environment, call.now);
     let step = call.reporter.step("Checking", 0);
-    let here = environment.dir();
-    let repository = Repository::discover(here);
-    let top = repository.as_ref().map_or(here, Repository::root);
     let patient = Arc::new(Patient {
-        environment: environment.clone(),
+        environment: call.environment.clone(),
         args: args.clone(),
-        workspace: environment.settled_dir(top).to_path_buf(),
-        now,
+        workspace: call.settled_dir(),
+        now: call.now,
     });
     let mut begun = Vec::new();
     let mut begin = |url, name, check: Box<dyn FnOnce(&Patient) -> Findings + Send>| {

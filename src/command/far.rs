@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use super::cli::StoreArgs;
+use super::cli::{RemoteArgs, StoreArgs};
 use super::keyring;
 use super::setup::{Call, Clock, short};
 use super::trust::here;
@@ -306,6 +306,14 @@ fn no_room(manifest: &Manifest, objects: &[usize], store: &Store) -> Option<Stri
             "nothing is fetched of {commit}: {root} needs {needed} for it, and has only {free} free"
         )
     })
+}
+
+/// Opens the remotes that are typed, or configured where no cargo is asked.
+pub(super) fn settled(args: &RemoteArgs, call: Call<'_>) -> Result<Vec<Box<dyn Tier>>> {
+    let remotes = call
+        .environment
+        .remotes(&args.remote, &call.settled_dir())?;
+    open_all(&remotes, call)
 }
 
 /// Opens `remotes`; one that cannot be opened is passed over.

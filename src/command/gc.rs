@@ -14,7 +14,6 @@ use super::far;
 use super::setup::{Call, print_json};
 use crate::config::RemoteConfig;
 use crate::engine::collect::{self, COLLECTED, Over};
-use crate::git::Repository;
 use crate::model::retention::{self, Plan};
 use crate::report::{Reporter, bytes, count};
 use crate::store::collect::Removed;
@@ -32,8 +31,7 @@ struct Collected {
 /// Runs the command, and returns its exit code.
 pub fn run(args: &GcArgs, call: Call<'_>) -> Result<ExitCode> {
     let (environment, reporter) = (call.environment, call.reporter);
-    let workspace = Repository::discover(environment.dir()).map(|one| one.root().to_path_buf());
-    let workspace = workspace.unwrap_or_else(|_| environment.dir().to_path_buf());
+    let workspace = call.settled_dir();
     let wanted = args.remotes || !args.store.remote.is_empty() || args.lifecycle.is_some();
     let remotes = match wanted {
         true => environment.remotes(&args.store.remote, &workspace)?,

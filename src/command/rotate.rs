@@ -12,7 +12,6 @@ use super::setup::{Call, print_json};
 use super::trust::{as_json_said, key_id, name, public_key};
 use super::{far, keyring};
 use crate::disk::{self, place};
-use crate::git::Repository;
 use crate::report::count;
 use crate::tier::{Tier, Trouble};
 use crate::trust::beliefs::{self, EVERY_REPOSITORY};
@@ -30,10 +29,10 @@ pub fn run(args: &RotateArgs, call: Call<'_>) -> Result<ExitCode> {
     let rotation = Rotation {
         args,
         call,
-        tiers: tiers(args, call)?,
+        tiers: far::settled(&args.remotes, call)?,
         repository,
     };
-    let root = args.root.iter().next();
+    let root = args.root.as_ref();
     let root = root.map(|file| secret_key_in(file, environment));
     let root = root.transpose()?;
     let (statement, file) = match &args.publish {
@@ -65,15 +64,6 @@ struct Rotation<'a> {
 
 /// Where something was written, or why not.
 type Written = (String, Result<(), String>);
-
-fn tiers(args: &RotateArgs, call: Call<'_>) -> Result<Vec<Box<dyn Tier>>> {
-    let environment = call.environment;
-    let repository = Repository::discover(environment.dir());
-    let repository = repository.as_ref();
-    let top = repository.map_or(environment.dir(), Repository::root);
-    let remotes = environment.remotes(&args.remotes.remote, environment.settled_dir(top))?;
-    far::open_all(&remotes, call)
-}
 
 impl Rotation<'_> {
     /// Returns the keys whose word counts: `root`, else those that the user believes.

@@ -43,6 +43,14 @@ pub struct Setup {
 }
 
 impl Call<'_> {
+    /// Returns the directory of `headstart.toml` for commands that do not ask cargo where the workspace is.
+    pub fn settled_dir(&self) -> PathBuf {
+        let dir = self.environment.dir();
+        let repository = Repository::discover(dir);
+        let top = repository.as_ref().map_or(dir, Repository::root);
+        self.environment.settled_dir(top).to_path_buf()
+    }
+
     /// Returns when it began, in seconds since 1970.
     pub fn now_unix_s(&self) -> i64 {
         self.now.as_second()

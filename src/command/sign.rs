@@ -22,13 +22,10 @@ type Answer = (String, Result<Vec<Signed>, ListError>);
 
 /// Runs the command, and returns its exit code.
 pub fn run(args: &SignArgs, call: Call<'_>) -> Result<ExitCode> {
-    let environment = call.environment;
-    let repository = Repository::discover(environment.dir())?;
+    let repository = Repository::discover(call.environment.dir())?;
     let commit = repository.commit(&args.commit)?;
     let tree = repository.tree(&commit)?;
-    let top = environment.settled_dir(repository.root());
-    let remotes = environment.remotes(&args.remotes.remote, top)?;
-    let tiers = far::open_all(&remotes, call)?;
+    let tiers = far::settled(&args.remotes, call)?;
     let (keys, believed) = signers(&args.sign_key, &tiers, call)?;
     if keys.is_empty() {
         let hint = "name it with --sign-key, or set HEADSTART_SIGN_KEY";

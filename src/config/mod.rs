@@ -267,7 +267,7 @@ impl Environment {
     }
 
     /// Returns the nearest directory from here upwards that has a `headstart.toml`, no further up than `top`, which it is where
-    /// there is none: for commands that do not ask cargo where the workspace is.
+    /// there is none.
     pub fn settled_dir<'a>(&'a self, top: &'a Path) -> &'a Path {
         let below = |dir: &&Path| dir.starts_with(top);
         let mut dirs = self.dir.ancestors().take_while(below);

@@ -19,7 +19,7 @@ pub fn watched(rooted: Rooted, roots: &Roots) -> Input {
         }
         Ok(meta) if meta.is_dir() => hash::tree(&path).map_or(Expected::Nothing, Expected::Tree),
         Ok(meta) if !meta.is_file() => Expected::Nothing,
-        Ok(_) => file_digest(&path).map_or(Expected::Nothing, Expected::File),
+        Ok(_) => hash::known(&path).map_or(Expected::Nothing, Expected::File),
     };
     Input {
         path: rooted,
@@ -79,17 +79,13 @@ pub fn compare(input: &Input, roots: &Roots) -> Seen {
     match &input.expected {
         // A pipe or a device is no file that a unit was made from, and may never end.
         Expected::File(_) if !path.is_file() => Seen::Missing,
-        Expected::File(digest) => same(file_digest(&path), digest),
+        Expected::File(digest) => same(hash::known(&path), digest),
         Expected::Tree(digest) => same(hash::tree(&path).ok(), digest),
         Expected::PackageFiles(digest) => same(package_digest(&path), digest),
         Expected::GitHead(commit) => same(git::head_of_git_dir(&path), commit),
         Expected::GitIndex(digest) => same(git::index_digest(&path), digest),
         Expected::Nothing => Seen::Missing,
     }
-}
-
-fn file_digest(path: &Path) -> Option<Digest> {
-    hash::file(path).ok().map(|(digest, _)| digest)
 }
 
 /// Tells whether `path` is a file of the compiler's `sysroot`, or a copy of one as rustc's bootstrap makes them.
@@ -103,7 +99,7 @@ pub fn is_of_sysroot(path: &Path, sysroot: &Path) -> bool {
     };
     let own = sysroot.join("lib/rustlib").join(below);
     walk::same_inode(path, &own)
-        || file_digest(&own).is_some_and(|own| file_digest(path) == Some(own))
+        || hash::known(&own).is_some_and(|own| hash::known(path) == Some(own))
 }
 
 /// Returns cargo's list of the files of the package in `dir`, relative to it, in cargo's order.
@@ -166,7 +162,7 @@ fn package_digest(dir: &Path) -> Option<Digest> {
     files.retain(|file| walk::mtime(&dir.join(file)).is_some());
     let entries = files.iter().map(|file| {
         let (name, kind) = (file.as_os_str().as_encoded_bytes(), walk::Kind::File);
-        (name, kind as u8, file_digest(&dir.join(file)))
+        (name, kind as u8, hash::known(&dir.join(file)))
     });
     Some(hash::listing(entries))
 }

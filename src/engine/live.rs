@@ -182,6 +182,6 @@ impl<'a> Resolver<'a> {
 
 fn same_content(a: &Path, b: &Path) -> bool {
     let size = |path: &Path| std::fs::metadata(path).ok().map(|meta| meta.len());
-    let digest = |path: &Path| hash::file(path).ok();
-    size(a).is_some_and(|a| Some(a) == size(b)) && digest(a).is_some_and(|a| Some(a) == digest(b))
+    size(a).is_some_and(|a| Some(a) == size(b))
+        && hash::known(a).is_some_and(|a| Some(a) == hash::known(b))
 }

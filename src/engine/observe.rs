@@ -69,12 +69,11 @@ pub fn observe(manifest: &Manifest, reader: &Reader<'_>, digests: &mut Digests) 
     let mut observed: Vec<Observed> = Vec::with_capacity(manifest.units.len());
     for unit in &manifest.units {
         let mut differs = reader.first_difference(manifest, unit, digests);
-        let fingerprint = reader
-            .fingerprint(manifest, unit, &observed)
-            .unwrap_or_else(|| {
-                differs.get_or_insert(Reason::Unproven);
-                unit.fingerprint.clone()
-            });
+        let fingerprint = reader.fingerprint(manifest, unit, &observed);
+        let fingerprint = fingerprint.unwrap_or_else(|| {
+            differs.get_or_insert(Reason::Unproven);
+            unit.fingerprint.clone()
+        });
         let inputs = inputs_of(manifest, unit);
         let changed = inputs.filter(|input| *digests.of(input) != Seen::Same);
         observed.push(Observed {
@@ -143,10 +142,10 @@ impl Reader<'_> {
         if package.source != Source::Path && !self.locked.is_none_or(is_locked) {
             return Some(Reason::NotLocked);
         }
-        inputs_of(manifest, unit)
-            .find_map(|input| difference(input, digests.of(input)))
-            .or_else(|| self.variable(unit))
-            .or_else(|| pinned(manifest, unit, self.roots))
+        let mut inputs = inputs_of(manifest, unit);
+        let input = inputs.find_map(|input| difference(input, digests.of(input)));
+        let own = input.or_else(|| self.variable(unit));
+        own.or_else(|| pinned(manifest, unit, self.roots))
     }
 
     /// Returns the first variable that cargo would find changed.

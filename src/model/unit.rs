@@ -25,9 +25,8 @@ pub struct UnitName {
 impl UnitName {
     /// Returns the path of the fingerprint directory, relative to the build directory.
     pub fn fingerprint_dir(&self) -> PathBuf {
-        PathBuf::from(&self.profile_dir)
-            .join(".fingerprint")
-            .join(&self.dir)
+        let profile = PathBuf::from(&self.profile_dir);
+        profile.join(".fingerprint").join(&self.dir)
     }
 
     /// Returns the path of the file with the fingerprint's hash, relative to the build directory.
@@ -67,11 +66,8 @@ impl UnitName {
             "bin",
             "lib",
         ];
-        let is_ours = |kind: &&str| {
-            self.stem
-                .strip_prefix(*kind)
-                .is_some_and(|tail| tail.starts_with('-'))
-        };
+        let tail = |kind: &str| self.stem.strip_prefix(kind);
+        let is_ours = |kind: &&str| tail(kind).is_some_and(|tail| tail.starts_with('-'));
         KINDS.into_iter().find(is_ours).unwrap_or(&self.stem)
     }
 
@@ -83,11 +79,7 @@ impl UnitName {
 
 impl fmt::Display for UnitName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{}/.fingerprint/{}/{}",
-            self.profile_dir, self.dir, self.stem
-        )
+        write!(f, "{}", self.hash_file().display())
     }
 }
 
@@ -121,10 +113,8 @@ pub struct Unit {
 impl Unit {
     /// Returns the size of all that it made, in bytes.
     pub fn size_bytes(&self) -> u64 {
-        self.files
-            .iter()
-            .map(|file| file.content.size_bytes())
-            .sum()
+        let sizes = self.files.iter().map(|file| file.content.size_bytes());
+        sizes.sum()
     }
 
     /// Returns the size of each file of what it made and of its session, in bytes.

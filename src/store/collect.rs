@@ -8,7 +8,6 @@ use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
 use super::format::{self, FormatError};
-use super::point::Point;
 use super::{Store, StoreError};
 use crate::disk::{self, DiskError, walk};
 use crate::model::Digest;

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::format::FormatError;
-use crate::model::{Digest, Manifest, Part, Toolchain};
+use crate::model::{Digest, Manifest, Part, Toolchain, Unit};
 
 /// The point version that this version writes and reads.
 const VERSION: u16 = 1;
@@ -61,11 +61,7 @@ impl Point {
             commands: manifest.commands.clone(),
             part: manifest.part.clone(),
             units: manifest.units.len(),
-            size_bytes: manifest
-                .units
-                .iter()
-                .map(crate::model::Unit::size_bytes)
-                .sum(),
+            size_bytes: manifest.units.iter().map(Unit::size_bytes).sum(),
         }
     }
 

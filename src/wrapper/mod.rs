@@ -52,8 +52,8 @@ pub fn run(args: &[OsString], environment: &Environment, clock: fn() -> SystemTi
         Some(flag) => Done::plainly(program, given, Began::UnknownFlag { flag }),
         None => {
             let compile = |told: &Invocation, ready: Option<&dyn Fn()>| {
-                let compile = Compile::new(program, told, &roots, environment);
-                compile.run(&ledger, expanded.is_some(), ready)
+                let compile = Compile::new(program, told, &roots, &ledger, environment);
+                compile.run(expanded.is_some(), ready)
             };
             match Renamed::of(program, &invocation, &roots, &ledger, environment) {
                 None => compile(&invocation, None),
@@ -143,13 +143,9 @@ fn under_another_name(
 
 /// A compile of a unit that we know all about.
 struct Compile<'a> {
-    program: &'a OsStr,
-    invocation: &'a Invocation,
-    remaps: Vec<OsString>,
+    beginning: Beginning<'a>,
     args: Vec<OsString>,
-    arguments: Option<Digest>,
     names: Option<OutputNames>,
-    seeding: bool,
 }
 
 impl<'a> Compile<'a> {
@@ -157,6 +153,7 @@ impl<'a> Compile<'a> {
         program: &'a OsStr,
         invocation: &'a Invocation,
         roots: &Roots,
+        ledger: &'a Ledger,
         environment: &Environment,
     ) -> Compile<'a> {
         let remaps = remaps(roots);
@@ -177,41 +174,35 @@ impl<'a> Compile<'a> {
             kinds: invocation.kinds,
         });
         Compile {
-            program,
-            invocation,
-            remaps,
             args,
             names: names.filter(|_| arguments.is_some()),
-            arguments,
-            seeding: !environment.is_off(SEED_VAR),
+            beginning: Beginning {
+                program,
+                invocation,
+                further: remaps,
+                arguments,
+                ledger,
+                seeding: !environment.is_off(SEED_VAR),
+            },
         }
     }
 
     /// Runs rustc; where it crashes on a seed, once more without. Calls `ready` before cargo hears that a file is ready.
-    fn run(&self, ledger: &Ledger, by_response_file: bool, ready: Option<&dyn Fn()>) -> Done {
-        let staging = || Staging::new(&ledger.staging_parent(), "args").ok();
+    fn run(&self, by_response_file: bool, ready: Option<&dyn Fn()>) -> Done {
+        let parent = self.beginning.ledger.staging_parent();
+        let staging = || Staging::new(&parent, "args").ok();
         let staging = by_response_file.then(staging).flatten();
         let args = staging.as_ref();
         let args = args.and_then(|staging| self.in_response_file(staging));
         let args = args.as_deref().unwrap_or(&self.args);
-        let beginning = |arguments| Beginning {
-            program: self.program,
-            invocation: self.invocation,
-            further: &self.remaps,
-            arguments,
-            ledger,
-            seeding: self.seeding,
-        };
-        let arguments = self.arguments.ok_or(Began::NotIncremental);
-        let sown = arguments.and_then(|arguments| beginning(arguments).sow());
-        let (ended, began) = match sown {
+        let (ended, began) = match self.beginning.sow() {
             Err(began) => (self.run_unseeded(args, ready), began),
-            Ok(sown) => self.run_seeded(args, &sown, ledger, ready),
+            Ok(sown) => self.run_seeded(args, &sown, ready),
         };
         Done {
             ended,
             began,
-            arguments: self.arguments,
+            arguments: self.beginning.arguments,
             names: self.names.clone(),
             renamed: None,
         }
@@ -219,9 +210,9 @@ impl<'a> Compile<'a> {
 
     fn run_unseeded(&self, args: &[OsString], ready: Option<&dyn Fn()>) -> std::io::Result<Ended> {
         let Some(ready) = ready else {
-            return run::run(self.program, args);
+            return run::run(self.beginning.program, args);
         };
-        run::run_watched(self.program, args, |line| {
+        run::run_watched(self.beginning.program, args, |line| {
             if is_artifact(line) {
                 ready();
             }
@@ -233,11 +224,11 @@ impl<'a> Compile<'a> {
         &self,
         args: &[OsString],
         sown: &Sown,
-        ledger: &Ledger,
         ready: Option<&dyn Fn()>,
     ) -> (std::io::Result<Ended>, Began) {
+        let invocation = self.beginning.invocation;
         let mut announced: Vec<Vec<u8>> = Vec::new();
-        let ended = run::run_watched(self.program, args, |line| {
+        let ended = run::run_watched(self.beginning.program, args, |line| {
             if is_artifact(line) {
                 announced.push(line.to_vec());
                 ready.inspect(|ready| ready());
@@ -255,14 +246,14 @@ impl<'a> Compile<'a> {
             };
             return (ended, began);
         };
-        let name = &self.invocation.crate_name;
+        let name = &invocation.crate_name;
         warn(&format!(
             "rustc {how} on a session of {} for {name}; compiling it again without",
             commit.get(..12).unwrap_or(&commit)
         ));
-        sown.discard(&self.invocation.seed_key(), ledger);
+        sown.discard(&invocation.seed_key(), self.beginning.ledger);
         // cargo has begun dependents of what was announced, and must not hear of it twice.
-        let again = run::run_watched(self.program, args, |line| {
+        let again = run::run_watched(self.beginning.program, args, |line| {
             if !announced.iter().any(|known| known == line) {
                 run::forward(line);
             }
