@@ -176,7 +176,7 @@ pub struct Outputs<'a> {
 impl Outputs<'_> {
     /// Returns what is in `profiles` of the build directory `build`.
     pub fn of<'a>(build: &'a Path, profiles: impl Iterator<Item = &'a str>) -> Outputs<'a> {
-        let dirs = profiles.flat_map(|profile| compile_dirs(profile));
+        let dirs = profiles.flat_map(compile_dirs);
         let files = |dir: PathBuf| (dir.clone(), HashedFiles::of(&build.join(dir)));
         Outputs {
             build,

@@ -212,7 +212,6 @@ impl Bisect<'_> {
     fn judge(&mut self, at: usize) -> Result<()> {
         let Commit { id, subject } = self.line[at].clone();
         let reporter = self.trials.call.reporter;
-        let step = reporter.step(&format!("{} {subject}", short(&id)), 0);
         let source = match &self.building {
             None => Source::Placed(&self.points[at]),
             Some(commands) => Source::Built(commands),
@@ -220,8 +219,8 @@ impl Bisect<'_> {
         let is_end = at == 0 || at + 1 == self.line.len();
         let needed = self.kept.needed.clone().filter(|_| !is_end);
         let needed = needed.unwrap_or_default();
-        let tried = self.trials.run(&id, source, &needed)?;
-        drop(step);
+        let what = format!("{} {subject}", short(&id));
+        let tried = reporter.during(&what, || self.trials.run(&id, source, &needed))?;
         if tried.pinned > 0 && !std::mem::replace(&mut self.pinned_is_said, true) {
             let (programs, id) = (count(tried.pinned, "program"), short(&id));
             reporter.note(&format!(

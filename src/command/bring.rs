@@ -13,11 +13,11 @@ use super::failure::Failure;
 use super::far::Far;
 use super::setup::Call;
 use super::sources::{Candidate, Sources};
-use super::start::Survey;
 use crate::config::Environment;
 use crate::disk::space;
 use crate::engine::offer::Offered;
 use crate::engine::plan::Action;
+use crate::engine::survey::Survey;
 use crate::model::{Digest, UnitName};
 use crate::store::{Store, StoreError};
 
@@ -38,15 +38,10 @@ pub(super) struct Wanted {
     worth_ms: u64,
 }
 
-/// Returns what is wanted of each of `candidates` where the one at `chosen` is placed.
-pub(super) fn wanted(
-    candidates: &[Candidate],
-    surveys: &[Survey],
-    chosen: usize,
-    offered: &[Offered],
-) -> Vec<Wanted> {
-    let mut wanted: Vec<Wanted> = candidates.iter().map(|_| Wanted::default()).collect();
-    let manifest = candidates[chosen].manifest.get();
+/// Returns what is wanted of each of `surveys` where the one at `chosen` is placed.
+pub(super) fn wanted(surveys: &[Survey<'_>], chosen: usize, offered: &[Offered]) -> Vec<Wanted> {
+    let mut wanted: Vec<Wanted> = surveys.iter().map(|_| Wanted::default()).collect();
+    let manifest = surveys[chosen].manifest.get();
     let mut compiled: HashSet<&UnitName> = HashSet::new();
     for (unit, decision) in manifest.units.iter().zip(&surveys[chosen].decisions) {
         match decision.action {
@@ -60,7 +55,7 @@ pub(super) fn wanted(
         }
     }
     for one in offered {
-        let manifest = candidates[one.from].manifest.get();
+        let manifest = surveys[one.from].manifest.get();
         let unit = &manifest.units[one.unit];
         if compiled.contains(&unit.name) {
             let objects = unit.session_objects().map(|(object, _)| object);

@@ -9,10 +9,10 @@ use serde_json::json;
 
 use super::cli::{DemoArgs, KEEP_DAYS, PublishArgs, StartArgs, StoreArgs};
 use super::failure::Failure;
-use super::setup::{Call, Clock, Setup, print_json, short};
+use super::setup::{Call, Clock, Setup, print_json, quietly, short};
 use super::sources::NoStart;
 use super::{publish, sample, start};
-use crate::cargo::command::{self as cargo, CargoCommand, Messages, Run};
+use crate::cargo::command::{self as cargo, CargoCommand};
 use crate::cargo::package::Locked;
 use crate::config::Environment;
 use crate::disk::{self, place, walk};
@@ -180,7 +180,7 @@ impl Demo<'_> {
 
     /// Returns another CARGO_HOME with the packages that `dir` needs; none of it is timed.
     fn other_home(&self, dir: &Path) -> Result<PathBuf> {
-        let step = self.call.reporter.step("preparing another CARGO_HOME", 0);
+        let _step = self.call.reporter.step("preparing another CARGO_HOME", 0);
         let from = self.call.environment.cargo_home()?;
         let to = self.root.join("another-cargo-home");
         disk::make_dir(&to)?;
@@ -198,18 +198,15 @@ impl Demo<'_> {
             place::copy(&from.join(file), &to.join(file))?;
         }
         self.cargo(dir, &["fetch"], Some(&to))?;
-        drop(step);
         Ok(to)
     }
 
     /// Runs the demo's cargo command in `dir`, and returns how long it took.
     fn build(&self, dir: &Path, home: &Path, what: &str) -> Result<Duration> {
-        let step = self.call.reporter.step(what, 0);
         let args: Vec<String> = self.command().args;
         let args: Vec<&str> = args.iter().map(String::as_str).collect();
-        let clock = Clock::start();
-        self.cargo(dir, &args, Some(home))?;
-        drop(step);
+        let (clock, build) = (Clock::start(), || self.cargo(dir, &args, Some(home)));
+        self.call.reporter.during(what, build)?;
         Ok(clock.elapsed())
     }
 
@@ -218,12 +215,7 @@ impl Demo<'_> {
             Some(home) => self.at(dir).with("CARGO_HOME", home),
             None => self.at(dir),
         };
-        let how = Run {
-            dir,
-            env: environment.overrides(),
-            messages: Messages::Kept,
-        };
-        cargo::ask("cargo", args, how, None)?;
+        cargo::ask("cargo", args, quietly(&environment), None)?;
         Ok(())
     }
 

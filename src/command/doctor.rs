@@ -13,9 +13,8 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use super::cli::StoreArgs;
-use super::setup::{Call, Clock, print_json};
+use super::setup::{Call, Clock, print_json, quietly};
 use super::{failure, far, init, trust::here, visit};
-use crate::cargo::command::{Messages, Run};
 use crate::cargo::{CargoError, workspace};
 use crate::config::{self, ConfigError, Environment, RemoteConfig};
 use crate::disk::{self, space};
@@ -149,11 +148,7 @@ fn tell(told: Vec<(String, Findings)>, args: &StoreArgs) -> ExitCode {
 impl Patient {
     /// Returns what builds here.
     pub(super) fn toolchain(&self) -> Result<Toolchain, CargoError> {
-        let run = Run {
-            dir: self.environment.dir(),
-            env: self.environment.overrides(),
-            messages: Messages::Kept,
-        };
+        let run = quietly(&self.environment);
         workspace::toolchain(&self.environment.rustc(), run, None)
     }
 

@@ -138,9 +138,9 @@ fn in_tier(tier: &dyn Tier, args: &GcArgs, call: Call<'_>) -> Result<Over, Troub
     if !tier.is_writable() {
         return Err(Trouble::Denied("it is only read".to_owned()));
     }
-    let step = call.reporter.step(&format!("Listing {}", tier.name()), 0);
-    let over = collect::over(tier, args.keep_days, call.now_unix_s())?;
-    drop(step);
+    let list = || collect::over(tier, args.keep_days, call.now_unix_s());
+    let what = format!("Listing {}", tier.name());
+    let over = call.reporter.during(&what, list)?;
     if !args.dry_run {
         collect::remove(tier, &over, &call.reporter)?;
     }

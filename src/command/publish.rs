@@ -282,9 +282,8 @@ impl<'a> Ready<'a> {
         let signer = (!args.unsigned).then_some(signer);
         let push = |tier: &dyn Tier| {
             let name = tier.name();
-            let step = call.reporter.step(&format!("Writing to {name}"), 0);
-            let pushed = push(tier, &self.store, point, signer, call.now_unix_s());
-            drop(step);
+            let push = || push(tier, &self.store, point, signer, call.now_unix_s());
+            let pushed = call.reporter.during(&format!("Writing to {name}"), push);
             if let Err(error) = &pushed {
                 let why = format!("cannot write to {name}: {error}");
                 call.reporter.warn(&why);

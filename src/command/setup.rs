@@ -69,12 +69,7 @@ impl Setup {
         environment: &Environment,
         target_dir: Option<&Path>,
     ) -> anyhow::Result<Setup> {
-        let dir = environment.dir();
-        let run = Run {
-            dir,
-            env: environment.overrides(),
-            messages: Messages::Kept,
-        };
+        let (dir, run) = (environment.dir(), quietly(environment));
         let (rustc, named) = (environment.rustc(), command.toolchain());
         // Four programs that each take 20 to 60 ms to answer, and do not wait for one another.
         let (workspace, toolchain, sysroot) = std::thread::scope(|scope| {
@@ -118,6 +113,15 @@ impl Setup {
             true => self.roots.dir(Root::Repository),
             false => &self.workspace.root,
         }
+    }
+}
+
+/// Returns how cargo is asked something in `environment`.
+pub fn quietly(environment: &Environment) -> Run<'_> {
+    Run {
+        dir: environment.dir(),
+        env: environment.overrides(),
+        messages: Messages::Kept,
     }
 }
 

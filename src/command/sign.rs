@@ -45,12 +45,9 @@ pub fn run(args: &SignArgs, call: Call<'_>) -> Result<ExitCode> {
     };
     let mut answers: Vec<Answer> = Vec::new();
     for tier in tiers.iter().filter(|tier| tier.is_writable()) {
-        let step = call
-            .reporter
-            .step(&format!("Signing in {}", tier.name()), 0);
-        let signed = sign(&**tier, expected, signer);
-        drop(step);
-        answers.push((tier.name().to_owned(), signed));
+        let (name, sign) = (tier.name(), || sign(&**tier, expected, signer));
+        let signed = call.reporter.during(&format!("Signing in {name}"), sign);
+        answers.push((name.to_owned(), signed));
     }
     if args.remotes.json {
         print_json(&as_json(&commit, &answers));

@@ -18,25 +18,19 @@ use super::sources::{Candidate, NoStart, Sources};
 use crate::cargo::command::{self as cargo, CargoCommand, Messages, Run};
 use crate::engine::hold::{self, Held};
 use crate::engine::ledger::{Decision as Noted, Ledger, ReasonText, Started};
-use crate::engine::local::{Inspector, Present};
-use crate::engine::observe::{self, Digests, Observed, Reader};
-use crate::engine::offer::{self, Offered, Surveyed};
-use crate::engine::plan::{self, Action, Decision, Evidence};
+use crate::engine::local::Inspector;
+use crate::engine::observe::{Digests, Reader};
+use crate::engine::offer::{self, Offered};
+use crate::engine::plan::{self, Action, Decision};
 use crate::engine::relocate::Places;
-use crate::engine::restore::{Decided, Restored};
+use crate::engine::restore::Restored;
+use crate::engine::survey::Survey;
 use crate::model::{Manifest, Reason, Unit, UnitName};
 use crate::report::{bytes, count};
 use crate::store::point::Point;
 
 /// How many reasons are shown without `--json`.
 const SHOWN_REASONS: usize = 5;
-
-/// What is seen here of a starting point's units, and what would be done with them.
-pub(super) struct Survey {
-    observed: Vec<Observed>,
-    evidence: Vec<Evidence>,
-    pub(super) decisions: Vec<Decision>,
-}
 
 /// What a start did.
 #[derive(Debug)]
@@ -162,31 +156,26 @@ pub(super) fn start_from(
         return Err(NoStart("none of the manifests can be used".to_owned()).into());
     }
     let mut starter = Starter::new(search, &candidates)?;
-    let surveys: Vec<Survey> = candidates
-        .iter()
-        .map(|one| starter.survey(one.manifest.get()))
-        .collect();
-    let offered = starter.offer(&candidates, &surveys)?;
-    let chosen = nearest(&candidates, &surveys);
+    let survey = |one| starter.survey(one);
+    let mut surveys: Vec<Survey<'_>> = candidates.iter().map(survey).collect();
+    let offered = starter.offer(&surveys)?;
+    let chosen = nearest(&surveys);
     if starter.held.is_some() {
-        let wanted = bring::wanted(&candidates, &surveys, chosen, &offered);
+        let wanted = bring::wanted(&surveys, chosen, &offered);
         bring::bring(sources, &candidates, &wanted)?;
         if !sources.far.is_empty() {
             bring::rest_later(args, sources, &candidates[chosen]);
         }
     }
     let commit = candidates[chosen].point.commit.clone();
-    let mut outcome = starter.place(&candidates[chosen], surveys.into_iter().nth(chosen))?;
+    let mut outcome = starter.place(&candidates[chosen], surveys.swap_remove(chosen))?;
     outcome.seeds = offered.len();
-    let others = candidates
-        .iter()
-        .enumerate()
-        .filter(|(at, one)| *at != chosen && one.point.commit == commit);
-    for (_, other) in others {
-        if let Some(held) = &mut starter.held {
-            held.later();
+    for (at, other) in candidates.iter().enumerate() {
+        if at != chosen && other.point.commit == commit {
+            starter.held.as_mut().map(Held::later);
+            let survey = starter.survey(other);
+            merge(&mut outcome, starter.place(other, survey)?);
         }
-        merge(&mut outcome, starter.place(other, None)?);
     }
     outcome.behind = search.behind(&commit);
     outcome.seconds = clock.elapsed().as_secs_f64();
@@ -231,46 +220,29 @@ impl<'a> Starter<'a> {
     }
 
     /// Looks at everything here that a starting point knows, and decides; changes nothing.
-    fn survey(&mut self, manifest: &Manifest) -> Survey {
+    fn survey<'c>(&mut self, candidate: &'c Candidate) -> Survey<'c> {
         let (setup, call) = (self.search.setup, self.search.sources.call);
-        let step = call.reporter.step("Comparing inputs", 0);
+        let _step = call.reporter.step("Comparing inputs", 0);
         let reader = Reader {
             roots: &setup.roots,
             environment: call.environment,
             set_by_cargo: &self.set_by_cargo,
             locked: self.locked.as_ref(),
         };
-        let observed = observe::observe(manifest, &reader, &mut self.digests);
-        let same_settings = observe::same_settings(manifest, &reader, &mut self.digests);
-        let evidence = evidence(manifest, &observed, &self.inspector);
-        let decisions = plan::plan(manifest, &evidence, same_settings);
-        drop(step);
-        Survey {
-            observed,
-            evidence,
-            decisions,
-        }
+        let (manifest, digests) = (&candidate.manifest, &mut self.digests);
+        Survey::of(manifest, &reader, digests, &self.inspector)
     }
 
     /// Notes which session each unit may begin from, out of all candidates; returns them.
-    fn offer(&self, candidates: &[Candidate], surveys: &[Survey]) -> Result<Vec<Offered>> {
+    fn offer(&self, surveys: &[Survey<'_>]) -> Result<Vec<Offered>> {
         let Some(held) = &self.held else {
             return Ok(Vec::new());
         };
-        let surveyed: Vec<Surveyed<'_>> = candidates
-            .iter()
-            .zip(surveys)
-            .map(|(candidate, survey)| Surveyed {
-                manifest: candidate.manifest.get(),
-                observed: &survey.observed,
-                evidence: &survey.evidence,
-            })
-            .collect();
         let setup = self.search.setup;
         let places = Places::new(held.build(), &setup.workspace.root, &setup.sysroot);
         let store = &self.search.sources.store;
         Ok(offer::offer(
-            &surveyed,
+            surveys,
             held,
             &self.inspector,
             &places,
@@ -278,27 +250,17 @@ impl<'a> Starter<'a> {
         )?)
     }
 
-    /// Places what `survey`, or a new one, decides.
-    fn place(&mut self, candidate: &Candidate, survey: Option<Survey>) -> Result<Outcome> {
+    /// Places what `survey`, that of `candidate`, decides.
+    fn place(&mut self, candidate: &Candidate, mut survey: Survey<'_>) -> Result<Outcome> {
         let Search { setup, sources, .. } = self.search;
         let manifest = candidate.manifest.get();
-        let Survey {
-            observed,
-            mut decisions,
-            ..
-        } = survey.unwrap_or_else(|| self.survey(manifest));
         let mut restored = Restored::default();
         if let Some(held) = &self.held {
-            let mut decided = Decided {
-                manifest: &candidate.manifest,
-                observed: &observed,
-                decisions: &mut decisions,
-            };
-            let reporter = &sources.call.reporter;
-            restored = held.restore(&mut decided, &setup.roots, &sources.store, reporter)?;
+            let (store, reporter) = (&sources.store, &sources.call.reporter);
+            restored = held.restore(&mut survey, &setup.roots, store, reporter)?;
         }
         self.inspector = Inspector::new(&setup.workspace.build_dir, &setup.roots);
-        let noted = noted(manifest, &decisions);
+        let noted = noted(manifest, &survey.decisions);
         if let Some(held) = &self.held {
             let started = Started {
                 commit: manifest.commit.clone(),
@@ -322,45 +284,19 @@ impl<'a> Starter<'a> {
 
 /// Returns the position of the candidate that leaves cargo clearly the least to compile, else of the
 /// first. What a unit costs is taken from the first that has it, so that all count the same.
-fn nearest(candidates: &[Candidate], surveys: &[Survey]) -> usize {
-    let mut known: BTreeMap<UnitName, u64> = BTreeMap::new();
-    let mut remaining = Vec::with_capacity(candidates.len());
-    for (candidate, survey) in candidates.iter().zip(surveys) {
-        let manifest = candidate.manifest.get();
+fn nearest(surveys: &[Survey<'_>]) -> usize {
+    let mut known: BTreeMap<&UnitName, u64> = BTreeMap::new();
+    let mut remaining = Vec::with_capacity(surveys.len());
+    for survey in surveys {
+        let manifest = survey.manifest.get();
         for unit in &manifest.units {
-            let cost_ms = known.entry(unit.name.clone());
+            let cost_ms = known.entry(&unit.name);
             cost_ms.or_insert_with(|| manifest.cost_ms(unit));
         }
         let cost = |unit: &Unit| known.get(&unit.name).copied().unwrap_or_default();
         remaining.push(plan::remaining_ms(manifest, &survey.decisions, cost));
     }
     plan::nearest(&remaining)
-}
-
-/// Looks at what the target directory holds of each unit.
-fn evidence(
-    manifest: &Manifest,
-    observed: &[Observed],
-    inspector: &Inspector<'_>,
-) -> Vec<Evidence> {
-    let mut states = Vec::with_capacity(observed.len());
-    for (unit, seen) in manifest.units.iter().zip(observed) {
-        let deps: Vec<_> = unit.deps.iter().map(|dep| states[*dep as usize]).collect();
-        states.push(inspector.state(unit, &seen.fingerprint, &manifest.package(unit).dir, &deps));
-    }
-    let fresh = |at: usize| states[at].present == Present::Fresh;
-    let all_fresh = (0..states.len()).all(fresh);
-    let identical: Vec<bool> = {
-        use rayon::prelude::*;
-        let same = |(at, unit)| !all_fresh && fresh(at) && inspector.is_identical(unit);
-        manifest.units.par_iter().enumerate().map(same).collect()
-    };
-    let one = |at: usize| Evidence {
-        differs: observed[at].differs.clone(),
-        present: states[at].present,
-        identical: identical[at],
-    };
-    (0..observed.len()).map(one).collect()
 }
 
 fn noted(manifest: &Manifest, decisions: &[Decision]) -> Vec<Noted> {

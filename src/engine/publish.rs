@@ -31,8 +31,7 @@ use crate::model::secrets::Secrets;
 use crate::model::session::Located;
 use crate::model::unit::{DepInfo, DepPath, Pin};
 use crate::model::{
-    Digest, Expected, Fingerprint, Input, Local, Manifest, Part, Root, Rooted, Roots, Toolchain,
-    UnitName,
+    Expected, Fingerprint, Input, Local, Manifest, Part, Root, Rooted, Roots, Toolchain, UnitName,
 };
 use crate::report::Reporter;
 use crate::store::point::Point;
@@ -90,9 +89,7 @@ pub enum PublishError {
 /// What publishing did.
 #[derive(Debug)]
 pub struct Published {
-    /// The manifest's name.
-    pub manifest: Digest,
-    /// The pointer to it.
+    /// The pointer to the manifest.
     pub point: Point,
     /// Units that are no part of it, each with its reason.
     pub left_out: Vec<(String, String)>,
@@ -155,7 +152,6 @@ pub fn publish(
     let point = Point::new(&manifest, name);
     store.put_point(&staging, &point)?;
     Ok(Published {
-        manifest: name,
         point,
         left_out,
         new_objects,

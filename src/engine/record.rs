@@ -146,6 +146,13 @@ pub enum LeftOut {
     Copy(#[from] CopyError),
 }
 
+impl Recorded {
+    fn pin(&mut self, root: Root, seen_in: &str) {
+        let seen_in = seen_in.to_owned();
+        self.pinned.push(Pin { root, seen_in });
+    }
+}
+
 impl Recorder<'_> {
     fn in_build(&self, path: &Path) -> PathBuf {
         self.build.workspace.build_dir.join(path)
@@ -195,18 +202,15 @@ impl Recorder<'_> {
     /// The outputs of a compile: what has its hash in `deps` and `examples`, or in a build script's directory.
     fn compile(&self, unit: &LiveUnit, recorded: &mut Recorded) -> Result<(), LeftOut> {
         let mut outputs = self.compiled_files(unit);
-        let first = outputs
-            .iter()
-            .find(|path| !is_makefile(path) && !rename::is_mark(&path.to_string_lossy()))
-            .ok_or(LeftOut::NoOutputs)?;
+        let is_made =
+            |path: &&PathBuf| !is_makefile(path) && !rename::is_mark(&path.to_string_lossy());
+        let first = outputs.iter().find(is_made).ok_or(LeftOut::NoOutputs)?;
         let (compiled, session) = self.note(unit, &self.in_build(first));
         recorded.compiled = compiled;
         recorded.session = session;
         if recorded.compiled.as_ref().is_some_and(|one| one.renamed) {
-            recorded.pinned.push(Pin {
-                root: Root::Workspace,
-                seen_in: "cargo's hash of a path dependency outside the workspace".to_owned(),
-            });
+            let seen_in = "cargo's hash of a path dependency outside the workspace";
+            recorded.pin(Root::Workspace, seen_in);
         }
         let compiled = recorded.compiled.as_ref();
         let remapped = compiled.is_some_and(|compiled| compiled.remapped);
@@ -214,9 +218,8 @@ impl Recorder<'_> {
             recorded.session = self.session(unit, recorded)?;
         }
         let has = |file: &SessionFile| self.relies_on(file.digest, file.size_bytes);
-        recorded
-            .session
-            .take_if(|one| !one.session.files.iter().all(has));
+        let lacks = |one: &mut Sited| !one.session.files.iter().all(has);
+        recorded.session.take_if(lacks);
         // Archives come last: they are made of the others, and of the session.
         outputs.sort_by_key(|path| is_archive(path));
         for path in outputs {
@@ -266,15 +269,10 @@ impl Recorder<'_> {
         let bytes = disk::read(&self.in_build(path), MAX_TEXT_BYTES)?;
         let compressed = kinds.iter().any(|kind| kind == "dylib");
         for (name, value) in crate::cargo::makefile::variables(&String::from_utf8_lossy(&bytes)) {
-            let held = self
-                .finder
-                .held(value.as_bytes())
-                .max_by_key(|one| one.end - one.start);
+            let held = self.finder.held(value.as_bytes());
+            let held = held.max_by_key(|one| one.end - one.start);
             if let Some(one) = held.filter(|_| name != "OUT_DIR" || compressed) {
-                recorded.pinned.push(Pin {
-                    root: one.root,
-                    seen_in: format!("env!(\"{name}\")"),
-                });
+                recorded.pin(one.root, &format!("env!(\"{name}\")"));
             }
         }
         Ok(())
@@ -394,10 +392,7 @@ impl Recorder<'_> {
         let seen_in = path.file_name().unwrap_or_default().to_string_lossy();
         for one in scanned.roots.iter().filter(|_| root.is_some()) {
             if !recorded.pinned.iter().any(|pin| pin.root == one.root) {
-                recorded.pinned.push(Pin {
-                    root: one.root,
-                    seen_in: seen_in.clone().into_owned(),
-                });
+                recorded.pin(one.root, &seen_in);
             }
         }
         let content = match !artifact && scanned.size_bytes <= MAX_INLINE_BYTES {

@@ -13,25 +13,13 @@ use crate::cargo::dep_info;
 use crate::disk::place::{Finish, MODE_EXECUTABLE, MODE_FILE};
 use crate::disk::{self, DiskError, space};
 use crate::engine::hold::Held;
-use crate::engine::observe::Observed;
 use crate::engine::plan::{Action, Decision, dependency, deps};
+use crate::engine::survey::Survey;
 use crate::model::rewrite::Finder;
 use crate::model::root::bytes_path;
 use crate::model::{Content, Fingerprint, Manifest, OutputFile, Reason, Roots, Unit};
 use crate::report::Reporter;
 use crate::store::{ObjectError, Store};
-use crate::trust::Verified;
-
-/// A starting point, and what was decided for each of its units.
-#[derive(Debug)]
-pub struct Decided<'a> {
-    /// The starting point.
-    pub manifest: &'a Verified<Manifest>,
-    /// How each unit is seen from here.
-    pub observed: &'a [Observed],
-    /// What was decided for it.
-    pub decisions: &'a mut [Decision],
-}
 
 /// What was placed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -61,16 +49,16 @@ pub enum RestoreError {
 }
 
 impl Held {
-    /// Places what `decided` says, and amends the decisions on units whose objects are missing or damaged.
+    /// Places what `survey` says, and amends the decisions on units whose objects are missing or damaged.
     pub fn restore(
         &self,
-        decided: &mut Decided<'_>,
+        survey: &mut Survey<'_>,
         roots: &Roots,
         store: &Store,
         reporter: &Reporter,
     ) -> Result<Restored, RestoreError> {
-        let manifest = decided.manifest.get();
-        let decisions = &mut *decided.decisions;
+        let manifest = survey.manifest.get();
+        let decisions = &mut survey.decisions;
         self.check_room(manifest, decisions)?;
         let finder = Finder::new(&manifest.roots);
         let placing = Placing {
@@ -90,7 +78,7 @@ impl Held {
             }
         }
         for (at, unit) in placed(manifest, decisions) {
-            placing.finish(unit, &decided.observed[at].fingerprint)?;
+            placing.finish(unit, &survey.observed[at].fingerprint)?;
         }
         Ok(restored)
     }

@@ -52,29 +52,33 @@ impl UnitName {
 
     /// Returns what kind of unit it is, in cargo's words: `lib`, `test-bin`, `run-build-script`, ...
     pub fn kind(&self) -> &str {
-        const KINDS: [&str; 12] = [
-            "run-build-script",
-            "build-script",
-            "test-integration-test",
-            "integration-test",
-            "test-example",
-            "test-bench",
-            "test-bin",
-            "test-lib",
-            "example",
-            "bench",
-            "bin",
-            "lib",
-        ];
-        let tail = |kind: &str| self.stem.strip_prefix(kind);
-        let is_ours = |kind: &&str| tail(kind).is_some_and(|tail| tail.starts_with('-'));
-        KINDS.into_iter().find(is_ours).unwrap_or(&self.stem)
+        kind_and_name(&self.stem).0
     }
 
     /// Tells whether the unit is the run of a build script.
     pub fn runs_script(&self) -> bool {
         self.stem.starts_with("run-build-script-")
     }
+}
+
+/// Returns the kind and the name of the target in the stem of a unit; all of it is the kind where that is not known.
+pub fn kind_and_name(stem: &str) -> (&str, &str) {
+    const KINDS: [&str; 12] = [
+        "run-build-script",
+        "build-script",
+        "test-integration-test",
+        "integration-test",
+        "test-example",
+        "test-bench",
+        "test-bin",
+        "test-lib",
+        "example",
+        "bench",
+        "bin",
+        "lib",
+    ];
+    let name = |kind| Some((kind, stem.strip_prefix(kind)?.strip_prefix('-')?));
+    KINDS.into_iter().find_map(name).unwrap_or((stem, ""))
 }
 
 impl fmt::Display for UnitName {

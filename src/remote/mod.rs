@@ -382,7 +382,10 @@ impl Tier for Remote {
             }
         };
         let all = stream::iter(keys.iter().map(one)).buffer_unordered(REMOVALS);
-        let counted = all.try_for_each(|()| async { Ok(removed()) });
+        let counted = all.try_for_each(|()| async {
+            removed();
+            Ok(())
+        });
         self.runtime.block_on(counted)
     }
 
