@@ -102,8 +102,7 @@ fn secret_key(text: &str, environment: &Environment) -> Result<SecretKey, KeyErr
 
 /// Returns the password for a new key.
 fn password(environment: &Environment) -> Result<&str, Failure> {
-    let given = environment.text(PASSWORD).filter(|text| !text.is_empty());
-    given.ok_or_else(|| {
+    environment.named(PASSWORD).ok_or_else(|| {
         let hint = format!("set {PASSWORD}; or leave the key as it is with --no-password");
         Failure::new("there is no password to encrypt the secret key with", hint)
     })

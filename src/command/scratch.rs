@@ -185,6 +185,5 @@ impl Identity<'_> {
 
 /// Tells whether `path`, which need not be there yet, lies in `dir`.
 fn within(path: &Path, dir: &Path) -> bool {
-    let there = path.ancestors().find(|above| above.exists());
-    there.is_some_and(|above| disk::canonical(above).starts_with(dir))
+    disk::existing(path).is_some_and(|above| disk::canonical(above).starts_with(dir))
 }

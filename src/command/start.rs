@@ -186,10 +186,9 @@ pub(super) fn start_from(
 struct Starter<'a> {
     search: Search<'a>,
     held: Option<Held>,
+    reader: Reader<'a>,
     digests: Digests,
     inspector: Inspector<'a>,
-    set_by_cargo: BTreeSet<String>,
-    locked: Option<crate::cargo::package::Locked>,
 }
 
 impl<'a> Starter<'a> {
@@ -198,7 +197,7 @@ impl<'a> Starter<'a> {
         let units = || candidates.iter().flat_map(|one| &one.manifest.get().units);
         let profiles = units().map(|unit| unit.name.profile_dir.as_str());
         let (profiles, call) = (profiles.collect(), search.sources.call);
-        let workspace = &search.setup.workspace;
+        let (workspace, roots) = (&search.setup.workspace, &search.setup.roots);
         let hold = || hold::hold(&workspace.build_dir, &profiles, &call.reporter);
         let held = (!search.args.dry_run).then(hold).transpose()?;
         let home = call.environment.cargo_home()?;
@@ -212,25 +211,23 @@ impl<'a> Starter<'a> {
         Ok(Starter {
             search,
             held,
+            reader: Reader {
+                roots,
+                environment: call.environment,
+                set_by_cargo,
+                locked,
+            },
             digests: Digests::default(),
-            inspector: Inspector::new(&workspace.build_dir, &search.setup.roots),
-            set_by_cargo,
-            locked,
+            inspector: Inspector::new(&workspace.build_dir, roots),
         })
     }
 
     /// Looks at everything here that a starting point knows, and decides; changes nothing.
     fn survey<'c>(&mut self, candidate: &'c Candidate) -> Survey<'c> {
-        let (setup, call) = (self.search.setup, self.search.sources.call);
-        let _step = call.reporter.step("Comparing inputs", 0);
-        let reader = Reader {
-            roots: &setup.roots,
-            environment: call.environment,
-            set_by_cargo: &self.set_by_cargo,
-            locked: self.locked.as_ref(),
-        };
+        let reporter = self.search.sources.call.reporter;
+        let _step = reporter.step("Comparing inputs", 0);
         let (manifest, digests) = (&candidate.manifest, &mut self.digests);
-        Survey::of(manifest, &reader, digests, &self.inspector)
+        Survey::of(manifest, &self.reader, digests, &self.inspector)
     }
 
     /// Notes which session each unit may begin from, out of all candidates; returns them.

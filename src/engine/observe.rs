@@ -26,9 +26,9 @@ pub struct Reader<'a> {
     /// The variables that cargo will see.
     pub environment: &'a Environment,
     /// Variables that cargo's own configuration sets, which only cargo can judge.
-    pub set_by_cargo: &'a BTreeSet<String>,
+    pub set_by_cargo: BTreeSet<String>,
     /// What `Cargo.lock` holds; none without one.
-    pub locked: Option<&'a Locked>,
+    pub locked: Option<Locked>,
 }
 
 /// One unit, seen from here.
@@ -139,7 +139,7 @@ impl Reader<'_> {
     ) -> Option<Reason> {
         let package = manifest.package(unit);
         let is_locked = |locked: &Locked| locked.has(&package.name, &package.version);
-        if package.source != Source::Path && !self.locked.is_none_or(is_locked) {
+        if package.source != Source::Path && !self.locked.as_ref().is_none_or(is_locked) {
             return Some(Reason::NotLocked);
         }
         let mut inputs = inputs_of(manifest, unit);

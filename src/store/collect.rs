@@ -80,8 +80,8 @@ impl Store {
         let mut positions: HashMap<Digest, u32> = HashMap::new();
         let objects = self.root.join("objects");
         for prefix in walk::subdirectories(&objects) {
-            for (name, path) in named(&objects.join(prefix))? {
-                let (Ok(digest), Some((used_unix_s, bytes))) = (name.parse(), used(&path)?) else {
+            for (digest, path) in named(&objects.join(prefix))? {
+                let Some((used_unix_s, bytes)) = used(&path)? else {
                     continue;
                 };
                 let position = u32::try_from(all.objects.len()).expect("fewer than 2^32 objects");
@@ -90,8 +90,8 @@ impl Store {
                 all.objects.push(Object { used_unix_s, bytes });
             }
         }
-        for (name, path) in named(&self.root.join("manifests"))? {
-            let (Ok(digest), Some((used_unix_s, bytes))) = (name.parse(), used(&path)?) else {
+        for (digest, path) in named(&self.root.join("manifests"))? {
+            let Some((used_unix_s, bytes)) = used(&path)? else {
                 continue;
             };
             let (not_after_unix_s, objects) = self.referred(digest, &positions)?;
@@ -172,8 +172,8 @@ impl Store {
                 "adopted" => now_unix_s - ADOPTED_DAYS * SECONDS_A_DAY,
                 _ => now_unix_s,
             };
-            for (name, path) in named(&self.root.join(dir))? {
-                if name.parse().is_ok_and(|digest| !self.has_manifest(digest)) {
+            for (digest, path) in named(&self.root.join(dir))? {
+                if !self.has_manifest(digest) {
                     sweep.remove(&path)?;
                 }
             }
@@ -222,16 +222,14 @@ fn used(path: &Path) -> Result<Option<(i64, u64)>, DiskError> {
         meta => meta.map_err(disk::failed("inspect", path))?,
     };
     let time = meta.modified().map_err(disk::failed("inspect", path))?;
-    let since = time.duration_since(UNIX_EPOCH);
     // What is dated before 1970 was not used lately.
-    let seconds = since.map_or(0, |since| {
-        i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
-    });
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let seconds = i64::try_from(since.as_secs()).unwrap_or(i64::MAX);
     Ok(Some((seconds, meta.len())))
 }
 
-/// Returns the files in `dir` by their names; none where there is no such directory.
-fn named(dir: &Path) -> Result<Vec<(String, PathBuf)>, DiskError> {
+/// Returns the files in `dir` that are named by a digest; none where there is no such directory.
+fn named(dir: &Path) -> Result<Vec<(Digest, PathBuf)>, DiskError> {
     let entries = match std::fs::read_dir(dir) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
         entries => entries.map_err(disk::failed("list", dir))?,
@@ -239,9 +237,8 @@ fn named(dir: &Path) -> Result<Vec<(String, PathBuf)>, DiskError> {
     let mut files = Vec::new();
     for entry in entries {
         let entry = entry.map_err(disk::failed("list", dir))?;
-        if let Ok(name) = entry.file_name().into_string() {
-            files.push((name, entry.path()));
-        }
+        let name = entry.file_name().into_string().unwrap_or_default();
+        files.extend(name.parse().ok().map(|digest| (digest, entry.path())));
     }
     Ok(files)
 }
