@@ -90,7 +90,6 @@ pub fn run(args: &BisectArgs, call: Call<'_>) -> Result<ExitCode> {
         judged: judged.collect(),
         trials: Trials {
             args,
-            start,
             call,
             repository,
             setup,

@@ -147,19 +147,15 @@ pub(super) fn start(
     let checkout = checkout.clone().with_tools()?;
     let whole = checkout.whole()?;
     let sources = Sources::open(args, call, &whole)?;
-    let search = Search {
-        args,
-        setup: &whole,
-        sources: &sources,
-    };
-    let parts = search.parts()?;
+    let (setup, sources) = (&whole, &sources);
+    let parts = Search { setup, sources }.parts()?;
     if !args.dry_run {
         checkout.note_roots();
     }
     let mut outcomes = Vec::new();
     for part in &parts {
         let setup = checkout.part(part);
-        match setup.and_then(|setup| start_from(&sources, args, &setup)) {
+        match setup.and_then(|setup| start_from(sources, &setup)) {
             Ok(outcome) => outcomes.push(outcome),
             Err(error) => {
                 let why = format!("{} is not started: {error:#}", part.target_dir);

@@ -8,7 +8,7 @@ use std::os::unix::process::CommandExt;
 use std::process::{ExitCode, Stdio};
 use std::time::Duration;
 
-use super::cli::{FetchArgs, StartArgs};
+use super::cli::FetchArgs;
 use super::failure::Failure;
 use super::far::Far;
 use super::setup::Call;
@@ -83,11 +83,8 @@ pub(super) fn bring(
 }
 
 /// Has another process fetch the rest of `point` for later builds: sessions of units that are fresh now.
-pub(super) fn rest_later(
-    args: &StartArgs,
-    sources: &Sources<'_>,
-    Candidate { point, manifest }: &Candidate,
-) {
+pub(super) fn rest_later(sources: &Sources<'_>, candidate: &Candidate) {
+    let Candidate { point, manifest } = candidate;
     let (store, environment) = (&sources.store, sources.call.environment);
     let mut all = manifest.get().objects().into_iter();
     let here = all.all(|(object, size_bytes)| store.has(object, size_bytes));
@@ -96,7 +93,7 @@ pub(super) fn rest_later(
     }
     let name = point.manifest.hex();
     let mut fetch: Vec<&OsStr> = vec!["fetch".as_ref(), "--quiet".as_ref()];
-    for remote in &args.store.remote {
+    for remote in &sources.args.store.remote {
         fetch.extend([OsStr::new("--remote"), remote.as_ref()]);
     }
     fetch.extend([OsStr::new("--store"), store.root().as_ref(), name.as_ref()]);

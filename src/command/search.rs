@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use super::cli::StartArgs;
 use super::setup::{Setup, short};
 use super::sources::{NoStart, Sources};
 use crate::git::{GitError, Repository};
@@ -18,8 +17,6 @@ const MAX_CANDIDATES: usize = 3;
 /// Where and from what a starting point is looked for.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Search<'a> {
-    /// What was typed.
-    pub(super) args: &'a StartArgs,
     /// The workspace and what builds it.
     pub(super) setup: &'a Setup,
     /// Where to look.
@@ -30,7 +27,7 @@ impl Search<'_> {
     /// Returns the points of the nearest commits that have any for this toolchain, nearest first; fails with [`NoStart`] where
     /// none has.
     pub(super) fn points(&self) -> anyhow::Result<Vec<Point>> {
-        if let Some(name) = &self.args.manifest {
+        if let Some(name) = &self.sources.args.manifest {
             return Ok(vec![self.named(name)?]);
         }
         let commits = self.commits()?;
@@ -99,14 +96,14 @@ impl Search<'_> {
 
     /// Returns the commits to look at, nearest first.
     fn commits(&self) -> anyhow::Result<Vec<String>> {
-        let repository = match (self.repository(), &self.args.commit) {
+        let repository = match (self.repository(), &self.sources.args.commit) {
             (Ok(repository), _) => repository,
             (Err(GitError::NoRepository(_)), Some(commit)) if is_full_id(commit) => {
                 return Ok(vec![commit.clone()]);
             }
             (Err(error), _) => return Err(error.into()),
         };
-        let from = match &self.args.commit {
+        let from = match &self.sources.args.commit {
             Some(revision) => repository.commit(revision)?,
             None => repository.head()?,
         };
@@ -136,7 +133,7 @@ impl Search<'_> {
 
     /// Returns how many commits `commit` lies behind; none where git cannot say.
     pub(super) fn behind(&self, commit: &str) -> Option<usize> {
-        let from = self.args.commit.as_deref().unwrap_or("HEAD");
+        let from = self.sources.args.commit.as_deref().unwrap_or("HEAD");
         self.repository().ok()?.distance(commit, from).ok()
     }
 }

@@ -25,6 +25,7 @@ pub(super) struct Candidate {
 /// An opened store, and what is to be had beside it.
 #[derive(Debug)]
 pub(super) struct Sources<'a> {
+    pub(super) args: &'a StartArgs,
     pub(super) call: Call<'a>,
     pub(super) store: Store,
     /// Whether what lies in the store is believed.
@@ -36,7 +37,7 @@ pub(super) struct Sources<'a> {
 
 impl<'a> Sources<'a> {
     /// Opens the store and asks the remotes for their lists; fails with [`NoStart`] where there is no store.
-    pub(super) fn open(args: &StartArgs, call: Call<'a>, setup: &Setup) -> Result<Sources<'a>> {
+    pub(super) fn open(args: &'a StartArgs, call: Call<'a>, setup: &Setup) -> Result<Sources<'a>> {
         let configured = setup.configured();
         let typed = args.store.store.as_deref();
         let root = call.environment.store(typed, Some(configured))?;
@@ -48,6 +49,7 @@ impl<'a> Sources<'a> {
         };
         let listed = far.listed(&setup.toolchain, &store);
         Ok(Sources {
+            args,
             call,
             believed: trust::store(&root, args.believe_store)?,
             store,

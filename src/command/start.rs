@@ -1,6 +1,6 @@
 //! `headstart start`: find the nearest starting point, decide, place, and say so.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::process::{ExitCode, Stdio};
 
 use anyhow::Result;
@@ -19,7 +19,7 @@ use crate::cargo::command::{self as cargo, CargoCommand, Messages, Run};
 use crate::engine::hold::{self, Held};
 use crate::engine::ledger::{Decision as Noted, Ledger, ReasonText, Started};
 use crate::engine::local::Inspector;
-use crate::engine::observe::{Digests, Reader};
+use crate::engine::observe::Reader;
 use crate::engine::offer::{self, Offered};
 use crate::engine::plan::{self, Action, Decision};
 use crate::engine::relocate::Places;
@@ -136,21 +136,13 @@ fn report_none(args: &StartArgs, none: NoStart) -> Result<()> {
 
 /// Starts; fails with [`NoStart`] where there is no starting point.
 pub fn start(args: &StartArgs, setup: &Setup, call: Call<'_>) -> Result<Outcome> {
-    start_from(&Sources::open(args, call, setup)?, args, setup)
+    start_from(&Sources::open(args, call, setup)?, setup)
 }
 
 /// Starts from what `sources` have.
-pub(super) fn start_from(
-    sources: &Sources<'_>,
-    args: &StartArgs,
-    setup: &Setup,
-) -> Result<Outcome> {
+pub(super) fn start_from(sources: &Sources<'_>, setup: &Setup) -> Result<Outcome> {
     let clock = Clock::start();
-    let search = Search {
-        args,
-        setup,
-        sources,
-    };
+    let search = Search { setup, sources };
     let candidates = sources.candidates(search.points()?);
     if candidates.is_empty() {
         return Err(NoStart("none of the manifests can be used".to_owned()).into());
@@ -164,7 +156,7 @@ pub(super) fn start_from(
         let wanted = bring::wanted(&surveys, chosen, &offered);
         bring::bring(sources, &candidates, &wanted)?;
         if !sources.far.is_empty() {
-            bring::rest_later(args, sources, &candidates[chosen]);
+            bring::rest_later(sources, &candidates[chosen]);
         }
     }
     let commit = candidates[chosen].point.commit.clone();
@@ -187,7 +179,6 @@ struct Starter<'a> {
     search: Search<'a>,
     held: Option<Held>,
     reader: Reader<'a>,
-    digests: Digests,
     inspector: Inspector<'a>,
 }
 
@@ -199,7 +190,7 @@ impl<'a> Starter<'a> {
         let (profiles, call) = (profiles.collect(), search.sources.call);
         let (workspace, roots) = (&search.setup.workspace, &search.setup.roots);
         let hold = || hold::hold(&workspace.build_dir, &profiles, &call.reporter);
-        let held = (!search.args.dry_run).then(hold).transpose()?;
+        let held = (!search.sources.args.dry_run).then(hold).transpose()?;
         let home = call.environment.cargo_home()?;
         let mut set_by_cargo = call.environment.set_by_cargo(&workspace.root, &home);
         let mut locked = workspace.locked();
@@ -216,8 +207,8 @@ impl<'a> Starter<'a> {
                 environment: call.environment,
                 set_by_cargo,
                 locked,
+                seen: HashMap::new(),
             },
-            digests: Digests::default(),
             inspector: Inspector::new(&workspace.build_dir, roots),
         })
     }
@@ -226,8 +217,7 @@ impl<'a> Starter<'a> {
     fn survey<'c>(&mut self, candidate: &'c Candidate) -> Survey<'c> {
         let reporter = self.search.sources.call.reporter;
         let _step = reporter.step("Comparing inputs", 0);
-        let (manifest, digests) = (&candidate.manifest, &mut self.digests);
-        Survey::of(manifest, &self.reader, digests, &self.inspector)
+        Survey::of(&candidate.manifest, &mut self.reader, &self.inspector)
     }
 
     /// Notes which session each unit may begin from, out of all candidates; returns them.

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use super::cli::{BisectArgs, StartArgs};
+use super::cli::BisectArgs;
 use super::failure::Failure;
 use super::scratch::{Judged, Scratch, TARGET};
 use super::setup::{Call, Clock, Setup, wrapped};
@@ -36,15 +36,13 @@ const FETCHING: Duration = Duration::from_secs(600);
 pub struct Trials<'a> {
     /// What was typed.
     pub args: &'a BisectArgs,
-    /// How commits that are built are started, and where starting points are looked for.
-    pub start: &'a StartArgs,
     /// Where and when it was typed.
     pub call: Call<'a>,
     /// The user's work tree.
     pub repository: &'a Repository,
     /// The user's workspace.
     pub setup: &'a Setup,
-    /// Where programs come from.
+    /// Where programs come from, and how commits that are built are started.
     pub(super) sources: Sources<'a>,
     /// Where they go.
     pub scratch: &'a Scratch,
@@ -207,7 +205,7 @@ impl Trials<'_> {
             environment,
             ..self.call
         };
-        match start::start(self.start, &setup, call) {
+        match start::start(self.sources.args, &setup, call) {
             // Without a starting point it is a plain build.
             Err(error) if !error.is::<NoStart>() => call.reporter.warn(&error.to_string()),
             _ => {}

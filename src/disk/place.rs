@@ -46,6 +46,14 @@ pub const MODE_SECRET: u32 = 0o600;
 /// The mode of stored objects, which nobody writes again.
 pub const MODE_STORED: u32 = 0o444;
 
+/// Returns the mode of an output.
+pub fn mode_for(executable: bool) -> u32 {
+    match executable {
+        true => MODE_EXECUTABLE,
+        false => MODE_FILE,
+    }
+}
+
 /// How long unfinished files must lie untouched before another process removes them.
 const ABANDONED: Duration = Duration::from_secs(24 * 60 * 60);
 

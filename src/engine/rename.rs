@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use crate::cargo::layout::{HashedFiles, hash_in};
 use crate::cargo::package;
 use crate::config::Environment;
-use crate::disk::place::{CopyError, Finish, MODE_EXECUTABLE, MODE_FILE, PLAIN, Staging};
+use crate::disk::place::{CopyError, Finish, PLAIN, Staging, mode_for};
 use crate::disk::{self, DiskError, hash, walk};
 use crate::engine::ledger::Ledger;
 use crate::model::rewrite::Finder;
@@ -95,10 +95,7 @@ impl Renamed {
                 staging.write(&wanted, text.as_bytes(), PLAIN)?;
                 continue;
             }
-            let mode = match disk::is_executable(&made)? {
-                true => MODE_EXECUTABLE,
-                false => MODE_FILE,
-            };
+            let mode = mode_for(disk::is_executable(&made)?);
             staging.copy(&made, hash::file(&made)?.0, &wanted, Finish { mode, mtime })?;
         }
         Ok(())

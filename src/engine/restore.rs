@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 
 use crate::cargo::dep_info;
-use crate::disk::place::{Finish, MODE_EXECUTABLE, MODE_FILE};
+use crate::disk::place::{Finish, mode_for};
 use crate::disk::{self, DiskError, space};
 use crate::engine::hold::Held;
 use crate::engine::plan::{Action, Decision, dependency, deps};
@@ -112,11 +112,7 @@ impl Placing<'_> {
     }
 
     fn finish_as(&self, executable: bool) -> Finish {
-        let mode = match executable {
-            true => MODE_EXECUTABLE,
-            false => MODE_FILE,
-        };
-        let mtime = Some(self.held.mtime());
+        let (mode, mtime) = (mode_for(executable), Some(self.held.mtime()));
         Finish { mode, mtime }
     }
 

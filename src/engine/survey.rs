@@ -5,7 +5,7 @@
 use rayon::prelude::*;
 
 use crate::engine::local::{Inspector, Present};
-use crate::engine::observe::{self, Digests, Observed, Reader};
+use crate::engine::observe::{Observed, Reader};
 use crate::engine::plan::{self, Decision, Evidence};
 use crate::model::Manifest;
 use crate::trust::Verified;
@@ -27,13 +27,12 @@ impl Survey<'_> {
     /// Looks at everything here that `manifest` knows of, and decides.
     pub fn of<'a>(
         manifest: &'a Verified<Manifest>,
-        reader: &Reader<'_>,
-        digests: &mut Digests,
+        reader: &mut Reader<'_>,
         inspector: &Inspector<'_>,
     ) -> Survey<'a> {
         let all = manifest.get();
-        let observed = observe::observe(all, reader, digests);
-        let same_settings = observe::same_settings(all, reader, digests);
+        let observed = reader.observe(all);
+        let same_settings = reader.same_settings(all);
         let evidence = evidence(all, &observed, inspector);
         Survey {
             manifest,
