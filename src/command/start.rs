@@ -230,7 +230,7 @@ impl<'a> Starter<'a> {
         let store = &self.search.sources.store;
         Ok(offer::offer(
             surveys,
-            held,
+            held.build(),
             &self.inspector,
             &places,
             store,

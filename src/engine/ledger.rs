@@ -186,31 +186,22 @@ impl Ledger {
     }
 
     /// Keeps the seed of the unit `key` for its next compile.
-    pub fn write_seed(&self, staging: &Staging, key: &str, seed: &Seed) -> Result<(), DiskError> {
+    pub fn write_seed(&self, key: &str, seed: &Seed) -> Result<(), DiskError> {
         let bytes = postcard::to_allocvec(&(SEED_VERSION, seed));
         let bytes = bytes.expect("a seed holds only plain values");
-        staging.write(&self.seed_path(key), &bytes, PLAIN)
-    }
-
-    /// Makes the directory of the seeds.
-    pub fn make_seed_dir(&self) -> Result<(), DiskError> {
-        disk::make_dir(&self.dir.join("seeds"))
+        self.write("seeds", key, &bytes)
     }
 
     /// Returns the seed of the unit `key`; none where there is none that this version can read.
     pub fn seed(&self, key: &str) -> Option<Seed> {
-        let bytes = disk::read(&self.seed_path(key), MAX_LEDGER_BYTES).ok()?;
+        let bytes = disk::read(&self.dir.join("seeds").join(key), MAX_LEDGER_BYTES).ok()?;
         let (version, rest): (u16, &[u8]) = postcard::take_from_bytes(&bytes).ok()?;
         (version == SEED_VERSION).then(|| postcard::from_bytes(rest).ok())?
     }
 
     /// Removes the seed of the unit `key`.
     pub fn remove_seed(&self, key: &str) -> Result<(), DiskError> {
-        disk::remove_file(&self.seed_path(key))
-    }
-
-    fn seed_path(&self, key: &str) -> PathBuf {
-        self.dir.join("seeds").join(key)
+        disk::remove_file(&self.dir.join("seeds").join(key))
     }
 
     /// Returns rustc's hash of a set of arguments, if it was asked for before.

@@ -21,8 +21,8 @@ pub struct LiveUnit {
     pub package_dir: Option<PathBuf>,
     /// Its main source, likewise.
     pub source: Option<PathBuf>,
-    /// The kinds of the cargo target: `lib`, `proc-macro`, `cdylib`, ...
-    pub kinds: Vec<String>,
+    /// Whether it is a dylib, whose metadata is compressed.
+    pub compressed: bool,
     /// The name of the crate.
     pub crate_name: String,
     /// Outputs without a unit hash in their names, relative to the build directory.
@@ -83,7 +83,7 @@ impl<'a> Resolver<'a> {
             package: PackageId::parse(package_id)?,
             package_dir: None,
             source: None,
-            kinds: vec!["run-build-script".to_owned()],
+            compressed: false,
             crate_name: String::new(),
             plain_outputs: Vec::new(),
         })
@@ -107,7 +107,7 @@ impl<'a> Resolver<'a> {
             package,
             package_dir: artifact.manifest_path.parent().map(Path::to_path_buf),
             source: Some(artifact.target.src_path.clone()),
-            kinds: artifact.target.kind.clone(),
+            compressed: artifact.target.kind.iter().any(|kind| kind == "dylib"),
             crate_name,
             plain_outputs,
         })

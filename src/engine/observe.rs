@@ -12,7 +12,7 @@ use crate::engine::inputs;
 use crate::engine::plan::deps;
 use crate::git;
 use crate::model::fingerprint::path_hash;
-use crate::model::manifest::{Package, Source};
+use crate::model::manifest::Source;
 use crate::model::unit::Pin;
 use crate::model::{
     Expected, Fingerprint, Input, Local, Manifest, Reason, Root, Roots, Seen, Unit,
@@ -173,7 +173,8 @@ impl Reader<'_> {
             move_local(local, &manifest.roots, self.roots);
         }
         if package.newest_file(&unit.fingerprint).is_some() {
-            let newest = newest_file_here(package, self.roots)?;
+            let dir = self.roots.resolve(&package.dir);
+            let newest = package::newest_file(&dir, &inputs::list_package(&dir)?);
             fingerprint.local = vec![Local::Precalculated(newest)];
         }
         let there = |dep: usize| manifest.units[dep].fingerprint.hash();
@@ -214,10 +215,4 @@ fn move_local(local: &mut Local, from: &Roots, to: &Roots) {
             *path = to.resolve(&from.locate(path));
         }
     }
-}
-
-fn newest_file_here(package: &Package, roots: &Roots) -> Option<String> {
-    let dir: PathBuf = roots.resolve(&package.dir);
-    let files = inputs::list_package(&dir)?;
-    Some(package::newest_file(&dir, &files))
 }

@@ -7,7 +7,6 @@ use std::path::Path;
 
 use crate::disk::DiskError;
 use crate::engine::choose::{self, Similarity};
-use crate::engine::hold::Held;
 use crate::engine::ledger::Ledger;
 use crate::engine::local::{Inspector, Present};
 use crate::engine::plan::deps;
@@ -40,7 +39,7 @@ pub struct Offered {
 /// Notes the best session for each unit of `surveys`, which stand nearest first; returns them.
 pub fn offer(
     surveys: &[Survey<'_>],
-    held: &Held,
+    build: &Path,
     inspector: &Inspector<'_>,
     places: &Places,
     store: &Store,
@@ -65,18 +64,17 @@ pub fn offer(
             }
         }
     }
-    let ledger = Ledger::of(held.build());
-    ledger.make_seed_dir()?;
+    let ledger = Ledger::of(build);
     let mut offered = Vec::new();
     for (key, candidates) in &families {
         let similarities: Vec<Similarity> = candidates.iter().map(|one| one.similarity).collect();
         let Some(chosen) = choose::choose(&similarities).map(|at| &candidates[at]) else {
             continue;
         };
-        let own = chosen.own_session(held.build(), inspector);
+        let own = chosen.own_session(build, inspector);
         let worse = own.filter(|(_, own)| choose::replaces(&chosen.similarity, own));
         if let Some(seed) = chosen.seed(worse.map(|(name, _)| name), places, store) {
-            ledger.write_seed(held.staging(), key, &seed)?;
+            ledger.write_seed(key, &seed)?;
             offered.push(chosen.at);
         }
     }

@@ -225,7 +225,7 @@ impl Recorder<'_> {
         for path in outputs {
             match is_makefile(&path) {
                 true => {
-                    self.pin_variables(&path, &unit.kinds, recorded)?;
+                    self.pin_variables(&path, unit.compressed, recorded)?;
                     self.text(recorded, path, false)?;
                 }
                 false => self.binary(recorded, path, true, remapped)?,
@@ -263,11 +263,10 @@ impl Recorder<'_> {
     fn pin_variables(
         &self,
         path: &Path,
-        kinds: &[String],
+        compressed: bool,
         recorded: &mut Recorded,
     ) -> Result<(), LeftOut> {
         let bytes = disk::read(&self.in_build(path), MAX_TEXT_BYTES)?;
-        let compressed = kinds.iter().any(|kind| kind == "dylib");
         for (name, value) in crate::cargo::makefile::variables(&String::from_utf8_lossy(&bytes)) {
             let held = self.finder.held(value.as_bytes());
             let held = held.max_by_key(|one| one.end - one.start);

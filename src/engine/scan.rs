@@ -76,12 +76,12 @@ impl Scan<'_> {
         }
         let stem = makefile.file_stem()?.to_str()?;
         // Of a dylib it matters that its metadata is compressed, and a proc-macro's library cannot be told from one.
-        let dylib = files.iter().any(|file| has_extension(file, "so"));
+        let compressed = files.iter().any(|file| has_extension(file, "so"));
         Some(LiveUnit {
             name: name.clone(),
             package: self.package(name, dir)?,
             package_dir: Some(dir.to_path_buf()),
-            kinds: dylib.then(|| "dylib".to_owned()).into_iter().collect(),
+            compressed,
             crate_name: stem.rsplit_once('-')?.0.to_owned(),
             plain_outputs: Vec::new(),
             source: Some(source),
@@ -140,7 +140,7 @@ fn run(build: &Path, name: &UnitName, scripts: &HashMap<u64, PackageId>) -> Opti
         package: package.clone(),
         package_dir: None,
         source: None,
-        kinds: Vec::new(),
+        compressed: false,
         crate_name: String::new(),
         plain_outputs: Vec::new(),
     })
