@@ -242,12 +242,14 @@ impl<'a> Ready<'a> {
             keep_days: self.args.keep_days,
             secrets: &call.environment.secrets(setup.configured())?,
             part: &setup.part,
+            store,
+            reporter: call.reporter,
             report: built.lines.as_deref().map(message::live),
         };
         check_still_there(&self.repository, &build)?;
         let started = Clock::start();
-        let published = publish(&build, store, &call.reporter)
-            .with_context(|| format!("cannot publish into {}", store.root().display()))?;
+        let failed = || format!("cannot publish into {}", store.root().display());
+        let published = publish(&build).with_context(failed)?;
         let publish_time = started.elapsed();
         let started = Clock::start();
         let pushed = self.push(setup, &published.point)?;

@@ -66,6 +66,10 @@ pub struct Build<'a> {
     pub keep_days: u16,
     /// What must not be published.
     pub secrets: &'a Secrets,
+    /// Where it goes.
+    pub store: &'a Store,
+    /// Who hears of it.
+    pub reporter: Reporter,
     /// cargo's report of the live units; without one, all that the build directory holds are live.
     pub report: Option<Vec<Live>>,
 }
@@ -111,11 +115,8 @@ pub(super) struct Candidate {
 }
 
 /// Stores the starting point of `build`. A unit that cannot be vouched for is left out, not an error.
-pub fn publish(
-    build: &Build<'_>,
-    store: &Store,
-    reporter: &Reporter,
-) -> Result<Published, PublishError> {
+pub fn publish(build: &Build<'_>) -> Result<Published, PublishError> {
+    let store = build.store;
     let mut left_out = Vec::new();
     let (units, unknown) = match &build.report {
         Some(report) => live::resolve(report, build.workspace),
@@ -124,12 +125,12 @@ pub fn publish(
     let not_found = |unit| (unit, "its files were not found".to_owned());
     left_out.extend(unknown.into_iter().map(not_found));
     let build_dir = &build.workspace.build_dir;
-    let locks = hold::lock(build_dir, &profiles(units.iter()), reporter);
+    let locks = hold::lock(build_dir, &profiles(units.iter()), &build.reporter);
     let _locks = locks.map_err(StoreError::Disk)?;
     let candidates = read_candidates(build, &units, &mut left_out);
     let staging = store.staging("publish")?;
-    let recorded = record_all(build, &candidates, (store, &staging), reporter)?;
-    let watched = watch_all(build, &candidates, reporter);
+    let recorded = record_all(build, &candidates, &staging)?;
+    let watched = watch_all(build, &candidates);
     let inspector = Inspector::new(build_dir, build.roots);
     let mut assembly = Assembly::judged(build.report.is_none().then_some(&inspector));
     let (mut new_objects, mut new_bytes) = (0, 0);
@@ -163,11 +164,12 @@ pub fn publish(
 fn record_all(
     build: &Build<'_>,
     candidates: &[Candidate],
-    (store, staging): (&Store, &Staging),
-    reporter: &Reporter,
+    staging: &Staging,
 ) -> Result<Vec<Result<Recorded, LeftOut>>, PublishError> {
-    let recorder = recorder(build, candidates, store, staging);
-    let step = reporter.step("Storing outputs", candidates.len() as u64);
+    let recorder = recorder(build, candidates, staging);
+    let step = build
+        .reporter
+        .step("Storing outputs", candidates.len() as u64);
     let record = |candidate: &Candidate| {
         let recorded = recorder.record(candidate);
         step.done(1);
@@ -177,7 +179,7 @@ fn record_all(
     drop(step);
     let recorded = recorded.into_iter().map(|one| match one {
         Err(LeftOut::Disk(error) | LeftOut::Copy(CopyError::Disk(error)))
-            if error.path.starts_with(store.root()) =>
+            if error.path.starts_with(build.store.root()) =>
         {
             Err(StoreError::Disk(error).into())
         }
@@ -275,7 +277,6 @@ fn dependencies_first(candidates: Vec<Candidate>) -> Vec<Candidate> {
 fn recorder<'a>(
     build: &'a Build<'_>,
     candidates: &'a [Candidate],
-    store: &'a Store,
     staging: &'a Staging,
 ) -> Recorder<'a> {
     let dir = &build.workspace.build_dir;
@@ -286,12 +287,12 @@ fn recorder<'a>(
     Recorder {
         build,
         finder: Finder::new(build.roots),
-        placed: placed_here(&ledger, store),
+        placed: placed_here(&ledger, build.store),
         ledger,
         catalog: Catalog::of(&places, profiles.iter().copied()),
         outputs: Outputs::of(dir, profiles.iter().copied()),
         read_by_rustc: infos.flat_map(build_paths).collect(),
-        store,
+        store: build.store,
         staging,
     }
 }
@@ -327,14 +328,14 @@ fn placed_here(ledger: &Ledger, store: &Store) -> HashMap<(UnitName, SystemTime)
 /// Every file or directory that some unit was made from, as it is now, read in parallel; none for what needs no comparing.
 type Watched = HashMap<Rooted, Option<Input>>;
 
-fn watch_all(build: &Build<'_>, candidates: &[Candidate], reporter: &Reporter) -> Watched {
+fn watch_all(build: &Build<'_>, candidates: &[Candidate]) -> Watched {
     let all = candidates.iter();
     let hashes = all.map(|one| layout::unit_hash(&one.live.name.dir));
     let hashes: HashSet<&str> = hashes.collect();
     let all = candidates.iter();
     let wanted = all.flat_map(|one| watched_paths(one, build.roots));
     let wanted: HashSet<Rooted> = wanted.collect();
-    let step = reporter.step("Reading sources", wanted.len() as u64);
+    let step = build.reporter.step("Reading sources", wanted.len() as u64);
     let watch = |path: Rooted| {
         let read = || inputs::watched(path.clone(), build.roots);
         let input = (!compared_otherwise(build, &path, &hashes)).then(read);
