@@ -335,7 +335,7 @@ pub fn open_each(
     let opener = crate::remote::Opener::new(wait(environment).unwrap_or(WAIT))?;
     let open = |remote| match opener.open(remote, environment.of_providers()) {
         Ok(tier) => Ok(Box::new(tier) as Box<dyn Tier>),
-        Err(error) => Err(error.to_string()),
+        Err(why) => Err(why),
     };
     Ok(remotes.iter().map(open).collect())
 }

@@ -63,16 +63,6 @@ pub struct Remote {
     runtime: Arc<Runtime>,
 }
 
-/// An address that is none, or settings that do not suffice.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot use the remote `{url}`: {why}")]
-pub struct RemoteError {
-    /// The address.
-    pub url: String,
-    /// What is wrong.
-    pub why: String,
-}
-
 /// Opens remotes; they share what runs their requests.
 #[derive(Debug)]
 pub struct Opener {
@@ -97,15 +87,14 @@ impl Opener {
     }
 
     /// Opens the remote at `config`; `variables` are those of the provider. Asks it nothing yet.
+    ///
+    /// Says in a sentence why not, where the address is none or the settings do not suffice.
     pub fn open<'a>(
         &self,
         config: &RemoteConfig,
         variables: impl Iterator<Item = (&'a str, &'a str)> + Clone,
-    ) -> Result<Remote, RemoteError> {
-        let wrong = |why: String| RemoteError {
-            url: config.url.clone(),
-            why,
-        };
+    ) -> Result<Remote, String> {
+        let wrong = |why: String| format!("cannot use the remote `{}`: {why}", config.url);
         let url = Url::parse(&config.url).map_err(|error| wrong(error.to_string()))?;
         let parsed = ObjectStoreScheme::parse(&url);
         let (scheme, path) = parsed.map_err(|error| wrong(error.to_string()))?;
