@@ -164,7 +164,9 @@ pub(super) fn start_from(sources: &Sources<'_>, setup: &Setup) -> Result<Outcome
     outcome.seeds = offered.len();
     for (at, other) in candidates.iter().enumerate() {
         if at != chosen && other.point.commit == commit {
-            starter.held.as_mut().map(Held::later);
+            if let Some(held) = &mut starter.held {
+                held.later();
+            }
             let survey = starter.survey(other);
             merge(&mut outcome, starter.place(other, survey)?);
         }

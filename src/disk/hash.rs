@@ -22,7 +22,7 @@ pub fn file(path: &Path) -> Result<(Digest, u64)> {
 }
 
 /// Returns the digest of the file at `path`; none where it cannot be read.
-pub fn known(path: &Path) -> Option<Digest> {
+pub fn of(path: &Path) -> Option<Digest> {
     file(path).ok().map(|(digest, _)| digest)
 }
 
@@ -93,7 +93,7 @@ pub fn tree(path: &Path) -> Result<Digest> {
     let mut entries = walk::below(path)?;
     entries.sort_by(|a, b| a.relative.cmp(&b.relative));
     let files = entries.iter().map(|entry| {
-        let content = (entry.kind == Kind::File).then(|| known(&path.join(&entry.relative)));
+        let content = (entry.kind == Kind::File).then(|| of(&path.join(&entry.relative)));
         let name = entry.relative.as_os_str().as_encoded_bytes();
         (name, entry.kind as u8, content.flatten())
     });

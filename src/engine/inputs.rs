@@ -19,7 +19,7 @@ pub fn watched(rooted: Rooted, roots: &Roots) -> Input {
         }
         Ok(meta) if meta.is_dir() => hash::tree(&path).map_or(Expected::Nothing, Expected::Tree),
         Ok(meta) if !meta.is_file() => Expected::Nothing,
-        Ok(_) => hash::known(&path).map_or(Expected::Nothing, Expected::File),
+        Ok(_) => hash::of(&path).map_or(Expected::Nothing, Expected::File),
     };
     Input {
         path: rooted,
@@ -79,7 +79,7 @@ pub fn compare(input: &Input, roots: &Roots) -> Seen {
     match &input.expected {
         // A pipe or a device is no file that a unit was made from, and may never end.
         Expected::File(_) if !path.is_file() => Seen::Missing,
-        Expected::File(digest) => same(hash::known(&path), digest),
+        Expected::File(digest) => same(hash::of(&path), digest),
         Expected::Tree(digest) => same(hash::tree(&path).ok(), digest),
         Expected::PackageFiles(digest) => same(package_digest(&path), digest),
         Expected::GitHead(commit) => same(git::head_of_git_dir(&path), commit),
@@ -98,8 +98,7 @@ pub fn is_of_sysroot(path: &Path, sysroot: &Path) -> bool {
         return false;
     };
     let own = sysroot.join("lib/rustlib").join(below);
-    walk::same_inode(path, &own)
-        || hash::known(&own).is_some_and(|own| hash::known(path) == Some(own))
+    walk::same_inode(path, &own) || hash::of(&own).is_some_and(|own| hash::of(path) == Some(own))
 }
 
 /// Returns cargo's list of the files of the package in `dir`, relative to it, in cargo's order.
@@ -162,7 +161,7 @@ fn package_digest(dir: &Path) -> Option<Digest> {
     files.retain(|file| walk::mtime(&dir.join(file)).is_some());
     let entries = files.iter().map(|file| {
         let (name, kind) = (file.as_os_str().as_encoded_bytes(), walk::Kind::File);
-        (name, kind as u8, hash::known(&dir.join(file)))
+        (name, kind as u8, hash::of(&dir.join(file)))
     });
     Some(hash::listing(entries))
 }

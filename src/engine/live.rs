@@ -183,5 +183,5 @@ impl<'a> Resolver<'a> {
 fn same_content(a: &Path, b: &Path) -> bool {
     let size = |path: &Path| std::fs::metadata(path).ok().map(|meta| meta.len());
     size(a).is_some_and(|a| Some(a) == size(b))
-        && hash::known(a).is_some_and(|a| Some(a) == hash::known(b))
+        && hash::of(a).is_some_and(|a| Some(a) == hash::of(b))
 }
