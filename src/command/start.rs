@@ -189,7 +189,8 @@ impl<'a> Starter<'a> {
     fn new(search: Search<'a>, candidates: &[Candidate]) -> Result<Starter<'a>> {
         let units = || candidates.iter().flat_map(|one| &one.manifest.get().units);
         let profiles = units().map(|unit| unit.name.profile_dir.as_str());
-        let (profiles, call) = (profiles.collect(), search.sources.call);
+        let profiles: BTreeSet<&str> = profiles.collect();
+        let call = search.sources.call;
         let (workspace, roots) = (&search.setup.workspace, &search.setup.roots);
         let hold = || hold::hold(&workspace.build_dir, &profiles, &call.reporter);
         let held = (!search.sources.args.dry_run).then(hold).transpose()?;

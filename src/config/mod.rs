@@ -412,17 +412,11 @@ pub fn parse_bytes(text: &str) -> Result<u64, String> {
     let end = text.find(|c: char| !c.is_ascii_digit());
     let (number, unit) = text.split_at(end.unwrap_or(text.len()));
     let unit = unit.trim().trim_end_matches(['b', 'B']);
-    let factor = match unit.to_ascii_lowercase().as_str() {
-        "" => Some(1),
-        "k" => Some(1000),
-        "m" => Some(1000_u64.pow(2)),
-        "g" => Some(1000_u64.pow(3)),
-        "t" => Some(1000_u64.pow(4)),
-        _ => None,
-    };
+    let mut powers = ["", "k", "m", "g", "t"].into_iter().zip(0..);
+    let power = powers.find(|(known, _)| unit.eq_ignore_ascii_case(known));
     let number: Option<u64> = number.parse().ok();
-    let bytes = number.zip(factor);
-    let bytes = bytes.and_then(|(number, factor)| number.checked_mul(factor));
+    let bytes = number.zip(power);
+    let bytes = bytes.and_then(|(number, (_, power))| number.checked_mul(1000_u64.pow(power)));
     bytes.ok_or_else(|| format!("`{text}` is no size; 50G and 500M are"))
 }
 
