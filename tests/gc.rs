@@ -238,9 +238,17 @@ fn limits_are_understood_or_refused() {
         chain.place.store().display()
     );
     write(&chain.source.path("headstart.toml"), own.as_bytes());
-    let plain = headstart_testkit::headstart(Path::new(common::PROGRAM), root);
-    let said = plain.args(["gc", "--json"]).run().succeeded().json();
-    assert_eq!(said["store"]["bytes_max"], 1000);
+    let bytes_max = |dir: &Path| {
+        let plain = headstart_testkit::headstart(Path::new(common::PROGRAM), dir);
+        let said = plain.args(["gc", "--json"]).run().succeeded().json();
+        said["store"]["bytes_max"].clone()
+    };
+    assert_eq!(bytes_max(root), 1000);
+    // A workspace below the top of the work tree has settings of its own.
+    let below = chain.source.path("crates");
+    let other = own.replace("1k", "2k");
+    write(&below.join("headstart.toml"), other.as_bytes());
+    assert_eq!(bytes_max(&below), 2000);
     let nowhere = |args: &[&str]| {
         let dir = chain.place.scratch.root();
         headstart_testkit::headstart(Path::new(common::PROGRAM), dir)

@@ -1,14 +1,14 @@
 //! A cargo command as the user gave it, and running it.
 
-use std::ffi::OsString;
-use std::io::{BufRead, BufReader, Read, Seek};
+use std::ffi::{OsStr, OsString};
+use std::io::{self, BufRead, BufReader, Read, Seek};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 
 use super::CargoError;
 
 /// The arguments of one cargo run: `["build", "--workspace"]`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CargoCommand {
     /// All arguments, a leading `+toolchain` included.
     pub args: Vec<String>,
@@ -22,29 +22,24 @@ const BUILDING: [&str; 9] = [
 impl CargoCommand {
     /// Returns the commands in `args`, which `--then` separates; `build` where there is none.
     pub fn split(args: &[String]) -> Vec<CargoCommand> {
-        let commands: Vec<CargoCommand> = args
-            .split(|arg| arg == "--then")
-            .filter(|args| !args.is_empty())
-            .map(|args| CargoCommand {
-                args: args.to_vec(),
-            })
-            .collect();
-        match commands.is_empty() {
-            true => vec![CargoCommand {
-                args: vec!["build".to_owned()],
-            }],
-            false => commands,
+        let given = args.split(|arg| arg == "--then");
+        let given = given.filter(|args| !args.is_empty());
+        let commands = given.map(|args| CargoCommand {
+            args: args.to_vec(),
+        });
+        let mut commands: Vec<CargoCommand> = commands.collect();
+        if commands.is_empty() {
+            let args = vec!["build".to_owned()];
+            commands.push(CargoCommand { args });
         }
+        commands
     }
 
     /// Returns the subcommand, if it is one that builds units.
     pub fn building_subcommand(&self) -> Option<&str> {
-        let known = |arg: &&String| BUILDING.contains(&arg.as_str());
-        self.args
-            .iter()
-            .find(|arg| !arg.starts_with(['-', '+']))
-            .filter(known)
-            .map(String::as_str)
+        let mut args = self.args.iter().map(String::as_str);
+        let first = args.find(|arg| !arg.starts_with(['-', '+']))?;
+        BUILDING.contains(&first).then_some(first)
     }
 
     /// Returns the toolchain of a leading `+toolchain`.
@@ -54,15 +49,11 @@ impl CargoCommand {
 
     /// Returns the value of `--name value` or `--name=value` before any `--`.
     pub fn option(&self, name: &str) -> Option<&str> {
-        let own = self.args.iter().take_while(|arg| *arg != "--").enumerate();
-        own.filter_map(|(at, arg)| {
-            let rest = arg.strip_prefix(name)?;
-            match rest {
-                "" => self.args.get(at + 1).map(String::as_str),
-                _ => rest.strip_prefix('='),
-            }
+        let mut own = self.args.iter().take_while(|arg| *arg != "--").enumerate();
+        own.find_map(|(at, arg)| match arg.strip_prefix(name)? {
+            "" => self.args.get(at + 1).map(String::as_str),
+            rest => rest.strip_prefix('='),
         })
-        .next()
     }
 
     /// Returns the arguments that build the same and run nothing of it.
@@ -70,8 +61,7 @@ impl CargoCommand {
         let mut args = self.args.clone();
         let runs = matches!(self.building_subcommand(), Some("test" | "t" | "bench"));
         if runs && !args.iter().any(|arg| arg == "--no-run") {
-            let end = args.iter().position(|arg| arg == "--");
-            args.truncate(end.unwrap_or(args.len()));
+            args.truncate(self.end());
             args.push("--no-run".to_owned());
         }
         args
@@ -80,14 +70,15 @@ impl CargoCommand {
     /// Returns the arguments that make cargo report its artifacts as JSON and its diagnostics as ever.
     fn reporting(&self) -> Vec<OsString> {
         const REPORT: &str = "--message-format=json-render-diagnostics";
-        let end = self
-            .args
-            .iter()
-            .position(|arg| arg == "--")
-            .unwrap_or(self.args.len());
         let mut args: Vec<OsString> = self.args.iter().map(OsString::from).collect();
-        args.insert(end, OsString::from(REPORT));
+        args.insert(self.end(), OsString::from(REPORT));
         args
+    }
+
+    /// Returns where cargo's own arguments end.
+    fn end(&self) -> usize {
+        let end = self.args.iter().position(|arg| arg == "--");
+        end.unwrap_or(self.args.len())
     }
 
     /// Returns the command line, for people.
@@ -123,10 +114,9 @@ pub fn run(
     mut pass_on: impl FnMut(&str),
 ) -> Result<Vec<String>, CargoError> {
     let mut lines = Vec::new();
-    let args = command.reporting();
     // What the program or the tests print comes behind cargo's last message, and is theirs whatever it looks like.
     let mut reporting = true;
-    let stderr = execute(&args, run, |line| {
+    execute(command, run, |line| {
         match reporting && line.starts_with('{') {
             true => {
                 reporting = !line.contains("\"reason\":\"build-finished\"");
@@ -135,23 +125,16 @@ pub fn run(
             false => pass_on(&line),
         }
     })?;
-    match stderr {
-        Ok(()) => Ok(lines),
-        Err((code, stderr)) => Err(CargoError::Failed {
-            command: command.shown(),
-            code,
-            stderr,
-        }),
-    }
+    Ok(lines)
 }
 
 /// Variables that no build script or proc-macro may see: with them it could sign whatever it likes.
 pub const KEPT_BACK: [&str; 2] = ["HEADSTART_SIGN_KEY", "HEADSTART_KEY_PASSWORD"];
 
-/// Returns cargo as `run` says, without arguments.
+/// Returns `program` as `run` says, without arguments.
 #[expect(clippy::disallowed_methods, reason = "cargo::command starts cargo")]
-fn cargo(run: Run<'_>) -> Command {
-    let mut command = Command::new("cargo");
+fn program(program: impl AsRef<OsStr>, run: Run<'_>) -> Command {
+    let mut command = Command::new(program);
     command.current_dir(run.dir);
     command.envs(run.env.iter().map(|(name, value)| (name, value)));
     for name in KEPT_BACK {
@@ -160,117 +143,98 @@ fn cargo(run: Run<'_>) -> Command {
     command
 }
 
-/// Runs `command`, everything as if the user had typed it, and returns its exit code.
-pub fn run_plainly(command: &CargoCommand, run: Run<'_>) -> Result<i32, CargoError> {
-    let status = cargo(run).args(&command.args).status();
-    let start = |cause| CargoError::Start {
-        program: "cargo".to_owned(),
+fn not_started(program: &str) -> impl Fn(io::Error) -> CargoError {
+    move |cause| CargoError::Start {
+        program: program.to_owned(),
         cause,
-    };
-    Ok(status.map_err(start)?.code().unwrap_or(101))
+    }
 }
 
-/// Runs `program`, which runs cargos of its own, with `args`, as if the user had typed it; its standard output goes to `stdout`.
+/// Fails if what was run by `command` failed, having said `stderr`.
+fn check(command: String, status: ExitStatus, stderr: String) -> Result<(), CargoError> {
+    match status.success() {
+        true => Ok(()),
+        false => Err(CargoError::Failed {
+            command,
+            code: status.code().unwrap_or(101),
+            stderr,
+        }),
+    }
+}
+
+/// Runs `command`, everything as if the user had typed it, and returns its exit code.
+pub fn run_plainly(command: &CargoCommand, run: Run<'_>) -> Result<i32, CargoError> {
+    let status = program("cargo", run).args(&command.args).status();
+    let status = status.map_err(not_started("cargo"))?;
+    Ok(status.code().unwrap_or(101))
+}
+
+/// Runs `name`, which runs cargos of its own, with `args`, as if the user had typed it; its standard output goes to `stdout`.
 ///
 /// Fails if it does.
-#[expect(clippy::disallowed_methods, reason = "cargo::command starts cargo")]
 pub fn run_other(
-    program: &Path,
+    name: &Path,
     args: &[String],
     run: Run<'_>,
     stdout: Stdio,
 ) -> Result<(), CargoError> {
-    let shown = program.display().to_string();
-    let mut command = Command::new(program);
-    command.args(args).current_dir(run.dir).stdout(stdout);
-    command.envs(run.env.iter().map(|(name, value)| (name, value)));
-    for name in KEPT_BACK {
-        command.env_remove(name);
-    }
-    let status = command.status().map_err(|cause| CargoError::Start {
-        program: shown.clone(),
-        cause,
-    })?;
-    match status.success() {
-        true => Ok(()),
-        false => Err(CargoError::Failed {
-            command: format!("{shown} {}", args.join(" ")),
-            code: status.code().unwrap_or(101),
-            stderr: String::new(),
-        }),
-    }
+    let shown = name.display().to_string();
+    let status = program(name, run).args(args).stdout(stdout).status();
+    let status = status.map_err(not_started(&shown))?;
+    let command = format!("{shown} {}", args.join(" "));
+    check(command, status, String::new())
 }
 
-/// Runs cargo with `args`; gives each line of its standard output to `each`; returns code and messages of a
-/// cargo that failed.
+/// Runs cargo for its report; gives each line of its standard output to `each`.
 fn execute(
-    args: &[OsString],
+    command: &CargoCommand,
     run: Run<'_>,
     mut each: impl FnMut(String),
-) -> Result<Result<(), (i32, String)>, CargoError> {
-    let start = |cause| CargoError::Start {
-        program: "cargo".to_owned(),
-        cause,
-    };
+) -> Result<(), CargoError> {
+    let failed = not_started("cargo");
     let mut kept = match run.messages {
         Messages::Shown => None,
-        Messages::Kept => Some(tempfile::tempfile().map_err(start)?),
+        Messages::Kept => Some(tempfile::tempfile().map_err(&failed)?),
     };
     let stderr = match &kept {
         None => Stdio::inherit(),
-        Some(file) => Stdio::from(file.try_clone().map_err(start)?),
+        Some(file) => file.try_clone().map_err(&failed)?.into(),
     };
-    let mut child = cargo(run)
-        .args(args)
-        .stdout(Stdio::piped())
-        .stderr(stderr)
-        .spawn()
-        .map_err(start)?;
-    let stdout = child
-        .stdout
-        .take()
-        .expect("standard output was asked to be piped");
+    let mut cargo = program("cargo", run);
+    cargo.args(command.reporting());
+    cargo.stdout(Stdio::piped()).stderr(stderr);
+    let mut child = cargo.spawn().map_err(&failed)?;
+    let stdout = child.stdout.take();
+    let stdout = stdout.expect("standard output was asked to be piped");
     for line in BufReader::new(stdout).lines() {
-        each(line.map_err(start)?);
+        each(line.map_err(&failed)?);
     }
-    let status = child.wait().map_err(start)?;
+    let status = child.wait().map_err(&failed)?;
     let mut stderr = String::new();
     if let Some(file) = &mut kept {
-        file.rewind().map_err(start)?;
-        file.read_to_string(&mut stderr).map_err(start)?;
+        file.rewind().map_err(&failed)?;
+        file.read_to_string(&mut stderr).map_err(&failed)?;
     }
-    match status.success() {
-        true => Ok(Ok(())),
-        false => Ok(Err((status.code().unwrap_or(101), stderr))),
-    }
+    check(command.shown(), status, stderr)
 }
 
-/// Runs `program` with `args` in `dir`, and returns its standard output.
-#[expect(clippy::disallowed_methods, reason = "cargo::command starts cargo")]
+/// Runs the program `name` with `args`, and returns its standard output.
 pub fn ask(
-    program: &str,
+    name: &str,
     args: &[&str],
     run: Run<'_>,
     toolchain: Option<&str>,
 ) -> Result<String, CargoError> {
-    let mut command = Command::new(program);
-    command.args(args).current_dir(run.dir).stdin(Stdio::null());
-    command.envs(run.env.iter().map(|(name, value)| (name, value)));
+    let mut command = program(name, run);
+    command.args(args).stdin(Stdio::null());
     if let Some(toolchain) = toolchain {
         command.env("RUSTUP_TOOLCHAIN", toolchain);
     }
-    let output = command.output().map_err(|cause| CargoError::Start {
-        program: program.to_owned(),
-        cause,
-    })?;
-    match output.status.success() {
-        true => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
-        false => Err(CargoError::Failed {
-            command: format!("{program} {}", args.join(" ")),
-            code: output.status.code().unwrap_or(101),
-            stderr: String::from_utf8_lossy(&output.stderr).trim().to_owned(),
-        }),
-    }
+    let output = command.output().map_err(not_started(name))?;
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    let command = format!("{name} {}", args.join(" "));
+    check(command, output.status, stderr.trim().to_owned())?;
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 #[cfg(test)]

@@ -18,86 +18,57 @@ pub const OWN_DIR: &str = ".headstart";
 /// The largest record that we read; cargo's are a few kilobytes.
 const MAX_RECORD_BYTES: u64 = 16 << 20;
 
-/// The units of a build directory, by profile and kind.
+/// The units of a build directory, in order.
 #[derive(Debug, Default)]
 pub struct Layout {
-    units: HashMap<(String, String), Vec<String>>,
+    units: Vec<UnitName>,
 }
 
 impl Layout {
     /// Returns the units below `build`; none where there is no such directory.
     pub fn scan(build: &Path) -> Layout {
-        let mut units: HashMap<(String, String), Vec<String>> = HashMap::new();
+        let mut units = Vec::new();
         for profile in profile_dirs(build) {
             let records = build.join(&profile).join(".fingerprint");
             for dir in walk::subdirectories(&records) {
-                for stem in stems(&records.join(&dir)) {
-                    units
-                        .entry((profile.clone(), stem))
-                        .or_default()
-                        .push(dir.clone());
-                }
+                let stems = stems(&records.join(&dir)).into_iter();
+                units.extend(stems.map(|stem| UnitName {
+                    profile_dir: profile.clone(),
+                    dir: dir.clone(),
+                    stem,
+                }));
             }
         }
+        units.sort();
         Layout { units }
     }
 
     /// Returns the units of kind `stem` of the package `package` in `profile`, leftovers of earlier builds
     /// among them.
     pub fn candidates(&self, profile: &str, package: &str, stem: &str) -> Vec<UnitName> {
-        let dirs = self.units.get(&(profile.to_owned(), stem.to_owned()));
-        dirs.into_iter()
-            .flatten()
-            .filter(|dir| {
-                dir.rsplit_once('-')
-                    .is_some_and(|(name, _)| name == package)
-            })
-            .map(|dir| UnitName {
-                profile_dir: profile.to_owned(),
-                dir: dir.clone(),
-                stem: stem.to_owned(),
-            })
-            .collect()
+        let package_of =
+            |unit: &UnitName| unit.dir.rsplit_once('-').map(|(name, _)| name == package);
+        let wanted = |unit: &&UnitName| {
+            unit.stem == stem && unit.profile_dir == profile && package_of(unit) == Some(true)
+        };
+        self.units.iter().filter(wanted).cloned().collect()
     }
 
     /// Returns every unit, in order.
-    pub fn all(&self) -> Vec<UnitName> {
-        let mut units: Vec<UnitName> = self
-            .units
-            .iter()
-            .flat_map(|((profile, stem), dirs)| {
-                dirs.iter().map(move |dir| UnitName {
-                    profile_dir: profile.clone(),
-                    dir: dir.clone(),
-                    stem: stem.clone(),
-                })
-            })
-            .collect();
-        units.sort();
-        units
+    pub fn all(&self) -> &[UnitName] {
+        &self.units
     }
 
     /// Returns the unit that runs the build script in `dir`.
-    pub fn script_run(&self, profile: &str, dir: &str) -> Option<UnitName> {
-        self.units.iter().find_map(|((known, stem), dirs)| {
-            let name = UnitName {
-                profile_dir: profile.to_owned(),
-                dir: dir.to_owned(),
-                stem: stem.clone(),
-            };
-            (known == profile && name.runs_script() && dirs.iter().any(|known| known == dir))
-                .then_some(name)
-        })
+    pub fn script_run(&self, profile: &str, dir: &str) -> Option<&UnitName> {
+        let mut units = self.units.iter();
+        units.find(|unit| unit.runs_script() && unit.profile_dir == profile && unit.dir == dir)
     }
 
     /// Returns the profiles' directories, relative to the build directory.
     pub fn profiles(&self) -> Vec<String> {
-        let mut profiles: Vec<String> = self
-            .units
-            .keys()
-            .map(|(profile, _)| profile.clone())
-            .collect();
-        profiles.sort();
+        let profiles = self.units.iter().map(|unit| unit.profile_dir.clone());
+        let mut profiles: Vec<String> = profiles.collect();
         profiles.dedup();
         profiles
     }
@@ -112,26 +83,19 @@ fn profile_dirs(build: &Path) -> Vec<String> {
             found.push(dir);
             continue;
         }
-        let nested = walk::subdirectories(&build.join(&dir));
-        found.extend(
-            nested
-                .into_iter()
-                .map(|inner| format!("{dir}/{inner}"))
-                .filter(|dir| holds(dir)),
-        );
+        let nested = walk::subdirectories(&build.join(&dir)).into_iter();
+        let nested = nested.map(|inner| format!("{dir}/{inner}"));
+        found.extend(nested.filter(|dir| holds(dir)));
     }
     found
 }
 
 /// Returns the `<kind>-<name>` of each unit recorded in a fingerprint directory.
 fn stems(dir: &Path) -> Vec<String> {
-    let names = std::fs::read_dir(dir).into_iter().flatten().flatten();
-    names
-        .filter_map(|entry| {
-            let name = entry.file_name().into_string().ok()?;
-            name.strip_suffix(".json").map(str::to_owned)
-        })
-        .collect()
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+    let stems = names.filter_map(|name| name.strip_suffix(".json").map(str::to_owned));
+    stems.collect()
 }
 
 /// Returns the fingerprint that cargo recorded for `unit`.
@@ -147,10 +111,8 @@ pub fn proven_fingerprint(build: &Path, unit: &UnitName) -> Option<Fingerprint> 
 
 /// Returns cargo's hash of the compiler whose units the build directory holds; none where it holds none.
 pub fn compiler_hash(build: &Path) -> Option<u64> {
-    let units = Layout::scan(build).all();
-    let mut known = units
-        .iter()
-        .filter_map(|unit| proven_fingerprint(build, unit));
+    let units = Layout::scan(build).units.into_iter();
+    let mut known = units.filter_map(|unit| proven_fingerprint(build, &unit));
     // The run of a build script has none.
     known.find_map(|fingerprint| (fingerprint.rustc != 0).then_some(fingerprint.rustc))
 }
@@ -187,9 +149,7 @@ impl HashedFiles {
     pub fn of(dir: &Path) -> HashedFiles {
         let mut files: HashMap<String, Vec<String>> = HashMap::new();
         for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
-            let Ok(name) = entry.file_name().into_string() else {
-                continue;
-            };
+            let name = entry.file_name().into_string().unwrap_or_default();
             if let Some(hash) = hash_in(&name) {
                 files.entry(hash.to_owned()).or_default().push(name);
             }
@@ -203,6 +163,57 @@ impl HashedFiles {
         names.sort();
         names
     }
+}
+
+/// What compiles left in a build directory.
+#[derive(Debug)]
+pub struct Outputs<'a> {
+    build: &'a Path,
+    /// Each profile's `deps` and `examples`.
+    dirs: HashMap<PathBuf, HashedFiles>,
+}
+
+impl Outputs<'_> {
+    /// Returns what is in `profiles` of the build directory `build`.
+    pub fn of<'a>(build: &'a Path, profiles: impl Iterator<Item = &'a str>) -> Outputs<'a> {
+        let dirs = profiles.flat_map(compile_dirs);
+        let files = |dir: PathBuf| (dir.clone(), HashedFiles::of(&build.join(dir)));
+        Outputs {
+            build,
+            dirs: dirs.map(files).collect(),
+        }
+    }
+
+    /// Returns the files of the compile `unit`, relative to the build directory: those with its hash in their names, or with
+    /// what `other_name` says that it is called as well in a directory.
+    pub fn of_unit(
+        &self,
+        unit: &UnitName,
+        other_name: impl Fn(&Path) -> Option<String>,
+    ) -> Vec<PathBuf> {
+        let hash = unit_hash(&unit.dir);
+        if unit.stem.starts_with("build-script-") {
+            let dir = unit.script_dir();
+            let files = HashedFiles::of(&self.build.join(&dir)).with(hash);
+            return files.iter().map(|file| dir.join(file)).collect();
+        }
+        let mut all = Vec::new();
+        for dir in compile_dirs(&unit.profile_dir) {
+            let Some(files) = self.dirs.get(&dir) else {
+                continue;
+            };
+            let other = other_name(&self.build.join(&dir));
+            let names = [hash].into_iter().chain(other.as_deref());
+            let names = names.flat_map(|name| files.with(name));
+            let names = names.filter(|file| !file.contains(".rcgu."));
+            all.extend(names.map(|file| dir.join(file)));
+        }
+        all
+    }
+}
+
+fn compile_dirs(profile: &str) -> [PathBuf; 2] {
+    ["deps", "examples"].map(|dir| Path::new(profile).join(dir))
 }
 
 /// Returns the unit hash in `libserde-0123456789abcdef.rlib`.

@@ -32,8 +32,6 @@ pub struct Artifact {
     pub target: CargoTarget,
     /// The profile, as far as it tells units apart.
     pub profile: Profile,
-    /// Enabled features, sorted.
-    pub features: Vec<String>,
     /// Final paths of the outputs.
     pub filenames: Vec<PathBuf>,
     /// The one of them that can be run.

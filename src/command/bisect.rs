@@ -4,21 +4,19 @@ use std::collections::BTreeSet;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use jiff::Timestamp;
 use serde_json::json;
 
 use super::cli::{BisectArgs, StartArgs};
 use super::failure::Failure;
 use super::scratch::{Identity, Judged, Kept, Scratch};
-use super::setup::{Setup, print_json, short};
-use super::sources::Sources;
+use super::setup::{Call, Setup, print_json, short};
+use super::sources::{NoStart, Sources};
 use super::trial::{Source, Trials};
 use crate::cargo::command::CargoCommand;
-use crate::config::Environment;
 use crate::engine::bisect::{self, Next, Verdict};
 use crate::git::{Commit, Repository};
 use crate::model::Toolchain;
-use crate::report::{Reporter, count};
+use crate::report::count;
 use crate::store::Store;
 use crate::store::point::Point;
 
@@ -52,21 +50,29 @@ struct Answer {
 }
 
 /// Runs the command, and returns its exit code.
-pub fn run(args: &BisectArgs, environment: &Environment, now: Timestamp) -> Result<ExitCode> {
-    let reporter = &Reporter::new(args.store.quiet);
+pub fn run(args: &BisectArgs, call: Call<'_>) -> Result<ExitCode> {
+    let environment = call.environment;
     let repository = &Repository::discover(environment.dir())?;
     let line = line(repository, args)?;
-    let setup = &Setup::of(&CargoCommand { args: Vec::new() }, environment, None)?;
+    let setup = &Setup::here(environment, None)?;
     let start = &StartArgs {
         store: args.store.clone(),
         believe_store: args.believe_store,
         ..StartArgs::default()
     };
-    let sources = Sources::open(start, environment, setup, now.as_second(), reporter)?;
-    let hint = "`headstart publish` makes it; --store names another";
-    let sources = sources.map_err(|why| Failure::new(why, hint))?;
-    let of = |one: &Commit| sources.points(&one.id, setup, reporter);
-    let points: Vec<Vec<Point>> = line.iter().map(of).collect();
+    let none = |error: anyhow::Error| match error.downcast() {
+        Ok(NoStart(why)) => {
+            let hint = "`headstart publish` makes it; --store names another";
+            Failure::new(why, hint).into()
+        }
+        Err(error) => error,
+    };
+    let sources = Sources::open(start, call, setup).map_err(none)?;
+    let of = |one: &Commit| {
+        let points = sources.points(&one.id).into_iter();
+        points.filter(|point| point.toolchain == setup.toolchain)
+    };
+    let points: Vec<Vec<Point>> = line.iter().map(|one| of(one).collect()).collect();
     check_published(&line, &points, &setup.toolchain, &sources.store, args)?;
     let identity = Identity {
         repository,
@@ -74,25 +80,22 @@ pub fn run(args: &BisectArgs, environment: &Environment, now: Timestamp) -> Resu
         command: (&args.command, environment.dir()),
         only: &args.only,
     };
-    let scratch = &Scratch::take(args.scratch.as_deref(), environment, &identity, reporter)?;
+    let scratch = &Scratch::take(args.scratch.as_deref(), call, &identity)?;
     if args.restart {
         scratch.forget()?;
     }
-    let kept = scratch.kept(reporter);
+    let kept = scratch.kept(&call.reporter);
     let judged = line.iter().map(|one| kept.judged.get(&one.id).cloned());
     let mut bisect = Bisect {
         judged: judged.collect(),
         trials: Trials {
             args,
-            start,
-            environment,
+            call,
             repository,
             setup,
             sources,
             scratch,
             staging: scratch.staging()?,
-            now,
-            reporter,
         },
         line,
         points,
@@ -104,7 +107,7 @@ pub fn run(args: &BisectArgs, environment: &Environment, now: Timestamp) -> Resu
     let answer = bisect.answer();
     // Verdicts stay, and lead back here in no time.
     if let Err(error) = scratch.clear(repository) {
-        reporter.warn(&error.to_string());
+        call.reporter.warn(&error.to_string());
     }
     let answer = answer?;
     match args.store.json {
@@ -207,8 +210,7 @@ impl Bisect<'_> {
 
     fn judge(&mut self, at: usize) -> Result<()> {
         let Commit { id, subject } = self.line[at].clone();
-        let reporter = self.trials.reporter;
-        let step = reporter.step(&format!("{} {subject}", short(&id)), 0);
+        let reporter = self.trials.call.reporter;
         let source = match &self.building {
             None => Source::Placed(&self.points[at]),
             Some(commands) => Source::Built(commands),
@@ -216,8 +218,8 @@ impl Bisect<'_> {
         let is_end = at == 0 || at + 1 == self.line.len();
         let needed = self.kept.needed.clone().filter(|_| !is_end);
         let needed = needed.unwrap_or_default();
-        let tried = self.trials.run(&id, source, &needed)?;
-        drop(step);
+        let what = format!("{} {subject}", short(&id));
+        let tried = reporter.during(&what, || self.trials.run(&id, source, &needed))?;
         if tried.pinned > 0 && !std::mem::replace(&mut self.pinned_is_said, true) {
             let (programs, id) = (count(tried.pinned, "program"), short(&id));
             reporter.note(&format!(

@@ -5,14 +5,12 @@
 
 use std::path::{Path, PathBuf};
 
-use jiff::Timestamp;
-
 use super::cli::StartArgs;
 use super::failure::Failure;
 use super::gc;
 use super::search::Search;
-use super::setup::Setup;
-use super::sources::Sources;
+use super::setup::{Call, Setup};
+use super::sources::{NoStart, Sources};
 use super::start::{Outcome, start_from};
 use crate::cargo::command::CargoCommand;
 use crate::cargo::layout;
@@ -22,7 +20,6 @@ use crate::engine::hold;
 use crate::engine::ledger::Ledger;
 use crate::git::Repository;
 use crate::model::Part;
-use crate::report::Reporter;
 
 /// The names under which `x` is typed.
 const NAMES: [&str; 4] = ["x", "x.py", "./x", "./x.py"];
@@ -119,15 +116,14 @@ impl Checkout {
     pub fn part(&self, part: &Part) -> anyhow::Result<Setup> {
         let environment = self.environment.at(&self.top.join(&part.workspace));
         let target_dir = self.top.join(&part.target_dir);
-        let ask = CargoCommand { args: Vec::new() };
-        let mut setup = Setup::of(&ask, &environment, Some(&target_dir))?;
+        let mut setup = Setup::here(&environment, Some(&target_dir))?;
         setup.part = part.clone();
         Ok(setup)
     }
 
     /// Returns what a cargo here would build with the compiler of stage 0.
     pub fn whole(&self) -> anyhow::Result<Setup> {
-        Setup::of(&CargoCommand { args: Vec::new() }, &self.environment, None)
+        Setup::here(&self.environment, None)
     }
 
     fn below_top(&self, dir: &Path) -> Option<String> {
@@ -142,45 +138,37 @@ fn arguments(command: &CargoCommand) -> Option<&[String]> {
     NAMES.contains(&name.as_str()).then_some(args)
 }
 
-/// Starts every part that has starting points; or says in a sentence why none has.
+/// Starts every part that has starting points; fails with [`NoStart`] where none has.
 pub(super) fn start(
     checkout: &Checkout,
     args: &StartArgs,
-    environment: &Environment,
-    now: Timestamp,
-    reporter: &Reporter,
-) -> anyhow::Result<Result<Vec<Outcome>, String>> {
+    call: Call<'_>,
+) -> anyhow::Result<Vec<Outcome>> {
     let checkout = checkout.clone().with_tools()?;
     let whole = checkout.whole()?;
-    let sources = match Sources::open(args, environment, &whole, now.as_second(), reporter)? {
-        Ok(sources) => sources,
-        Err(why) => return Ok(Err(why)),
-    };
-    let parts = Search::of(&sources, args, environment, &whole, reporter).parts()?;
+    let sources = Sources::open(args, call, &whole)?;
+    let (setup, sources) = (&whole, &sources);
+    let parts = Search { setup, sources }.parts()?;
     if !args.dry_run {
         checkout.note_roots();
     }
     let mut outcomes = Vec::new();
     for part in &parts {
-        let started = checkout
-            .part(part)
-            .and_then(|setup| start_from(&sources, args, environment, &setup, now, reporter));
-        let why = match started {
-            Ok(Ok(outcome)) => {
-                outcomes.push(outcome);
-                continue;
+        let setup = checkout.part(part);
+        match setup.and_then(|setup| start_from(sources, &setup)) {
+            Ok(outcome) => outcomes.push(outcome),
+            Err(error) => {
+                let why = format!("{} is not started: {error:#}", part.target_dir);
+                call.reporter.warn(&why);
             }
-            Ok(Err(why)) => why,
-            Err(error) => format!("{error:#}"),
-        };
-        reporter.warn(&format!("{} is not started: {why}", part.target_dir));
+        }
     }
     if !args.dry_run {
-        gc::by_itself(environment, &args.store, whole.configured(), reporter, now);
+        gc::by_itself(call, &args.store, whole.configured());
     }
     let none = "no commit in reach was published with `headstart publish -- x ...`";
     match outcomes.is_empty() {
-        true => Ok(Err(none.to_owned())),
-        false => Ok(Ok(outcomes)),
+        true => Err(NoStart(none.to_owned()).into()),
+        false => Ok(outcomes),
     }
 }

@@ -8,19 +8,18 @@ use std::os::unix::process::CommandExt;
 use std::process::{ExitCode, Stdio};
 use std::time::Duration;
 
-use super::cli::{FetchArgs, StartArgs};
+use super::cli::FetchArgs;
 use super::failure::Failure;
 use super::far::Far;
-use super::start::{Candidate, Survey};
+use super::setup::Call;
+use super::sources::{Candidate, Sources};
 use crate::config::Environment;
 use crate::disk::space;
-use crate::engine::fetch::lacking;
 use crate::engine::offer::Offered;
 use crate::engine::plan::Action;
-use crate::git::Repository;
+use crate::engine::survey::Survey;
 use crate::model::{Digest, UnitName};
-use crate::report::Reporter;
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 
 /// Turns what is done later, behind everything else, off when it is `0`, `off` or `no`: a machine that is thrown away has no use for it.
 const LATER_VAR: &str = "HEADSTART_LATER";
@@ -39,22 +38,16 @@ pub(super) struct Wanted {
     worth_ms: u64,
 }
 
-/// Returns what is wanted of each of `candidates` where the one at `chosen` is placed.
-pub(super) fn wanted(
-    candidates: &[Candidate],
-    surveys: &[Survey],
-    chosen: usize,
-    offered: &[Offered],
-) -> Vec<Wanted> {
-    let mut wanted: Vec<Wanted> = candidates.iter().map(|_| Wanted::default()).collect();
-    let manifest = candidates[chosen].manifest.get();
+/// Returns what is wanted of each of `surveys` where the one at `chosen` is placed.
+pub(super) fn wanted(surveys: &[Survey<'_>], chosen: usize, offered: &[Offered]) -> Vec<Wanted> {
+    let mut wanted: Vec<Wanted> = surveys.iter().map(|_| Wanted::default()).collect();
+    let manifest = surveys[chosen].manifest.get();
     let mut compiled: HashSet<&UnitName> = HashSet::new();
     for (unit, decision) in manifest.units.iter().zip(&surveys[chosen].decisions) {
         match decision.action {
             Action::Place => {
-                wanted[chosen]
-                    .objects
-                    .extend(unit.outputs().map(|(object, _)| object));
+                let objects = unit.outputs().map(|(object, _)| object);
+                wanted[chosen].objects.extend(objects);
                 wanted[chosen].worth_ms += manifest.cost_ms(unit);
             }
             Action::Seed | Action::Leave => drop(compiled.insert(&unit.name)),
@@ -62,7 +55,7 @@ pub(super) fn wanted(
         }
     }
     for one in offered {
-        let manifest = candidates[one.from].manifest.get();
+        let manifest = surveys[one.from].manifest.get();
         let unit = &manifest.units[one.unit];
         if compiled.contains(&unit.name) {
             let objects = unit.session_objects().map(|(object, _)| object);
@@ -75,54 +68,32 @@ pub(super) fn wanted(
 
 /// Brings what is `wanted` and not here. What does not come is compiled.
 pub(super) fn bring(
-    far: &Far,
+    sources: &Sources<'_>,
     candidates: &[Candidate],
     wanted: &[Wanted],
-    store: &Store,
-    reporter: &Reporter,
-) -> anyhow::Result<()> {
-    if far.is_empty() {
-        return Ok(());
-    }
-    let staging = store.staging("fetch")?;
+) -> Result<(), StoreError> {
     let cores = std::thread::available_parallelism().map_or(1, NonZero::get) as u64;
-    for (candidate, wanted) in candidates.iter().zip(wanted) {
-        let manifest = candidate.manifest.get();
-        let Some(index) = store.index(candidate.point.manifest, manifest) else {
-            continue;
-        };
-        let objects = lacking((manifest, &index), store, wanted.objects.iter().copied());
-        if !objects.is_empty() {
-            let worth = Duration::from_millis(wanted.worth_ms / cores);
-            far.fetch(
-                (manifest, &index),
-                &objects,
-                worth,
-                (store, &staging),
-                reporter,
-            );
-        }
+    for (Candidate { point, manifest }, wanted) in candidates.iter().zip(wanted) {
+        let what = (point.manifest, manifest.get());
+        let objects = wanted.objects.iter().copied();
+        let worth = |_| Duration::from_millis(wanted.worth_ms / cores);
+        sources.far.fetch(what, objects, worth, &sources.store)?;
     }
     Ok(())
 }
 
 /// Has another process fetch the rest of `point` for later builds: sessions of units that are fresh now.
-pub(super) fn rest_later(
-    environment: &Environment,
-    args: &StartArgs,
-    store: &Store,
-    Candidate { point, manifest }: &Candidate,
-) {
-    let all = manifest.get().objects();
-    let here = all
-        .iter()
-        .all(|(object, size_bytes)| store.has(*object, *size_bytes));
+pub(super) fn rest_later(sources: &Sources<'_>, candidate: &Candidate) {
+    let Candidate { point, manifest } = candidate;
+    let (store, environment) = (&sources.store, sources.call.environment);
+    let mut all = manifest.get().objects().into_iter();
+    let here = all.all(|(object, size_bytes)| store.has(object, size_bytes));
     if here || environment.is_off(LATER_VAR) || !store.claims_rest(point.manifest) {
         return;
     }
     let name = point.manifest.hex();
     let mut fetch: Vec<&OsStr> = vec!["fetch".as_ref(), "--quiet".as_ref()];
-    for remote in &args.store.remote {
+    for remote in &sources.args.store.remote {
         fetch.extend([OsStr::new("--remote"), remote.as_ref()]);
     }
     fetch.extend([OsStr::new("--store"), store.root().as_ref(), name.as_ref()]);
@@ -151,38 +122,31 @@ pub(super) fn later(environment: &Environment, args: &[&OsStr]) {
 }
 
 /// Fetches all that is lacking of a manifest that is here, as long as half of the disk's room is left.
-pub fn run(args: &FetchArgs, environment: &Environment) -> anyhow::Result<ExitCode> {
-    let reporter = Reporter::new(args.store.quiet);
+pub fn run(args: &FetchArgs, call: Call<'_>) -> anyhow::Result<ExitCode> {
     // Refused where priorities are not ours to set.
     let _ = rustix::process::nice(LATER_NICE);
-    let workspace = Repository::discover(environment.dir()).map(|one| one.root().to_path_buf());
-    let workspace = workspace.unwrap_or_else(|_| environment.dir().to_path_buf());
-    let far = Far::of(environment, &args.store, false, &workspace, &reporter)?;
-    let store = Store::open(&environment.store(args.store.store.as_deref(), Some(&workspace))?)?;
+    let workspace = call.settled_dir();
+    let far = Far::of(call, &args.store, false, &workspace)?;
+    let store = Store::open(
+        &call
+            .environment
+            .store(args.store.store.as_deref(), Some(&workspace))?,
+    )?;
     let points = store.all_points().into_iter();
     let mut named = points.filter(|point| point.manifest.hex() == args.manifest);
-    let Some(point) = named.next() else {
-        return Err(Failure::new(
-            "the store has no such manifest",
-            "`headstart status --json` names them",
-        )
-        .into());
+    let unknown = || {
+        let hint = "`headstart status --json` names them";
+        Failure::new("the store has no such manifest", hint)
     };
-    let manifest = store.manifest(point.manifest)?;
+    let name = named.next().ok_or_else(unknown)?.manifest;
+    let manifest = store.manifest(name)?;
     let all = manifest.objects();
     let size: u64 = all.iter().map(|(_, size_bytes)| size_bytes).sum();
     let room = space::free_bytes(store.root()).is_none_or(|free| free / 2 > size);
-    let mut again = !room;
-    if let (true, Some(index)) = (room, store.index(point.manifest, &manifest)) {
-        let staging = store.staging("fetch")?;
-        let whole = (&manifest, &index);
-        let objects = lacking(whole, &store, all.iter().map(|(object, _)| *object));
-        let slowest = Duration::from_secs(index.stored_bytes(&objects) / SLOWEST_LATER);
-        let limit = LATER.min(slowest);
-        again = far.fetch(whole, &objects, limit, (&store, &staging), &reporter);
-    }
-    if again {
-        store.unclaim_rest(point.manifest);
+    let objects = all.into_iter().map(|(object, _)| object);
+    let worth = |stored_bytes| LATER.min(Duration::from_secs(stored_bytes / SLOWEST_LATER));
+    if !room || far.fetch((name, &manifest), objects, worth, &store)? {
+        store.unclaim_rest(name);
     }
     Ok(ExitCode::SUCCESS)
 }

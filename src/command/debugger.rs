@@ -4,14 +4,12 @@ use std::process::ExitCode;
 
 use super::cli::{Debugger, DebuggerArgs};
 use super::setup::Setup;
-use crate::cargo::command::CargoCommand;
 use crate::config::Environment;
 use crate::model::{Root, Roots};
 
 /// Runs the command, and returns its exit code.
 pub fn run(args: &DebuggerArgs, environment: &Environment) -> anyhow::Result<ExitCode> {
-    let command = CargoCommand { args: Vec::new() };
-    let setup = Setup::of(&command, environment, args.target_dir.as_deref())?;
+    let setup = Setup::here(environment, args.target_dir.as_deref())?;
     for line in lines(args.debugger, &setup.roots) {
         println!("{line}");
     }

@@ -5,20 +5,20 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use jiff::Timestamp;
 use serde_json::json;
 
 use super::cli::{DemoArgs, KEEP_DAYS, PublishArgs, StartArgs, StoreArgs};
 use super::failure::Failure;
-use super::setup::{Clock, Setup, print_json, short};
+use super::setup::{Call, Clock, Setup, print_json, quietly, short};
+use super::sources::NoStart;
 use super::{publish, sample, start};
-use crate::cargo::command::{self as cargo, CargoCommand, Messages, Run};
+use crate::cargo::command::{self as cargo, CargoCommand};
 use crate::cargo::package::Locked;
 use crate::config::Environment;
 use crate::disk::{self, place, walk};
 use crate::engine::plan::Action;
 use crate::git::{self, Repository};
-use crate::report::{Reporter, bytes};
+use crate::report::bytes;
 
 /// What was measured.
 struct Measured {
@@ -30,26 +30,27 @@ struct Measured {
 }
 
 /// Runs the command, and returns its exit code.
-pub fn run(args: &DemoArgs, environment: &Environment, now: Timestamp) -> Result<ExitCode> {
+pub fn run(args: &DemoArgs, call: Call<'_>) -> Result<ExitCode> {
     let parent = match &args.scratch {
-        Some(dir) => environment.dir().join(dir),
-        None => environment.temporary(),
+        Some(dir) => call.environment.dir().join(dir),
+        None => call.environment.temporary(),
     };
     let mut builder = tempfile::Builder::new();
     let made = builder.prefix("headstart-demo-").tempdir_in(&parent);
     let scratch =
         made.with_context(|| format!("cannot make a scratch directory in {}", parent.display()))?;
     remove_when_interrupted(scratch.path());
-    let reporter = Reporter::new(args.json);
-    let shown = scratch.path().display();
-    reporter.note(&format!("working in {shown}, which is removed at the end"));
+    let note = format!(
+        "working in {}, which is removed at the end",
+        scratch.path().display()
+    );
+    call.reporter.note(&note);
     let demo = Demo {
         args,
-        environment,
+        call,
         root: disk::canonical(scratch.path()),
-        reporter,
     };
-    let measured = demo.measure(now)?;
+    let measured = demo.measure()?;
     match args.json {
         true => print_json(&as_json(&measured)),
         false => print(&measured),
@@ -75,13 +76,12 @@ fn remove_when_interrupted(scratch: &Path) {
 
 struct Demo<'a> {
     args: &'a DemoArgs,
-    environment: &'a Environment,
+    call: Call<'a>,
     root: PathBuf,
-    reporter: Reporter,
 }
 
 impl Demo<'_> {
-    fn measure(&self, now: Timestamp) -> Result<Measured> {
+    fn measure(&self) -> Result<Measured> {
         let source = self.source()?;
         let repository = Repository::discover(&source)?;
         let commit = repository.head()?;
@@ -96,7 +96,7 @@ impl Demo<'_> {
             Ok(dir.join(subdirectory))
         };
         let publisher = clone("publisher", &before)?;
-        self.publish(&publisher, now)?;
+        self.publish(&publisher)?;
         let reader = clone("somewhere/else/reader", &commit)?;
         let alone = clone("somewhere/else/alone", &commit)?;
         let home = self.other_home(&reader)?;
@@ -108,9 +108,15 @@ impl Demo<'_> {
             store: self.store(),
             ..StartArgs::default()
         };
-        let start = start::start(&args, &environment, &setup, now, &self.reporter)?;
-        let none = |why| Failure::new(format!("no starting point: {why}"), "please report this");
-        let start = start.map_err(none)?;
+        let call = Call {
+            environment: &environment,
+            ..self.call
+        };
+        let none = |error: anyhow::Error| match error.downcast::<NoStart>() {
+            Ok(none) => Failure::new(none.to_string(), "please report this").into(),
+            Err(error) => error,
+        };
+        let start = start::start(&args, &setup, call).map_err(none)?;
         self.build(&reader, &home, "headstart start, then cargo")?;
         Ok(Measured {
             before,
@@ -124,12 +130,12 @@ impl Demo<'_> {
     /// Returns the workspace to show: the one named, else the current one if it has a commit, else a sample.
     fn source(&self) -> Result<PathBuf> {
         if let Some(workspace) = &self.args.workspace {
-            let dir = disk::canonical(&self.environment.dir().join(workspace));
+            let dir = disk::canonical(&self.call.environment.dir().join(workspace));
             Repository::discover(&dir)?.head()?;
             return Ok(dir);
         }
         let here = || {
-            let setup = Setup::of(&self.command(), self.environment, None).ok()?;
+            let setup = Setup::of(&self.command(), self.call.environment, None).ok()?;
             let root = disk::canonical(&setup.workspace.root);
             let committed = Repository::discover(&root).ok()?.head().is_ok();
             committed.then_some(root)
@@ -138,16 +144,16 @@ impl Demo<'_> {
             return Ok(root);
         }
         let note = "no cargo workspace with a commit here: generating a sample";
-        self.reporter.note(note);
+        self.call.reporter.note(note);
         let dir = self.root.join("sample");
         disk::make_dir(&dir)?;
         sample::write(&dir, || self.cargo(&dir, &["generate-lockfile"], None))?;
         Ok(dir)
     }
 
-    fn publish(&self, dir: &Path, now: Timestamp) -> Result<()> {
+    fn publish(&self, dir: &Path) -> Result<()> {
         let what = "publisher: cargo build, then publish";
-        let step = self.reporter.step(what, 0);
+        let step = self.call.reporter.step(what, 0);
         self.cargo(dir, &["fetch"], None)?;
         let args = PublishArgs {
             store: self.store(),
@@ -156,14 +162,17 @@ impl Demo<'_> {
             ..PublishArgs::default()
         };
         let clock = Clock::start();
-        let outcome =
-            publish::publish_build(&args, &self.at(dir), now, &self.reporter, Messages::Kept)?;
+        let call = Call {
+            environment: &self.at(dir),
+            ..self.call
+        };
+        let outcome = publish::publish_build(&args, call)?;
         drop(step);
         let (point, took) = (&outcome.published.point, outcome.publish_time);
         let (units, size) = (point.units, bytes(point.size_bytes));
         let built = (clock.elapsed() - took).as_secs_f64();
         let took = took.as_secs_f64();
-        self.reporter.note(&format!(
+        self.call.reporter.note(&format!(
             "published the commit before: {units} units, {size}, in {took:.1} s after a build of {built:.1} s"
         ));
         Ok(())
@@ -171,8 +180,8 @@ impl Demo<'_> {
 
     /// Returns another CARGO_HOME with the packages that `dir` needs; none of it is timed.
     fn other_home(&self, dir: &Path) -> Result<PathBuf> {
-        let step = self.reporter.step("preparing another CARGO_HOME", 0);
-        let from = self.environment.cargo_home()?;
+        let _step = self.call.reporter.step("preparing another CARGO_HOME", 0);
+        let from = self.call.environment.cargo_home()?;
         let to = self.root.join("another-cargo-home");
         disk::make_dir(&to)?;
         let mut files = vec![PathBuf::from("config.toml"), PathBuf::from("config")];
@@ -189,18 +198,15 @@ impl Demo<'_> {
             place::copy(&from.join(file), &to.join(file))?;
         }
         self.cargo(dir, &["fetch"], Some(&to))?;
-        drop(step);
         Ok(to)
     }
 
     /// Runs the demo's cargo command in `dir`, and returns how long it took.
     fn build(&self, dir: &Path, home: &Path, what: &str) -> Result<Duration> {
-        let step = self.reporter.step(what, 0);
         let args: Vec<String> = self.command().args;
         let args: Vec<&str> = args.iter().map(String::as_str).collect();
-        let clock = Clock::start();
-        self.cargo(dir, &args, Some(home))?;
-        drop(step);
+        let (clock, build) = (Clock::start(), || self.cargo(dir, &args, Some(home)));
+        self.call.reporter.during(what, build)?;
         Ok(clock.elapsed())
     }
 
@@ -209,18 +215,13 @@ impl Demo<'_> {
             Some(home) => self.at(dir).with("CARGO_HOME", home),
             None => self.at(dir),
         };
-        let how = Run {
-            dir,
-            env: environment.overrides(),
-            messages: Messages::Kept,
-        };
-        cargo::ask("cargo", args, how, None)?;
+        cargo::ask("cargo", args, quietly(&environment), None)?;
         Ok(())
     }
 
     /// The environment of a clone: its own target directory, and no other wrapper.
     fn at(&self, dir: &Path) -> Environment {
-        let environment = self.environment.at(dir).with("RUSTC_WRAPPER", "");
+        let environment = self.call.environment.at(dir).with("RUSTC_WRAPPER", "");
         environment.with("CARGO_TARGET_DIR", dir.join("target"))
     }
 

@@ -13,15 +13,13 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use super::cli::StoreArgs;
-use super::setup::{Clock, print_json, print_line};
+use super::setup::{Call, Clock, print_json, quietly};
 use super::{failure, far, init, trust::here, visit};
-use crate::cargo::command::{Messages, Run};
 use crate::cargo::{CargoError, workspace};
 use crate::config::{self, ConfigError, Environment, RemoteConfig};
 use crate::disk::{self, space};
-use crate::git::Repository;
 use crate::model::Toolchain;
-use crate::report::{Reporter, bytes, count};
+use crate::report::{bytes, count};
 use crate::rustc::tried;
 use crate::store::{Store, StoreError};
 use crate::trust::{self, Keyring};
@@ -86,21 +84,14 @@ fn hint(check: &str) -> String {
 }
 
 /// Runs the command, and returns its exit code: 1 if something is wrong.
-pub fn run(
-    args: &StoreArgs,
-    environment: &Environment,
-    now: Timestamp,
-) -> anyhow::Result<ExitCode> {
+pub fn run(args: &StoreArgs, call: Call<'_>) -> anyhow::Result<ExitCode> {
     let clock = Clock::start();
-    let step = Reporter::new(args.quiet).step("Checking", 0);
-    let here = environment.dir();
-    let repository = Repository::discover(here);
-    let top = repository.as_ref().map_or(here, Repository::root);
+    let step = call.reporter.step("Checking", 0);
     let patient = Arc::new(Patient {
-        environment: environment.clone(),
+        environment: call.environment.clone(),
         args: args.clone(),
-        workspace: environment.settled_dir(top).to_path_buf(),
-        now,
+        workspace: call.settled_dir(),
+        now: call.now,
     });
     let mut begun = Vec::new();
     let mut begin = |url, name, check: Box<dyn FnOnce(&Patient) -> Findings + Send>| {
@@ -142,9 +133,8 @@ fn tell(told: Vec<(String, Findings)>, args: &StoreArgs) -> ExitCode {
         let hint = (verdict != "ok").then(|| own.unwrap_or(hint(check)));
         wrong += u8::from(verdict == "wrong");
         if !args.json && (!args.quiet || verdict == "wrong") {
-            print_line(&format!("{verdict:<5}  {url}{check}: {says}"));
-            let print = |hint| print_line(&format!("       hint: {hint}"));
-            hint.iter().for_each(print);
+            println!("{verdict:<5}  {url}{check}: {says}");
+            hint.iter().for_each(|hint| println!("       hint: {hint}"));
         }
         let url = url.strip_suffix(' ');
         checks.push(json!({ "remote": url, "check": check, "verdict": verdict, "says": says, "hint": hint }));
@@ -158,11 +148,7 @@ fn tell(told: Vec<(String, Findings)>, args: &StoreArgs) -> ExitCode {
 impl Patient {
     /// Returns what builds here.
     pub(super) fn toolchain(&self) -> Result<Toolchain, CargoError> {
-        let run = Run {
-            dir: self.environment.dir(),
-            env: self.environment.overrides(),
-            messages: Messages::Kept,
-        };
+        let run = quietly(&self.environment);
         workspace::toolchain(&self.environment.rustc(), run, None)
     }
 

@@ -11,7 +11,6 @@ use super::cli::ExplainArgs;
 use super::failure::Failure;
 use super::setup::{Setup, print_json, short};
 use super::status::age;
-use crate::cargo::command::CargoCommand;
 use crate::cargo::layout::unit_hash;
 use crate::config::Environment;
 use crate::engine::ledger::{Decision, Ledger, Note, Started};
@@ -27,8 +26,7 @@ struct Explained {
 
 /// Runs the command, and returns its exit code.
 pub fn run(args: &ExplainArgs, environment: &Environment, now: Timestamp) -> Result<ExitCode> {
-    let command = CargoCommand { args: Vec::new() };
-    let setup = Setup::of(&command, environment, args.target_dir.as_deref())?;
+    let setup = Setup::here(environment, args.target_dir.as_deref())?;
     let build = &setup.workspace.build_dir;
     let ledger = Ledger::of(build);
     let started = ledger.starts().pop();

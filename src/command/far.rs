@@ -6,22 +6,22 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use super::cli::StoreArgs;
+use anyhow::Result;
+
+use super::cli::{RemoteArgs, StoreArgs};
 use super::keyring;
-use super::setup::{Clock, short};
+use super::setup::{Call, Clock, short};
 use super::trust::here;
 use crate::config::{Environment, RemoteConfig};
-use crate::disk::place::Staging;
 use crate::disk::space;
 use crate::engine::fetch::{self, Wanted};
 use crate::engine::push::MAX_BUNDLE_BYTES;
-use crate::model::epoch::SECONDS_A_DAY;
-use crate::model::{Manifest, Toolchain};
-use crate::report::{Reporter, bytes};
+use crate::model::epoch::{Epoch, SECONDS_A_DAY};
+use crate::model::{Digest, Manifest, Toolchain};
+use crate::report::bytes;
+use crate::store::format;
 use crate::store::head::{self, Entry, MAX_HEAD_BYTES};
-use crate::store::pack::{self, Index};
-use crate::store::point::Point;
-use crate::store::{Store, StoreError, format};
+use crate::store::{Store, StoreError, pack};
 use crate::tier::{Tier, Tiers, Trouble};
 use crate::trust::{self, Believed, Keyring, Verified, statement};
 
@@ -36,10 +36,11 @@ pub(super) const STALE_DAYS: i64 = 14;
 
 /// The tiers, and who is believed there.
 #[derive(Debug)]
-pub struct Far {
+pub struct Far<'a> {
+    call: Call<'a>,
     tiers: Tiers,
     keyring: Keyring,
-    believes_all: bool,
+    pub(super) believes_all: bool,
     wait: Duration,
     opened: Clock,
 }
@@ -50,18 +51,18 @@ pub struct Listed {
     /// What the tier says of it.
     pub entry: Entry,
     /// The belief in its tier, if that is a directory which is believed as such.
-    believed: Option<Believed>,
+    pub(super) believed: Option<Believed>,
 }
 
-impl Far {
+impl<'a> Far<'a> {
     /// Returns the tiers that are configured for `workspace`, with the keys that the user believes for its repository.
     pub fn of(
-        environment: &Environment,
+        call: Call<'a>,
         args: &StoreArgs,
         believes_all: bool,
         workspace: &Path,
-        reporter: &Reporter,
-    ) -> anyhow::Result<Far> {
+    ) -> Result<Far<'a>> {
+        let environment = call.environment;
         let name = here(environment);
         let remotes = environment.remotes(&args.remote, workspace)?;
         let keyring = match environment.config_dir() {
@@ -69,7 +70,8 @@ impl Far {
             _ => keyring::of(environment, name)?,
         };
         Ok(Far {
-            tiers: Tiers::new(open_all(&remotes, environment, reporter)?),
+            call,
+            tiers: Tiers::new(open_all(&remotes, call)?),
             keyring,
             believes_all,
             wait: wait(environment).unwrap_or(WAIT),
@@ -93,13 +95,8 @@ impl Far {
     }
 
     /// Returns what the tiers list for `toolchain`, each starting point once. Whom a root names there is believed from now on.
-    pub fn listed(
-        &mut self,
-        toolchain: &Toolchain,
-        store: &Store,
-        reporter: &Reporter,
-        now_unix_s: i64,
-    ) -> Vec<Listed> {
+    pub fn listed(&mut self, toolchain: &Toolchain, store: &Store) -> Vec<Listed> {
+        let reporter = self.call.reporter;
         let mut listed: Vec<Listed> = Vec::new();
         let key = head::key(toolchain);
         let wanted = self.keyring.wanted();
@@ -126,12 +123,12 @@ impl Far {
         });
         for (tier, said, _) in &answers {
             if let Some(said) = said {
-                keyring::take(&mut self.keyring, tier.name(), said.clone(), reporter);
+                keyring::take(&mut self.keyring, tier.name(), said.clone(), &reporter);
             }
         }
         for (tier, _, answer) in answers {
             let read = match answer {
-                Ok(bytes) => self.read_head((tier, &key), &bytes, store, reporter, now_unix_s),
+                Ok(bytes) => self.read_head(tier, &key, &bytes, store),
                 Err(Trouble::Absent) => continue,
                 Err(trouble) => Err(trouble.to_string()),
             };
@@ -150,11 +147,10 @@ impl Far {
     /// Returns what a head lists, if it is believed and no replay of an older one.
     fn read_head(
         &self,
-        (tier, key): (&dyn Tier, &str),
+        tier: &dyn Tier,
+        key: &str,
         bytes: &[u8],
         store: &Store,
-        reporter: &Reporter,
-        now_unix_s: i64,
     ) -> Result<Vec<Listed>, String> {
         let read = head::decode(bytes).map_err(|error| format!("its list {error}"))?;
         let believed = self.belief(tier);
@@ -169,10 +165,12 @@ impl Far {
             // What cannot be kept is not noticed the next time.
             drop(store.put_sequence(&list, read.head.sequence));
         }
+        let now_unix_s = self.call.now_unix_s();
         let days = (now_unix_s - read.head.written_unix_s) / SECONDS_A_DAY;
         if days > STALE_DAYS {
             let name = tier.name();
-            reporter.warn(&format!("nothing was published to {name} for {days} days"));
+            let why = format!("nothing was published to {name} for {days} days");
+            self.call.reporter.warn(&why);
         }
         let listed = |entry| Listed {
             entry,
@@ -190,112 +188,21 @@ impl Far {
         }
     }
 
-    /// Brings the manifests of those of `points` here that are not. What cannot be had, or is not believed today, leaves the
-    /// list, with a line that says why.
-    pub fn adopt_all(
-        &self,
-        points: &mut Vec<Point>,
-        listed: &[Listed],
-        store: &Store,
-        reporter: &Reporter,
-        now_unix_s: i64,
-    ) {
-        points.retain(|point| {
-            let used = self.usable(point, listed, store, now_unix_s);
-            if let Err(why) = &used {
-                let commit = short(&point.commit);
-                reporter.warn(&format!("the starting point {commit} is not used: {why}"));
-            }
-            used.is_ok()
-        });
-    }
-
-    /// Brings the manifest of `point` here if it is not, or says why it is not to be had, or not to be believed today.
-    pub fn usable(
-        &self,
-        point: &Point,
-        listed: &[Listed],
-        store: &Store,
-        now_unix_s: i64,
-    ) -> Result<(), String> {
-        let of = |one: &&Listed| one.entry.point.manifest == point.manifest;
-        let listed = listed.iter().find(of);
-        match (store.has_manifest(point.manifest), listed) {
-            (true, _) => self.still_believed(point, listed, store),
-            (false, Some(listed)) => self.adopt(listed, store, now_unix_s),
-            (false, None) => Ok(()),
-        }
-    }
-
-    /// What came from a tier once is believed by its signatures and today's keys, not because it is here.
-    fn still_believed(
-        &self,
-        point: &Point,
-        listed: Option<&Listed>,
-        store: &Store,
-    ) -> Result<(), String> {
-        let Some(signatures) = store.adopted(point.manifest) else {
-            return Ok(());
-        };
-        if self.believes_all || listed.is_some_and(|one| one.believed.is_some()) {
-            return Ok(());
-        }
-        let bytes = store.manifest_bytes(point.manifest);
-        let bytes = bytes.map_err(|error| error.to_string())?;
-        let Err(why) = self.verified(&bytes, &signatures, None) else {
-            return Ok(());
-        };
-        // Somebody else may have signed it since.
-        let newer = listed.map(|one| &one.entry.signatures);
-        let Some(newer) = newer.filter(|newer| **newer != signatures) else {
-            return Err(why);
-        };
-        self.verified(&bytes, newer, None)?;
-        let keep = || store.put_adopted(&store.staging("adopt")?, point.manifest, newer);
-        keep().map_err(|error: StoreError| error.to_string())
-    }
-
-    /// Brings the manifest of `listed` into the local store, with the index of its objects; or says why not.
-    fn adopt(&self, listed: &Listed, store: &Store, now_unix_s: i64) -> Result<(), String> {
-        let Entry {
-            point,
-            epoch,
-            signatures,
-        } = &listed.entry;
-        let key = pack::bundle_key(*epoch, point.manifest);
-        let damaged = |error: format::FormatError| Trouble::Unreachable(error.to_string());
-        let bundle = self.tiers.find(
+    /// Returns the manifest `name`, written in `epoch`, with its index, from the nearest tier that has both whole.
+    pub(super) fn bundle(&self, epoch: Epoch, name: Digest) -> Result<Vec<u8>, String> {
+        let key = pack::bundle_key(epoch, name);
+        let found = self.tiers.find(
             |tier| tier.get(&key, MAX_BUNDLE_BYTES, &|_| self.in_time()),
-            |bytes| {
-                pack::split_bundle(&bytes, point.manifest).map_err(damaged)?;
-                Ok(bytes)
+            |bytes| match pack::split_bundle(&bytes, name) {
+                Ok(_) => Ok(bytes),
+                Err(error) => Err(Trouble::Unreachable(error.to_string())),
             },
         );
-        let bundle = bundle.map_err(|trouble| trouble.to_string())?;
-        let (bytes, packed) =
-            pack::split_bundle(&bundle, point.manifest).expect("it was split before");
-        let manifest = self.verified(bytes, signatures, listed.believed.as_ref())?;
-        let manifest = manifest.get();
-        let same = manifest.commit == point.commit && manifest.toolchain == point.toolchain;
-        if !same || manifest.dirty != point.dirty || manifest.part != point.part {
-            return Err("it is another starting point than its list says".to_owned());
-        }
-        if manifest.not_after_unix_s < now_unix_s {
-            return Err("it has expired".to_owned());
-        }
-        let index = pack::decode_index(packed, manifest);
-        index.map_err(|error| format!("its index {error}"))?;
-        let keep = || -> Result<(), StoreError> {
-            let staging = store.staging("adopt")?;
-            store.put_adopted(&staging, point.manifest, signatures)?;
-            store.put_index(&staging, point.manifest, packed)?;
-            store.put_manifest_bytes(&staging, bytes)?;
-            store.put_point(&staging, point)
-        };
-        keep().map_err(|error| error.to_string())
+        found.map_err(|trouble| trouble.to_string())
     }
 
-    fn verified(
+    /// Returns the manifest in `bytes`, or why nobody is believed to vouch for it.
+    pub(super) fn verified(
         &self,
         bytes: &[u8],
         signatures: &[String],
@@ -318,21 +225,33 @@ impl Far {
         })
     }
 
-    /// Brings the objects at `objects` of a manifest here, unless compiling what needs them is quicker: `worth` is how long
-    /// that takes. Tells whether asking again might bring more.
+    /// Brings those of `objects` of `manifest`, called `name`, into `store` that are not there, unless compiling what needs them
+    /// is quicker: `worth` says how long that takes, given their size where they are. Tells whether asking again might bring more.
     pub fn fetch(
         &self,
-        (manifest, index): (&Manifest, &Index),
-        objects: &[usize],
-        worth: Duration,
-        (store, staging): (&Store, &Staging),
-        reporter: &Reporter,
-    ) -> bool {
-        if let Some(why) = no_room((manifest, index), objects, store) {
-            reporter.warn(&why);
-            return true;
+        (name, manifest): (Digest, &Manifest),
+        objects: impl Iterator<Item = Digest>,
+        worth: impl FnOnce(u64) -> Duration,
+        store: &Store,
+    ) -> Result<bool, StoreError> {
+        if self.is_empty() {
+            return Ok(false);
         }
-        let size = index.stored_bytes(objects);
+        let Some(index) = store.index(name, manifest) else {
+            return Ok(false);
+        };
+        let objects = fetch::lacking((manifest, &index), store, objects);
+        if objects.is_empty() {
+            return Ok(false);
+        }
+        let (reporter, commit) = (self.call.reporter, short(&manifest.commit));
+        if let Some(why) = no_room((manifest, &index), &objects, store) {
+            reporter.warn(&why);
+            return Ok(true);
+        }
+        let staging = store.staging("fetch")?;
+        let size = index.stored_bytes(&objects);
+        let worth = worth(size);
         let step = reporter.step("Fetching", size);
         let clock = Clock::start();
         let all = AtomicU64::new(0);
@@ -346,28 +265,28 @@ impl Far {
         };
         let wanted = Wanted {
             manifest,
-            index,
-            objects,
+            index: &index,
+            objects: &objects,
         };
-        let fetched = fetch::fetch(wanted, &self.tiers, store, staging, &watch);
+        let fetched = fetch::fetch(wanted, &self.tiers, store, &staging, &watch);
         drop(step);
-        if fetched.lacking > 0 {
-            let commit = short(&manifest.commit);
-            let why = match &fetched.trouble {
-                Some(Trouble::Stopped) | None => {
-                    "compiling is quicker than fetching them".to_owned()
-                }
-                Some(trouble) => trouble.to_string(),
-            };
-            let lacking = fetched.lacking;
-            reporter.warn(&format!(
-                "{lacking} objects of {commit} did not come: {why}"
-            ));
-        } else if !objects.is_empty() {
-            let seconds = clock.elapsed().as_secs_f64();
-            reporter.note(&format!("fetched {} in {seconds:.1} s", bytes(size)));
+        match fetched.lacking {
+            0 => {
+                let seconds = clock.elapsed().as_secs_f64();
+                reporter.note(&format!("fetched {} in {seconds:.1} s", bytes(size)));
+            }
+            lacking => {
+                let why = match &fetched.trouble {
+                    Some(Trouble::Stopped) | None => {
+                        "compiling is quicker than fetching them".to_owned()
+                    }
+                    Some(trouble) => trouble.to_string(),
+                };
+                let what = format!("{lacking} objects of {commit} did not come");
+                reporter.warn(&format!("{what}: {why}"));
+            }
         }
-        fetched.lacking > 0 && fetched.trouble != Some(Trouble::Absent)
+        Ok(fetched.lacking > 0 && fetched.trouble != Some(Trouble::Absent))
     }
 }
 
@@ -379,7 +298,7 @@ pub fn wait(environment: &Environment) -> Option<Duration> {
 
 /// Says that the disk of `store` has no room for the objects at `objects` of `manifest`, if it has none.
 fn no_room(
-    (manifest, index): (&Manifest, &Index),
+    (manifest, index): (&Manifest, &pack::Index),
     objects: &[usize],
     store: &Store,
 ) -> Option<String> {
@@ -395,17 +314,21 @@ fn no_room(
     })
 }
 
+/// Opens the remotes that are typed, or configured where no cargo is asked.
+pub(super) fn settled(args: &RemoteArgs, call: Call<'_>) -> Result<Vec<Box<dyn Tier>>> {
+    let remotes = call
+        .environment
+        .remotes(&args.remote, &call.settled_dir())?;
+    open_all(&remotes, call)
+}
+
 /// Opens `remotes`; one that cannot be opened is passed over.
-pub fn open_all(
-    remotes: &[RemoteConfig],
-    environment: &Environment,
-    reporter: &Reporter,
-) -> anyhow::Result<Vec<Box<dyn Tier>>> {
+pub fn open_all(remotes: &[RemoteConfig], call: Call<'_>) -> Result<Vec<Box<dyn Tier>>> {
     if remotes.is_empty() {
         return Ok(Vec::new());
     }
-    let warn = |why: String| reporter.warn(&why);
-    let opened = open_each(remotes, environment)?.into_iter();
+    let warn = |why: String| call.reporter.warn(&why);
+    let opened = open_each(remotes, call.environment)?.into_iter();
     Ok(opened.filter_map(|one| one.map_err(warn).ok()).collect())
 }
 
@@ -418,7 +341,7 @@ pub fn open_each(
     let opener = crate::remote::Opener::new(wait(environment).unwrap_or(WAIT))?;
     let open = |remote| match opener.open(remote, environment.of_providers()) {
         Ok(tier) => Ok(Box::new(tier) as Box<dyn Tier>),
-        Err(error) => Err(error.to_string()),
+        Err(why) => Err(why),
     };
     Ok(remotes.iter().map(open).collect())
 }

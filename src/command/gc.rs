@@ -4,17 +4,16 @@ use std::ffi::OsStr;
 use std::path::Path;
 use std::process::ExitCode;
 
-use jiff::Timestamp;
+use anyhow::Result;
 use serde_json::{Value, json};
 
 use super::bring::{LATER_NICE, later};
 use super::cli::{GcArgs, Provider, StoreArgs};
 use super::failure::Failure;
 use super::far;
-use super::setup::{print_json, print_line};
-use crate::config::{Environment, RemoteConfig};
+use super::setup::{Call, print_json};
+use crate::config::RemoteConfig;
 use crate::engine::collect::{self, COLLECTED, Over};
-use crate::git::Repository;
 use crate::model::retention::{self, Plan};
 use crate::report::{Reporter, bytes, count};
 use crate::store::collect::Removed;
@@ -30,10 +29,9 @@ struct Collected {
 }
 
 /// Runs the command, and returns its exit code.
-pub fn run(args: &GcArgs, environment: &Environment, now: Timestamp) -> anyhow::Result<ExitCode> {
-    let reporter = Reporter::new(args.store.quiet);
-    let workspace = Repository::discover(environment.dir()).map(|one| one.root().to_path_buf());
-    let workspace = workspace.unwrap_or_else(|_| environment.dir().to_path_buf());
+pub fn run(args: &GcArgs, call: Call<'_>) -> Result<ExitCode> {
+    let (environment, reporter) = (call.environment, call.reporter);
+    let workspace = call.settled_dir();
     let wanted = args.remotes || !args.store.remote.is_empty() || args.lifecycle.is_some();
     let remotes = match wanted {
         true => environment.remotes(&args.store.remote, &workspace)?,
@@ -48,8 +46,8 @@ pub fn run(args: &GcArgs, environment: &Environment, now: Timestamp) -> anyhow::
     }
     // Nobody waits for this, and everybody for a build.
     let _ = rustix::process::nice(LATER_NICE);
-    let collected = in_store(args, environment, &workspace, &reporter)?;
-    let tiers = far::open_all(&remotes, environment, &reporter)?;
+    let collected = in_store(args, &workspace, call)?;
+    let tiers = far::open_all(&remotes, call)?;
     let mut far: Vec<(&str, Result<Over, Trouble>)> = Vec::new();
     let named = !args.store.remote.is_empty();
     let (tiers, only_read): (Vec<_>, Vec<_>) =
@@ -58,7 +56,7 @@ pub fn run(args: &GcArgs, environment: &Environment, now: Timestamp) -> anyhow::
         reporter.note(&format!("{} is only read, and left alone", tier.name()));
     }
     for tier in tiers {
-        let over = in_tier(&**tier, args, now, &reporter);
+        let over = in_tier(&**tier, args, call);
         if let Err(trouble) = &over {
             let name = tier.name();
             reporter.warn(&format!("cannot delete from {name}: {trouble}"));
@@ -83,23 +81,17 @@ pub fn run(args: &GcArgs, environment: &Environment, now: Timestamp) -> anyhow::
 }
 
 /// Has another process collect the store that a command in `workspace` used, if nobody has for a day.
-pub(super) fn by_itself(
-    environment: &Environment,
-    args: &StoreArgs,
-    workspace: &Path,
-    reporter: &Reporter,
-    now: Timestamp,
-) {
-    let typed = args.store.as_deref();
+pub(super) fn by_itself(call: Call<'_>, args: &StoreArgs, workspace: &Path) {
+    let (environment, typed) = (call.environment, args.store.as_deref());
     let root = environment.store(typed, Some(workspace));
     let Some(store) = root.ok().and_then(|root| Store::open(&root).ok()) else {
         return;
     };
     let max_bytes = match environment.store_max_bytes(None, typed, workspace) {
         Ok(max_bytes) => max_bytes.to_string(),
-        Err(error) => return reporter.warn(&error.to_string()),
+        Err(error) => return call.reporter.warn(&error.to_string()),
     };
-    if store.claims_collection(now.as_second()) {
+    if store.claims_collection(call.now_unix_s()) {
         let gc = ["gc", "--quiet", "--max-size", &max_bytes, "--store"];
         let mut gc: Vec<&OsStr> = gc.iter().map(OsStr::new).collect();
         gc.push(store.root().as_ref());
@@ -108,12 +100,8 @@ pub(super) fn by_itself(
 }
 
 /// Collects the local store; none where there is no store.
-fn in_store(
-    args: &GcArgs,
-    environment: &Environment,
-    workspace: &Path,
-    reporter: &Reporter,
-) -> anyhow::Result<Option<Collected>> {
+fn in_store(args: &GcArgs, workspace: &Path, call: Call<'_>) -> Result<Option<Collected>> {
+    let (environment, reporter) = (call.environment, call.reporter);
     let typed = args.store.store.as_deref();
     let max_bytes = environment.store_max_bytes(args.max_size, typed, workspace)?;
     let store = match Store::open(&environment.store(typed, Some(workspace))?) {
@@ -146,20 +134,15 @@ fn in_store(
 }
 
 /// Collects one remote.
-fn in_tier(
-    tier: &dyn Tier,
-    args: &GcArgs,
-    now: Timestamp,
-    reporter: &Reporter,
-) -> Result<Over, Trouble> {
+fn in_tier(tier: &dyn Tier, args: &GcArgs, call: Call<'_>) -> Result<Over, Trouble> {
     if !tier.is_writable() {
         return Err(Trouble::Denied("it is only read".to_owned()));
     }
-    let step = reporter.step(&format!("Listing {}", tier.name()), 0);
-    let over = collect::over(tier, args.keep_days, now.as_second())?;
-    drop(step);
+    let list = || collect::over(tier, args.keep_days, call.now_unix_s());
+    let what = format!("Listing {}", tier.name());
+    let over = call.reporter.during(&what, list)?;
     if !args.dry_run {
-        collect::remove(tier, &over, reporter)?;
+        collect::remove(tier, &over, &call.reporter)?;
     }
     Ok(over)
 }
@@ -170,19 +153,17 @@ fn lifecycle(
     keep_days: u16,
     remotes: &[RemoteConfig],
     reporter: &Reporter,
-) -> anyhow::Result<ExitCode> {
+) -> Result<ExitCode> {
     let scheme = match provider {
         Provider::S3 => "s3://",
         Provider::Gcs => "gs://",
     };
-    let mut paths = remotes
-        .iter()
-        .filter_map(|one| one.url.strip_prefix(scheme));
-    let (Some(path), None) = (paths.next(), paths.next()) else {
+    let path = |one: &RemoteConfig| one.url.strip_prefix(scheme).map(str::to_owned);
+    let paths: Vec<String> = remotes.iter().filter_map(path).collect();
+    let [path] = &paths[..] else {
         let what = format!("it takes one remote that begins with {scheme}");
-        return Err(
-            Failure::new(what, format!("name it with --remote {scheme}bucket/path")).into(),
-        );
+        let hint = format!("name it with --remote {scheme}bucket/path");
+        return Err(Failure::new(what, hint).into());
     };
     let (bucket, prefix) = path.split_once('/').unwrap_or((path, ""));
     let parts = prefix.split('/').filter(|part| !part.is_empty());
@@ -257,7 +238,7 @@ fn as_json(
 fn print(dry_run: bool, collected: Option<&Collected>, far: &[(&str, Result<Over, Trouble>)]) {
     let deleted = if dry_run { "would delete" } else { "deleted" };
     match collected {
-        None if far.is_empty() => print_line("there is no store, and nothing to delete"),
+        None if far.is_empty() => println!("there is no store, and nothing to delete"),
         None => {}
         Some(one) => {
             let what = match one.removed.files {
@@ -270,13 +251,13 @@ fn print(dry_run: bool, collected: Option<&Collected>, far: &[(&str, Result<Over
                     bytes(one.removed.bytes),
                 ),
             };
-            print_line(&format!("store {}: {what}", one.store.root().display()));
+            println!("store {}: {what}", one.store.root().display());
             let (left, max) = (bytes(one.plan.remaining_bytes), bytes(one.max_bytes));
             let why = match one.plan.remaining_bytes > one.max_bytes {
                 true => "; what was used in the last hour stays",
                 false => "",
             };
-            print_line(&format!("  {left} left, of {max} that it may have{why}"));
+            println!("  {left} left, of {max} that it may have{why}");
         }
     }
     for (name, over) in far {
@@ -290,6 +271,6 @@ fn print(dry_run: bool, collected: Option<&Collected>, far: &[(&str, Result<Over
                 bytes(over.bytes),
             ),
         };
-        print_line(&format!("{name}: {what}"));
+        println!("{name}: {what}");
     }
 }

@@ -4,15 +4,15 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use jiff::Timestamp;
 use serde_json::json;
 
 use super::cli::{KeyArgs, KeyCommand};
 use super::failure::Failure;
 use super::rotate;
-use super::setup::print_json;
+use super::setup::{Call, print_json};
 use crate::config::Environment;
 use crate::disk::{self, place};
+use crate::report::Reporter;
 use crate::trust::{KeyError, PublicKey, SecretKey, new_pair};
 
 /// The largest file that is read as a key; minisign's have two lines, of at most 1024 bytes.
@@ -23,7 +23,8 @@ const PASSWORD: &str = "HEADSTART_KEY_PASSWORD";
 const SIGN_KEY: &str = "HEADSTART_SIGN_KEY";
 
 /// Runs the command, and returns its exit code.
-pub fn run(args: &KeyArgs, environment: &Environment, now: Timestamp) -> Result<ExitCode> {
+pub fn run(args: &KeyArgs, call: Call<'_>) -> Result<ExitCode> {
+    let environment = call.environment;
     let (key, made, json) = match &args.command {
         KeyCommand::New {
             out,
@@ -37,7 +38,10 @@ pub fn run(args: &KeyArgs, environment: &Environment, now: Timestamp) -> Result<
             (key, Some((out, kept)), *json)
         }
         KeyCommand::Show { file, json } => (show(file, environment)?, None, *json),
-        KeyCommand::Rotate(args) => return rotate::run(args, environment, now),
+        KeyCommand::Rotate(args) => {
+            let reporter = Reporter::new(args.remotes.quiet);
+            return rotate::run(args, Call { reporter, ..call });
+        }
     };
     let believe = how_to_believe(&key);
     if json {
@@ -98,8 +102,7 @@ fn secret_key(text: &str, environment: &Environment) -> Result<SecretKey, KeyErr
 
 /// Returns the password for a new key.
 fn password(environment: &Environment) -> Result<&str, Failure> {
-    let given = environment.text(PASSWORD).filter(|text| !text.is_empty());
-    given.ok_or_else(|| {
+    environment.named(PASSWORD).ok_or_else(|| {
         let hint = format!("set {PASSWORD}; or leave the key as it is with --no-password");
         Failure::new("there is no password to encrypt the secret key with", hint)
     })

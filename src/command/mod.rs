@@ -35,24 +35,31 @@ use clap::{CommandFactory, Parser};
 use jiff::Timestamp;
 
 use crate::config::Environment;
+use crate::report::Reporter;
 use cli::{Cli, Command};
+use setup::Call;
 
 /// Runs the command in `args`, and returns the process's exit code; errors have been printed.
 pub fn main(args: Vec<OsString>, environment: &Environment, now: Timestamp) -> ExitCode {
     let cli = Cli::parse_from(args);
+    let call = |quiet| Call {
+        environment,
+        now,
+        reporter: Reporter::new(quiet),
+    };
     let result = match cli.command {
-        Command::Publish(args) => publish::run(&args, environment, now),
-        Command::Start(args) => start::run(&args, environment, now),
-        Command::Demo(args) => demo::run(&args, environment, now),
+        Command::Publish(args) => publish::run(&args, call(args.store.quiet)),
+        Command::Start(args) => start::run(&args, call(args.store.quiet)),
+        Command::Demo(args) => demo::run(&args, call(args.json)),
         Command::Status(args) => status::run(&args, environment, now),
         Command::Explain(args) => explain::run(&args, environment, now),
-        Command::Bisect(args) => bisect::run(&args, environment, now),
-        Command::Doctor(args) => doctor::run(&args, environment, now),
+        Command::Bisect(args) => bisect::run(&args, call(args.store.quiet)),
+        Command::Doctor(args) => doctor::run(&args, call(args.quiet)),
         Command::Init(args) => init::run(&args, environment),
-        Command::Gc(args) => gc::run(&args, environment, now),
-        Command::Fetch(args) => bring::run(&args, environment),
-        Command::Key(args) => key::run(&args, environment, now),
-        Command::Sign(args) => sign::run(&args, environment, now),
+        Command::Gc(args) => gc::run(&args, call(args.store.quiet)),
+        Command::Fetch(args) => bring::run(&args, call(args.store.quiet)),
+        Command::Key(args) => key::run(&args, call(false)),
+        Command::Sign(args) => sign::run(&args, call(args.remotes.quiet)),
         Command::Trust(args) => trust::run(&args, environment),
         Command::Debugger(args) => debugger::run(&args, environment),
         Command::Completions { shell } => {

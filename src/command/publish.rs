@@ -2,19 +2,18 @@
 //!
 //! Ends as cargo ends: what keeps a build from being published is said, and is a failure only where that was asked for.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::Context;
-use jiff::Timestamp;
-use serde_json::json;
+use anyhow::{Context, Result};
+use serde_json::{Value, json};
 
 use super::bootstrap::Checkout;
 use super::cli::PublishArgs;
 use super::failure::{self, Failure};
 use super::key::signing_keys;
-use super::setup::{Clock, Setup, print_json, print_line, short, wrapped};
+use super::setup::{Call, Clock, Setup, print_json, short, wrapped};
 use super::trust::here;
 use super::{far, gc, keyring};
 use crate::cargo::command::{self as cargo, CargoCommand, Messages, Run};
@@ -24,7 +23,7 @@ use crate::engine::list::Signer;
 use crate::engine::publish::{Build, Published, publish};
 use crate::engine::push::{PushError, Pushed, push};
 use crate::git::Repository;
-use crate::report::{Reporter, bytes, count};
+use crate::report::{bytes, count};
 use crate::store::Store;
 use crate::store::point::Point;
 use crate::tier::Tier;
@@ -43,19 +42,24 @@ pub struct Outcome {
     /// How long storing took.
     pub publish_time: Duration,
     /// What was written to each remote, and which of them failed.
-    pub pushed: Vec<(String, Result<Pushed, PushError>)>,
+    pub pushed: Vec<Answer>,
     /// How long that took.
     pub push_time: Duration,
 }
 
+/// What was written to a remote, or why not.
+type Answer = (String, Result<Pushed, PushError>);
+
 /// What publishing needs to know before cargo runs.
-struct Ready {
+struct Ready<'a> {
+    args: &'a PublishArgs,
+    call: Call<'a>,
+    commands: Vec<CargoCommand>,
     repository: Repository,
     commit: String,
     dirty: bool,
     what: What,
     store: Store,
-    now: Timestamp,
 }
 
 /// What is built.
@@ -73,30 +77,21 @@ struct Built {
 }
 
 /// Runs the command, and returns its exit code.
-pub fn run(
-    args: &PublishArgs,
-    environment: &Environment,
-    now: Timestamp,
-) -> anyhow::Result<ExitCode> {
-    let reporter = Reporter::new(args.store.quiet);
+pub fn run(args: &PublishArgs, call: Call<'_>) -> Result<ExitCode> {
     let commands = CargoCommand::split(&args.cargo);
-    check_commands(&commands, environment)?;
-    let ready = Ready::of(args, environment, &commands[0], now);
-    if args.required
-        && let Err(error) = ready
-    {
-        return Err(error);
-    }
-    if let Err(error) = &ready {
+    check_commands(&commands, call.environment)?;
+    let ready = match Ready::of(args, commands.clone(), call) {
+        Err(error) if args.required => return Err(error),
+        ready => ready,
+    };
+    match &ready {
         // Before cargo runs: whoever watches may prefer to stop it.
-        failure::print_and_go_on("this will not be published", error);
+        Err(error) => failure::print_and_go_on("this will not be published", error),
+        Ok(ready) => ready.note_roots(),
     }
     let is_ready = ready.is_ok();
-    if let Ok(ready) = &ready {
-        ready.note_roots();
-    }
-    let built = build(args, environment, &commands, &reporter, Messages::Shown)?;
-    match ready.and_then(|ready| ready.publish(args, environment, built, &reporter)) {
+    let built = build(args, &commands, Messages::Shown, call)?;
+    match ready.and_then(|ready| ready.publish(&built)) {
         Ok(outcomes) => say(args, &outcomes),
         Err(error) if args.required => Err(error),
         Err(error) => {
@@ -112,7 +107,7 @@ pub fn run(
 }
 
 /// Says what was published, and returns the exit code: a failure only if all remotes are required to have it.
-fn say(args: &PublishArgs, outcomes: &[Outcome]) -> anyhow::Result<ExitCode> {
+fn say(args: &PublishArgs, outcomes: &[Outcome]) -> Result<ExitCode> {
     let json = |outcome| as_json(outcome, args.unsigned);
     match (args.store.json, outcomes) {
         (true, [outcome]) if outcome.published.point.part.target_dir.is_empty() => {
@@ -137,20 +132,13 @@ fn say(args: &PublishArgs, outcomes: &[Outcome]) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// Runs cargo and publishes what it left in one workspace.
-pub fn publish_build(
-    args: &PublishArgs,
-    environment: &Environment,
-    now: Timestamp,
-    reporter: &Reporter,
-    messages: Messages,
-) -> anyhow::Result<Outcome> {
+/// Runs cargo, saying nothing of it, and publishes what it left in one workspace.
+pub fn publish_build(args: &PublishArgs, call: Call<'_>) -> Result<Outcome> {
     let commands = CargoCommand::split(&args.cargo);
-    check_commands(&commands, environment)?;
-    let ready = Ready::of(args, environment, &commands[0], now)?;
+    check_commands(&commands, call.environment)?;
+    let ready = Ready::of(args, commands.clone(), call)?;
     ready.note_roots();
-    let built = build(args, environment, &commands, reporter, messages)?;
-    let outcomes = ready.publish(args, environment, built, reporter)?;
+    let outcomes = ready.publish(&build(args, &commands, Messages::Kept, call)?)?;
     let first = outcomes.into_iter().next();
     first.context("a build of no workspace")
 }
@@ -158,53 +146,44 @@ pub fn publish_build(
 /// Runs the cargo commands through this program, until one of them fails.
 fn build(
     args: &PublishArgs,
-    environment: &Environment,
     commands: &[CargoCommand],
-    reporter: &Reporter,
     messages: Messages,
-) -> anyhow::Result<Built> {
-    let variables = wrapped(environment);
+    call: Call<'_>,
+) -> Result<Built> {
     let how = Run {
-        dir: environment.dir(),
-        env: &variables,
+        dir: call.environment.dir(),
+        env: &wrapped(call.environment),
         messages,
     };
     let started = Clock::start();
-    if let Some(checkout) = Checkout::running(&commands[0], environment) {
+    let mut lines = None;
+    if let Some(checkout) = Checkout::running(&commands[0], call.environment) {
         for (program, args) in commands.iter().filter_map(|one| checkout.x(one)) {
             // What it says is no part of our answer.
             cargo::run_other(&program, args, how, std::io::stderr().into())?;
         }
-        let time = started.elapsed();
-        return Ok(Built { lines: None, time });
-    }
-    let mut lines = Vec::new();
-    for command in commands {
-        lines.extend(cargo::run(command, how, |line| match args.store.json {
-            true => reporter.note(line),
-            false => print_line(line),
-        })?);
+    } else {
+        for command in commands {
+            let more = cargo::run(command, how, |line| match args.store.json {
+                true => call.reporter.note(line),
+                false => println!("{line}"),
+            })?;
+            lines.get_or_insert_with(Vec::new).extend(more);
+        }
     }
     let time = started.elapsed();
-    Ok(Built {
-        lines: Some(lines),
-        time,
-    })
+    Ok(Built { lines, time })
 }
 
-impl Ready {
+impl<'a> Ready<'a> {
     /// Finds out what is published and where to; changes nothing but that the store is there.
-    fn of(
-        args: &PublishArgs,
-        environment: &Environment,
-        command: &CargoCommand,
-        now: Timestamp,
-    ) -> anyhow::Result<Ready> {
+    fn of(args: &'a PublishArgs, commands: Vec<CargoCommand>, call: Call<'a>) -> Result<Ready<'a>> {
+        let environment = call.environment;
         let repository = Repository::discover(environment.dir())?;
         let (commit, dirty) = commit_to_publish(&repository, args)?;
-        let what = match Checkout::running(command, environment) {
+        let what = match Checkout::running(&commands[0], environment) {
             Some(checkout) => What::Rustc(checkout),
-            None => What::Workspace(Box::new(Setup::of(command, environment, None)?)),
+            None => What::Workspace(Box::new(Setup::of(&commands[0], environment, None)?)),
         };
         let configured = match &what {
             What::Workspace(setup) => &setup.workspace.root,
@@ -213,12 +192,14 @@ impl Ready {
         let typed = args.store.store.as_deref();
         let store = Store::create(&environment.store(typed, Some(configured))?)?;
         Ok(Ready {
+            args,
+            call,
+            commands,
             repository,
             commit,
             dirty,
             what,
             store,
-            now,
         })
     }
 
@@ -230,82 +211,49 @@ impl Ready {
     }
 
     /// Stores what was built, and writes it to the remotes.
-    fn publish(
-        &self,
-        args: &PublishArgs,
-        environment: &Environment,
-        built: Built,
-        reporter: &Reporter,
-    ) -> anyhow::Result<Vec<Outcome>> {
+    fn publish(&self, built: &Built) -> Result<Vec<Outcome>> {
         let setups = match &self.what {
-            What::Workspace(setup) => {
-                return Ok(vec![self.publish_one(
-                    setup,
-                    args,
-                    environment,
-                    &built,
-                    reporter,
-                )?]);
-            }
+            What::Workspace(setup) => return Ok(vec![self.publish_one(setup, built)?]),
             What::Rustc(checkout) => checkout.clone().with_tools()?.built()?,
         };
         if setups.is_empty() {
+            let what = "nothing in `build` was built through headstart";
             let hint = "remove `build`, so that all of it is built through headstart";
-            return Err(
-                Failure::new("nothing in `build` was built through headstart", hint).into(),
-            );
+            return Err(Failure::new(what, hint).into());
         }
-        let one = |setup| self.publish_one(setup, args, environment, &built, reporter);
+        let one = |setup| self.publish_one(setup, built);
         setups.iter().map(one).collect()
     }
 
-    fn publish_one(
-        &self,
-        setup: &Setup,
-        args: &PublishArgs,
-        environment: &Environment,
-        built: &Built,
-        reporter: &Reporter,
-    ) -> anyhow::Result<Outcome> {
-        let store = &self.store;
-        let commands = CargoCommand::split(&args.cargo).into_iter();
+    fn publish_one(&self, setup: &Setup, built: &Built) -> Result<Outcome> {
+        let (store, call) = (&self.store, self.call);
+        let commands = self.commands.iter();
         let build = Build {
             workspace: &setup.workspace,
             roots: &setup.roots,
             toolchain: setup.toolchain.clone(),
             sysroot: &setup.sysroot,
-            commands: commands.map(|command| command.args).collect(),
+            commands: commands.map(|command| command.args.clone()).collect(),
             repository: self.repository.name().unwrap_or_default(),
             tree: self.repository.tree(&self.commit)?,
             commit: self.commit.clone(),
             dirty: self.dirty,
-            now_unix_s: self.now.as_second(),
-            keep_days: args.keep_days,
-            secrets: &environment.secrets(setup.configured())?,
+            now_unix_s: call.now_unix_s(),
+            keep_days: self.args.keep_days,
+            secrets: &call.environment.secrets(setup.configured())?,
             part: &setup.part,
+            store,
+            reporter: call.reporter,
             report: built.lines.as_deref().map(message::live),
         };
         check_still_there(&self.repository, &build)?;
         let started = Clock::start();
-        let published = publish(&build, store, reporter)
-            .with_context(|| format!("cannot publish into {}", store.root().display()))?;
+        let failed = || format!("cannot publish into {}", store.root().display());
+        let published = publish(&build).with_context(failed)?;
         let publish_time = started.elapsed();
         let started = Clock::start();
-        let pushed = push_all(
-            args,
-            environment,
-            (setup.configured(), store),
-            &published.point,
-            self.now,
-            reporter,
-        )?;
-        gc::by_itself(
-            environment,
-            &args.store,
-            setup.configured(),
-            reporter,
-            self.now,
-        );
+        let pushed = self.push(setup, &published.point)?;
+        gc::by_itself(call, &self.args.store, setup.configured());
         Ok(Outcome {
             published,
             cargo_time: built.time,
@@ -314,66 +262,61 @@ impl Ready {
             push_time: started.elapsed(),
         })
     }
-}
 
-/// Writes `point` to every remote that may be written to; a build that was published with changes goes nowhere.
-fn push_all(
-    args: &PublishArgs,
-    environment: &Environment,
-    (workspace, store): (&Path, &Store),
-    point: &Point,
-    now: Timestamp,
-    reporter: &Reporter,
-) -> anyhow::Result<Vec<(String, Result<Pushed, PushError>)>> {
-    let remotes = environment.remotes(&args.store.remote, workspace)?;
-    let tiers = far::open_all(&remotes, environment, reporter)?;
-    if tiers.is_empty() {
-        return Ok(Vec::new());
-    }
-    let (keys, believed) = match args.unsigned {
-        true => (Vec::new(), Vec::new()),
-        false => signers(&args.sign_key, environment, &tiers, reporter)?,
-    };
-    let signer = Signer {
-        keys: &keys,
-        comment: &comment(&point.commit, now),
-        believed: &believed,
-    };
-    let signer = (!args.unsigned).then_some(signer);
-    let mut pushed = Vec::new();
-    for tier in tiers
-        .iter()
-        .filter(|tier| tier.is_writable() && !point.dirty)
-    {
-        let step = reporter.step(&format!("Writing to {}", tier.name()), 0);
-        let result = push(&**tier, store, point, signer, now.as_second());
-        drop(step);
-        if let Err(error) = &result {
-            reporter.warn(&format!("cannot write to {}: {error}", tier.name()));
+    /// Writes `point` to every remote that may be written to; a build that was published with changes goes nowhere.
+    fn push(&self, setup: &Setup, point: &Point) -> Result<Vec<Answer>> {
+        let (args, call) = (self.args, self.call);
+        let remotes = &args.store.remote;
+        let remotes = call.environment.remotes(remotes, setup.configured())?;
+        let tiers = far::open_all(&remotes, call)?;
+        if tiers.is_empty() {
+            return Ok(Vec::new());
         }
-        pushed.push((tier.name().to_owned(), result));
+        let (keys, believed) = match args.unsigned {
+            true => (Vec::new(), Vec::new()),
+            false => signers(&args.sign_key, &tiers, call)?,
+        };
+        let signer = Signer {
+            keys: &keys,
+            comment: &comment(&point.commit, call),
+            believed: &believed,
+        };
+        let signer = (!args.unsigned).then_some(signer);
+        let push = |tier: &dyn Tier| {
+            let name = tier.name();
+            let push = || push(tier, &self.store, point, signer, call.now_unix_s());
+            let pushed = call.reporter.during(&format!("Writing to {name}"), push);
+            if let Err(error) = &pushed {
+                let why = format!("cannot write to {name}: {error}");
+                call.reporter.warn(&why);
+            }
+            (name.to_owned(), pushed)
+        };
+        let tiers = tiers.iter().map(|tier| &**tier);
+        let tiers = tiers.filter(|tier| tier.is_writable() && !point.dirty);
+        Ok(tiers.map(push).collect())
     }
-    Ok(pushed)
 }
 
 /// Returns the keys to sign with, and all that are believed where something is signed with them.
 pub(super) fn signers(
     typed: &[PathBuf],
-    environment: &Environment,
     tiers: &[Box<dyn Tier>],
-    reporter: &Reporter,
-) -> anyhow::Result<(Vec<SecretKey>, Vec<PublicKey>)> {
+    call: Call<'_>,
+) -> Result<(Vec<SecretKey>, Vec<PublicKey>)> {
+    let environment = call.environment;
     let keys = signing_keys(environment, typed)?;
     let mut keyring = keyring::of(environment, here(environment))?;
-    keyring::refresh(&mut keyring, tiers, reporter);
+    keyring::refresh(&mut keyring, tiers, &call.reporter);
     let own = keys.iter().map(SecretKey::public);
     let believed = keyring.here().into_iter().chain(own).collect();
     Ok((keys, believed))
 }
 
 /// Returns what is noted in the signatures of what was published of `commit`.
-pub(super) fn comment(commit: &str, now: Timestamp) -> String {
-    format!("headstart commit:{commit} timestamp:{}", now.as_second())
+pub(super) fn comment(commit: &str, call: Call<'_>) -> String {
+    let now_unix_s = call.now_unix_s();
+    format!("headstart commit:{commit} timestamp:{now_unix_s}")
 }
 
 fn check_commands(commands: &[CargoCommand], environment: &Environment) -> Result<(), Failure> {
@@ -383,60 +326,42 @@ fn check_commands(commands: &[CargoCommand], environment: &Environment) -> Resul
         return Ok(());
     }
     for command in commands {
-        if command.building_subcommand().is_none() {
-            return Err(Failure::new(
-                format!(
-                    "`{}` builds nothing that could be published",
-                    command.shown()
-                ),
-                "give build, check, clippy, test, bench or rustc with its options behind `--`",
-            ));
-        }
-        if command.option("--message-format").is_some() {
-            return Err(Failure::new(
-                format!(
-                    "`{}` sets --message-format, which publish needs for itself",
-                    command.shown()
-                ),
-                "leave the option out",
-            ));
-        }
         let places = ["--target-dir", "--manifest-path", "--config"];
-        if places
-            .iter()
-            .any(|option| command.option(option) != commands[0].option(option))
-        {
-            return Err(Failure::new(
-                "the commands name different workspaces or target directories",
-                "publish once for each of them",
-            ));
-        }
-        if command.toolchain() != commands[0].toolchain() {
-            return Err(Failure::new(
-                "the commands name different toolchains",
-                "publish once for each toolchain",
-            ));
-        }
+        let differs = |option: &&str| command.option(option) != commands[0].option(option);
+        let shown = command.shown();
+        let (what, hint) = if command.building_subcommand().is_none() {
+            let what = format!("`{shown}` builds nothing that could be published");
+            let hint =
+                "give build, check, clippy, test, bench or rustc with its options behind `--`";
+            (what, hint)
+        } else if command.option("--message-format").is_some() {
+            let what = format!("`{shown}` sets --message-format, which publish needs for itself");
+            (what, "leave the option out")
+        } else if places.iter().any(differs) {
+            let what = "the commands name different workspaces or target directories";
+            (what.to_owned(), "publish once for each of them")
+        } else if command.toolchain() != commands[0].toolchain() {
+            let what = "the commands name different toolchains";
+            (what.to_owned(), "publish once for each toolchain")
+        } else {
+            continue;
+        };
+        return Err(Failure::new(what, hint));
     }
     Ok(())
 }
 
 /// Returns the commit to publish under, and whether the work tree differs from it.
-fn commit_to_publish(
-    repository: &Repository,
-    args: &PublishArgs,
-) -> anyhow::Result<(String, bool)> {
+fn commit_to_publish(repository: &Repository, args: &PublishArgs) -> Result<(String, bool)> {
     let head = repository.head()?;
     let changes = repository.changes()?;
     if let Some(first) = changes.first().filter(|_| !args.allow_dirty) {
-        let more = changes.len() - 1;
-        let what = match more {
-            0 => format!("the work tree differs from the commit: {}", first.trim()),
-            _ => format!(
-                "the work tree differs from the commit: {} and {more} more",
-                first.trim()
-            ),
+        let more = match changes.len() - 1 {
+            0 => String::new(),
+            more => format!(" and {more} more"),
         };
+        let first = first.trim();
+        let what = format!("the work tree differs from the commit: {first}{more}");
         let hint =
             "commit or stash the changes; --allow-dirty publishes them, but not as the commit's";
         return Err(Failure::new(what, hint).into());
@@ -445,40 +370,31 @@ fn commit_to_publish(
         return Ok((head, !changes.is_empty()));
     };
     let commit = repository.commit(revision)?;
-    match repository.tree(&commit)? == repository.tree(&head)? {
-        true => Ok((commit, !changes.is_empty())),
-        false => Err(Failure::new(
-            format!("{revision} has other files than HEAD, which is what was built"),
-            format!("check {revision} out first"),
-        )
-        .into()),
+    if repository.tree(&commit)? != repository.tree(&head)? {
+        let what = format!("{revision} has other files than HEAD, which is what was built");
+        return Err(Failure::new(what, format!("check {revision} out first")).into());
     }
+    Ok((commit, !changes.is_empty()))
 }
 
 /// A commit made, or a file changed, while cargo ran would be published under the wrong name.
-fn check_still_there(repository: &Repository, build: &Build<'_>) -> anyhow::Result<()> {
+fn check_still_there(repository: &Repository, build: &Build<'_>) -> Result<()> {
     let moved = repository.tree(&repository.head()?)? != repository.tree(&build.commit)?;
-    let changes = if build.dirty {
-        Vec::new()
-    } else {
-        repository.changes()?
+    let changes = match build.dirty {
+        true => Vec::new(),
+        false => repository.changes()?,
     };
-    let first = changes
-        .first()
-        .map(|change| format!(": {}", change.trim()))
-        .unwrap_or_default();
-    match moved || !changes.is_empty() {
-        false => Ok(()),
-        true => Err(Failure::new(
-            format!("the work tree changed while cargo was building{first}"),
-            "publish from a directory that nobody works in; a build that writes into its own sources \
-             needs --allow-dirty",
-        )
-        .into()),
+    if !moved && changes.is_empty() {
+        return Ok(());
     }
+    let first = changes.first().map(|change| format!(": {}", change.trim()));
+    let first = first.unwrap_or_default();
+    let what = format!("the work tree changed while cargo was building{first}");
+    let hint = "publish from a directory that nobody works in; a build that writes into its own sources needs --allow-dirty";
+    Err(Failure::new(what, hint).into())
 }
 
-fn as_json(outcome: &Outcome, unsigned: bool) -> serde_json::Value {
+fn as_json(outcome: &Outcome, unsigned: bool) -> Value {
     let Published {
         point,
         left_out,
@@ -486,17 +402,15 @@ fn as_json(outcome: &Outcome, unsigned: bool) -> serde_json::Value {
         new_bytes,
         ..
     } = &outcome.published;
-    let left_out: Vec<_> = left_out
-        .iter()
-        .map(|(unit, reason)| json!({ "unit": unit, "reason": reason }))
-        .collect();
+    let left_out = left_out.iter();
+    let left_out = left_out.map(|(unit, reason)| json!({ "unit": unit, "reason": reason }));
     json!({
         "commit": point.commit,
         "dirty": point.dirty,
         "unsigned": unsigned,
         "manifest": point.manifest.hex(),
         "units": point.units,
-        "left_out": left_out,
+        "left_out": left_out.collect::<Value>(),
         "objects_new": new_objects,
         "bytes_new": new_bytes,
         "bytes_total": point.size_bytes,
@@ -511,7 +425,7 @@ fn as_json(outcome: &Outcome, unsigned: bool) -> serde_json::Value {
                 "requests": pushed.requests,
             }),
             Err(error) => json!({ "url": name, "error": error.to_string() }),
-        }).collect::<Vec<_>>(),
+        }).collect::<Value>(),
         "push_seconds": outcome.push_time.as_secs_f64(),
     })
 }
@@ -523,41 +437,33 @@ fn print(outcome: &Outcome, unsigned: bool) {
         new_bytes,
         ..
     } = &outcome.published;
-    let dirty = if point.dirty {
-        " with changes (not offered as the commit's)"
-    } else {
-        ""
+    let dirty = match point.dirty {
+        true => " with changes (not offered as the commit's)",
+        false => "",
     };
-    print_line(&format!("published {}{dirty}", short(&point.commit)));
-    print_line(&format!(
-        "  {} that made {}; {} new in the store, in {:.1} s",
+    println!("published {}{dirty}", short(&point.commit));
+    let (units, seconds) = (
         count(point.units, "unit"),
-        bytes(point.size_bytes),
-        bytes(*new_bytes),
         outcome.publish_time.as_secs_f64(),
-    ));
-    for (name, pushed) in &outcome.pushed {
-        if let Ok(pushed) = pushed {
-            print_line(&format!(
-                "  {} written to {name} in {:.1} s",
-                bytes(pushed.bytes),
-                outcome.push_time.as_secs_f64(),
-            ));
-        }
+    );
+    let (made, new) = (bytes(point.size_bytes), bytes(*new_bytes));
+    println!("  {units} that made {made}; {new} new in the store, in {seconds:.1} s");
+    let written = outcome.pushed.iter();
+    let written = written.filter_map(|(name, pushed)| Some((name, pushed.as_ref().ok()?)));
+    for (name, pushed) in written.clone() {
+        let (size, seconds) = (bytes(pushed.bytes), outcome.push_time.as_secs_f64());
+        println!("  {size} written to {name} in {seconds:.1} s");
     }
-    if unsigned && outcome.pushed.iter().any(|(_, pushed)| pushed.is_ok()) {
+    if unsigned && written.count() > 0 {
         let (commit, name) = (&point.commit, point.manifest.hex());
-        print_line(&format!(
-            "  nobody finds it before it is signed, where the key is:\n  headstart sign --commit {commit} --manifest {name}"
-        ));
+        println!("  nobody finds it before it is signed, where the key is:");
+        println!("  headstart sign --commit {commit} --manifest {name}");
     }
     for (unit, reason) in left_out.iter().take(SHOWN_LEFT_OUT) {
-        print_line(&format!("  left out {unit}: {reason}"));
+        println!("  left out {unit}: {reason}");
     }
     if left_out.len() > SHOWN_LEFT_OUT {
-        print_line(&format!(
-            "  and {} more; --json names them all",
-            left_out.len() - SHOWN_LEFT_OUT
-        ));
+        let more = left_out.len() - SHOWN_LEFT_OUT;
+        println!("  and {more} more; --json names them all");
     }
 }

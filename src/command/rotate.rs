@@ -3,27 +3,24 @@
 use std::process::ExitCode;
 
 use anyhow::Result;
-use jiff::Timestamp;
 use serde_json::json;
 
 use super::cli::RotateArgs;
 use super::failure::Failure;
 use super::key::secret_key_in;
-use super::setup::print_json;
+use super::setup::{Call, print_json};
 use super::trust::{as_json_said, key_id, name, public_key};
 use super::{far, keyring};
-use crate::config::Environment;
 use crate::disk::{self, place};
-use crate::git::Repository;
-use crate::report::{Reporter, count};
+use crate::report::count;
 use crate::tier::{Tier, Trouble};
 use crate::trust::beliefs::{self, EVERY_REPOSITORY};
 use crate::trust::statement::{self, MAX_BYTES, Statement, StatementError};
 use crate::trust::{KeyId, PublicKey, SecretKey};
 
 /// Runs the command, and returns its exit code.
-pub fn run(args: &RotateArgs, environment: &Environment, now: Timestamp) -> Result<ExitCode> {
-    let reporter = Reporter::new(args.remotes.quiet);
+pub fn run(args: &RotateArgs, call: Call<'_>) -> Result<ExitCode> {
+    let environment = call.environment;
     let repository = name(args.repository.as_deref(), environment)?;
     if repository == EVERY_REPOSITORY {
         let hint = "say it of each repository that the root is believed in";
@@ -31,12 +28,11 @@ pub fn run(args: &RotateArgs, environment: &Environment, now: Timestamp) -> Resu
     }
     let rotation = Rotation {
         args,
-        environment,
-        tiers: tiers(args, environment, &reporter)?,
-        reporter,
+        call,
+        tiers: far::settled(&args.remotes, call)?,
         repository,
     };
-    let root = args.root.iter().next();
+    let root = args.root.as_ref();
     let root = root.map(|file| secret_key_in(file, environment));
     let root = root.transpose()?;
     let (statement, file) = match &args.publish {
@@ -44,7 +40,7 @@ pub fn run(args: &RotateArgs, environment: &Environment, now: Timestamp) -> Resu
             let bytes = disk::read(&environment.dir().join(file), MAX_BYTES)?;
             (rotation.check(&bytes)?, bytes)
         }
-        None => rotation.next(root.as_ref(), now)?,
+        None => rotation.next(root.as_ref())?,
     };
     let written = match &args.out {
         Some(out) => {
@@ -61,26 +57,13 @@ pub fn run(args: &RotateArgs, environment: &Environment, now: Timestamp) -> Resu
 /// A statement in the making.
 struct Rotation<'a> {
     args: &'a RotateArgs,
-    environment: &'a Environment,
+    call: Call<'a>,
     tiers: Vec<Box<dyn Tier>>,
-    reporter: Reporter,
     repository: String,
 }
 
 /// Where something was written, or why not.
 type Written = (String, Result<(), String>);
-
-fn tiers(
-    args: &RotateArgs,
-    environment: &Environment,
-    reporter: &Reporter,
-) -> Result<Vec<Box<dyn Tier>>> {
-    let repository = Repository::discover(environment.dir());
-    let repository = repository.as_ref();
-    let top = repository.map_or(environment.dir(), Repository::root);
-    let remotes = environment.remotes(&args.remotes.remote, environment.settled_dir(top))?;
-    far::open_all(&remotes, environment, reporter)
-}
 
 impl Rotation<'_> {
     /// Returns the keys whose word counts: `root`, else those that the user believes.
@@ -88,7 +71,7 @@ impl Rotation<'_> {
         if let Some(root) = root {
             return Ok(vec![root.public()]);
         }
-        let roots = beliefs::read(&self.environment.config_dir()?)?.roots(&self.repository);
+        let roots = beliefs::read(&self.call.environment.config_dir()?)?.roots(&self.repository);
         if roots.is_empty() {
             let what = format!("no root key is known for {}", self.repository);
             let hint = "name its secret key with --root, or believe its public one with `headstart trust add --root`";
@@ -114,15 +97,15 @@ impl Rotation<'_> {
     }
 
     /// Returns the statement that follows the newest, and its file: signed, if the root is here.
-    fn next(&self, root: Option<&SecretKey>, now: Timestamp) -> Result<(Statement, Vec<u8>)> {
+    fn next(&self, root: Option<&SecretKey>) -> Result<(Statement, Vec<u8>)> {
         if root.is_none() && self.args.out.is_none() {
             let hint = "give --root, or --out for a text that the root signs elsewhere";
             return Err(Failure::new("nobody signs the statement", hint).into());
         }
         let (add, revoke) = (self.args.add.iter(), self.args.revoke.iter());
-        let add = add.map(|key| public_key(key, self.environment));
+        let add = add.map(|key| public_key(key, self.call.environment));
         let add = add.collect::<Result<Vec<_>>>()?;
-        let revoke = revoke.map(|key| key_id(key, self.environment));
+        let revoke = revoke.map(|key| key_id(key, self.call.environment));
         let revoke = revoke.collect::<Result<Vec<_>>>()?;
         let before = self.newest(&self.roots(root)?)?;
         let gone = |id: &KeyId| before.revoked.contains(id) || revoke.contains(id);
@@ -130,7 +113,7 @@ impl Rotation<'_> {
             let what = format!("the key {id} is revoked, and stays so");
             return Err(Failure::new(what, "`headstart key new` makes another").into());
         }
-        let next = before.clone().next(&add, &revoke, now.as_second());
+        let next = before.clone().next(&add, &revoke, self.call.now_unix_s());
         if (&next.keys, &next.revoked) == (&before.keys, &before.revoked) {
             let hint = "give --add or --revoke; `headstart trust list` shows what a root says";
             return Err(Failure::new("that changes nothing", hint).into());
@@ -143,7 +126,7 @@ impl Rotation<'_> {
     ///
     /// A remote that cannot be asked is an error: it may have the newest.
     fn newest(&self, roots: &[PublicKey]) -> Result<Statement> {
-        let keyring = keyring::of(self.environment, Some(self.repository.clone()));
+        let keyring = keyring::of(self.call.environment, Some(self.repository.clone()));
         let kept = keyring.map_or(None, |keyring| keyring.statement().cloned());
         let mut newest = kept.unwrap_or_else(|| Statement::none(self.repository.clone()));
         for tier in &self.tiers {
@@ -165,7 +148,10 @@ impl Rotation<'_> {
                     return Err(Failure::new(what, "update headstart").into());
                 }
                 // It counts for no reader, and goes.
-                Err(error) => self.reporter.warn(&format!("{name} is replaced: {error}")),
+                Err(error) => self
+                    .call
+                    .reporter
+                    .warn(&format!("{name} is replaced: {error}")),
             }
         }
         Ok(newest)

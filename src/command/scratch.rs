@@ -9,7 +9,7 @@ use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
 use super::failure::Failure;
-use crate::config::Environment;
+use super::setup::Call;
 use crate::disk::lock::{self, Lock};
 use crate::disk::place::{self, Staging};
 use crate::disk::{self, DiskError, hash};
@@ -72,15 +72,10 @@ pub struct Scratch {
 
 impl Scratch {
     /// Takes the directory below `parent` for the bisect `identity`; waits, and says so, while another process has it.
-    pub fn take(
-        parent: Option<&Path>,
-        environment: &Environment,
-        identity: &Identity<'_>,
-        reporter: &Reporter,
-    ) -> Result<Scratch> {
+    pub fn take(parent: Option<&Path>, call: Call<'_>, identity: &Identity<'_>) -> Result<Scratch> {
         let parent = match parent {
-            Some(parent) => environment.dir().join(parent),
-            None => environment.cache_dir()?.join("headstart-bisect"),
+            Some(parent) => call.environment.dir().join(parent),
+            None => call.environment.cache_dir()?.join("headstart-bisect"),
         };
         let root = identity.repository.root();
         if within(&parent, root) {
@@ -91,7 +86,10 @@ impl Scratch {
         let dir = parent.join(format!("{name}-{}", identity.digest().short()));
         disk::make_dir(&dir)?;
         let dir = disk::canonical(&dir);
-        let wait = || reporter.note("waiting for the same bisect in another process");
+        let wait = || {
+            call.reporter
+                .note("waiting for the same bisect in another process")
+        };
         let lock = lock::exclusive(&dir.join("lock"), wait)?;
         Ok(Scratch { dir, _lock: lock })
     }
@@ -187,6 +185,5 @@ impl Identity<'_> {
 
 /// Tells whether `path`, which need not be there yet, lies in `dir`.
 fn within(path: &Path, dir: &Path) -> bool {
-    let there = path.ancestors().find(|above| above.exists());
-    there.is_some_and(|above| disk::canonical(above).starts_with(dir))
+    disk::existing(path).is_some_and(|above| disk::canonical(above).starts_with(dir))
 }

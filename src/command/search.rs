@@ -2,80 +2,40 @@
 
 use std::collections::BTreeSet;
 
-use super::cli::StartArgs;
-use super::far::Listed;
 use super::setup::{Setup, short};
-use super::sources::{self, Sources};
-use crate::config::Environment;
+use super::sources::{NoStart, Sources};
 use crate::git::{GitError, Repository};
 use crate::model::Part;
-use crate::report::{Reporter, count};
-use crate::store::Store;
+use crate::report::count;
 use crate::store::point::Point;
 
 /// How far back in history a starting point is looked for.
 const MAX_ANCESTORS: usize = 2000;
 /// How many starting points are compared; the nearest few differ by what changed between them.
 const MAX_CANDIDATES: usize = 3;
-/// Where and from what a starting point is looked for.
-#[derive(Debug)]
-pub struct Search<'a> {
-    /// What was typed.
-    pub args: &'a StartArgs,
-    /// Where it was typed.
-    pub environment: &'a Environment,
-    /// The workspace and what builds it.
-    pub setup: &'a Setup,
-    /// Where to look.
-    pub store: &'a Store,
-    /// What is to be had from far away.
-    pub listed: &'a [Listed],
-    /// Where trouble is told.
-    pub reporter: &'a Reporter,
-}
 
-impl<'a> Search<'a> {
-    /// Returns a search of `sources`.
-    pub(super) fn of(
-        sources: &'a Sources,
-        args: &'a StartArgs,
-        environment: &'a Environment,
-        setup: &'a Setup,
-        reporter: &'a Reporter,
-    ) -> Search<'a> {
-        Search {
-            args,
-            environment,
-            setup,
-            store: &sources.store,
-            listed: &sources.listed,
-            reporter,
-        }
-    }
+/// Where and from what a starting point is looked for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Search<'a> {
+    /// The workspace and what builds it.
+    pub(super) setup: &'a Setup,
+    /// Where to look.
+    pub(super) sources: &'a Sources<'a>,
 }
 
 impl Search<'_> {
-    /// Returns the points of the nearest commits that have any for this toolchain, nearest first.
-    pub fn points(&self) -> anyhow::Result<Result<Vec<Point>, String>> {
-        if let Some(name) = &self.args.manifest {
-            let found: Vec<Point> = (self.store.all_points().into_iter())
-                .chain(self.far(|_| true))
-                .filter(|point| point.manifest.hex().starts_with(name.as_str()))
-                .filter(|point| point.part == self.setup.part)
-                .collect();
-            let ours = |point: &&Point| point.toolchain == self.setup.toolchain;
-            return Ok(match (found.iter().find(ours), found.first()) {
-                (Some(point), _) => Ok(vec![point.clone()]),
-                (None, Some(other)) => Err(self.why_other_toolchain(other)),
-                (None, None) => Err(format!("the store has no starting point named {name}")),
-            });
+    /// Returns the points of the nearest commits that have any for this toolchain, nearest first; fails with [`NoStart`] where
+    /// none has.
+    pub(super) fn points(&self) -> anyhow::Result<Vec<Point>> {
+        if let Some(name) = &self.sources.args.manifest {
+            return Ok(vec![self.named(name)?]);
         }
         let commits = self.commits()?;
         let mut found: Vec<Point> = Vec::new();
         let mut found_commits = 0;
         let mut other_toolchain: Option<Point> = None;
         for commit in &commits {
-            let of_part = self.points_of(commit).into_iter();
+            let of_part = self.sources.points(commit).into_iter();
             let of_part = of_part.filter(|point| point.part == self.setup.part);
             let (ours, others): (Vec<Point>, Vec<Point>) =
                 of_part.partition(|point| point.toolchain == self.setup.toolchain);
@@ -87,19 +47,35 @@ impl Search<'_> {
                 break;
             }
         }
-        Ok(if found.is_empty() {
-            Err(self.why_none(&commits, other_toolchain))
-        } else {
-            Ok(found)
-        })
+        match found.is_empty() {
+            true => Err(self.why_none(&commits, other_toolchain).into()),
+            false => Ok(found),
+        }
+    }
+
+    /// Returns the point whose manifest's name begins with `name`.
+    fn named(&self, name: &str) -> Result<Point, NoStart> {
+        let listed = self.sources.listed.iter();
+        let far = listed.map(|listed| listed.entry.point.clone());
+        let all = self.sources.store.all_points().into_iter().chain(far);
+        let of_part = all.filter(|point| point.part == self.setup.part);
+        let mut found = of_part.filter(|point| point.manifest.hex().starts_with(name));
+        let first = found.next();
+        let first = first
+            .ok_or_else(|| NoStart(format!("the store has no starting point named {name}")))?;
+        let ours = |point: &Point| point.toolchain == self.setup.toolchain;
+        match ours(&first) {
+            true => Ok(first),
+            false => found.find(ours).ok_or_else(|| self.why_other(&first)),
+        }
     }
 
     /// Returns the parts of this repository that have starting points of the nearest commits that have any.
-    pub fn parts(&self) -> anyhow::Result<BTreeSet<Part>> {
+    pub(super) fn parts(&self) -> anyhow::Result<BTreeSet<Part>> {
         let mut parts = BTreeSet::new();
         let mut found_commits = 0;
         for commit in &self.commits()? {
-            let points = self.points_of(commit).into_iter();
+            let points = self.sources.points(commit).into_iter();
             let ours = points.filter(|point| point.toolchain == self.setup.toolchain);
             let apart: BTreeSet<Part> = ours
                 .map(|point| point.part)
@@ -114,69 +90,51 @@ impl Search<'_> {
         Ok(parts)
     }
 
-    /// Returns all points of `commit` but those of builds with changes, here and far away.
-    fn points_of(&self, commit: &str) -> Vec<Point> {
-        sources::points(self.store, self.listed, commit, self.reporter)
-    }
-
-    fn far<'a>(&'a self, of: impl Fn(&Point) -> bool + 'a) -> impl Iterator<Item = Point> + 'a {
-        let points = self.listed.iter().map(|listed| &listed.entry.point);
-        points.filter(move |point| of(point)).cloned()
+    fn repository(&self) -> Result<Repository, GitError> {
+        Repository::discover(self.sources.call.environment.dir())
     }
 
     /// Returns the commits to look at, nearest first.
     fn commits(&self) -> anyhow::Result<Vec<String>> {
-        let repository = match (
-            Repository::discover(self.environment.dir()),
-            &self.args.commit,
-        ) {
+        let repository = match (self.repository(), &self.sources.args.commit) {
             (Ok(repository), _) => repository,
             (Err(GitError::NoRepository(_)), Some(commit)) if is_full_id(commit) => {
                 return Ok(vec![commit.clone()]);
             }
             (Err(error), _) => return Err(error.into()),
         };
-        let from = match &self.args.commit {
+        let from = match &self.sources.args.commit {
             Some(revision) => repository.commit(revision)?,
             None => repository.head()?,
         };
         Ok(repository.ancestors(&from, MAX_ANCESTORS)?)
     }
 
-    fn why_none(&self, commits: &[String], other_toolchain: Option<Point>) -> String {
+    fn why_none(&self, commits: &[String], other_toolchain: Option<Point>) -> NoStart {
         if let Some(point) = other_toolchain {
-            return self.why_other_toolchain(&point);
+            return self.why_other(&point);
         }
-        let shallow =
-            Repository::discover(self.environment.dir()).is_ok_and(|one| one.is_shallow());
-        let note = if shallow {
-            " (a shallow clone; `git fetch --deepen 50` shows more)"
-        } else {
-            ""
+        let note = match self.repository().is_ok_and(|one| one.is_shallow()) {
+            true => " (a shallow clone; `git fetch --deepen 50` shows more)",
+            false => "",
         };
-        format!(
-            "none of {}{note} was published to {}",
-            count(commits.len(), "commit"),
-            self.store.root().display()
-        )
+        let commits = count(commits.len(), "commit");
+        let store = self.sources.store.root().display();
+        NoStart(format!("none of {commits}{note} was published to {store}"))
     }
 
-    fn why_other_toolchain(&self, point: &Point) -> String {
-        format!(
-            "{} was published for {}, and here is {}",
-            short(&point.commit),
-            point.toolchain.shown(),
-            self.setup.toolchain.shown(),
-        )
+    fn why_other(&self, point: &Point) -> NoStart {
+        let (commit, theirs) = (short(&point.commit), point.toolchain.shown());
+        let ours = self.setup.toolchain.shown();
+        NoStart(format!(
+            "{commit} was published for {theirs}, and here is {ours}"
+        ))
     }
 
     /// Returns how many commits `commit` lies behind; none where git cannot say.
-    pub fn behind(&self, commit: &str) -> Option<usize> {
-        let from = self.args.commit.as_deref().unwrap_or("HEAD");
-        Repository::discover(self.environment.dir())
-            .ok()?
-            .distance(commit, from)
-            .ok()
+    pub(super) fn behind(&self, commit: &str) -> Option<usize> {
+        let from = self.sources.args.commit.as_deref().unwrap_or("HEAD");
+        self.repository().ok()?.distance(commit, from).ok()
     }
 }
 

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
+use jiff::Timestamp;
 
 use crate::cargo::command::{CargoCommand, Messages, Run};
 use crate::cargo::workspace::{self, Workspace};
@@ -13,6 +14,18 @@ use crate::disk;
 use crate::engine::inputs;
 use crate::git::Repository;
 use crate::model::{Part, Root, Roots, Toolchain};
+use crate::report::Reporter;
+
+/// A command under way: where and when it was typed, and who hears of what it does.
+#[derive(Clone, Copy, Debug)]
+pub struct Call<'a> {
+    /// Where it was typed.
+    pub environment: &'a Environment,
+    /// When it began.
+    pub now: Timestamp,
+    /// Where progress and notes go.
+    pub reporter: Reporter,
+}
 
 /// A workspace on this machine.
 #[derive(Debug)]
@@ -29,19 +42,34 @@ pub struct Setup {
     pub part: Part,
 }
 
+impl Call<'_> {
+    /// Returns the directory of `headstart.toml` for commands that do not ask cargo where the workspace is.
+    pub fn settled_dir(&self) -> PathBuf {
+        let dir = self.environment.dir();
+        let repository = Repository::discover(dir);
+        let top = repository.as_ref().map_or(dir, Repository::root);
+        self.environment.settled_dir(top).to_path_buf()
+    }
+
+    /// Returns when it began, in seconds since 1970.
+    pub fn now_unix_s(&self) -> i64 {
+        self.now.as_second()
+    }
+}
+
 impl Setup {
+    /// Returns the workspace that the environment's directory lies in.
+    pub fn here(environment: &Environment, target_dir: Option<&Path>) -> anyhow::Result<Setup> {
+        Setup::of(&CargoCommand::default(), environment, target_dir)
+    }
+
     /// Returns what `command` would build when run in the environment's directory.
     pub fn of(
         command: &CargoCommand,
         environment: &Environment,
         target_dir: Option<&Path>,
     ) -> anyhow::Result<Setup> {
-        let dir = environment.dir();
-        let run = Run {
-            dir,
-            env: environment.overrides(),
-            messages: Messages::Kept,
-        };
+        let (dir, run) = (environment.dir(), quietly(environment));
         let (rustc, named) = (environment.rustc(), command.toolchain());
         // Four programs that each take 20 to 60 ms to answer, and do not wait for one another.
         let (workspace, toolchain, sysroot) = std::thread::scope(|scope| {
@@ -53,25 +81,23 @@ impl Setup {
                 sysroot.join().expect("asking does not panic"),
             )
         });
-        let workspace = workspace?;
-        let workspace = match target_dir {
-            Some(target) => workspace.with_target_dir(&dir.join(target)),
-            None => workspace,
-        };
+        let mut workspace = workspace?;
+        if let Some(target) = target_dir {
+            workspace = workspace.with_target_dir(&dir.join(target));
+        }
         let unknown = "cannot tell which compiler cargo would run";
         let (toolchain, sysroot) = (toolchain.context(unknown)?, sysroot.context(unknown)?);
         let home = environment.cargo_home()?;
-        let roots = Roots::new(&workspace.root, &workspace.build_dir, &home);
+        let mut roots = Roots::new(&workspace.root, &workspace.build_dir, &home);
         let root = disk::canonical(&workspace.root);
         let mut part = Part::default();
-        let roots = match Repository::discover(dir) {
-            Ok(repository) if repository.root() != root => {
-                let below = root.strip_prefix(repository.root()).unwrap_or(&root);
-                part.workspace = below.to_string_lossy().into_owned();
-                roots.with_alias(Root::Repository, repository.root())
-            }
-            _ => roots,
-        };
+        if let Ok(repository) = Repository::discover(dir)
+            && repository.root() != root
+        {
+            let below = root.strip_prefix(repository.root()).unwrap_or(&root);
+            part.workspace = below.to_string_lossy().into_owned();
+            roots = roots.with_alias(Root::Repository, repository.root());
+        }
         Ok(Setup {
             roots: inputs::with_aliases(roots),
             workspace,
@@ -80,9 +106,7 @@ impl Setup {
             part,
         })
     }
-}
 
-impl Setup {
     /// Returns the directory of `headstart.toml`: the workspace's root, but the top of the work tree for one of several parts.
     pub fn configured(&self) -> &Path {
         match !self.part.target_dir.is_empty() && self.roots.has(Root::Repository) {
@@ -92,15 +116,20 @@ impl Setup {
     }
 }
 
+/// Returns how cargo is asked something in `environment`.
+pub fn quietly(environment: &Environment) -> Run<'_> {
+    Run {
+        dir: environment.dir(),
+        env: environment.overrides(),
+        messages: Messages::Kept,
+    }
+}
+
 /// Returns the variables for a cargo that compiles through this program.
 pub fn wrapped(environment: &Environment) -> Vec<(String, OsString)> {
     let own = ("RUSTC_WRAPPER".to_owned(), environment.program().into());
-    environment
-        .overrides()
-        .iter()
-        .cloned()
-        .chain([own])
-        .collect()
+    let overrides = environment.overrides().iter().cloned();
+    overrides.chain([own]).collect()
 }
 
 /// Measures how long something takes; the only clock of the commands beside the time they start at.
@@ -130,10 +159,4 @@ pub fn short(commit: &str) -> &str {
 #[expect(clippy::print_stdout, reason = "this is the command's answer")]
 pub fn print_json(value: &serde_json::Value) {
     println!("{value}");
-}
-
-/// Prints a line on standard output.
-#[expect(clippy::print_stdout, reason = "this is the command's answer")]
-pub fn print_line(line: &str) {
-    println!("{line}");
 }

@@ -5,40 +5,35 @@
 use std::process::ExitCode;
 
 use anyhow::Result;
-use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::cli::SignArgs;
 use super::failure::Failure;
 use super::far;
 use super::publish::{comment, signers};
-use super::setup::{print_json, short};
-use crate::config::Environment;
+use super::setup::{Call, print_json, short};
 use crate::engine::list::{ListError, Signer};
 use crate::engine::sign::{Expected, Signed, Verdict, sign};
 use crate::git::Repository;
-use crate::report::{Reporter, count};
+use crate::report::count;
 
 /// What became of what waited in a remote.
 type Answer = (String, Result<Vec<Signed>, ListError>);
 
 /// Runs the command, and returns its exit code.
-pub fn run(args: &SignArgs, environment: &Environment, now: Timestamp) -> Result<ExitCode> {
-    let reporter = Reporter::new(args.remotes.quiet);
-    let repository = Repository::discover(environment.dir())?;
+pub fn run(args: &SignArgs, call: Call<'_>) -> Result<ExitCode> {
+    let repository = Repository::discover(call.environment.dir())?;
     let commit = repository.commit(&args.commit)?;
     let tree = repository.tree(&commit)?;
-    let top = environment.settled_dir(repository.root());
-    let remotes = environment.remotes(&args.remotes.remote, top)?;
-    let tiers = far::open_all(&remotes, environment, &reporter)?;
-    let (keys, believed) = signers(&args.sign_key, environment, &tiers, &reporter)?;
+    let tiers = far::settled(&args.remotes, call)?;
+    let (keys, believed) = signers(&args.sign_key, &tiers, call)?;
     if keys.is_empty() {
         let hint = "name it with --sign-key, or set HEADSTART_SIGN_KEY";
         return Err(Failure::new("there is no key to sign with", hint).into());
     }
     let signer = Signer {
         keys: &keys,
-        comment: &comment(&commit, now),
+        comment: &comment(&commit, call),
         believed: &believed,
     };
     let expected = Expected {
@@ -46,14 +41,13 @@ pub fn run(args: &SignArgs, environment: &Environment, now: Timestamp) -> Result
         commit: &commit,
         tree: &tree,
         manifest: args.manifest.as_deref().unwrap_or_default(),
-        now_unix_s: now.as_second(),
+        now_unix_s: call.now_unix_s(),
     };
     let mut answers: Vec<Answer> = Vec::new();
     for tier in tiers.iter().filter(|tier| tier.is_writable()) {
-        let step = reporter.step(&format!("Signing in {}", tier.name()), 0);
-        let signed = sign(&**tier, expected, signer);
-        drop(step);
-        answers.push((tier.name().to_owned(), signed));
+        let (name, sign) = (tier.name(), || sign(&**tier, expected, signer));
+        let signed = call.reporter.during(&format!("Signing in {name}"), sign);
+        answers.push((name.to_owned(), signed));
     }
     if args.remotes.json {
         print_json(&as_json(&commit, &answers));

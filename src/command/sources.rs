@@ -1,86 +1,190 @@
 //! Where starting points come from: the store here, and what the remotes list.
 
+use anyhow::Result;
+
 use super::cli::StartArgs;
 use super::far::{Far, Listed};
-use super::setup::Setup;
-use crate::config::Environment;
-use crate::report::Reporter;
+use super::setup::{Call, Setup, short};
+use crate::model::Manifest;
+use crate::store::head::Entry;
 use crate::store::point::Point;
-use crate::store::{Store, StoreError};
-use crate::trust::{self, Believed};
+use crate::store::{Store, StoreError, pack};
+use crate::trust::{self, Believed, Verified};
+
+/// Why nothing is started, where nothing went wrong.
+#[derive(Debug, thiserror::Error)]
+#[error("no starting point: {0}")]
+pub(super) struct NoStart(pub(super) String);
+
+/// A starting point that could serve.
+pub(super) struct Candidate {
+    pub(super) point: Point,
+    pub(super) manifest: Verified<Manifest>,
+}
 
 /// An opened store, and what is to be had beside it.
 #[derive(Debug)]
-pub(super) struct Sources {
+pub(super) struct Sources<'a> {
+    pub(super) args: &'a StartArgs,
+    pub(super) call: Call<'a>,
     pub(super) store: Store,
     /// Whether what lies in the store is believed.
-    pub(super) believed: Believed,
-    pub(super) far: Far,
+    believed: Believed,
+    pub(super) far: Far<'a>,
     /// What the remotes list for this toolchain.
     pub(super) listed: Vec<Listed>,
 }
 
-impl Sources {
-    /// Opens the store and asks the remotes for their lists; or says in a sentence why there is nothing.
-    pub(super) fn open(
-        args: &StartArgs,
-        environment: &Environment,
-        setup: &Setup,
-        now_unix_s: i64,
-        reporter: &Reporter,
-    ) -> anyhow::Result<Result<Sources, String>> {
+impl<'a> Sources<'a> {
+    /// Opens the store and asks the remotes for their lists; fails with [`NoStart`] where there is no store.
+    pub(super) fn open(args: &'a StartArgs, call: Call<'a>, setup: &Setup) -> Result<Sources<'a>> {
         let configured = setup.configured();
         let typed = args.store.store.as_deref();
-        let root = environment.store(typed, Some(configured))?;
-        let mut far = Far::of(
-            environment,
-            &args.store,
-            args.believe_store,
-            configured,
-            reporter,
-        )?;
+        let root = call.environment.store(typed, Some(configured))?;
+        let mut far = Far::of(call, &args.store, args.believe_store, configured)?;
         let store = match Store::open(&root) {
             Err(StoreError::Missing(_)) if !far.is_empty() => Store::create(&root)?,
-            Err(StoreError::Missing(path)) => {
-                return Ok(Err(format!("there is no store at {}", path.display())));
-            }
+            Err(error @ StoreError::Missing(_)) => return Err(NoStart(error.to_string()).into()),
             store => store?,
         };
-        let believed = trust::store(&root, args.believe_store)?;
-        let listed = far.listed(&setup.toolchain, &store, reporter, now_unix_s);
-        Ok(Ok(Sources {
+        let listed = far.listed(&setup.toolchain, &store);
+        Ok(Sources {
+            args,
+            call,
+            believed: trust::store(&root, args.believe_store)?,
             store,
-            believed,
             far,
             listed,
-        }))
+        })
     }
 
-    /// Returns the starting points of `commit`, as far as they are of this toolchain.
-    pub(super) fn points(&self, commit: &str, setup: &Setup, reporter: &Reporter) -> Vec<Point> {
-        let mut points = points(&self.store, &self.listed, commit, reporter);
-        points.retain(|point| point.toolchain == setup.toolchain);
+    /// Returns all points of `commit` but those of builds with changes, those of the store first, each once.
+    pub(super) fn points(&self, commit: &str) -> Vec<Point> {
+        let (mut points, problems) = self.store.points(commit);
+        for problem in problems {
+            self.call.reporter.warn(&problem.to_string());
+        }
+        for point in self.listed.iter().map(|listed| &listed.entry.point) {
+            let known = points.iter().any(|one| one.manifest == point.manifest);
+            if point.commit == commit && !known {
+                points.push(point.clone());
+            }
+        }
+        points.retain(|point| !point.dirty);
         points
     }
-}
 
-/// Returns all points of `commit` but those of builds with changes, those of `store` first, each once.
-pub(super) fn points(
-    store: &Store,
-    listed: &[Listed],
-    commit: &str,
-    reporter: &Reporter,
-) -> Vec<Point> {
-    let (mut points, problems) = store.points(commit);
-    for problem in problems {
-        reporter.warn(&problem.to_string());
+    /// Returns those of `points` that can be used, their manifests brought here; they are not collected meanwhile. For any
+    /// other there is a line that says why not.
+    pub(super) fn candidates(&self, points: Vec<Point>) -> Vec<Candidate> {
+        let candidate = |point: Point| {
+            let unused = |why| {
+                let commit = short(&point.commit);
+                format!("the starting point {commit} is not used: {why}")
+            };
+            self.bring(&point).map_err(unused)?;
+            self.read(point)
+        };
+        let warn = |why: String| self.call.reporter.warn(&why);
+        let all = points.into_iter().map(candidate);
+        all.filter_map(|one| one.map_err(warn).ok()).collect()
     }
-    for point in listed.iter().map(|listed| &listed.entry.point) {
-        let known = points.iter().any(|one| one.manifest == point.manifest);
-        if point.commit == commit && !known {
-            points.push(point.clone());
+
+    /// Returns the starting point of `point`, brought here if need be; or why it cannot be used.
+    pub(super) fn candidate(&self, point: &Point) -> Result<Candidate, String> {
+        self.bring(point)?;
+        self.read(point.clone())
+    }
+
+    fn read(&self, point: Point) -> Result<Candidate, String> {
+        let now_unix_s = self.call.now_unix_s();
+        if point.not_after_unix_s >= now_unix_s {
+            // Noted first: what is read afterwards was not on its way out.
+            self.store.note_use(point.manifest);
+        }
+        let name = point.manifest.short();
+        let manifest = self.store.manifest(point.manifest);
+        let manifest = manifest.map_err(|error| error.to_string())?;
+        if manifest.toolchain != point.toolchain {
+            return Err(format!(
+                "manifest {name} is of another toolchain than its point says"
+            ));
+        }
+        if !point.is_of(&manifest) {
+            return Err(format!("manifest {name} is not what its point says"));
+        }
+        if manifest.not_after_unix_s < now_unix_s {
+            let commit = short(&point.commit);
+            return Err(format!("the starting point {commit} has expired"));
+        }
+        let manifest = self.believed.vouch(manifest);
+        Ok(Candidate { point, manifest })
+    }
+
+    /// Brings the manifest of `point` here if it is not, or says why it is not to be had, or not to be believed today.
+    fn bring(&self, point: &Point) -> Result<(), String> {
+        let of = |one: &&Listed| one.entry.point.manifest == point.manifest;
+        let listed = self.listed.iter().find(of);
+        match (self.store.has_manifest(point.manifest), listed) {
+            (true, _) => self.still_believed(point, listed),
+            (false, Some(listed)) => self.adopt(listed),
+            (false, None) => Ok(()),
         }
     }
-    points.retain(|point| !point.dirty);
-    points
+
+    /// What came from a tier once is believed by its signatures and today's keys, not because it is here.
+    fn still_believed(&self, point: &Point, listed: Option<&Listed>) -> Result<(), String> {
+        let (store, far) = (&self.store, &self.far);
+        let Some(signatures) = store.adopted(point.manifest) else {
+            return Ok(());
+        };
+        if far.believes_all || listed.is_some_and(|one| one.believed.is_some()) {
+            return Ok(());
+        }
+        let bytes = store.manifest_bytes(point.manifest);
+        let bytes = bytes.map_err(|error| error.to_string())?;
+        let Err(why) = far.verified(&bytes, &signatures, None) else {
+            return Ok(());
+        };
+        // Somebody else may have signed it since.
+        let newer = listed.map(|one| &one.entry.signatures);
+        let Some(newer) = newer.filter(|newer| **newer != signatures) else {
+            return Err(why);
+        };
+        far.verified(&bytes, newer, None)?;
+        let keep = || store.put_adopted(&store.staging("adopt")?, point.manifest, newer);
+        keep().map_err(|error: StoreError| error.to_string())
+    }
+
+    /// Brings the manifest of `listed` into the local store, with the index of its objects; or says why not.
+    fn adopt(&self, listed: &Listed) -> Result<(), String> {
+        let Entry {
+            point,
+            epoch,
+            signatures,
+        } = &listed.entry;
+        let bundle = self.far.bundle(*epoch, point.manifest)?;
+        let (bytes, packed) =
+            pack::split_bundle(&bundle, point.manifest).expect("it was split before");
+        let believed = listed.believed.as_ref();
+        let manifest = self.far.verified(bytes, signatures, believed)?;
+        let manifest = manifest.get();
+        if manifest.toolchain != point.toolchain || !point.is_of(manifest) {
+            return Err("it is another starting point than its list says".to_owned());
+        }
+        if manifest.not_after_unix_s < self.call.now_unix_s() {
+            return Err("it has expired".to_owned());
+        }
+        let index = pack::decode_index(packed, manifest);
+        index.map_err(|error| format!("its index {error}"))?;
+        let keep = || -> Result<(), StoreError> {
+            let staging = self.store.staging("adopt")?;
+            let store = &self.store;
+            store.put_adopted(&staging, point.manifest, signatures)?;
+            store.put_index(&staging, point.manifest, packed)?;
+            store.put_manifest_bytes(&staging, bytes)?;
+            store.put_point(&staging, point)
+        };
+        keep().map_err(|error| error.to_string())
+    }
 }

@@ -9,7 +9,6 @@ use serde_json::json;
 
 use super::cli::StatusArgs;
 use super::setup::{Setup, print_json, short};
-use crate::cargo::command::CargoCommand;
 use crate::config::Environment;
 use crate::engine::ledger::{Ledger, Started};
 use crate::report::{bytes, count};
@@ -21,8 +20,7 @@ const SHOWN_POINTS: usize = 10;
 
 /// Runs the command, and returns its exit code. Works outside of a workspace too, for the store alone.
 pub fn run(args: &StatusArgs, environment: &Environment, now: Timestamp) -> Result<ExitCode> {
-    let command = CargoCommand { args: Vec::new() };
-    let setup = Setup::of(&command, environment, args.target_dir.as_deref());
+    let setup = Setup::here(environment, args.target_dir.as_deref());
     let workspace = setup.ok().map(|setup| setup.workspace);
     let build = workspace.as_ref().map(|workspace| &workspace.build_dir);
     let started = build.and_then(|build| Ledger::of(build).starts().pop());

@@ -9,14 +9,13 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use jiff::Timestamp;
 
-use super::cli::{BisectArgs, StartArgs};
+use super::cli::BisectArgs;
 use super::failure::Failure;
 use super::scratch::{Judged, Scratch, TARGET};
-use super::setup::{Clock, Setup, wrapped};
-use super::sources::Sources;
-use super::start::{self, Candidate};
+use super::setup::{Call, Clock, Setup, wrapped};
+use super::sources::{NoStart, Sources};
+use super::start;
 use crate::cargo::CargoError;
 use crate::cargo::command::{self as cargo, CargoCommand, KEPT_BACK, Messages, Run};
 use crate::cargo::message::{self, Live, PackageId};
@@ -24,10 +23,8 @@ use crate::config::Environment;
 use crate::disk;
 use crate::disk::place::{PLAIN, Staging};
 use crate::engine::bisect::Verdict;
-use crate::engine::fetch::lacking;
 use crate::engine::programs::{self, Program, Wanted};
 use crate::git::Repository;
-use crate::report::Reporter;
 use crate::store::ObjectError;
 use crate::store::point::Point;
 
@@ -39,24 +36,18 @@ const FETCHING: Duration = Duration::from_secs(600);
 pub struct Trials<'a> {
     /// What was typed.
     pub args: &'a BisectArgs,
-    /// How commits that are built are started, and where starting points are looked for.
-    pub start: &'a StartArgs,
-    /// Where it was typed.
-    pub environment: &'a Environment,
+    /// Where and when it was typed.
+    pub call: Call<'a>,
     /// The user's work tree.
     pub repository: &'a Repository,
     /// The user's workspace.
     pub setup: &'a Setup,
-    /// Where programs come from.
-    pub(super) sources: Sources,
+    /// Where programs come from, and how commits that are built are started.
+    pub(super) sources: Sources<'a>,
     /// Where they go.
     pub scratch: &'a Scratch,
     /// For unfinished files.
     pub staging: Staging,
-    /// When it began.
-    pub now: Timestamp,
-    /// Who hears of it.
-    pub reporter: &'a Reporter,
 }
 
 /// How a commit's programs come about.
@@ -68,8 +59,10 @@ pub enum Source<'a> {
     Built(&'a [Vec<String>]),
 }
 
-/// Something of a commit's, or why it is not to be had.
-type Had<T> = Result<T, String>;
+/// Why a commit's programs are not to be had.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct NotHad(String);
 
 /// A trial's outcome.
 #[derive(Debug)]
@@ -98,107 +91,82 @@ impl Trials<'_> {
         let below = root.strip_prefix(self.repository.root());
         let workspace = tree.join(below.unwrap_or(Path::new("")));
         let programs = match source {
-            Source::Placed(points) => self.place(points, &workspace.join(TARGET))?,
-            Source::Built(commands) => self.build(commit, commands, &workspace)?,
+            Source::Placed(points) => self.place(points, &workspace.join(TARGET)),
+            Source::Built(commands) => self.build(commit, commands, &workspace),
         };
-        let is_built = matches!(source, Source::Built(_));
         let programs = programs.and_then(|programs| complete(programs, needed));
-        let (verdict, reason, code, programs) = match programs {
+        let built = matches!(source, Source::Built(_));
+        let mut judged = Judged {
             // One that was not to be had may be built later, or be there tomorrow.
-            Err(why) => (
-                is_built.then_some(Verdict::Skipped),
-                Some(why),
-                None,
-                Vec::new(),
-            ),
+            verdict: built.then_some(Verdict::Skipped),
+            reason: None,
+            code: None,
+            built,
+            seconds: 0.0,
+        };
+        let programs = match programs {
             Ok(programs) => {
                 let code = self.command(commit, &workspace, &programs)?;
-                let reason = (code == SKIP).then(|| "COMMAND says so".to_owned());
-                (Some(verdict(code)), reason, Some(code), programs)
+                judged.verdict = Some(verdict(code));
+                judged.reason = (code == SKIP).then(|| "COMMAND says so".to_owned());
+                judged.code = Some(code);
+                programs
+            }
+            Err(error) => {
+                judged.reason = Some(error.downcast::<NotHad>()?.0);
+                Vec::new()
             }
         };
-        let judged = Judged {
-            verdict,
-            reason,
-            code,
-            built: is_built,
-            seconds: clock.elapsed().as_secs_f64(),
-        };
+        judged.seconds = clock.elapsed().as_secs_f64();
         let pinned = programs.iter().filter(|one| one.pinned).count();
         let variables = programs.into_iter().flat_map(|one| one.variables);
-        let variables = variables.collect();
         Ok(Tried {
             judged,
-            variables,
+            variables: variables.collect(),
             pinned,
         })
     }
 
-    /// Places the programs of `points` and nothing else, or says why that cannot be.
-    fn place(&mut self, points: &[Point], target: &Path) -> Result<Had<Vec<Program>>> {
+    /// Places the programs of `points` and nothing else; fails with [`NotHad`] where that cannot be.
+    fn place(&mut self, points: &[Point], target: &Path) -> Result<Vec<Program>> {
         disk::remove_dir(target)?;
         self.sources.far.again();
         let mut placed = Vec::new();
         for point in points {
-            let candidate = match self.candidate(point) {
-                Ok(candidate) => candidate,
-                Err(why) => return Ok(Err(why)),
+            let candidate = self.sources.candidate(point).map_err(NotHad)?;
+            let wanted = Wanted {
+                manifest: &candidate.manifest,
+                only: &self.args.only,
             };
-            self.fetch(&candidate)?;
-            let store = &self.sources.store;
-            match self.wanted(&candidate).place(target, store, &self.staging) {
-                Ok(programs) => placed.extend(programs),
-                Err(ObjectError::Disk(error)) => return Err(error.into()),
-                Err(error) => return Ok(Err(error.to_string())),
-            }
+            let Sources { far, store, .. } = &self.sources;
+            let what = (point.manifest, candidate.manifest.get());
+            far.fetch(what, wanted.objects(), |_| FETCHING, store)?;
+            let programs = wanted.place(target, store, &self.staging);
+            placed.extend(programs.map_err(|error| match error {
+                ObjectError::Disk(error) => anyhow::Error::from(error),
+                error => NotHad(error.to_string()).into(),
+            })?);
         }
-        Ok(match placed.is_empty() {
-            true => Err("no such programs or tests were published".to_owned()),
-            false => Ok(placed),
-        })
-    }
-
-    fn candidate(&self, point: &Point) -> Result<Candidate, String> {
-        let (sources, now) = (&self.sources, self.now.as_second());
-        let store = &sources.store;
-        sources.far.usable(point, &sources.listed, store, now)?;
-        start::candidate(point.clone(), store, &sources.believed, now)
-    }
-
-    fn wanted<'a>(&'a self, candidate: &'a Candidate) -> Wanted<'a> {
-        Wanted {
-            manifest: &candidate.manifest,
-            only: &self.args.only,
+        if placed.is_empty() {
+            let why = "no such programs or tests were published";
+            return Err(NotHad(why.to_owned()).into());
         }
+        Ok(placed)
     }
 
-    /// Brings the programs of `candidate` here as far as they are not.
-    fn fetch(&self, candidate: &Candidate) -> Result<()> {
-        let Sources { far, store, .. } = &self.sources;
-        let manifest = candidate.manifest.get();
-        let index = store.index(candidate.point.manifest, manifest);
-        if let (false, Some(index)) = (far.is_empty(), index) {
-            let what = (manifest, &index);
-            let objects = lacking(what, store, self.wanted(candidate).objects());
-            let staging = store.staging("fetch")?;
-            far.fetch(what, &objects, FETCHING, (store, &staging), self.reporter);
-        }
-        Ok(())
-    }
-
-    /// Starts and builds in `workspace`, or says that it does not build.
+    /// Starts and builds in `workspace`; fails with [`NotHad`] where it does not build.
     fn build(
         &self,
         commit: &str,
         commands: &[Vec<String>],
         workspace: &Path,
-    ) -> Result<Had<Vec<Program>>> {
+    ) -> Result<Vec<Program>> {
         let target = workspace.join(TARGET);
         // What was placed there for a trial is no build's.
         if !target.join("CACHEDIR.TAG").exists() {
             disk::remove_dir(&target)?;
         }
-        let environment = self.environment.at(workspace);
+        let environment = self.call.environment.at(workspace);
         let environment = environment.with("HEADSTART_LATER", "off");
         let environment = environment.with("CARGO_TARGET_DIR", &target);
         let mut lines = Vec::new();
@@ -209,12 +177,12 @@ impl Trials<'_> {
                 Err(messages) => {
                     let log = self.scratch.log(commit)?;
                     self.staging.write(&log, messages.as_bytes(), PLAIN)?;
-                    return Ok(Err("it does not build".to_owned()));
+                    return Err(NotHad("it does not build".to_owned()).into());
                 }
             }
         }
         let live = message::live(&lines);
-        Ok(Ok(live.iter().filter_map(built).collect()))
+        Ok(live.iter().filter_map(built).collect())
     }
 
     /// Starts, and runs the cargo `command`; returns cargo's report, or what it said when it failed.
@@ -222,7 +190,7 @@ impl Trials<'_> {
         &self,
         command: &CargoCommand,
         environment: &Environment,
-    ) -> Result<Had<Vec<String>>> {
+    ) -> Result<Result<Vec<String>, String>> {
         let setup = match Setup::of(command, environment, None) {
             Ok(setup) => setup,
             Err(error) => return Ok(Err(format!("{error:#}"))),
@@ -233,9 +201,14 @@ impl Trials<'_> {
             let hint = "say how to build with --then-build='build ...'";
             return Err(Failure::new(what, hint).into());
         }
-        if let Err(error) = start::start(self.start, environment, &setup, self.now, self.reporter) {
+        let call = Call {
+            environment,
+            ..self.call
+        };
+        match start::start(self.sources.args, &setup, call) {
             // Without a starting point it is a plain build.
-            self.reporter.warn(&error.to_string());
+            Err(error) if !error.is::<NoStart>() => call.reporter.warn(&error.to_string()),
+            _ => {}
         }
         let how = Run {
             dir: environment.dir(),
@@ -259,12 +232,12 @@ impl Trials<'_> {
         let program = self.found(program);
         let mut command = std::process::Command::new(&program);
         command.args(args).current_dir(workspace);
-        command.envs(self.environment.overrides().iter().cloned());
+        command.envs(self.call.environment.overrides().iter().cloned());
         command.env("CARGO_TARGET_DIR", workspace.join(TARGET));
         let dirs = programs::directories(programs);
         for name in ["PATH", "LD_LIBRARY_PATH"] {
             let dirs = dirs.iter().map(OsString::as_os_str);
-            let all: Vec<&OsStr> = dirs.chain(self.environment.var(name)).collect();
+            let all: Vec<&OsStr> = dirs.chain(self.call.environment.var(name)).collect();
             command.env(name, all.join(OsStr::new(":")));
         }
         for one in programs {
@@ -295,7 +268,7 @@ impl Trials<'_> {
 
     /// Returns COMMAND's program: a file where it was typed, if there is one, else what it says.
     fn found(&self, program: &OsStr) -> OsString {
-        let here = self.environment.dir().join(program);
+        let here = self.call.environment.dir().join(program);
         let is_path = program.as_encoded_bytes().contains(&b'/');
         match is_path && here.is_file() {
             true => here.into_os_string(),
@@ -319,10 +292,10 @@ fn verdict(code: i32) -> Verdict {
 }
 
 /// Returns `programs` if all are there that are needed. Without one, COMMAND would find another program of that name.
-fn complete(programs: Vec<Program>, needed: &BTreeSet<String>) -> Had<Vec<Program>> {
+fn complete(programs: Vec<Program>, needed: &BTreeSet<String>) -> Result<Vec<Program>> {
     let has = |name: &&String| programs.iter().any(|one| one.variables.contains(name));
     match needed.iter().find(|name| !has(name)) {
-        Some(name) => Err(format!("there is nothing for {name}")),
+        Some(name) => Err(NotHad(format!("there is nothing for {name}")).into()),
         None => Ok(programs),
     }
 }

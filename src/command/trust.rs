@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use super::cli::{TrustArgs, TrustCommand};
 use super::failure::Failure;
 use super::key::{how_to_believe, read_text};
-use super::setup::print_json;
-use crate::cargo::command::{CargoCommand, Messages, Run};
+use super::setup::{print_json, quietly};
+use crate::cargo::command::CargoCommand;
 use crate::cargo::workspace::Workspace;
 use crate::config::{self, Environment};
 use crate::git::{self, Repository};
@@ -46,13 +46,10 @@ pub fn run(args: &TrustArgs, environment: &Environment) -> Result<ExitCode> {
         TrustCommand::Revoke { key } => {
             let id = key_id(key, environment)?;
             let dir = environment.config_dir()?;
-            println!(
-                "{}",
-                match beliefs::change(&dir, |all| all.revoke(id))? {
-                    true => format!("{id} is believed nowhere any more"),
-                    false => format!("{id} is revoked already"),
-                }
-            );
+            match beliefs::change(&dir, |all| all.revoke(id))? {
+                true => println!("{id} is believed nowhere any more"),
+                false => println!("{id} is revoked already"),
+            }
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -233,12 +230,8 @@ pub(super) fn here(environment: &Environment) -> Option<String> {
 
 /// Returns the keys that this workspace proposes to believe; none outside of a workspace.
 fn proposed(environment: &Environment) -> Result<Vec<PublicKey>> {
-    let run = Run {
-        dir: environment.dir(),
-        env: environment.overrides(),
-        messages: Messages::Kept,
-    };
-    let Ok(workspace) = Workspace::of(&CargoCommand { args: Vec::new() }, run) else {
+    let workspace = Workspace::of(&CargoCommand::default(), quietly(environment));
+    let Ok(workspace) = workspace else {
         return Ok(Vec::new());
     };
     let texts = config::proposed_keys(&workspace.root)?;

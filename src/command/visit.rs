@@ -36,9 +36,8 @@ pub(super) fn of(patient: &Patient, config: &RemoteConfig) -> Findings {
         Err(error) => return vec![("remote", Err(error))],
     };
     let tier = &*tier;
-    let key = patient
-        .toolchain()
-        .map_or(OWN.to_owned(), |toolchain| head::key(&toolchain));
+    let toolchain = patient.toolchain();
+    let key = toolchain.map_or(OWN.to_owned(), |toolchain| head::key(&toolchain));
     let asked = Clock::start();
     let mut findings = Findings::new();
     match get(tier, &key) {
@@ -55,14 +54,11 @@ pub(super) fn of(patient: &Patient, config: &RemoteConfig) -> Findings {
     if let Some(ahead) = tier.told_unix_s().map(|there| here - there) {
         let says = format!("this machine is {ahead} s ahead of it");
         let well = ahead.abs() <= CLOCKS_S;
-        findings.push((
-            "clock",
-            if well {
-                Ok(Says::Ok(says))
-            } else {
-                Err(anyhow!(says))
-            },
-        ));
+        let clock = match well {
+            true => Ok(Says::Ok(says)),
+            false => Err(anyhow!(says)),
+        };
+        findings.push(("clock", clock));
     }
     findings
 }
@@ -72,10 +68,8 @@ fn open(patient: &Patient, config: &RemoteConfig) -> anyhow::Result<Box<dyn Tier
     let dir = config.url.strip_prefix("file://").map(Path::new);
     ensure!(dir.is_none_or(Path::exists), "there is no such directory");
     let mut opened = far::open_each(std::slice::from_ref(config), &patient.environment)?;
-    opened
-        .pop()
-        .expect("as many as were named")
-        .map_err(anyhow::Error::msg)
+    let opened = opened.pop().expect("as many as were named");
+    opened.map_err(anyhow::Error::msg)
 }
 
 fn get(tier: &dyn Tier, key: &str) -> Result<Vec<u8>, Trouble> {
@@ -148,10 +142,8 @@ fn range(tier: &dyn Tier, key: &str, whole: &[u8]) -> anyhow::Result<Says> {
     let (clock, middle) = (Clock::start(), whole.len() / 3..whole.len() / 3 * 2);
     let watch = |_| clock.elapsed() < READING;
     let part = tier.get_range(key, middle.start as u64..middle.end as u64, &watch)?;
-    ensure!(
-        part == whole[middle],
-        "it gives other bytes than those asked for"
-    );
+    let same = part == whole[middle];
+    ensure!(same, "it gives other bytes than those asked for");
     Ok(Says::Ok(bytes(part.len() as u64)))
 }
 
@@ -169,9 +161,8 @@ fn listed(bytes: Option<&[u8]>, tier: &dyn Tier, patient: &Patient) -> anyhow::R
         keyring.consider(&said)?;
     }
     let Some(bytes) = bytes else {
-        return Ok(Says::Note(
-            "nothing is published there for this toolchain".to_owned(),
-        ));
+        let says = "nothing is published there for this toolchain";
+        return Ok(Says::Note(says.to_owned()));
     };
     let read = head::decode(bytes).map_err(|error| anyhow!("it {error}"))?;
     let directory = tier.directory().map(|dir| trust::store(dir, false));
@@ -183,9 +174,8 @@ fn listed(bytes: Option<&[u8]>, tier: &dyn Tier, patient: &Patient) -> anyhow::R
     let written = read.head.written_unix_s;
     let says = format!("{points}, written {}, {by}", age(written, patient.now));
     let days = (patient.now.as_second() - written) / SECONDS_A_DAY;
-    Ok(if days > STALE_DAYS {
-        Says::Note(says)
-    } else {
-        Says::Ok(says)
+    Ok(match days > STALE_DAYS {
+        true => Says::Note(says),
+        false => Says::Ok(says),
     })
 }

@@ -128,10 +128,8 @@ impl Environment {
 
     /// Returns the value of `name`, unless it is unset or empty.
     pub fn var(&self, name: &str) -> Option<&OsStr> {
-        self.vars
-            .get(OsStr::new(name))
-            .map(OsString::as_os_str)
-            .filter(|value| !value.is_empty())
+        let value = self.vars.get(OsStr::new(name))?;
+        (!value.is_empty()).then_some(value)
     }
 
     /// Returns the value of `name` as cargo compares it: set or not, UTF-8 only.
@@ -139,10 +137,14 @@ impl Environment {
         self.vars.get(OsStr::new(name))?.to_str()
     }
 
+    /// Returns the text of `name`, unless it is unset or empty.
+    pub fn named(&self, name: &str) -> Option<&str> {
+        self.text(name).filter(|text| !text.is_empty())
+    }
+
     /// Tells whether `name` turns something off: it is `0`, `off` or `no`.
     pub fn is_off(&self, name: &str) -> bool {
-        self.text(name)
-            .is_some_and(|value| matches!(value, "0" | "off" | "no"))
+        matches!(self.text(name), Some("0" | "off" | "no"))
     }
 
     /// Returns the path in `name`, made absolute.
@@ -152,10 +154,13 @@ impl Environment {
 
     /// Returns `CARGO_HOME`, as cargo spells it.
     pub fn cargo_home(&self) -> Result<PathBuf, ConfigError> {
-        let default = || self.path("HOME").map(|home| home.join(".cargo"));
-        self.path("CARGO_HOME")
-            .or_else(default)
-            .ok_or(ConfigError::NoHome("CARGO_HOME"))
+        self.path_or_below_home("CARGO_HOME", ".cargo")
+    }
+
+    fn path_or_below_home(&self, name: &'static str, dir: &str) -> Result<PathBuf, ConfigError> {
+        let below_home = || Some(self.path("HOME")?.join(dir));
+        let path = self.path(name).or_else(below_home);
+        path.ok_or(ConfigError::NoHome(name))
     }
 
     /// Returns the directory of the user's own settings. Relative paths do not count: a repository could be what they lead to.
@@ -164,10 +169,10 @@ impl Environment {
             let path = self.var(name).map(PathBuf::from);
             path.filter(|path| path.is_absolute())
         };
-        absolute("XDG_CONFIG_HOME")
-            .or_else(|| absolute("HOME").map(|home| home.join(".config")))
-            .map(|dir| dir.join("headstart"))
-            .ok_or(ConfigError::NoHome("XDG_CONFIG_HOME"))
+        let below_home = || Some(absolute("HOME")?.join(".config"));
+        let dir = absolute("XDG_CONFIG_HOME").or_else(below_home);
+        let dir = dir.ok_or(ConfigError::NoHome("XDG_CONFIG_HOME"))?;
+        Ok(dir.join("headstart"))
     }
 
     /// Returns the program that a shell here runs for `name`.
@@ -194,25 +199,20 @@ impl Environment {
         typed: Option<&str>,
         workspace: Option<&Path>,
     ) -> Result<PathBuf, ConfigError> {
-        if let Some(typed) =
-            typed.or_else(|| self.text("HEADSTART_STORE").filter(|text| !text.is_empty()))
-        {
-            return directory(typed).map(|path| self.dir.join(path));
+        if let Some(typed) = typed.or_else(|| self.named("HEADSTART_STORE")) {
+            return Ok(self.dir.join(directory(typed)?));
         }
         if let Some(workspace) = workspace
-            && let Some(store) = read_file(&workspace.join(CONFIG_FILE))?.store
+            && let Some(store) = settings(workspace)?.store
         {
-            return directory(&store).map(|path| workspace.join(path));
+            return Ok(workspace.join(directory(&store)?));
         }
         Ok(self.cache_dir()?.join("headstart"))
     }
 
     /// Returns the directory of what the user can do without.
     pub fn cache_dir(&self) -> Result<PathBuf, ConfigError> {
-        let below_home = || self.path("HOME").map(|home| home.join(".cache"));
-        self.path("XDG_CACHE_HOME")
-            .or_else(below_home)
-            .ok_or(ConfigError::NoHome("XDG_CACHE_HOME"))
+        self.path_or_below_home("XDG_CACHE_HOME", ".cache")
     }
 
     /// Returns how many bytes the store may have: what the user typed, else `HEADSTART_STORE_MAX_SIZE`, else
@@ -226,19 +226,17 @@ impl Environment {
         if let Some(typed) = typed {
             return Ok(typed);
         }
-        let named = |name: &str| self.text(name).filter(|text| !text.is_empty());
-        if let Some(text) = named(MAX_SIZE_VAR) {
+        if let Some(text) = self.named(MAX_SIZE_VAR) {
             return parse_bytes(text).map_err(|why| ConfigError::Variable(MAX_SIZE_VAR, why));
         }
-        let path = workspace.join(CONFIG_FILE);
-        let file = read_file(&path)?;
+        let file = settings(workspace)?;
         // A repository has no say in a store that others use as well.
-        let names_it =
-            typed_store.is_none() && named("HEADSTART_STORE").is_none() && file.store.is_some();
+        let other = typed_store.or_else(|| self.named("HEADSTART_STORE"));
+        let names_it = other.is_none() && file.store.is_some();
         match file.store_max_size.filter(|_| names_it) {
             None => Ok(STORE_MAX_BYTES),
             Some(text) => parse_bytes(&text).map_err(|why| ConfigError::File {
-                path,
+                path: workspace.join(CONFIG_FILE),
                 why: format!("store_max_size: {why}"),
             }),
         }
@@ -262,29 +260,27 @@ impl Environment {
             by_user: true,
         };
         match &named[..] {
-            [] => Ok(read_file(&workspace.join(CONFIG_FILE))?.remote),
+            [] => Ok(settings(workspace)?.remote),
             ["none"] => Ok(Vec::new()),
             urls => Ok(urls.iter().map(remote).collect()),
         }
     }
 
     /// Returns the nearest directory from here upwards that has a `headstart.toml`, no further up than `top`, which it is where
-    /// there is none: for commands that do not ask cargo where the workspace is.
+    /// there is none.
     pub fn settled_dir<'a>(&'a self, top: &'a Path) -> &'a Path {
         let below = |dir: &&Path| dir.starts_with(top);
         let mut dirs = self.dir.ancestors().take_while(below);
-        dirs.find(|dir| dir.join(CONFIG_FILE).is_file())
-            .unwrap_or(top)
+        let dir = dirs.find(|dir| dir.join(CONFIG_FILE).is_file());
+        dir.unwrap_or(top)
     }
 
     /// Returns the variables whose values must not be published, with those: by their names, or named in
     /// `headstart.toml`.
     pub fn secrets(&self, workspace: &Path) -> Result<Secrets, ConfigError> {
-        let named = read_file(&workspace.join(CONFIG_FILE))?.secrets;
-        let pairs = self.vars.iter();
-        let texts = pairs.filter_map(|(name, value)| Some((name.to_str()?, value.to_str()?)));
+        let named = settings(workspace)?.secrets;
         let secret = |name: &str| is_secret(name) || named.iter().any(|one| one == name);
-        Ok(Secrets::new(texts.filter(|(name, _)| secret(name))))
+        Ok(Secrets::new(self.texts().filter(|(name, _)| secret(name))))
     }
 
     /// Returns this environment with the directory of `program` first among those where programs are looked for.
@@ -318,10 +314,14 @@ impl Environment {
     /// Returns the variables that the providers of remote stores read, with their values.
     pub fn of_providers(&self) -> impl Iterator<Item = (&str, &str)> + Clone {
         const PREFIXES: [&str; 3] = ["AWS_", "GOOGLE_", "AZURE_"];
+        let is_theirs = |name: &str| PREFIXES.iter().any(|prefix| name.starts_with(prefix));
+        self.texts().filter(move |(name, _)| is_theirs(name))
+    }
+
+    /// Returns the variables that are UTF-8, with their values.
+    fn texts(&self) -> impl Iterator<Item = (&str, &str)> + Clone {
         let pairs = self.vars.iter();
-        pairs
-            .filter_map(|(name, value)| Some((name.to_str()?, value.to_str()?)))
-            .filter(|(name, _)| PREFIXES.iter().any(|prefix| name.starts_with(prefix)))
+        pairs.filter_map(|(name, value)| Some((name.to_str()?, value.to_str()?)))
     }
 
     /// Returns the variables that cargo's configuration sets for a build in `workspace`.
@@ -329,13 +329,12 @@ impl Environment {
     /// Source: cargo: the `[env]` table of each `.cargo/config.toml` from the workspace upwards, and of
     /// CARGO_HOME's.
     pub fn set_by_cargo(&self, workspace: &Path, cargo_home: &Path) -> BTreeSet<String> {
-        cargo_configs(workspace, cargo_home)
-            .filter_map(|(_, table)| {
-                let set = table.get("env")?.as_table()?;
-                Some(set.keys().cloned().collect::<Vec<String>>())
-            })
-            .flatten()
-            .collect()
+        let files = cargo_configs(workspace, cargo_home);
+        let set = files.filter_map(|(_, mut table)| match table.remove("env")? {
+            toml::Value::Table(set) => Some(set),
+            _ => None,
+        });
+        set.flatten().map(|(name, _)| name).collect()
     }
 }
 
@@ -383,17 +382,16 @@ fn cargo_configs(dir: &Path, cargo_home: &Path) -> impl Iterator<Item = (PathBuf
 
 /// Returns the keys that `headstart.toml` in `workspace` proposes to believe. Nobody is believed for that.
 pub fn proposed_keys(workspace: &Path) -> Result<Vec<String>, ConfigError> {
-    Ok(read_file(&workspace.join(CONFIG_FILE))?.trusted_keys)
+    Ok(settings(workspace)?.trusted_keys)
 }
 
 /// Returns the names in `headstart.toml` in `workspace` that are no settings.
 pub fn strange(workspace: &Path) -> Result<Vec<String>, ConfigError> {
-    let other = read_file(&workspace.join(CONFIG_FILE))?.other;
-    Ok(other.into_keys().collect())
+    Ok(settings(workspace)?.other.into_keys().collect())
 }
 
-fn read_file(path: &Path) -> Result<ConfigFile, ConfigError> {
-    read_toml(path)
+fn settings(workspace: &Path) -> Result<ConfigFile, ConfigError> {
+    read_toml(&workspace.join(CONFIG_FILE))
 }
 
 /// Reads `path`; where there is none, everything is as by default.
@@ -411,19 +409,14 @@ fn read_toml<T: Default + DeserializeOwned>(path: &Path) -> Result<T, ConfigErro
 
 /// Returns the bytes in a size such as `50G`, `500 MB` or `7`.
 pub fn parse_bytes(text: &str) -> Result<u64, String> {
-    let end = text
-        .find(|c: char| !c.is_ascii_digit())
-        .unwrap_or(text.len());
-    let (number, unit) = text.split_at(end);
-    let unit = unit
-        .trim()
-        .trim_end_matches(['b', 'B'])
-        .to_ascii_lowercase();
-    let power = ["", "k", "m", "g", "t"].iter().position(|one| *one == unit);
-    let power = power.and_then(|power| u32::try_from(power).ok());
-    let bytes = number.parse().ok().zip(power);
-    let bytes =
-        bytes.and_then(|(number, power): (u64, u32)| number.checked_mul(1000_u64.pow(power)));
+    let end = text.find(|c: char| !c.is_ascii_digit());
+    let (number, unit) = text.split_at(end.unwrap_or(text.len()));
+    let unit = unit.trim().trim_end_matches(['b', 'B']);
+    let mut powers = ["", "k", "m", "g", "t"].into_iter().zip(0..);
+    let power = powers.find(|(known, _)| unit.eq_ignore_ascii_case(known));
+    let number: Option<u64> = number.parse().ok();
+    let bytes = number.zip(power);
+    let bytes = bytes.and_then(|(number, (_, power))| number.checked_mul(1000_u64.pow(power)));
     bytes.ok_or_else(|| format!("`{text}` is no size; 50G and 500M are"))
 }
 

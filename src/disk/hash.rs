@@ -21,6 +21,11 @@ pub fn file(path: &Path) -> Result<(Digest, u64)> {
     Ok((hasher.finalize().into(), size_bytes))
 }
 
+/// Returns the digest of the file at `path`; none where it cannot be read.
+pub fn of(path: &Path) -> Option<Digest> {
+    file(path).ok().map(|(digest, _)| digest)
+}
+
 /// Calls `each` with the content of `path`, a chunk at a time, and returns its size in bytes.
 pub fn each_chunk(path: &Path, mut each: impl FnMut(&[u8])) -> Result<u64> {
     let mut file = File::open(path).map_err(failed("open", path))?;
@@ -88,10 +93,9 @@ pub fn tree(path: &Path) -> Result<Digest> {
     let mut entries = walk::below(path)?;
     entries.sort_by(|a, b| a.relative.cmp(&b.relative));
     let files = entries.iter().map(|entry| {
-        let content = (entry.kind == Kind::File).then(|| file(&path.join(&entry.relative)));
-        let content = content.and_then(|read| Some(read.ok()?.0));
+        let content = (entry.kind == Kind::File).then(|| of(&path.join(&entry.relative)));
         let name = entry.relative.as_os_str().as_encoded_bytes();
-        (name, entry.kind as u8, content)
+        (name, entry.kind as u8, content.flatten())
     });
     Ok(listing(files))
 }

@@ -140,8 +140,13 @@ pub fn touch(path: &Path) -> Result<(), DiskError> {
 
 /// Tells whether this user could write at `path`, or make it; writes nothing.
 pub fn is_writable(path: &Path) -> bool {
-    let existing = path.ancestors().find(|ancestor| ancestor.exists());
-    existing.is_some_and(|dir| rustix::fs::access(dir, rustix::fs::Access::WRITE_OK).is_ok())
+    let may_write = |dir| rustix::fs::access(dir, rustix::fs::Access::WRITE_OK).is_ok();
+    existing(path).is_some_and(may_write)
+}
+
+/// Returns `path` or the nearest directory above it that is there.
+pub fn existing(path: &Path) -> Option<&Path> {
+    path.ancestors().find(|ancestor| ancestor.exists())
 }
 
 /// Makes the directory `path` and its parents.

@@ -3,7 +3,7 @@
 //! A reader of the final path sees the old file or the new one, never a part. Files are never hard links
 //! of the store's: see note 0001.
 
-use std::fs::{File, FileTimes, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -45,6 +45,14 @@ pub const MODE_EXECUTABLE: u32 = 0o777;
 pub const MODE_SECRET: u32 = 0o600;
 /// The mode of stored objects, which nobody writes again.
 pub const MODE_STORED: u32 = 0o444;
+
+/// Returns the mode of an output.
+pub fn mode_for(executable: bool) -> u32 {
+    match executable {
+        true => MODE_EXECUTABLE,
+        false => MODE_FILE,
+    }
+}
 
 /// How long unfinished files must lie untouched before another process removes them.
 const ABANDONED: Duration = Duration::from_secs(24 * 60 * 60);
@@ -110,23 +118,19 @@ impl Staging {
         finish: Finish,
     ) -> Result<(), CopyError> {
         if let Some(aside) = self.clone_aside(source) {
-            let (seen, _) = super::hash::file(&aside)?;
-            if seen != digest {
-                drop(std::fs::remove_file(&aside));
-                return Err(CopyError::Damaged(source.to_path_buf()));
-            }
-            let file = reopen(&aside, finish.mode & !self.umask);
-            return Ok(self.settle(file, &aside, path, finish)?);
+            let file = match super::hash::file(&aside)?.0 == digest {
+                true => reopen(&aside, finish.mode & !self.umask).map_err(CopyError::Disk),
+                false => Err(CopyError::Damaged(source.to_path_buf())),
+            };
+            return self.settle(file, &aside, path, finish);
         }
         let (aside, file) = self.create(finish.mode)?;
-        match copy_hashing(source, &file, path) {
-            Ok(seen) if seen == digest => Ok(self.settle(Ok(file), &aside, path, finish)?),
-            Ok(_) => {
-                drop(std::fs::remove_file(&aside));
-                Err(CopyError::Damaged(source.to_path_buf()))
-            }
-            Err(error) => Ok(self.settle(Err(error), &aside, path, finish)?),
-        }
+        let file = match copy_hashing(source, &file, path) {
+            Ok(seen) if seen == digest => Ok(file),
+            Ok(_) => Err(CopyError::Damaged(source.to_path_buf())),
+            Err(error) => Err(CopyError::Disk(error)),
+        };
+        self.settle(file, &aside, path, finish)
     }
 
     /// Writes all of `content` to `path` if it is `size_bytes` long and its digest is `digest`; reads no further than that.
@@ -139,20 +143,13 @@ impl Staging {
     ) -> Result<(), CopyError> {
         let (aside, file) = self.create(finish.mode)?;
         let buffer = super::hash::buffer(size_bytes);
-        match pour(content.take(size_bytes + 1), &file, buffer) {
-            Ok(seen) if seen == (digest, size_bytes) => {
-                Ok(self.settle(Ok(file), &aside, path, finish)?)
-            }
-            Err(PourError::Write(error)) => {
-                let failed = Err(failed("write", path)(error));
-                Ok(self.settle(failed, &aside, path, finish)?)
-            }
+        let file = match pour(content.take(size_bytes + 1), &file, buffer) {
+            Ok(seen) if seen == (digest, size_bytes) => Ok(file),
+            Err(PourError::Write(error)) => Err(failed("write", path)(error).into()),
             // What cannot be decoded fails while it is read.
-            Ok(_) | Err(PourError::Read(_)) => {
-                drop(std::fs::remove_file(&aside));
-                Err(CopyError::Damaged(path.to_path_buf()))
-            }
-        }
+            Ok(_) | Err(PourError::Read(_)) => Err(CopyError::Damaged(path.to_path_buf())),
+        };
+        self.settle(file, &aside, path, finish)
     }
 
     /// Makes the symbolic link `path` to `target`, replacing what is there.
@@ -199,14 +196,20 @@ impl Staging {
 
     /// Gives a complete file its time and its place, or removes an incomplete one.
     #[expect(clippy::disallowed_methods, reason = "disk sets times and renames")]
-    fn settle(&self, file: Result<File>, aside: &Path, path: &Path, finish: Finish) -> Result<()> {
+    fn settle<E: From<DiskError>>(
+        &self,
+        file: Result<File, E>,
+        aside: &Path,
+        path: &Path,
+        finish: Finish,
+    ) -> Result<(), E> {
         let placed = file.and_then(|file| {
             if let Some(mtime) = finish.mtime {
-                file.set_times(FileTimes::new().set_modified(mtime))
-                    .map_err(failed("set the time of", path))?;
+                let set = file.set_modified(mtime);
+                set.map_err(failed("set the time of", path))?;
             }
             drop(file);
-            std::fs::rename(aside, path).map_err(failed("place", path))
+            Ok(std::fs::rename(aside, path).map_err(failed("place", path))?)
         });
         if placed.is_err() {
             drop(std::fs::remove_file(aside));

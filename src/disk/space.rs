@@ -3,6 +3,8 @@
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use super::existing;
+
 /// Returns the bytes free for this user where `path` is, or none where the system does not say.
 pub fn free_bytes(path: &Path) -> Option<u64> {
     let stat = rustix::fs::statvfs(existing(path)?).ok()?;
@@ -12,8 +14,4 @@ pub fn free_bytes(path: &Path) -> Option<u64> {
 /// Returns the number of the file system where `path` is, or would be.
 pub fn device(path: &Path) -> Option<u64> {
     Some(std::fs::metadata(existing(path)?).ok()?.dev())
-}
-
-fn existing(path: &Path) -> Option<&Path> {
-    path.ancestors().find(|ancestor| ancestor.exists())
 }

@@ -101,11 +101,8 @@ pub fn newest_mtime(path: &Path) -> Option<SystemTime> {
 /// Tells whether two paths lead to one file.
 pub fn same_inode(a: &Path, b: &Path) -> bool {
     use std::os::unix::fs::MetadataExt;
-    let id = |path: &Path| {
-        std::fs::metadata(path)
-            .ok()
-            .map(|meta| (meta.dev(), meta.ino()))
-    };
+    let meta = |path: &Path| std::fs::metadata(path).ok();
+    let id = |path: &Path| meta(path).map(|meta| (meta.dev(), meta.ino()));
     id(a).is_some_and(|a| Some(a) == id(b))
 }
 

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use crate::cargo::package::FileRules;
 use crate::disk::{self, hash, walk};
 use crate::git;
-use crate::model::{Digest, Expected, Input, Rooted, Roots, Seen};
+use crate::model::{Digest, Expected, Input, Root, Rooted, Roots, Seen};
 
 /// Returns the input that the file or directory `rooted` is now, as a build script or rustc saw it.
 pub fn watched(rooted: Rooted, roots: &Roots) -> Input {
@@ -19,7 +19,7 @@ pub fn watched(rooted: Rooted, roots: &Roots) -> Input {
         }
         Ok(meta) if meta.is_dir() => hash::tree(&path).map_or(Expected::Nothing, Expected::Tree),
         Ok(meta) if !meta.is_file() => Expected::Nothing,
-        Ok(_) => hash::file(&path).map_or(Expected::Nothing, |(digest, _)| Expected::File(digest)),
+        Ok(_) => hash::of(&path).map_or(Expected::Nothing, Expected::File),
     };
     Input {
         path: rooted,
@@ -53,10 +53,8 @@ pub fn is_git_log(path: &Rooted) -> bool {
 }
 
 fn is_git_index(path: &Path) -> bool {
-    path.file_name().is_some_and(|name| name == "index")
-        && path
-            .parent()
-            .is_some_and(|dir| git::enclosing_git_dir(dir).as_deref() == Some(dir))
+    let is_git_dir = |dir: &Path| git::enclosing_git_dir(dir).as_deref() == Some(dir);
+    path.ends_with("index") && path.parent().is_some_and(is_git_dir)
 }
 
 /// Returns the input that a whole package is; none where cargo's list of its files is not ours.
@@ -71,23 +69,21 @@ pub fn package_files(dir: Rooted, roots: &Roots) -> Option<Input> {
 /// Returns what the reader sees where `input` is expected.
 pub fn compare(input: &Input, roots: &Roots) -> Seen {
     let path = roots.resolve(&input.path);
-    let same = |found: Option<Digest>, expected: Digest| match found {
-        Some(digest) if digest == expected => Seen::Same,
-        Some(_) => Seen::Different,
-        None => Seen::Missing,
-    };
+    fn same<T: PartialEq>(found: Option<T>, expected: &T) -> Seen {
+        match found {
+            Some(found) if found == *expected => Seen::Same,
+            Some(_) => Seen::Different,
+            None => Seen::Missing,
+        }
+    }
     match &input.expected {
         // A pipe or a device is no file that a unit was made from, and may never end.
         Expected::File(_) if !path.is_file() => Seen::Missing,
-        Expected::File(digest) => same(hash::file(&path).ok().map(|(digest, _)| digest), *digest),
-        Expected::Tree(digest) => same(hash::tree(&path).ok(), *digest),
-        Expected::PackageFiles(digest) => same(package_digest(&path), *digest),
-        Expected::GitHead(commit) => match git::head_of_git_dir(&path) {
-            Some(found) if found == *commit => Seen::Same,
-            Some(_) => Seen::Different,
-            None => Seen::Missing,
-        },
-        Expected::GitIndex(digest) => same(git::index_digest(&path), *digest),
+        Expected::File(digest) => same(hash::of(&path), digest),
+        Expected::Tree(digest) => same(hash::tree(&path).ok(), digest),
+        Expected::PackageFiles(digest) => same(package_digest(&path), digest),
+        Expected::GitHead(commit) => same(git::head_of_git_dir(&path), commit),
+        Expected::GitIndex(digest) => same(git::index_digest(&path), digest),
         Expected::Nothing => Seen::Missing,
     }
 }
@@ -96,15 +92,13 @@ pub fn compare(input: &Input, roots: &Roots) -> Seen {
 ///
 /// cargo never compares the sysroot's files: the version of the compiler stands for them.
 pub fn is_of_sysroot(path: &Path, sysroot: &Path) -> bool {
-    let below = path
-        .ancestors()
-        .find(|dir| dir.ends_with("lib/rustlib"))
-        .and_then(|dir| path.strip_prefix(dir).ok());
-    let Some(own) = below.map(|below| sysroot.join("lib/rustlib").join(below)) else {
+    let mut above = path.ancestors();
+    let libraries = above.find(|dir| dir.ends_with("lib/rustlib"));
+    let Some(below) = libraries.and_then(|dir| path.strip_prefix(dir).ok()) else {
         return false;
     };
-    let content = |path: &Path| hash::file(path).ok().map(|(digest, _)| digest);
-    walk::same_inode(path, &own) || content(&own).is_some_and(|own| content(path) == Some(own))
+    let own = sysroot.join("lib/rustlib").join(below);
+    walk::same_inode(path, &own) || hash::of(&own).is_some_and(|own| hash::of(path) == Some(own))
 }
 
 /// Returns cargo's list of the files of the package in `dir`, relative to it, in cargo's order.
@@ -117,15 +111,10 @@ pub fn is_of_sysroot(path: &Path, sysroot: &Path) -> bool {
 pub fn list_package(dir: &Path) -> Option<Vec<PathBuf>> {
     let rules = FileRules::of(dir)?;
     if rules.includes() {
-        let all = walk::below(dir).ok()?;
-        let files = all
-            .into_iter()
-            .filter(|entry| entry.kind == walk::Kind::File);
-        return Some(of_package(
-            dir,
-            files.map(|entry| entry.relative).collect(),
-            &rules,
-        ));
+        let all = walk::below(dir).ok()?.into_iter();
+        let files = all.filter(|entry| entry.kind == walk::Kind::File);
+        let files = files.map(|entry| entry.relative).collect();
+        return Some(of_package(dir, files, &rules));
     }
     let files = git::files(dir).ok()?;
     let files = of_package(dir, files, &rules);
@@ -136,12 +125,10 @@ pub fn list_package(dir: &Path) -> Option<Vec<PathBuf>> {
 /// Returns those of `files` that belong to the package in `dir`: not built, not of a package inside it, and
 /// allowed by its rules.
 fn of_package(dir: &Path, files: Vec<PathBuf>, rules: &FileRules) -> Vec<PathBuf> {
-    let nested: Vec<PathBuf> = files
-        .iter()
-        .filter(|file| file.file_name().is_some_and(|name| name == "Cargo.toml"))
-        .filter_map(|file| file.parent().map(Path::to_path_buf))
-        .filter(|parent| !parent.as_os_str().is_empty())
-        .collect();
+    let manifests = files.iter().filter(|file| file.ends_with("Cargo.toml"));
+    let packages = manifests.filter_map(|file| file.parent());
+    let nested = packages.filter(|package| !package.as_os_str().is_empty());
+    let nested: Vec<PathBuf> = nested.map(Path::to_path_buf).collect();
     let own = |file: &PathBuf| {
         !file.starts_with("target")
             && !nested.iter().any(|package| file.starts_with(package))
@@ -155,11 +142,8 @@ fn of_package(dir: &Path, files: Vec<PathBuf>, rules: &FileRules) -> Vec<PathBuf
 /// lists it. Source: gix-dir: walk/readdir.rs, which cargo walks a work tree with.
 fn as_listed(dir: &Path, relative: &Path, files: &BTreeSet<PathBuf>) -> Vec<PathBuf> {
     let mut listed = Vec::new();
-    for entry in std::fs::read_dir(dir.join(relative))
-        .into_iter()
-        .flatten()
-        .flatten()
-    {
+    let entries = std::fs::read_dir(dir.join(relative));
+    for entry in entries.into_iter().flatten().flatten() {
         let path = relative.join(entry.file_name());
         let next = files.range(path.clone()..).next();
         if files.contains(&path) {
@@ -174,35 +158,25 @@ fn as_listed(dir: &Path, relative: &Path, files: &BTreeSet<PathBuf>) -> Vec<Path
 fn package_digest(dir: &Path) -> Option<Digest> {
     let mut files = list_package(dir)?;
     files.sort();
-    let entries = files
-        .iter()
-        .filter(|file| walk::mtime(&dir.join(file)).is_some())
-        .map(|file| {
-            let content = hash::file(&dir.join(file)).ok().map(|(digest, _)| digest);
-            (
-                file.as_os_str().as_encoded_bytes(),
-                walk::Kind::File as u8,
-                content,
-            )
-        });
+    files.retain(|file| walk::mtime(&dir.join(file)).is_some());
+    let entries = files.iter().map(|file| {
+        let (name, kind) = (file.as_os_str().as_encoded_bytes(), walk::Kind::File);
+        (name, kind as u8, hash::of(&dir.join(file)))
+    });
     Some(hash::listing(entries))
 }
 
 /// Returns the settings files of a workspace as inputs.
 pub fn settings(files: &[PathBuf], roots: &Roots) -> Vec<Input> {
-    files
-        .iter()
-        .map(|file| watched(roots.locate(file), roots))
-        .collect()
+    let input = |file: &PathBuf| watched(roots.locate(file), roots);
+    files.iter().map(input).collect()
 }
 
 /// Returns `path` below the workspace's root with symlinks resolved, for roots that have several spellings.
 pub fn with_aliases(roots: Roots) -> Roots {
-    let spelled: Vec<_> = roots
-        .spellings()
-        .map(|(root, _)| (root, roots.dir(root).to_path_buf()))
-        .collect();
-    spelled.into_iter().fold(roots, |roots, (root, dir)| {
-        roots.with_alias(root, &disk::canonical(&dir))
-    })
+    let all = roots.spellings();
+    let real = all.map(|(root, _)| (root, disk::canonical(roots.dir(root))));
+    let real: Vec<(Root, PathBuf)> = real.collect();
+    let add = |roots: Roots, (root, dir): (Root, PathBuf)| roots.with_alias(root, &dir);
+    real.into_iter().fold(roots, add)
 }

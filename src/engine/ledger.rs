@@ -154,64 +154,54 @@ impl Ledger {
         let key = ledger_key(crate_name, Some(&format!("-{}", unit_hash(&unit.dir))), "");
         self.note_of(&key, output).or_else(|| {
             let prefix = ledger_key(crate_name, None, "");
-            let notes = std::fs::read_dir(self.dir.join("compiled")).ok()?;
-            let names = notes.filter_map(|note| note.ok()?.file_name().into_string().ok());
-            let mut of_crate = names.filter(|name| name.starts_with(&prefix));
-            of_crate.find_map(|name| self.note_of(&name, output))
+            let mut of_crate = self.note_keys().filter(|key| key.starts_with(&prefix));
+            of_crate.find_map(|key| self.note_of(&key, output))
         })
     }
 
     fn note_of(&self, key: &str, output: &Path) -> Option<Compiled> {
-        let bytes = disk::read(&self.dir.join("compiled").join(key), MAX_LEDGER_BYTES).ok()?;
-        let note: Note = serde_json::from_slice(&bytes).ok()?;
+        let note = self.note(key)?;
         let started = UNIX_EPOCH + Duration::from_millis(note.started_unix_ms);
         let ended = started + Duration::from_millis(note.compiled.elapsed_ms);
         let made = disk::walk::mtime(output)?;
         (made + CLOCK_SLACK >= started && made <= ended + CLOCK_SLACK).then_some(note.compiled)
     }
 
+    fn note(&self, key: &str) -> Option<Note> {
+        let bytes = disk::read(&self.dir.join("compiled").join(key), MAX_LEDGER_BYTES).ok()?;
+        serde_json::from_slice(&bytes).ok()
+    }
+
+    fn note_keys(&self) -> impl Iterator<Item = String> {
+        let notes = std::fs::read_dir(self.dir.join("compiled"));
+        let notes = notes.into_iter().flatten().flatten();
+        notes.filter_map(|note| note.file_name().into_string().ok())
+    }
+
     /// Returns every note of a compile, in no order.
     pub fn notes(&self) -> Vec<(String, Note)> {
-        let files = std::fs::read_dir(self.dir.join("compiled"))
-            .into_iter()
-            .flatten()
-            .flatten();
-        let read = |file: std::fs::DirEntry| {
-            let bytes = disk::read(&file.path(), MAX_LEDGER_BYTES).ok()?;
-            Some((
-                file.file_name().into_string().ok()?,
-                serde_json::from_slice(&bytes).ok()?,
-            ))
-        };
-        files.filter_map(read).collect()
+        let keys = self.note_keys();
+        keys.filter_map(|key| Some((key.clone(), self.note(&key)?)))
+            .collect()
     }
 
     /// Keeps the seed of the unit `key` for its next compile.
-    pub fn write_seed(&self, staging: &Staging, key: &str, seed: &Seed) -> Result<(), DiskError> {
-        let bytes =
-            postcard::to_allocvec(&(SEED_VERSION, seed)).expect("a seed holds only plain values");
-        staging.write(&self.seed_path(key), &bytes, PLAIN)
-    }
-
-    /// Makes the directory of the seeds.
-    pub fn make_seed_dir(&self) -> Result<(), DiskError> {
-        disk::make_dir(&self.dir.join("seeds"))
+    pub fn write_seed(&self, key: &str, seed: &Seed) -> Result<(), DiskError> {
+        let bytes = postcard::to_allocvec(&(SEED_VERSION, seed));
+        let bytes = bytes.expect("a seed holds only plain values");
+        self.write("seeds", key, &bytes)
     }
 
     /// Returns the seed of the unit `key`; none where there is none that this version can read.
     pub fn seed(&self, key: &str) -> Option<Seed> {
-        let bytes = disk::read(&self.seed_path(key), MAX_LEDGER_BYTES).ok()?;
+        let bytes = disk::read(&self.dir.join("seeds").join(key), MAX_LEDGER_BYTES).ok()?;
         let (version, rest): (u16, &[u8]) = postcard::take_from_bytes(&bytes).ok()?;
         (version == SEED_VERSION).then(|| postcard::from_bytes(rest).ok())?
     }
 
     /// Removes the seed of the unit `key`.
     pub fn remove_seed(&self, key: &str) -> Result<(), DiskError> {
-        disk::remove_file(&self.seed_path(key))
-    }
-
-    fn seed_path(&self, key: &str) -> PathBuf {
-        self.dir.join("seeds").join(key)
+        disk::remove_file(&self.dir.join("seeds").join(key))
     }
 
     /// Returns rustc's hash of a set of arguments, if it was asked for before.

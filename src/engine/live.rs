@@ -21,8 +21,8 @@ pub struct LiveUnit {
     pub package_dir: Option<PathBuf>,
     /// Its main source, likewise.
     pub source: Option<PathBuf>,
-    /// The kinds of the cargo target: `lib`, `proc-macro`, `cdylib`, ...
-    pub kinds: Vec<String>,
+    /// Whether it is a dylib, whose metadata is compressed.
+    pub compressed: bool,
     /// The name of the crate.
     pub crate_name: String,
     /// Outputs without a unit hash in their names, relative to the build directory.
@@ -79,11 +79,11 @@ impl<'a> Resolver<'a> {
         let (profile, rest) = profile_of(out_dir, &self.dirs, &self.layout.profiles())?;
         let dir = rest.components().nth(1)?.as_os_str().to_str()?;
         Some(LiveUnit {
-            name: self.layout.script_run(&profile, dir)?,
+            name: self.layout.script_run(&profile, dir)?.clone(),
             package: PackageId::parse(package_id)?,
             package_dir: None,
             source: None,
-            kinds: vec!["run-build-script".to_owned()],
+            compressed: false,
             crate_name: String::new(),
             plain_outputs: Vec::new(),
         })
@@ -99,19 +99,16 @@ impl<'a> Resolver<'a> {
         let crate_name = artifact.target.name.replace('-', "_");
         let (name, plain_outputs) = self
             .by_hash(artifact, &candidates)
-            .map(|name| (name, Vec::new()))
             .or_else(|| self.by_file(artifact, &candidates, &crate_name))
+            .map(|name| (name, Vec::new()))
             .or_else(|| self.by_plain_name(artifact, &candidates, &profile, &crate_name))?;
         Some(LiveUnit {
             name,
             package,
             package_dir: artifact.manifest_path.parent().map(Path::to_path_buf),
             source: Some(artifact.target.src_path.clone()),
-            kinds: artifact.target.kind.clone(),
-            crate_name: match artifact.target.kind.first().map(String::as_str) {
-                Some("custom-build") => crate_name_of_script(&artifact.target.name),
-                _ => crate_name,
-            },
+            compressed: artifact.target.kind.iter().any(|kind| kind == "dylib"),
+            crate_name,
             plain_outputs,
         })
     }
@@ -124,10 +121,8 @@ impl<'a> Resolver<'a> {
             own.or(parent).map(str::to_owned)
         };
         let hash = artifact.filenames.iter().find_map(hash_of)?;
-        candidates
-            .iter()
-            .find(|unit| unit.dir.ends_with(&hash))
-            .cloned()
+        let mut candidates = candidates.iter();
+        candidates.find(|unit| unit.dir.ends_with(&hash)).cloned()
     }
 
     /// A program or library that cargo linked to its final place: the same file, or the same content, under
@@ -137,32 +132,25 @@ impl<'a> Resolver<'a> {
         artifact: &Artifact,
         candidates: &[UnitName],
         crate_name: &str,
-    ) -> Option<(UnitName, Vec<PathBuf>)> {
+    ) -> Option<UnitName> {
         let last = artifact.filenames.first()?;
-        let extension = last
-            .extension()
-            .map(|ext| format!(".{}", ext.to_string_lossy()));
+        let extension = last.extension();
         let library = last.file_name()?.to_str()?.starts_with("lib") && extension.is_some();
         let prefix = if library { "lib" } else { "" };
+        let extension = extension.map(|extension| format!(".{}", extension.display()));
+        let extension = extension.unwrap_or_default();
         let original = |unit: &UnitName| {
-            let hash = unit_hash(&unit.dir);
-            let file = format!(
-                "{prefix}{crate_name}-{hash}{}",
-                extension.clone().unwrap_or_default()
-            );
+            let file = format!("{prefix}{crate_name}-{}{extension}", unit_hash(&unit.dir));
             let profile = self.build_dir().join(&unit.profile_dir);
             ["deps", "examples"].map(|dir| profile.join(dir).join(&file))
         };
         let same = |alike: fn(&Path, &Path) -> bool| {
-            let mut units = candidates
-                .iter()
-                .filter(|unit| original(unit).iter().any(|file| alike(file, last)));
+            let is = |unit: &&UnitName| original(unit).iter().any(|file| alike(file, last));
+            let mut units = candidates.iter().filter(is);
             let found = units.next().cloned();
-            units.next().is_none().then_some(found).flatten()
+            found.filter(|_| units.next().is_none())
         };
-        same(walk::same_inode)
-            .or_else(|| same(same_content))
-            .map(|name| (name, Vec::new()))
+        same(walk::same_inode).or_else(|| same(same_content))
     }
 
     /// A dylib or cdylib, whose name has no hash anywhere: sure only where a single unit can have made it.
@@ -180,10 +168,8 @@ impl<'a> Resolver<'a> {
         let (Some(unit), None) = (candidates.next(), candidates.next()) else {
             return None;
         };
-        let names = artifact
-            .filenames
-            .iter()
-            .filter_map(|file| file.file_name());
+        let files = artifact.filenames.iter();
+        let names = files.filter_map(|file| file.file_name());
         let mut outputs: Vec<PathBuf> = names.map(|name| deps.join(name)).collect();
         outputs.push(deps.join(format!("lib{crate_name}.rmeta")));
         outputs.push(deps.join(format!("{crate_name}.d")));
@@ -194,15 +180,8 @@ impl<'a> Resolver<'a> {
     }
 }
 
-/// Returns the crate name of a build script: `build-script-build` is compiled as `build_script_build`.
-fn crate_name_of_script(target: &str) -> String {
-    target.replace('-', "_")
-}
-
 fn same_content(a: &Path, b: &Path) -> bool {
     let size = |path: &Path| std::fs::metadata(path).ok().map(|meta| meta.len());
     size(a).is_some_and(|a| Some(a) == size(b))
-        && hash::file(a)
-            .ok()
-            .is_some_and(|a| hash::file(b).is_ok_and(|b| a == b))
+        && hash::of(a).is_some_and(|a| Some(a) == hash::of(b))
 }

@@ -160,7 +160,7 @@ impl<'a> Inspector<'a> {
         if let Some(digest) = lock(&self.digests).get(&path) {
             return *digest;
         }
-        let digest = hash::file(&path).ok().map(|(digest, _)| digest);
+        let digest = hash::of(&path);
         lock(&self.digests).insert(path, digest);
         digest
     }

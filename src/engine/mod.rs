@@ -33,4 +33,5 @@ pub mod restore;
 pub mod scan;
 pub mod seed;
 pub mod sign;
+pub mod survey;
 pub mod wrapping;

@@ -12,7 +12,7 @@ use crate::engine::inputs;
 use crate::engine::plan::deps;
 use crate::git;
 use crate::model::fingerprint::path_hash;
-use crate::model::manifest::{Package, Source};
+use crate::model::manifest::Source;
 use crate::model::unit::Pin;
 use crate::model::{
     Expected, Fingerprint, Input, Local, Manifest, Reason, Root, Roots, Seen, Unit,
@@ -26,9 +26,11 @@ pub struct Reader<'a> {
     /// The variables that cargo will see.
     pub environment: &'a Environment,
     /// Variables that cargo's own configuration sets, which only cargo can judge.
-    pub set_by_cargo: &'a BTreeSet<String>,
+    pub set_by_cargo: BTreeSet<String>,
     /// What `Cargo.lock` holds; none without one.
-    pub locked: Option<&'a Locked>,
+    pub locked: Option<Locked>,
+    /// What was compared, kept from one manifest to the next.
+    pub seen: HashMap<Input, Seen>,
 }
 
 /// One unit, seen from here.
@@ -42,111 +44,93 @@ pub struct Observed {
     pub fingerprint: Fingerprint,
 }
 
-/// Digests of what lies here, kept from one manifest to the next.
-#[derive(Debug, Default)]
-pub struct Digests {
-    seen: HashMap<Input, Seen>,
-}
+impl Reader<'_> {
+    /// Returns what is to be seen of each unit of `manifest`, in its order.
+    pub fn observe(&mut self, manifest: &Manifest) -> Vec<Observed> {
+        self.compare(&manifest.inputs);
+        let mut observed: Vec<Observed> = Vec::with_capacity(manifest.units.len());
+        for unit in &manifest.units {
+            let mut differs = self.first_difference(manifest, unit);
+            let fingerprint = self.fingerprint(manifest, unit, &observed);
+            let fingerprint = fingerprint.unwrap_or_else(|| {
+                differs.get_or_insert(Reason::Unproven);
+                unit.fingerprint.clone()
+            });
+            let inputs = inputs_of(manifest, unit);
+            let changed = inputs.filter(|input| *self.seen(input) != Seen::Same);
+            observed.push(Observed {
+                differs,
+                changed_inputs: changed.count(),
+                fingerprint,
+            });
+        }
+        for (script, reason) in self.generators(manifest) {
+            observed[script].differs.get_or_insert(reason);
+        }
+        observed
+    }
 
-impl Digests {
+    /// Tells whether the settings that shape cargo's hashes are the builder's.
+    pub fn same_settings(&mut self, manifest: &Manifest) -> bool {
+        self.compare(&manifest.settings);
+        let mut settings = manifest.settings.iter();
+        settings.all(|input| *self.seen(input) == Seen::Same)
+    }
+
     /// Compares all `inputs` that were not compared before, in parallel; each file is read once.
-    pub fn compare(&mut self, inputs: &[Input], roots: &Roots) {
+    fn compare(&mut self, inputs: &[Input]) {
         let is_new = |input: &&Input| !self.seen.contains_key(input);
-        let compare = |input: &Input| (input.clone(), inputs::compare(input, roots));
+        let compare = |input: &Input| (input.clone(), inputs::compare(input, self.roots));
         let new = inputs.par_iter().filter(is_new);
         let compared: Vec<(Input, Seen)> = new.map(compare).collect();
         self.seen.extend(compared);
     }
 
-    fn of(&self, input: &Input) -> &Seen {
+    fn seen(&self, input: &Input) -> &Seen {
         self.seen.get(input).unwrap_or(&Seen::Missing)
     }
-}
 
-/// Returns what is to be seen of each unit of `manifest`, in its order.
-pub fn observe(manifest: &Manifest, reader: &Reader<'_>, digests: &mut Digests) -> Vec<Observed> {
-    digests.compare(&manifest.inputs, reader.roots);
-    let mut observed: Vec<Observed> = Vec::with_capacity(manifest.units.len());
-    for unit in &manifest.units {
-        let mut differs = reader.first_difference(manifest, unit, digests);
-        let fingerprint = reader
-            .fingerprint(manifest, unit, &observed)
-            .unwrap_or_else(|| {
-                differs.get_or_insert(Reason::Unproven);
-                unit.fingerprint.clone()
-            });
-        let inputs = inputs_of(manifest, unit);
-        let changed = inputs.filter(|input| *digests.of(input) != Seen::Same);
-        observed.push(Observed {
-            differs,
-            changed_inputs: changed.count(),
-            fingerprint,
-        });
-    }
-    for (script, reason) in generators(manifest, reader.roots, digests) {
-        observed[script].differs.get_or_insert(reason);
-    }
-    observed
-}
-
-/// Returns the runs of build scripts that must be run again for what they wrote among the sources.
-///
-/// A source that differs here, and that git neither tracks nor would add, was most likely written by the
-/// script that its unit depends on; that script has no such output in the starting point.
-fn generators(manifest: &Manifest, roots: &Roots, digests: &Digests) -> Vec<(usize, Reason)> {
-    let differs = |input: &&Input| {
-        input.path.root == Root::Workspace
-            && matches!(input.expected, Expected::File(_))
-            && *digests.of(input) != Seen::Same
-    };
-    let mut suspects: Vec<(usize, &Input)> = Vec::new();
-    let compiled = |unit: &&Unit| !unit.name.runs_script();
-    for unit in manifest.units.iter().filter(compiled) {
-        for run in deps(unit).filter(|dep| manifest.units[*dep].name.runs_script()) {
-            let inputs = inputs_of(manifest, unit).filter(differs);
-            suspects.extend(inputs.map(|input| (run, input)));
+    /// Returns the runs of build scripts that must be run again for what they wrote among the sources.
+    ///
+    /// A source that differs here, and that git neither tracks nor would add, was most likely written by the
+    /// script that its unit depends on; that script has no such output in the starting point.
+    fn generators(&self, manifest: &Manifest) -> Vec<(usize, Reason)> {
+        let differs = |input: &&Input| {
+            input.path.root == Root::Workspace
+                && matches!(input.expected, Expected::File(_))
+                && *self.seen(input) != Seen::Same
+        };
+        let mut suspects: Vec<(usize, &Input)> = Vec::new();
+        let compiled = |unit: &&Unit| !unit.name.runs_script();
+        for unit in manifest.units.iter().filter(compiled) {
+            for run in deps(unit).filter(|dep| manifest.units[*dep].name.runs_script()) {
+                let inputs = inputs_of(manifest, unit).filter(differs);
+                suspects.extend(inputs.map(|input| (run, input)));
+            }
         }
+        if suspects.is_empty() {
+            return Vec::new();
+        }
+        let known = git::files(self.roots.dir(Root::Workspace)).unwrap_or_default();
+        let known: BTreeSet<PathBuf> = known.into_iter().collect();
+        suspects.retain(|(_, input)| !known.contains(input.path.relative()));
+        let changed = |(run, input): (usize, &Input)| {
+            let path = input.path.shown();
+            (run, Reason::Changed { path })
+        };
+        suspects.into_iter().map(changed).collect()
     }
-    if suspects.is_empty() {
-        return Vec::new();
-    }
-    let known = git::files(roots.dir(Root::Workspace)).unwrap_or_default();
-    let known: BTreeSet<PathBuf> = known.into_iter().collect();
-    suspects.retain(|(_, input)| !known.contains(input.path.relative()));
-    let changed = |(run, input): (usize, &Input)| {
-        let path = input.path.shown();
-        (run, Reason::Changed { path })
-    };
-    suspects.into_iter().map(changed).collect()
-}
 
-fn inputs_of<'a>(manifest: &'a Manifest, unit: &'a Unit) -> impl Iterator<Item = &'a Input> {
-    unit.inputs.iter().map(|at| &manifest.inputs[*at as usize])
-}
-
-/// Tells whether the settings that shape cargo's hashes are the builder's.
-pub fn same_settings(manifest: &Manifest, reader: &Reader<'_>, digests: &mut Digests) -> bool {
-    digests.compare(&manifest.settings, reader.roots);
-    let mut settings = manifest.settings.iter();
-    settings.all(|input| *digests.of(input) == Seen::Same)
-}
-
-impl Reader<'_> {
-    fn first_difference(
-        &self,
-        manifest: &Manifest,
-        unit: &Unit,
-        digests: &Digests,
-    ) -> Option<Reason> {
+    fn first_difference(&self, manifest: &Manifest, unit: &Unit) -> Option<Reason> {
         let package = manifest.package(unit);
         let is_locked = |locked: &Locked| locked.has(&package.name, &package.version);
-        if package.source != Source::Path && !self.locked.is_none_or(is_locked) {
+        if package.source != Source::Path && !self.locked.as_ref().is_none_or(is_locked) {
             return Some(Reason::NotLocked);
         }
-        inputs_of(manifest, unit)
-            .find_map(|input| difference(input, digests.of(input)))
-            .or_else(|| self.variable(unit))
-            .or_else(|| pinned(manifest, unit, self.roots))
+        let mut inputs = inputs_of(manifest, unit);
+        let input = inputs.find_map(|input| difference(input, self.seen(input)));
+        let own = input.or_else(|| self.variable(unit));
+        own.or_else(|| pinned(manifest, unit, self.roots))
     }
 
     /// Returns the first variable that cargo would find changed.
@@ -189,7 +173,8 @@ impl Reader<'_> {
             move_local(local, &manifest.roots, self.roots);
         }
         if package.newest_file(&unit.fingerprint).is_some() {
-            let newest = newest_file_here(package, self.roots)?;
+            let dir = self.roots.resolve(&package.dir);
+            let newest = package::newest_file(&dir, &inputs::list_package(&dir)?);
             fingerprint.local = vec![Local::Precalculated(newest)];
         }
         let there = |dep: usize| manifest.units[dep].fingerprint.hash();
@@ -200,6 +185,10 @@ impl Reader<'_> {
         }
         Some(fingerprint)
     }
+}
+
+fn inputs_of<'a>(manifest: &'a Manifest, unit: &'a Unit) -> impl Iterator<Item = &'a Input> {
+    unit.inputs.iter().map(|at| &manifest.inputs[*at as usize])
 }
 
 fn difference(input: &Input, seen: &Seen) -> Option<Reason> {
@@ -226,10 +215,4 @@ fn move_local(local: &mut Local, from: &Roots, to: &Roots) {
             *path = to.resolve(&from.locate(path));
         }
     }
-}
-
-fn newest_file_here(package: &Package, roots: &Roots) -> Option<String> {
-    let dir: PathBuf = roots.resolve(&package.dir);
-    let files = inputs::list_package(&dir)?;
-    Some(package::newest_file(&dir, &files))
 }

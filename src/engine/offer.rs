@@ -6,33 +6,21 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use crate::disk::DiskError;
-use crate::disk::place::Staging;
 use crate::engine::choose::{self, Similarity};
 use crate::engine::ledger::Ledger;
 use crate::engine::local::{Inspector, Present};
-use crate::engine::observe::Observed;
-use crate::engine::plan::{Evidence, deps};
+use crate::engine::plan::deps;
 use crate::engine::relocate::Places;
 use crate::engine::seed::Seed;
-use crate::model::{Manifest, Session, Unit};
+use crate::engine::survey::Survey;
+use crate::model::{Session, Unit};
 use crate::rustc::argv;
 use crate::rustc::session;
 use crate::store::Store;
 
-/// A starting point, and how its units are seen from here.
-#[derive(Clone, Copy, Debug)]
-pub struct Surveyed<'a> {
-    /// The starting point.
-    pub manifest: &'a Manifest,
-    /// What differs of each unit.
-    pub observed: &'a [Observed],
-    /// What the target directory holds of each unit.
-    pub evidence: &'a [Evidence],
-}
-
 /// One session that a unit could begin from.
 struct Candidate<'a> {
-    from: Surveyed<'a>,
+    from: &'a Survey<'a>,
     at: Offered,
     unit: &'a Unit,
     session: &'a Session,
@@ -48,35 +36,35 @@ pub struct Offered {
     pub unit: usize,
 }
 
-/// Notes the best session for each unit of `surveyed`, which stand nearest first; returns them.
+/// Notes the best session for each unit of `surveys`, which stand nearest first; returns them.
 pub fn offer(
-    surveyed: &[Surveyed<'_>],
+    surveys: &[Survey<'_>],
     build: &Path,
     inspector: &Inspector<'_>,
     places: &Places,
     store: &Store,
-    staging: &Staging,
 ) -> Result<Vec<Offered>, DiskError> {
     let mut families: HashMap<String, Vec<Candidate<'_>>> = HashMap::new();
-    for (position, from) in surveyed.iter().enumerate() {
+    for (position, from) in surveys.iter().enumerate() {
         let other = other_than_here(from);
-        for (at, unit) in from.manifest.units.iter().enumerate() {
+        for (at, unit) in from.manifest.get().units.iter().enumerate() {
             if let (Some(key), Some(session)) = (key_of(unit), &unit.session) {
+                let similarity = similarity(from, at, &other);
+                let at = Offered {
+                    from: position,
+                    unit: at,
+                };
                 families.entry(key).or_default().push(Candidate {
-                    from: *from,
-                    at: Offered {
-                        from: position,
-                        unit: at,
-                    },
+                    from,
+                    at,
                     unit,
                     session,
-                    similarity: similarity(from, at, &other),
+                    similarity,
                 });
             }
         }
     }
     let ledger = Ledger::of(build);
-    ledger.make_seed_dir()?;
     let mut offered = Vec::new();
     for (key, candidates) in &families {
         let similarities: Vec<Similarity> = candidates.iter().map(|one| one.similarity).collect();
@@ -86,7 +74,7 @@ pub fn offer(
         let own = chosen.own_session(build, inspector);
         let worse = own.filter(|(_, own)| choose::replaces(&chosen.similarity, own));
         if let Some(seed) = chosen.seed(worse.map(|(name, _)| name), places, store) {
-            ledger.write_seed(staging, key, &seed)?;
+            ledger.write_seed(key, &seed)?;
             offered.push(chosen.at);
         }
     }
@@ -100,14 +88,15 @@ fn key_of(unit: &Unit) -> Option<String> {
 
 impl Candidate<'_> {
     fn seed(&self, replaces: Option<String>, places: &Places, store: &Store) -> Option<Seed> {
-        let located = &self.from.manifest.located;
+        let manifest = self.from.manifest.get();
+        let located = &manifest.located;
         let mut session = self.session.clone();
         let patches = std::mem::take(&mut session.sites).into_iter().map(|site| {
             let located = &located[site.located as usize];
             (site.offset, places.fingerprint(located))
         });
         Some(Seed {
-            commit: self.from.manifest.commit.clone(),
+            commit: manifest.commit.clone(),
             arguments: self.unit.compiled.as_ref()?.arguments?,
             session,
             patches: patches.collect(),
@@ -119,7 +108,7 @@ impl Candidate<'_> {
     /// Returns the session that rustc made here itself, with how similar its past is by the times of files.
     fn own_session(&self, build: &Path, inspector: &Inspector<'_>) -> Option<(String, Similarity)> {
         let own = session::newest(&build.join(&self.session.crate_dir))?;
-        let package = &self.from.manifest.package(self.unit).dir;
+        let package = &self.from.manifest.get().package(self.unit).dir;
         let (changed_inputs, inputs) = inspector.changed_inputs(self.unit, package)?;
         let other = |dep: &usize| self.from.evidence[*dep].present != Present::Fresh;
         let similarity = Similarity {
@@ -134,17 +123,17 @@ impl Candidate<'_> {
 
 /// Whether each unit of a starting point is another one than what is, or will be, here: something of its own differs, or
 /// of what it depends on.
-fn other_than_here(from: &Surveyed<'_>) -> Vec<bool> {
+fn other_than_here(from: &Survey<'_>) -> Vec<bool> {
     let mut other: Vec<bool> = Vec::with_capacity(from.observed.len());
-    for (unit, seen) in from.manifest.units.iter().zip(from.observed) {
+    for (unit, seen) in from.manifest.get().units.iter().zip(&from.observed) {
         let below = deps(unit).any(|dep| other[dep]);
         other.push(seen.differs.is_some() || below);
     }
     other
 }
 
-fn similarity(from: &Surveyed<'_>, at: usize, other: &[bool]) -> Similarity {
-    let unit = &from.manifest.units[at];
+fn similarity(from: &Survey<'_>, at: usize, other: &[bool]) -> Similarity {
+    let unit = &from.manifest.get().units[at];
     Similarity {
         changed_inputs: from.observed[at].changed_inputs,
         inputs: unit.inputs.len(),

@@ -83,7 +83,8 @@ pub(super) fn deps(unit: &Unit) -> impl Iterator<Item = usize> + Clone + '_ {
     unit.deps.iter().map(|dep| *dep as usize)
 }
 
-fn dependency(manifest: &Manifest, dep: usize) -> Reason {
+/// Returns the reason of a unit that depends on the one at `dep`, which is built again.
+pub(super) fn dependency(manifest: &Manifest, dep: usize) -> Reason {
     let unit = manifest.units[dep].name.to_string();
     Reason::Dependency { unit }
 }

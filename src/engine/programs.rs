@@ -11,6 +11,7 @@ use crate::disk;
 use crate::disk::place::{Finish, MODE_EXECUTABLE, Staging};
 use crate::model::manifest::Source;
 use crate::model::root::bytes_path;
+use crate::model::unit::kind_and_name;
 use crate::model::{Content, Digest, Manifest, Unit, UnitName};
 use crate::store::{ObjectError, Store};
 use crate::trust::Verified;
@@ -125,16 +126,6 @@ fn place_of(unit: &UnitName, file: &Path) -> PathBuf {
         (("lib", _), Some(name)) => profile.join(name),
         _ => file.to_path_buf(),
     }
-}
-
-fn kind_and_name(stem: &str) -> (&str, &str) {
-    let name = UnitName {
-        profile_dir: String::new(),
-        dir: String::new(),
-        stem: stem.to_owned(),
-    };
-    let (kind, rest) = stem.split_at(name.kind().len());
-    (kind, rest.strip_prefix('-').unwrap_or_default())
 }
 
 /// Returns the directories of `programs` that have a plain name, each once, for `PATH`.

@@ -9,7 +9,7 @@ use std::time::SystemTime;
 
 use rayon::prelude::*;
 
-use crate::cargo::layout::{self, HashedFiles};
+use crate::cargo::layout::{self, Outputs};
 use crate::cargo::message::{Live, PackageId};
 use crate::cargo::workspace::Workspace;
 use crate::cargo::{dep_info, package};
@@ -24,14 +24,14 @@ use crate::engine::record::{
 };
 use crate::engine::relocate::{Catalog, Places};
 use crate::engine::{disclosure, hold, inputs, scan};
+use crate::model::fingerprint::Dep;
 use crate::model::manifest::{Package, Source};
 use crate::model::rewrite::Finder;
 use crate::model::secrets::Secrets;
 use crate::model::session::Located;
 use crate::model::unit::{DepInfo, DepPath, Pin};
 use crate::model::{
-    Digest, Expected, Fingerprint, Input, Local, Manifest, Part, Root, Rooted, Roots, Toolchain,
-    UnitName,
+    Expected, Fingerprint, Input, Local, Manifest, Part, Root, Rooted, Roots, Toolchain, UnitName,
 };
 use crate::report::Reporter;
 use crate::store::point::Point;
@@ -66,6 +66,10 @@ pub struct Build<'a> {
     pub keep_days: u16,
     /// What must not be published.
     pub secrets: &'a Secrets,
+    /// Where it goes.
+    pub store: &'a Store,
+    /// Who hears of it.
+    pub reporter: Reporter,
     /// cargo's report of the live units; without one, all that the build directory holds are live.
     pub report: Option<Vec<Live>>,
 }
@@ -89,9 +93,7 @@ pub enum PublishError {
 /// What publishing did.
 #[derive(Debug)]
 pub struct Published {
-    /// The manifest's name.
-    pub manifest: Digest,
-    /// The pointer to it.
+    /// The pointer to the manifest.
     pub point: Point,
     /// Units that are no part of it, each with its reason.
     pub left_out: Vec<(String, String)>,
@@ -113,45 +115,34 @@ pub(super) struct Candidate {
 }
 
 /// Stores the starting point of `build`. A unit that cannot be vouched for is left out, not an error.
-pub fn publish(
-    build: &Build<'_>,
-    store: &Store,
-    reporter: &Reporter,
-) -> Result<Published, PublishError> {
+pub fn publish(build: &Build<'_>) -> Result<Published, PublishError> {
+    let store = build.store;
     let mut left_out = Vec::new();
     let (units, unknown) = match &build.report {
         Some(report) => live::resolve(report, build.workspace),
         None => scan::units(build.workspace, build.roots),
     };
-    left_out.extend(
-        unknown
-            .into_iter()
-            .map(|unit| (unit, "its files were not found".to_owned())),
-    );
-    let profiles: BTreeSet<&str> = units
-        .iter()
-        .map(|unit| unit.name.profile_dir.as_str())
-        .collect();
-    let locks = hold::lock(&build.workspace.build_dir, &profiles, reporter);
+    let not_found = |unit| (unit, "its files were not found".to_owned());
+    left_out.extend(unknown.into_iter().map(not_found));
+    let build_dir = &build.workspace.build_dir;
+    let locks = hold::lock(build_dir, &profiles(units.iter()), &build.reporter);
     let _locks = locks.map_err(StoreError::Disk)?;
     let candidates = read_candidates(build, &units, &mut left_out);
     let staging = store.staging("publish")?;
-    let recorded = record_all(build, &candidates, (store, &staging), reporter)?;
-    let watched = watch_all(build, &candidates, reporter);
-    let inspector = Inspector::new(&build.workspace.build_dir, build.roots);
+    let recorded = record_all(build, &candidates, &staging)?;
+    let watched = watch_all(build, &candidates);
+    let inspector = Inspector::new(build_dir, build.roots);
     let mut assembly = Assembly::judged(build.report.is_none().then_some(&inspector));
     let (mut new_objects, mut new_bytes) = (0, 0);
     for (candidate, recorded) in candidates.iter().zip(recorded) {
-        let checked = recorded.and_then(|mut recorded| {
-            recorded
-                .pinned
-                .extend(outside_pins(candidate, build.roots, &watched));
+        let added = recorded.and_then(|mut recorded| {
+            let pins = outside_pins(candidate, build.roots, &watched);
+            recorded.pinned.extend(pins);
             new_objects += recorded.new_objects;
             new_bytes += recorded.new_bytes;
-            Ok((recorded, unit_inputs(build, candidate, &watched)?))
+            let inputs = unit_inputs(build, candidate, &watched)?;
+            assembly.add(candidate, recorded, inputs)
         });
-        let added =
-            checked.and_then(|(recorded, inputs)| assembly.add(candidate, recorded, inputs));
         if let Err(reason) = added {
             left_out.push((candidate.live.name.to_string(), reason.to_string()));
         }
@@ -162,7 +153,6 @@ pub fn publish(
     let point = Point::new(&manifest, name);
     store.put_point(&staging, &point)?;
     Ok(Published {
-        manifest: name,
         point,
         left_out,
         new_objects,
@@ -174,27 +164,22 @@ pub fn publish(
 fn record_all(
     build: &Build<'_>,
     candidates: &[Candidate],
-    (store, staging): (&Store, &Staging),
-    reporter: &Reporter,
+    staging: &Staging,
 ) -> Result<Vec<Result<Recorded, LeftOut>>, PublishError> {
-    let ledger = Ledger::of(&build.workspace.build_dir);
-    let step = reporter.step("Storing outputs", candidates.len() as u64);
-    let recorded: Vec<Result<Recorded, LeftOut>> = {
-        let context = Context::new(build, candidates, &ledger, store);
-        let recorder = context.recorder(build, &ledger, store, staging);
-        let record = |candidate: &Candidate| {
-            let (fingerprint, info) = (candidate.fingerprint.clone(), candidate.dep_info.clone());
-            let recorded =
-                recorder.record(&candidate.live, fingerprint, info, candidate.package.source);
-            step.done(1);
-            recorded
-        };
-        candidates.par_iter().map(record).collect()
+    let recorder = recorder(build, candidates, staging);
+    let step = build
+        .reporter
+        .step("Storing outputs", candidates.len() as u64);
+    let record = |candidate: &Candidate| {
+        let recorded = recorder.record(candidate);
+        step.done(1);
+        recorded
     };
+    let recorded: Vec<_> = candidates.par_iter().map(record).collect();
     drop(step);
     let recorded = recorded.into_iter().map(|one| match one {
         Err(LeftOut::Disk(error) | LeftOut::Copy(CopyError::Disk(error)))
-            if error.path.starts_with(store.root()) =>
+            if error.path.starts_with(build.store.root()) =>
         {
             Err(StoreError::Disk(error).into())
         }
@@ -206,13 +191,13 @@ fn record_all(
 
 /// Small files and the values of variables stand in the manifest as they are.
 fn refuse_secrets(build: &Build<'_>, manifest: &Manifest) -> Result<(), PublishError> {
-    let found = format::plain(manifest);
-    disclosure::in_bytes(build.secrets, &found).map_or(Ok(()), |name| {
-        Err(PublishError::Secret {
+    match disclosure::in_bytes(build.secrets, &format::plain(manifest)) {
+        None => Ok(()),
+        Some(name) => Err(PublishError::Secret {
             name: name.to_owned(),
             place: "a small file, or a variable that was compiled in,".to_owned(),
-        })
-    })
+        }),
+    }
 }
 
 /// Reads cargo's records of `units`, and returns them with dependencies first.
@@ -221,24 +206,15 @@ fn read_candidates(
     units: &[LiveUnit],
     left_out: &mut Vec<(String, String)>,
 ) -> Vec<Candidate> {
-    let dirs: PackageDirs = units
-        .iter()
-        .filter_map(|unit| Some((unit.package.clone(), unit.package_dir.clone()?)))
-        .collect();
-    let read: Vec<(String, Result<Candidate, LeftOut>)> = units
-        .par_iter()
-        .map(|live| {
-            (
-                live.name.to_string(),
-                read_candidate(build, live.clone(), &dirs),
-            )
-        })
-        .collect();
+    let known = |unit: &LiveUnit| Some((unit.package.clone(), unit.package_dir.clone()?));
+    let dirs: PackageDirs = units.iter().filter_map(known).collect();
+    let read = |unit: &LiveUnit| read_candidate(build, unit.clone(), &dirs);
+    let all: Vec<Result<Candidate, LeftOut>> = units.par_iter().map(read).collect();
     let mut candidates = Vec::new();
-    for (name, candidate) in read {
+    for (unit, candidate) in units.iter().zip(all) {
         match candidate {
             Ok(candidate) => candidates.push(candidate),
-            Err(reason) => left_out.push((name, reason.to_string())),
+            Err(reason) => left_out.push((unit.name.to_string(), reason.to_string())),
         }
     }
     dependencies_first(candidates)
@@ -252,11 +228,9 @@ fn read_candidate(
     let build_dir = &build.workspace.build_dir;
     let fingerprint = layout::proven_fingerprint(build_dir, &live.name).ok_or(LeftOut::Unproven)?;
     let dep_info = read_dep_info(build_dir, &live.name, build.roots)?;
-    let known = live
-        .package_dir
-        .as_ref()
-        .or_else(|| dirs.get(&live.package));
-    let dir = known.ok_or(LeftOut::OtherSource)?;
+    let dir = live.package_dir.as_ref();
+    let dir = dir.or_else(|| dirs.get(&live.package));
+    let dir = dir.ok_or(LeftOut::OtherSource)?;
     let dir = build.roots.locate(dir);
     let source = match (live.package.is_path, dir.root) {
         (true, _) => Source::Path,
@@ -280,20 +254,14 @@ fn read_candidate(
 
 /// Returns `candidates` in an order in which each stands behind what it depends on.
 fn dependencies_first(candidates: Vec<Candidate>) -> Vec<Candidate> {
-    let known: HashSet<u64> = candidates
-        .iter()
-        .map(|one| one.fingerprint.hash())
-        .collect();
+    let hashes = candidates.iter().map(|one| one.fingerprint.hash());
+    let known: HashSet<u64> = hashes.collect();
     let mut placed: HashSet<u64> = HashSet::new();
     let mut ordered = Vec::with_capacity(candidates.len());
     let mut waiting = candidates;
     while !waiting.is_empty() {
-        let ready = |one: &Candidate| {
-            one.fingerprint
-                .deps
-                .iter()
-                .all(|dep| placed.contains(&dep.3) || !known.contains(&dep.3))
-        };
+        let is_placed = |dep: &Dep| placed.contains(&dep.3) || !known.contains(&dep.3);
+        let ready = |one: &Candidate| one.fingerprint.deps.iter().all(is_placed);
         let (next, rest): (Vec<_>, Vec<_>) = waiting.into_iter().partition(ready);
         if next.is_empty() {
             return ordered;
@@ -305,62 +273,32 @@ fn dependencies_first(candidates: Vec<Candidate>) -> Vec<Candidate> {
     ordered
 }
 
-/// What recording needs that is read once.
-struct Context {
-    finder: Finder,
-    outputs: HashMap<String, [HashedFiles; 2]>,
-    read_by_rustc: HashSet<Vec<u8>>,
-    placed: HashMap<(UnitName, SystemTime), Placed>,
-    catalog: Catalog,
+/// Returns what records `candidates`; reads once what all of them need.
+fn recorder<'a>(
+    build: &'a Build<'_>,
+    candidates: &'a [Candidate],
+    staging: &'a Staging,
+) -> Recorder<'a> {
+    let dir = &build.workspace.build_dir;
+    let profiles = profiles(candidates.iter().map(|one| &one.live));
+    let infos = candidates.iter().filter_map(|one| one.dep_info.as_ref());
+    let places = Places::new(dir, &build.workspace.root, build.sysroot);
+    let ledger = Ledger::of(dir);
+    Recorder {
+        build,
+        finder: Finder::new(build.roots),
+        placed: placed_here(&ledger, build.store),
+        ledger,
+        catalog: Catalog::of(&places, profiles.iter().copied()),
+        outputs: Outputs::of(dir, profiles.iter().copied()),
+        read_by_rustc: infos.flat_map(build_paths).collect(),
+        store: build.store,
+        staging,
+    }
 }
 
-impl Context {
-    fn new(build: &Build<'_>, candidates: &[Candidate], ledger: &Ledger, store: &Store) -> Context {
-        let dir = &build.workspace.build_dir;
-        let profiles = candidates
-            .iter()
-            .map(|one| one.live.name.profile_dir.as_str());
-        let profiles: BTreeSet<&str> = profiles.collect();
-        let files = |profile: &&str| {
-            let at = |name: &str| HashedFiles::of(&dir.join(profile).join(name));
-            ((*profile).to_owned(), [at("deps"), at("examples")])
-        };
-        let places = Places::new(dir, &build.workspace.root, build.sysroot);
-        Context {
-            finder: Finder::new(build.roots),
-            outputs: profiles.iter().map(files).collect(),
-            read_by_rustc: candidates
-                .iter()
-                .filter_map(|one| one.dep_info.as_ref())
-                .flat_map(build_paths)
-                .collect(),
-            placed: placed_here(ledger, store),
-            catalog: Catalog::of(&places, profiles.iter().copied()),
-        }
-    }
-
-    fn recorder<'a>(
-        &'a self,
-        build: &'a Build<'_>,
-        ledger: &'a Ledger,
-        store: &'a Store,
-        staging: &'a Staging,
-    ) -> Recorder<'a> {
-        Recorder {
-            build: &build.workspace.build_dir,
-            roots: build.roots,
-            finder: &self.finder,
-            ledger,
-            placed: &self.placed,
-            catalog: &self.catalog,
-            secrets: build.secrets,
-            outputs: &self.outputs,
-            read_by_rustc: &self.read_by_rustc,
-            rustc_version: build.toolchain.short().trim_start_matches("rustc "),
-            store,
-            staging,
-        }
-    }
+fn profiles<'a>(units: impl Iterator<Item = &'a LiveUnit>) -> BTreeSet<&'a str> {
+    units.map(|unit| unit.name.profile_dir.as_str()).collect()
 }
 
 /// Returns what is known of units that starts placed in this directory, each with the time that its files were given: a later
@@ -373,17 +311,15 @@ fn placed_here(ledger: &Ledger, store: &Store) -> HashMap<(UnitName, SystemTime)
         };
         let located: Arc<[Located]> = manifest.located.into();
         for unit in manifest.units {
-            let Some(compiled) = unit.compiled else {
-                continue;
+            let sited = |session| Sited {
+                session,
+                located: located.clone(),
             };
-            let one = Placed {
-                compiled,
-                session: unit.session.map(|session| Sited {
-                    session,
-                    located: located.clone(),
-                }),
-            };
-            placed.insert((unit.name, started.mtime), one);
+            if let Some(compiled) = unit.compiled {
+                let session = unit.session.map(sited);
+                let one = Placed { compiled, session };
+                placed.insert((unit.name, started.mtime), one);
+            }
         }
     }
     placed
@@ -392,25 +328,21 @@ fn placed_here(ledger: &Ledger, store: &Store) -> HashMap<(UnitName, SystemTime)
 /// Every file or directory that some unit was made from, as it is now, read in parallel; none for what needs no comparing.
 type Watched = HashMap<Rooted, Option<Input>>;
 
-fn watch_all(build: &Build<'_>, candidates: &[Candidate], reporter: &Reporter) -> Watched {
-    let wanted: HashSet<Rooted> = candidates
-        .iter()
-        .flat_map(|one| watched_paths(one, build.roots))
-        .collect();
-    let hashes = candidates.iter();
-    let hashes: HashSet<&str> = hashes
-        .map(|one| layout::unit_hash(&one.live.name.dir))
-        .collect();
-    let step = reporter.step("Reading sources", wanted.len() as u64);
-    wanted
-        .into_par_iter()
-        .map(|path| {
-            let input = (!compared_otherwise(build, &path, &hashes))
-                .then(|| inputs::watched(path.clone(), build.roots));
-            step.done(1);
-            (path, input)
-        })
-        .collect()
+fn watch_all(build: &Build<'_>, candidates: &[Candidate]) -> Watched {
+    let all = candidates.iter();
+    let hashes = all.map(|one| layout::unit_hash(&one.live.name.dir));
+    let hashes: HashSet<&str> = hashes.collect();
+    let all = candidates.iter();
+    let wanted = all.flat_map(|one| watched_paths(one, build.roots));
+    let wanted: HashSet<Rooted> = wanted.collect();
+    let step = build.reporter.step("Reading sources", wanted.len() as u64);
+    let watch = |path: Rooted| {
+        let read = || inputs::watched(path.clone(), build.roots);
+        let input = (!compared_otherwise(build, &path, &hashes)).then(read);
+        step.done(1);
+        (path, input)
+    };
+    wanted.into_par_iter().map(watch).collect()
 }
 
 /// Tells whether a library that rustc loaded (`-Zbinary-dep-depinfo` has them all in the dep-info) is compared in another
@@ -432,11 +364,8 @@ fn watched_paths(candidate: &Candidate, roots: &Roots) -> Vec<Rooted> {
         .map(|file| dep_info::rooted(file, dir))
         .collect();
     for local in &candidate.fingerprint.local {
-        if let Local::RerunIfChanged {
-            paths: declared, ..
-        } = local
-        {
-            paths.extend(declared.iter().map(|path| match path.is_absolute() {
+        if let Local::RerunIfChanged { paths: all, .. } = local {
+            paths.extend(all.iter().map(|path| match path.is_absolute() {
                 true => roots.locate(path),
                 false => dir.join(path),
             }));
@@ -457,28 +386,25 @@ fn outside_pins(candidate: &Candidate, roots: &Roots, watched: &Watched) -> Vec<
     const OF_THE_SYSTEM: [&str; 10] = [
         "/usr", "/lib", "/lib64", "/bin", "/sbin", "/etc", "/opt", "/nix", "/dev", "/proc",
     ];
-    let of_the_system = |path: &Rooted| {
-        OF_THE_SYSTEM
-            .iter()
-            .any(|dir| path.relative().starts_with(dir))
+    let is_outside = |path: &Rooted| {
+        let mut dirs = OF_THE_SYSTEM.iter();
+        let of_the_system = dirs.any(|dir| path.relative().starts_with(dir));
+        let compared_otherwise = matches!(watched.get(path), Some(None));
+        path.root == Root::Absolute && !of_the_system && !compared_otherwise
     };
-    watched_paths(candidate, roots)
-        .into_iter()
-        .filter(|path| path.root == Root::Absolute && !of_the_system(path))
-        .filter(|path| !matches!(watched.get(path), Some(None)))
-        .map(|path| Pin {
-            root: Root::Workspace,
-            seen_in: path.shown(),
-        })
-        .collect()
+    let pin = |path: Rooted| Pin {
+        root: Root::Workspace,
+        seen_in: path.shown(),
+    };
+    let all = watched_paths(candidate, roots).into_iter();
+    all.filter(is_outside).map(pin).collect()
 }
 
 /// Files of `OUT_DIR` come with the run of the build script that wrote them.
 fn is_out_dir(path: &[u8]) -> bool {
     let parts: Vec<&[u8]> = path.split(|byte| *byte == b'/').collect();
-    parts
-        .windows(3)
-        .any(|window| window[0] == b"build" && window[2] == b"out")
+    let mut all = parts.windows(3);
+    all.any(|window| window[0] == b"build" && window[2] == b"out")
 }
 
 /// cargo takes what lies in `$CARGO_HOME/{registry,git}` for immutable.
@@ -492,17 +418,13 @@ fn unit_inputs(
     candidate: &Candidate,
     watched: &Watched,
 ) -> Result<Vec<Input>, LeftOut> {
-    let reference = build
-        .workspace
-        .build_dir
-        .join(match candidate.live.name.runs_script() {
-            true => Path::new(&candidate.live.name.profile_dir)
-                .join("build")
-                .join(&candidate.live.name.dir)
-                .join("output"),
-            false => candidate.live.name.dep_info_file(),
-        });
-    let made = walk::mtime(&reference).ok_or(LeftOut::NoOutputs)?;
+    let name = &candidate.live.name;
+    let reference = match name.runs_script() {
+        true => name.script_dir().join("output"),
+        false => name.dep_info_file(),
+    };
+    let made = walk::mtime(&build.workspace.build_dir.join(reference));
+    let made = made.ok_or(LeftOut::NoOutputs)?;
     let mut inputs = Vec::new();
     for path in watched_paths(candidate, build.roots) {
         let Some(input) = watched.get(&path).cloned().ok_or(LeftOut::NoOutputs)? else {

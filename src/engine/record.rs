@@ -8,19 +8,20 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use crate::cargo::dep_info;
-use crate::cargo::layout::{self, HashedFiles};
+use crate::cargo::layout::{self, Outputs};
 use crate::disk::place::{CopyError, Staging};
 use crate::disk::walk::{self, Kind};
 use crate::disk::{self, DiskError};
 use crate::engine::disclosure;
 use crate::engine::ledger::Ledger;
 use crate::engine::live::LiveUnit;
+use crate::engine::publish::{Build, Candidate};
 use crate::engine::recipe::is_archive;
 use crate::engine::relocate::Catalog;
 use crate::engine::{pin, rename};
+use crate::model::fingerprint::path_hash;
 use crate::model::manifest::{Source, link_stays_in_out_dir};
 use crate::model::rewrite::Finder;
-use crate::model::secrets::Secrets;
 use crate::model::session::{DEP_GRAPH, Located, SessionFile};
 use crate::model::unit::{Compiled, DepInfo, DepPath, Pin};
 use crate::model::{
@@ -34,33 +35,24 @@ pub(super) const MAX_INLINE_BYTES: u64 = 4096;
 /// The largest text that is rewritten; a larger one is an object, and pinned if it holds a root.
 const MAX_TEXT_BYTES: u64 = 16 << 20;
 
-/// What recording a unit reads and writes.
+/// What recording units reads and writes.
 #[derive(Debug)]
-pub struct Recorder<'a> {
-    /// The build directory.
-    pub build: &'a Path,
-    /// The builder's roots.
-    pub roots: &'a Roots,
-    /// Finds them.
-    pub finder: &'a Finder,
-    /// The ledger of the build directory.
-    pub ledger: &'a Ledger,
+pub(super) struct Recorder<'a> {
+    pub(super) build: &'a Build<'a>,
+    /// Finds the builder's roots.
+    pub(super) finder: Finder,
+    pub(super) ledger: Ledger,
     /// What is known of units that a start placed here, each with the time that its files were given.
-    pub placed: &'a HashMap<(UnitName, SystemTime), Placed>,
+    pub(super) placed: HashMap<(UnitName, SystemTime), Placed>,
     /// What their sessions may hold the place of.
-    pub catalog: &'a Catalog,
-    /// What must not be published.
-    pub secrets: &'a Secrets,
-    /// Files of `deps` and `examples` of each profile.
-    pub outputs: &'a HashMap<String, [HashedFiles; 2]>,
+    pub(super) catalog: Catalog,
+    pub(super) outputs: Outputs<'a>,
     /// Files in the build directory that some compile read.
-    pub read_by_rustc: &'a HashSet<Vec<u8>>,
-    /// rustc's version without the leading `rustc `.
-    pub rustc_version: &'a str,
+    pub(super) read_by_rustc: HashSet<Vec<u8>>,
     /// Where objects go.
-    pub store: &'a Store,
+    pub(super) store: &'a Store,
     /// For unfinished objects.
-    pub staging: &'a Staging,
+    pub(super) staging: &'a Staging,
 }
 
 /// What the starting point that a unit was placed from says of it.
@@ -154,21 +146,26 @@ pub enum LeftOut {
     Copy(#[from] CopyError),
 }
 
+impl Recorded {
+    fn pin(&mut self, root: Root, seen_in: &str) {
+        let seen_in = seen_in.to_owned();
+        self.pinned.push(Pin { root, seen_in });
+    }
+}
+
 impl Recorder<'_> {
-    /// Records `unit`: stores what it made, and returns what is to be known of it.
-    pub fn record(
-        &self,
-        unit: &LiveUnit,
-        fingerprint: Fingerprint,
-        dep_info: Option<DepInfo>,
-        source: Source,
-    ) -> Result<Recorded, LeftOut> {
-        let absolute_source = self.absolute_source(unit, &fingerprint, source)?;
+    fn in_build(&self, path: &Path) -> PathBuf {
+        self.build.workspace.build_dir.join(path)
+    }
+
+    /// Records `candidate`: stores what it made, and returns what is to be known of it.
+    pub(super) fn record(&self, candidate: &Candidate) -> Result<Recorded, LeftOut> {
+        let unit = &candidate.live;
         let mut recorded = Recorded {
             name: unit.name.clone(),
-            fingerprint,
-            absolute_source,
-            dep_info,
+            fingerprint: candidate.fingerprint.clone(),
+            absolute_source: self.absolute_source(candidate)?,
+            dep_info: candidate.dep_info.clone(),
             files: Vec::new(),
             pinned: Vec::new(),
             compiled: None,
@@ -180,32 +177,24 @@ impl Recorder<'_> {
             true => self.script_run(&mut recorded)?,
             false => self.compile(unit, &mut recorded)?,
         }
-        let messages = recorded
-            .name
-            .fingerprint_dir()
-            .join(format!("output-{}", recorded.name.stem));
-        if self.build.join(&messages).is_file() {
+        let messages = format!("output-{}", unit.name.stem);
+        let messages = unit.name.fingerprint_dir().join(messages);
+        if self.in_build(&messages).is_file() {
             self.text(&mut recorded, messages, false)?;
         }
         Ok(recorded)
     }
 
-    fn absolute_source(
-        &self,
-        unit: &LiveUnit,
-        fingerprint: &Fingerprint,
-        source: Source,
-    ) -> Result<Option<Rooted>, LeftOut> {
-        let Some(path) = &unit.source else {
+    fn absolute_source(&self, candidate: &Candidate) -> Result<Option<Rooted>, LeftOut> {
+        let Some(path) = &candidate.live.source else {
             return Ok(None);
         };
-        let hash = crate::model::fingerprint::path_hash;
-        let relative = path.strip_prefix(self.roots.dir(Root::Workspace)).ok();
-        if source == Source::Path && relative.is_some_and(|path| hash(path) == fingerprint.path) {
-            return Ok(None);
-        }
-        match hash(path) == fingerprint.path {
-            true => Ok(Some(self.roots.locate(path))),
+        let is_hashed = |path: &Path| path_hash(path) == candidate.fingerprint.path;
+        let relative = path.strip_prefix(self.build.roots.dir(Root::Workspace));
+        let is_path = candidate.package.source == Source::Path;
+        match is_hashed(path) {
+            _ if is_path && relative.is_ok_and(is_hashed) => Ok(None),
+            true => Ok(Some(self.build.roots.locate(path))),
             false => Err(LeftOut::OtherSource),
         }
     }
@@ -213,36 +202,30 @@ impl Recorder<'_> {
     /// The outputs of a compile: what has its hash in `deps` and `examples`, or in a build script's directory.
     fn compile(&self, unit: &LiveUnit, recorded: &mut Recorded) -> Result<(), LeftOut> {
         let mut outputs = self.compiled_files(unit);
-        let first = outputs
-            .iter()
-            .find(|path| !is_makefile(path) && !rename::is_mark(&path.to_string_lossy()))
-            .ok_or(LeftOut::NoOutputs)?;
-        let (compiled, session) = self.note(unit, &self.build.join(first));
+        let is_made =
+            |path: &&PathBuf| !is_makefile(path) && !rename::is_mark(&path.to_string_lossy());
+        let first = outputs.iter().find(is_made).ok_or(LeftOut::NoOutputs)?;
+        let (compiled, session) = self.note(unit, &self.in_build(first));
         recorded.compiled = compiled;
         recorded.session = session;
         if recorded.compiled.as_ref().is_some_and(|one| one.renamed) {
-            recorded.pinned.push(Pin {
-                root: Root::Workspace,
-                seen_in: "cargo's hash of a path dependency outside the workspace".to_owned(),
-            });
+            let seen_in = "cargo's hash of a path dependency outside the workspace";
+            recorded.pin(Root::Workspace, seen_in);
         }
-        let remapped = recorded
-            .compiled
-            .as_ref()
-            .is_some_and(|compiled| compiled.remapped);
+        let compiled = recorded.compiled.as_ref();
+        let remapped = compiled.is_some_and(|compiled| compiled.remapped);
         if recorded.session.is_none() {
             recorded.session = self.session(unit, recorded)?;
         }
         let has = |file: &SessionFile| self.relies_on(file.digest, file.size_bytes);
-        recorded
-            .session
-            .take_if(|one| !one.session.files.iter().all(has));
+        let lacks = |one: &mut Sited| !one.session.files.iter().all(has);
+        recorded.session.take_if(lacks);
         // Archives come last: they are made of the others, and of the session.
         outputs.sort_by_key(|path| is_archive(path));
         for path in outputs {
             match is_makefile(&path) {
                 true => {
-                    self.pin_variables(&path, &unit.kinds, recorded)?;
+                    self.pin_variables(&path, unit.compressed, recorded)?;
                     self.text(recorded, path, false)?;
                 }
                 false => self.binary(recorded, path, true, remapped)?,
@@ -252,34 +235,13 @@ impl Recorder<'_> {
     }
 
     fn compiled_files(&self, unit: &LiveUnit) -> Vec<PathBuf> {
-        let name = &unit.name;
-        let profile = Path::new(&name.profile_dir);
-        if name.stem.starts_with("build-script-") {
-            let dir = profile.join("build").join(&name.dir);
-            let files = HashedFiles::of(&self.build.join(&dir));
-            return files
-                .with(layout::unit_hash(&name.dir))
-                .iter()
-                .map(|file| dir.join(file))
-                .collect();
-        }
         if !unit.plain_outputs.is_empty() {
             return unit.plain_outputs.clone();
         }
-        let Some(dirs) = self.outputs.get(&name.profile_dir) else {
-            return Vec::new();
-        };
-        let hash = layout::unit_hash(&name.dir);
-        let of = |dir: &str, files: &HashedFiles| -> Vec<PathBuf> {
-            let mut own = files.with(hash);
-            // rustc finds a crate that has two names by the other one.
-            let dir_path = self.build.join(profile).join(dir);
-            let other = rename::other_name(&dir_path, &unit.crate_name, hash);
-            own.extend(other.iter().flat_map(|name| files.with(name)));
-            let own = own.into_iter().filter(|file| !file.contains(".rcgu."));
-            own.map(|file| profile.join(dir).join(file)).collect()
-        };
-        [of("deps", &dirs[0]), of("examples", &dirs[1])].concat()
+        let hash = layout::unit_hash(&unit.name.dir);
+        // rustc finds a crate that has two names by the other one.
+        let other = |dir: &Path| rename::other_name(dir, &unit.crate_name, hash);
+        self.outputs.of_unit(&unit.name, other)
     }
 
     /// What the wrapper noted of the compile that made `output`, here or where a start had it from; there with
@@ -301,57 +263,44 @@ impl Recorder<'_> {
     fn pin_variables(
         &self,
         path: &Path,
-        kinds: &[String],
+        compressed: bool,
         recorded: &mut Recorded,
     ) -> Result<(), LeftOut> {
-        let bytes = disk::read(&self.build.join(path), MAX_TEXT_BYTES)?;
-        let compressed = kinds.iter().any(|kind| kind == "dylib");
+        let bytes = disk::read(&self.in_build(path), MAX_TEXT_BYTES)?;
         for (name, value) in crate::cargo::makefile::variables(&String::from_utf8_lossy(&bytes)) {
-            let held = self
-                .finder
-                .held(value.as_bytes())
-                .max_by_key(|one| one.end - one.start);
+            let held = self.finder.held(value.as_bytes());
+            let held = held.max_by_key(|one| one.end - one.start);
             if let Some(one) = held.filter(|_| name != "OUT_DIR" || compressed) {
-                recorded.pinned.push(Pin {
-                    root: one.root,
-                    seen_in: format!("env!(\"{name}\")"),
-                });
+                recorded.pin(one.root, &format!("env!(\"{name}\")"));
             }
         }
         Ok(())
     }
 
     fn session(&self, unit: &LiveUnit, recorded: &mut Recorded) -> Result<Option<Sited>, LeftOut> {
-        let Some(compiled) = recorded
-            .compiled
-            .as_ref()
-            .filter(|compiled| !compiled.crashed)
-        else {
+        let compiled = recorded.compiled.as_ref();
+        let Some(compiled) = compiled.filter(|compiled| !compiled.crashed) else {
             return Ok(None);
         };
-        let dir = session::crate_dir(
-            &compiled.crate_name,
-            &compiled.metadata,
-            compiled.executable,
-            self.rustc_version,
-        );
-        let crate_dir = Path::new(&unit.name.profile_dir)
-            .join("incremental")
-            .join(dir);
-        let Some(name) = session::newest(&self.build.join(&crate_dir)) else {
+        let version = self.build.toolchain.short().trim_start_matches("rustc ");
+        let (name, metadata) = (&compiled.crate_name, &compiled.metadata);
+        let dir = session::crate_dir(name, metadata, compiled.executable, version);
+        let incremental = Path::new(&unit.name.profile_dir).join("incremental");
+        let crate_dir = incremental.join(dir);
+        let Some(name) = session::newest(&self.in_build(&crate_dir)) else {
             return Ok(None);
         };
-        let dir = self.build.join(&crate_dir).join(&name);
+        let dir = self.in_build(&crate_dir).join(&name);
         let mut files = Vec::new();
-        let (sites, located) = match dir.join(DEP_GRAPH).is_file() {
-            true => self
-                .catalog
-                .sites(&dir.join(DEP_GRAPH), compiled.names.as_ref())?,
+        let (graph, names) = (dir.join(DEP_GRAPH), compiled.names.as_ref());
+        let (sites, located) = match graph.is_file() {
+            true => self.catalog.sites(&graph, names)?,
             false => Default::default(),
         };
         for entry in walk::below_without_links(&dir)? {
-            let (digest, size_bytes) = disk::hash::file(&dir.join(&entry.relative))?;
-            self.keep(&dir.join(&entry.relative), digest, size_bytes, recorded)?;
+            let file = dir.join(&entry.relative);
+            let (digest, size_bytes) = disk::hash::file(&file)?;
+            self.keep(&file, digest, size_bytes, recorded)?;
             let name = entry.relative.to_string_lossy().into_owned();
             files.push(SessionFile {
                 name,
@@ -374,17 +323,15 @@ impl Recorder<'_> {
 
     /// What a build script left: its output, and everything in `OUT_DIR`.
     fn script_run(&self, recorded: &mut Recorded) -> Result<(), LeftOut> {
-        let dir = Path::new(&recorded.name.profile_dir)
-            .join("build")
-            .join(&recorded.name.dir);
+        let dir = recorded.name.script_dir();
         self.text(recorded, dir.join("output"), true)?;
         for name in ["root-output", "stderr"] {
-            if self.build.join(&dir).join(name).is_file() {
+            if self.in_build(&dir).join(name).is_file() {
                 self.text(recorded, dir.join(name), false)?;
             }
         }
         let out = dir.join("out");
-        let entries = walk::below_without_links(&self.build.join(&out)).unwrap_or_default();
+        let entries = walk::below_without_links(&self.in_build(&out)).unwrap_or_default();
         recorded.files.push(plain(&out, Content::Directory));
         for entry in entries {
             let path = out.join(&entry.relative);
@@ -399,8 +346,8 @@ impl Recorder<'_> {
     }
 
     fn link(&self, recorded: &mut Recorded, path: PathBuf) -> Result<(), LeftOut> {
-        let target =
-            std::fs::read_link(self.build.join(&path)).map_err(disk::failed("read", &path))?;
+        let target = std::fs::read_link(self.in_build(&path));
+        let target = target.map_err(disk::failed("read", &path))?;
         let target = target.as_os_str().as_encoded_bytes().to_vec();
         let place = path.as_os_str().as_encoded_bytes();
         match link_stays_in_out_dir(&recorded.name, place, &target) {
@@ -413,11 +360,10 @@ impl Recorder<'_> {
     /// A file of `OUT_DIR` that holds a root pins the script's run if rustc read it, or if it is binary and
     /// holds it outside debug information; other text is rewritten, as the script would have written it.
     fn out_dir_file(&self, recorded: &mut Recorded, path: PathBuf) -> Result<(), LeftOut> {
-        let file = self.build.join(&path);
-        let scanned = pin::scan(&file, self.finder, self.roots)?;
-        let read = self
-            .read_by_rustc
-            .contains(path.as_os_str().as_encoded_bytes());
+        let file = self.in_build(&path);
+        let scanned = pin::scan(&file, &self.finder, self.build.roots)?;
+        let bytes = path.as_os_str().as_encoded_bytes();
+        let read = self.read_by_rustc.contains(bytes);
         let text = !scanned.roots.is_empty()
             && !read
             && scanned.size_bytes <= MAX_TEXT_BYTES
@@ -436,24 +382,16 @@ impl Recorder<'_> {
         artifact: bool,
         debug_info_may: bool,
     ) -> Result<(), LeftOut> {
-        let file = self.build.join(&path);
-        let scanned = pin::scan(&file, self.finder, self.roots)?;
+        let file = self.in_build(&path);
+        let scanned = pin::scan(&file, &self.finder, self.build.roots)?;
         let root = match debug_info_may {
             true => pin::outside_debug_info(&file, &scanned),
             false => scanned.roots.first().map(|one| one.root),
         };
-        let seen_in = || {
-            path.file_name()
-                .unwrap_or_default()
-                .to_string_lossy()
-                .into_owned()
-        };
+        let seen_in = path.file_name().unwrap_or_default().to_string_lossy();
         for one in scanned.roots.iter().filter(|_| root.is_some()) {
             if !recorded.pinned.iter().any(|pin| pin.root == one.root) {
-                recorded.pinned.push(Pin {
-                    root: one.root,
-                    seen_in: seen_in(),
-                });
+                recorded.pin(one.root, &seen_in);
             }
         }
         let content = match !artifact && scanned.size_bytes <= MAX_INLINE_BYTES {
@@ -480,7 +418,7 @@ impl Recorder<'_> {
 
     /// Stores text whose roots are rewritten at the reader's.
     fn text(&self, recorded: &mut Recorded, path: PathBuf, artifact: bool) -> Result<(), LeftOut> {
-        let bytes = disk::read(&self.build.join(&path), MAX_TEXT_BYTES)?;
+        let bytes = disk::read(&self.in_build(&path), MAX_TEXT_BYTES)?;
         let content = Content::Inline(bytes);
         recorded.files.push(OutputFile {
             artifact,
@@ -491,13 +429,13 @@ impl Recorder<'_> {
     }
 
     pub(super) fn refuse_secrets(&self, file: &Path) -> Result<(), LeftOut> {
-        let found = disclosure::in_file(self.secrets, file)?;
-        found.map_or(Ok(()), |name| {
-            Err(LeftOut::Secret {
+        match disclosure::in_file(self.build.secrets, file)? {
+            None => Ok(()),
+            Some(name) => Err(LeftOut::Secret {
                 name: name.to_owned(),
                 file: file.display().to_string(),
-            })
-        })
+            }),
+        }
     }
 
     /// Tells whether the store holds an object, and will until the manifest is there.
@@ -539,10 +477,9 @@ pub fn read_dep_info(
     if unit.runs_script() {
         return Ok(None);
     }
-    let bytes = layout::dep_info(build, unit).ok_or(LeftOut::DepInfo)?;
-    dep_info::decode(&bytes, roots)
-        .map(Some)
-        .ok_or(LeftOut::DepInfo)
+    let bytes = layout::dep_info(build, unit);
+    let info = bytes.and_then(|bytes| dep_info::decode(&bytes, roots));
+    info.map(Some).ok_or(LeftOut::DepInfo)
 }
 
 fn plain(path: &Path, content: Content) -> OutputFile {

@@ -4,13 +4,13 @@
 //! As `-C metadata` it is a part of every symbol, so that no session of another place is any good. rustc is given another
 //! name then, the same everywhere, and cargo finds the outputs under both. See note 0016.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 use crate::cargo::layout::{HashedFiles, hash_in};
 use crate::cargo::package;
 use crate::config::Environment;
-use crate::disk::place::{CopyError, Finish, MODE_EXECUTABLE, MODE_FILE, PLAIN, Staging};
+use crate::disk::place::{CopyError, Finish, PLAIN, Staging, mode_for};
 use crate::disk::{self, DiskError, hash, walk};
 use crate::engine::ledger::Ledger;
 use crate::model::rewrite::Finder;
@@ -50,19 +50,12 @@ impl Renamed {
         let root = ledger.root()?;
         let from = invocation.extra_filename.as_deref()?.strip_prefix('-')?;
         let package = environment.path("CARGO_MANIFEST_DIR")?;
-        let outside =
-            invocation.incremental.is_some() && lies_outside(&package, &root, environment);
+        let incremental = invocation.incremental.is_some();
+        let outside = incremental && lies_outside(&package, &root, environment);
         if !outside && !invocation.externs().any(|path| other_file(path).is_some()) {
             return None;
         }
-        let version = run::version(program, invocation.behind())?;
-        let to = name(
-            (program, &version),
-            invocation,
-            roots,
-            &package,
-            environment,
-        );
+        let to = name(program, invocation, roots, environment)?;
         let out_dir = environment.dir().join(&invocation.out_dir);
         // Two work trees may share a target directory: who comes second keeps cargo's names.
         let first = read_name(&out_dir.join(mark(&invocation.crate_name, &to)));
@@ -102,10 +95,7 @@ impl Renamed {
                 staging.write(&wanted, text.as_bytes(), PLAIN)?;
                 continue;
             }
-            let mode = match disk::is_executable(&made)? {
-                true => MODE_EXECUTABLE,
-                false => MODE_FILE,
-            };
+            let mode = mode_for(disk::is_executable(&made)?);
             staging.copy(&made, hash::file(&made)?.0, &wanted, Finish { mode, mtime })?;
         }
         Ok(())
@@ -160,34 +150,35 @@ fn lies_outside(dir: &Path, root: &Path, environment: &Environment) -> bool {
 /// Returns a name of all that tells the unit from another, the compiler and its version first, without the places and the
 /// names that cargo gave.
 fn name(
-    (program, version): (&OsStr, &str),
+    program: &OsStr,
     invocation: &Invocation,
     roots: &Roots,
-    package: &Path,
     environment: &Environment,
-) -> String {
+) -> Option<String> {
+    let version = run::version(program, invocation.behind())?;
+    let package = environment.path("CARGO_MANIFEST_DIR")?;
     let plain = invocation.renamed("", |_| None);
     let source = environment.dir().join(&invocation.source);
-    let source = source.strip_prefix(package).unwrap_or(&source).to_owned();
+    let source = source.strip_prefix(&package).unwrap_or(&source).to_owned();
     let variable = |name| environment.var(name).unwrap_or_default();
     let [package_name, package_version] = ["CARGO_PKG_NAME", "CARGO_PKG_VERSION"].map(variable);
     let profile = roots.locate(&environment.dir().join(&invocation.out_dir));
+    let file_name = |path: &Path| path.file_name().unwrap_or_default().to_owned();
+    let externs = invocation.externs().map(|path| match other_file(path) {
+        Some(other) => file_name(Path::new(&other)),
+        None => file_name(Path::new(path)),
+    });
+    let externs: Vec<OsString> = externs.collect();
+    let program = file_name(Path::new(program));
     let mut context = vec![
-        Path::new(program)
-            .file_name()
-            .unwrap_or_default()
-            .to_owned(),
-        version.into(),
-        package_name.to_owned(),
-        package_version.to_owned(),
-        source.into_os_string(),
-        profile.relative().as_os_str().to_owned(),
+        program.as_os_str(),
+        OsStr::new(&version),
+        package_name,
+        package_version,
+        source.as_os_str(),
+        profile.relative().as_os_str(),
     ];
-    context.extend(invocation.externs().map(|path| {
-        let file = other_file(path).map_or_else(|| PathBuf::from(path), PathBuf::from);
-        file.file_name().unwrap_or_default().to_owned()
-    }));
-    let context: Vec<_> = context.iter().map(AsRef::as_ref).collect();
+    context.extend(externs.iter().map(OsString::as_os_str));
     let digest: Digest = plain.digest(&Finder::new(roots), &context);
-    digest.hex()[..DIGITS].to_owned()
+    Some(digest.hex()[..DIGITS].to_owned())
 }

@@ -6,33 +6,20 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 
 use rayon::prelude::*;
 
 use crate::cargo::dep_info;
-use crate::disk::place::{Finish, MODE_EXECUTABLE, MODE_FILE};
+use crate::disk::place::{Finish, mode_for};
 use crate::disk::{self, DiskError, space};
 use crate::engine::hold::Held;
-use crate::engine::observe::Observed;
-use crate::engine::plan::{Action, Decision};
+use crate::engine::plan::{Action, Decision, dependency, deps};
+use crate::engine::survey::Survey;
 use crate::model::rewrite::Finder;
 use crate::model::root::bytes_path;
 use crate::model::{Content, Fingerprint, Manifest, OutputFile, Reason, Roots, Unit};
 use crate::report::Reporter;
 use crate::store::{ObjectError, Store};
-use crate::trust::Verified;
-
-/// A starting point, and what was decided for each of its units.
-#[derive(Debug)]
-pub struct Decided<'a> {
-    /// The starting point.
-    pub manifest: &'a Verified<Manifest>,
-    /// How each unit is seen from here.
-    pub observed: &'a [Observed],
-    /// What was decided for it.
-    pub decisions: &'a mut [Decision],
-}
 
 /// What was placed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -62,16 +49,16 @@ pub enum RestoreError {
 }
 
 impl Held {
-    /// Places what `decided` says, and amends the decisions on units whose objects are missing or damaged.
+    /// Places what `survey` says, and amends the decisions on units whose objects are missing or damaged.
     pub fn restore(
         &self,
-        decided: &mut Decided<'_>,
+        survey: &mut Survey<'_>,
         roots: &Roots,
         store: &Store,
         reporter: &Reporter,
     ) -> Result<Restored, RestoreError> {
-        let manifest = decided.manifest.get();
-        let decisions = &mut *decided.decisions;
+        let manifest = survey.manifest.get();
+        let decisions = &mut survey.decisions;
         self.check_room(manifest, decisions)?;
         let finder = Finder::new(&manifest.roots);
         let placing = Placing {
@@ -82,10 +69,7 @@ impl Held {
             store,
         };
         placing.invalidate(decisions)?;
-        let wanted: Vec<usize> = placing
-            .units(decisions, Action::Place)
-            .map(|(_, at)| at)
-            .collect();
+        let wanted: Vec<usize> = placed(manifest, decisions).map(|(at, _)| at).collect();
         let restored = placing.place_files(decisions, reporter)?;
         amend_dependents(manifest, decisions);
         for at in wanted.into_iter().rev() {
@@ -93,20 +77,16 @@ impl Held {
                 placing.make_dirty(&manifest.units[at])?;
             }
         }
-        for (at, unit) in manifest.units.iter().enumerate() {
-            if decisions[at].action == Action::Place {
-                placing.finish(unit, &decided.observed[at].fingerprint)?;
-            }
+        for (at, unit) in placed(manifest, decisions) {
+            placing.finish(unit, &survey.observed[at].fingerprint)?;
         }
         Ok(restored)
     }
 
     fn check_room(&self, manifest: &Manifest, decisions: &[Decision]) -> Result<(), RestoreError> {
-        let needed = |(unit, decision): (&Unit, &Decision)| match decision.action {
-            Action::Place => unit.size_bytes(),
-            Action::Seed | Action::Keep | Action::Leave => 0,
-        };
-        let needed_bytes: u64 = manifest.units.iter().zip(decisions).map(needed).sum();
+        let needed_bytes = placed(manifest, decisions)
+            .map(|(_, unit)| unit.size_bytes())
+            .sum();
         match space::free_bytes(self.build()) {
             Some(free_bytes) if free_bytes < needed_bytes => Err(RestoreError::NoRoom {
                 path: self.build().to_path_buf(),
@@ -132,35 +112,25 @@ impl Placing<'_> {
     }
 
     fn finish_as(&self, executable: bool) -> Finish {
-        let mode = if executable {
-            MODE_EXECUTABLE
-        } else {
-            MODE_FILE
-        };
-        Finish {
-            mode,
-            mtime: Some(self.held.mtime()),
-        }
+        let (mode, mtime) = (mode_for(executable), Some(self.held.mtime()));
+        Finish { mode, mtime }
     }
 
     /// Makes every unit that will be replaced dirty, dependents before what they depend on, and makes all
     /// directories; but nothing if a link stands for one of them, through which other files would be written over.
     fn invalidate(&self, decisions: &[Decision]) -> Result<(), DiskError> {
         let mut dirs = BTreeSet::new();
-        let replaced: Vec<&Unit> = self
-            .units(decisions, Action::Place)
-            .map(|(unit, _)| unit)
+        let replaced: Vec<&Unit> = placed(self.manifest, decisions)
+            .map(|(_, unit)| unit)
             .collect();
         for unit in &replaced {
             dirs.insert(unit.name.fingerprint_dir());
             for file in &unit.files {
                 let path = bytes_path(&file.path);
-                match file.content {
-                    Content::Directory => dirs.insert(path.to_path_buf()),
-                    _ => path
-                        .parent()
-                        .is_some_and(|parent| dirs.insert(parent.to_path_buf())),
-                };
+                dirs.extend(match file.content {
+                    Content::Directory => Some(path.to_path_buf()),
+                    _ => path.parent().map(Path::to_path_buf),
+                });
             }
         }
         // What lies in `out` goes first, links too.
@@ -172,8 +142,8 @@ impl Placing<'_> {
         for unit in replaced.into_iter().rev() {
             self.make_dirty(unit)?;
         }
-        dirs.iter()
-            .try_for_each(|dir| disk::make_dir(&self.path(dir)))
+        let mut dirs = dirs.iter();
+        dirs.try_for_each(|dir| disk::make_dir(&self.path(dir)))
     }
 
     /// Makes `unit` dirty, and stale for its dependents.
@@ -191,60 +161,37 @@ impl Placing<'_> {
         disk::remove_dir(&out)
     }
 
-    fn units<'a>(
-        &'a self,
-        decisions: &'a [Decision],
-        action: Action,
-    ) -> impl Iterator<Item = (&'a Unit, usize)> {
-        let units = self.manifest.units.iter().zip(decisions).enumerate();
-        units
-            .filter(move |(_, (_, decision))| decision.action == action)
-            .map(|(at, (unit, _))| (unit, at))
-    }
-
     /// Places the files of all units in parallel, the largest first.
     fn place_files(
         &self,
         decisions: &mut [Decision],
         reporter: &Reporter,
     ) -> Result<Restored, DiskError> {
-        let mut files: Vec<(usize, &OutputFile)> = self
-            .units(decisions, Action::Place)
-            .flat_map(|(unit, at)| unit.files.iter().map(move |file| (at, file)))
-            .collect();
+        let placed = placed(self.manifest, decisions);
+        let files = placed.flat_map(|(at, unit)| unit.files.iter().map(move |file| (at, file)));
+        let mut files: Vec<(usize, &OutputFile)> = files.collect();
         files.sort_by_key(|(_, file)| std::cmp::Reverse(file.content.size_bytes()));
-        let bytes: u64 = files
-            .iter()
-            .map(|(_, file)| file.content.size_bytes())
-            .sum();
+        let sizes = files.iter().map(|(_, file)| file.content.size_bytes());
+        let bytes: u64 = sizes.sum();
         let step = reporter.step("Placing outputs", bytes);
-        let lost: Mutex<Vec<(usize, Reason)>> = Mutex::new(Vec::new());
-        files.par_iter().try_for_each(|(at, file)| {
+        let place = |(at, file): &(usize, &OutputFile)| {
             let placed = self.place_file(file);
             step.done(file.content.size_bytes());
             match placed {
-                Ok(()) => Ok(()),
+                Ok(()) => Ok(None),
                 Err(ObjectError::Disk(error)) => Err(error),
-                Err(error) => {
-                    let mut lost = lost
-                        .lock()
-                        .unwrap_or_else(std::sync::PoisonError::into_inner);
-                    lost.push((*at, lost_object(&error, file)));
-                    Ok(())
-                }
+                Err(error) => Ok(Some((*at, lost_object(&error, file)))),
             }
-        })?;
+        };
+        let lost: Vec<Option<(usize, Reason)>> =
+            files.par_iter().map(place).collect::<Result<_, _>>()?;
         let count = files.len();
-        let mut lost = lost
-            .into_inner()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut lost: Vec<(usize, Reason)> = lost.into_iter().flatten().collect();
         // Whoever reads a damaged object first removes it, and others of the unit miss it then: the last word has the cause.
         lost.sort_by_key(|(_, reason)| matches!(reason, Reason::ObjectDamaged { .. }));
         for (at, reason) in lost {
-            decisions[at] = Decision {
-                action: Action::Leave,
-                reason,
-            };
+            let action = Action::Leave;
+            decisions[at] = Decision { action, reason };
         }
         Ok(Restored {
             files: count,
@@ -288,10 +235,18 @@ impl Placing<'_> {
     }
 }
 
+/// Returns the units that are to be placed, with their positions.
+fn placed<'a>(
+    manifest: &'a Manifest,
+    decisions: &'a [Decision],
+) -> impl Iterator<Item = (usize, &'a Unit)> {
+    let units = manifest.units.iter().enumerate();
+    units.filter(|(at, _)| decisions[*at].action == Action::Place)
+}
+
 /// Returns the `OUT_DIR` of the script that `unit` runs, or would have if it ran one.
 fn out_dir(unit: &Unit) -> PathBuf {
-    let build = Path::new(&unit.name.profile_dir).join("build");
-    build.join(&unit.name.dir).join("out")
+    unit.name.script_dir().join("out")
 }
 
 fn lost_object(error: &ObjectError, file: &OutputFile) -> Reason {
@@ -306,20 +261,14 @@ fn lost_object(error: &ObjectError, file: &OutputFile) -> Reason {
 /// A unit that depends on one that was not placed after all is built again as well.
 fn amend_dependents(manifest: &Manifest, decisions: &mut [Decision]) {
     for (at, unit) in manifest.units.iter().enumerate() {
-        let lost = unit
-            .deps
-            .iter()
-            .map(|dep| *dep as usize)
-            .find(|dep| matches!(decisions[*dep].action, Action::Leave | Action::Seed));
+        let is_lost = |dep: &usize| matches!(decisions[*dep].action, Action::Leave | Action::Seed);
+        let lost = deps(unit).find(is_lost);
         if let (Action::Place, Some(dep)) = (decisions[at].action, lost) {
-            let reason = Reason::Dependency {
-                unit: manifest.units[dep].name.to_string(),
+            let action = match unit.session {
+                Some(_) => Action::Seed,
+                None => Action::Leave,
             };
-            let action = if unit.session.is_some() {
-                Action::Seed
-            } else {
-                Action::Leave
-            };
+            let reason = dependency(manifest, dep);
             decisions[at] = Decision { action, reason };
         }
     }

@@ -8,7 +8,7 @@ use std::path::{Component, Path, PathBuf};
 
 use rayon::prelude::*;
 
-use crate::cargo::layout::{self, HashedFiles, Layout};
+use crate::cargo::layout::{self, Layout, Outputs};
 use crate::cargo::makefile;
 use crate::cargo::message::PackageId;
 use crate::cargo::package;
@@ -28,23 +28,18 @@ pub fn units(workspace: &Workspace, roots: &Roots) -> (Vec<LiveUnit>, Vec<String
     let build = &workspace.build_dir;
     let layout = Layout::scan(build);
     let profiles = layout.profiles();
-    let files = |profile: &String| {
-        let at = |name: &str| HashedFiles::of(&build.join(profile).join(name));
-        (profile.clone(), [at("deps"), at("examples")])
-    };
     let scan = Scan {
         workspace,
         roots,
-        outputs: profiles.iter().map(files).collect(),
+        outputs: Outputs::of(build, profiles.iter().map(String::as_str)),
     };
-    let (runs, compiles): (Vec<UnitName>, Vec<UnitName>) =
-        layout.all().into_iter().partition(UnitName::runs_script);
-    let told: Vec<(&UnitName, Option<LiveUnit>)> = compiles
-        .par_iter()
-        .map(|name| (name, scan.compile(name)))
-        .collect();
+    let (runs, compiles): (Vec<&UnitName>, Vec<&UnitName>) =
+        layout.all().iter().partition(|unit| unit.runs_script());
+    let compile = |name| (name, scan.compile(name));
+    let told: Vec<(&UnitName, Option<LiveUnit>)> = compiles.into_par_iter().map(compile).collect();
     let scripts = scripts(build, told.iter().filter_map(|(_, unit)| unit.as_ref()));
-    let runs = runs.iter().map(|name| (name, run(build, name, &scripts)));
+    let runs = runs.into_iter();
+    let runs = runs.map(|name| (name, run(build, name, &scripts)));
     let mut units = Vec::new();
     let mut unknown = Vec::new();
     for (name, unit) in told.iter().cloned().chain(runs) {
@@ -60,62 +55,37 @@ pub fn units(workspace: &Workspace, roots: &Roots) -> (Vec<LiveUnit>, Vec<String
 struct Scan<'a> {
     workspace: &'a Workspace,
     roots: &'a Roots,
-    outputs: HashMap<String, [HashedFiles; 2]>,
+    outputs: Outputs<'a>,
 }
 
 impl Scan<'_> {
     /// Returns the unit `name`, with its source told from rustc's list of the files that it read.
     fn compile(&self, name: &UnitName) -> Option<LiveUnit> {
         let build = &self.workspace.build_dir;
-        let files = self.files(name);
+        let files = self.outputs.of_unit(name, |_| None);
         let makefile = files.iter().find(|file| has_extension(file, "d"))?;
         let text = disk::read(&build.join(makefile), MAX_MAKEFILE_BYTES).ok()?;
         let read = makefile::files(&String::from_utf8_lossy(&text));
-        let read: Vec<PathBuf> = read
-            .iter()
-            .map(|file| self.workspace.root.join(file))
-            .collect();
+        let read = read.iter().map(|file| self.workspace.root.join(file));
+        let read: Vec<PathBuf> = read.collect();
         let source = read.first()?.clone();
-        let dir = source
-            .ancestors()
-            .skip(1)
-            .find(|dir| dir.join("Cargo.toml").is_file())?;
+        let mut above = source.ancestors().skip(1);
+        let dir = above.find(|dir| dir.join("Cargo.toml").is_file())?;
         if !self.reads_only(name, dir, &read) {
             return None;
         }
         let stem = makefile.file_stem()?.to_str()?;
         // Of a dylib it matters that its metadata is compressed, and a proc-macro's library cannot be told from one.
-        let dylib = files.iter().any(|file| has_extension(file, "so"));
+        let compressed = files.iter().any(|file| has_extension(file, "so"));
         Some(LiveUnit {
             name: name.clone(),
             package: self.package(name, dir)?,
             package_dir: Some(dir.to_path_buf()),
-            kinds: dylib.then(|| "dylib".to_owned()).into_iter().collect(),
+            compressed,
             crate_name: stem.rsplit_once('-')?.0.to_owned(),
             plain_outputs: Vec::new(),
             source: Some(source),
         })
-    }
-
-    /// Returns the files with the hash of `name`, relative to the build directory.
-    fn files(&self, name: &UnitName) -> Vec<PathBuf> {
-        let hash = layout::unit_hash(&name.dir);
-        let profile = Path::new(&name.profile_dir);
-        let below = |dir: PathBuf, files: &HashedFiles| -> Vec<PathBuf> {
-            let names = files.with(hash);
-            names.into_iter().map(|file| dir.join(file)).collect()
-        };
-        if name.stem.starts_with("build-script-") {
-            let dir = profile.join("build").join(&name.dir);
-            let files = HashedFiles::of(&self.workspace.build_dir.join(&dir));
-            return below(dir, &files);
-        }
-        let Some([deps, examples]) = self.outputs.get(&name.profile_dir) else {
-            return Vec::new();
-        };
-        let mut files = below(profile.join("deps"), deps);
-        files.extend(below(profile.join("examples"), examples));
-        files
     }
 
     /// Tells whether every file that cargo has below the package is one that rustc read there.
@@ -163,16 +133,14 @@ fn scripts<'a>(build: &Path, units: impl Iterator<Item = &'a LiveUnit>) -> HashM
 /// Returns the run `name` of one of `scripts`.
 fn run(build: &Path, name: &UnitName, scripts: &HashMap<u64, PackageId>) -> Option<LiveUnit> {
     let fingerprint = layout::proven_fingerprint(build, name)?;
-    let package = fingerprint
-        .deps
-        .iter()
-        .find_map(|dep| scripts.get(&dep.3))?;
+    let mut deps = fingerprint.deps.iter();
+    let package = deps.find_map(|dep| scripts.get(&dep.3))?;
     Some(LiveUnit {
         name: name.clone(),
         package: package.clone(),
         package_dir: None,
         source: None,
-        kinds: Vec::new(),
+        compressed: false,
         crate_name: String::new(),
         plain_outputs: Vec::new(),
     })
@@ -191,6 +159,6 @@ fn without_dots(path: &Path) -> PathBuf {
 }
 
 fn has_extension(file: &Path, wanted: &str) -> bool {
-    file.extension()
-        .is_some_and(|extension| extension == wanted)
+    let extension = file.extension();
+    extension.is_some_and(|extension| extension == wanted)
 }

@@ -46,9 +46,9 @@ pub struct Beginning<'a> {
     /// The unit.
     pub invocation: &'a Invocation,
     /// What the wrapper adds to cargo's arguments.
-    pub further: &'a [OsString],
-    /// What rustc was told, without the roots.
-    pub arguments: Digest,
+    pub further: Vec<OsString>,
+    /// What rustc was told, without the roots; none where it is not incremental.
+    pub arguments: Option<Digest>,
     /// The ledger of the build directory.
     pub ledger: &'a Ledger,
     /// Whether seeds are used at all.
@@ -70,7 +70,8 @@ impl Beginning<'_> {
     ///
     /// To be called under cargo's lock on the build directory, which a cargo that runs a wrapper holds.
     pub fn sow(&self) -> Result<Sown, Began> {
-        let Some(incremental) = &self.invocation.incremental else {
+        let incremental = self.invocation.incremental.as_ref();
+        let Some((incremental, arguments)) = incremental.zip(self.arguments) else {
             return Err(Began::NotIncremental);
         };
         let key = self.invocation.seed_key();
@@ -88,7 +89,7 @@ impl Beginning<'_> {
         if !self.seeding {
             return Err(Began::SeedingOff);
         }
-        if seed.arguments != self.arguments {
+        if seed.arguments != arguments {
             return Err(Began::OtherArguments);
         }
         self.place(&seed, &crate_dir)?;
@@ -119,7 +120,7 @@ impl Beginning<'_> {
         disk::make_dir(&dir)?;
         // A probe takes about as long as copying, and cargo seldom has work for every core behind a changed crate.
         let (hash, copied) = std::thread::scope(|scope| {
-            let hash = scope.spawn(|| self.args_hash());
+            let hash = scope.spawn(|| self.args_hash(seed.arguments));
             let copied = copy(&seed.session, &dir, &store, &staging);
             (hash.join().ok().flatten(), copied)
         });
@@ -138,20 +139,20 @@ impl Beginning<'_> {
     }
 
     /// Returns rustc's hash of the unit's arguments; asked once for each set of them in a build directory.
-    fn args_hash(&self) -> Option<ArgsHash> {
+    fn args_hash(&self, arguments: Digest) -> Option<ArgsHash> {
         let mut text = self.program.as_encoded_bytes().to_vec();
         let args = self.invocation.with_out_dir(Path::new(""));
-        for arg in args.iter().chain(self.further) {
+        for arg in args.iter().chain(&self.further) {
             text.push(0);
             text.extend_from_slice(arg.as_encoded_bytes());
         }
-        text.extend_from_slice(self.arguments.hex().as_bytes());
+        text.extend_from_slice(arguments.hex().as_bytes());
         let key = Digest::of(&text).hex();
         if let Some(known) = self.ledger.args_hash(&key) {
             return Some(known);
         }
         let staging = Staging::new(&self.ledger.staging_parent(), "probe").ok()?;
-        let asked = probe::args_hash(self.program, self.invocation, self.further, staging.dir());
+        let asked = probe::args_hash(self.program, self.invocation, &self.further, staging.dir());
         let hash = asked.ok().flatten()?;
         // What cannot be kept is asked again.
         drop(self.ledger.write_args_hash(&key, &hash));
@@ -233,9 +234,8 @@ type File = (u64, i64, i64);
 /// Returns the work products of a session.
 fn work_products(session: &Path) -> BTreeSet<File> {
     let files = std::fs::read_dir(session).into_iter().flatten().flatten();
-    files
-        .filter(|file| Path::new(&file.file_name()).extension() == Some(OsStr::new("o")))
-        .filter_map(|file| file.metadata().ok())
-        .map(|meta| (meta.ino(), meta.mtime(), meta.mtime_nsec()))
-        .collect()
+    let products = files.filter(|file| file.path().extension() == Some(OsStr::new("o")));
+    let metas = products.filter_map(|file| file.metadata().ok());
+    let of = |meta: std::fs::Metadata| (meta.ino(), meta.mtime(), meta.mtime_nsec());
+    metas.map(of).collect()
 }

@@ -25,9 +25,8 @@ pub struct UnitName {
 impl UnitName {
     /// Returns the path of the fingerprint directory, relative to the build directory.
     pub fn fingerprint_dir(&self) -> PathBuf {
-        PathBuf::from(&self.profile_dir)
-            .join(".fingerprint")
-            .join(&self.dir)
+        let profile = PathBuf::from(&self.profile_dir);
+        profile.join(".fingerprint").join(&self.dir)
     }
 
     /// Returns the path of the file with the fingerprint's hash, relative to the build directory.
@@ -45,28 +44,15 @@ impl UnitName {
         self.fingerprint_dir().join(format!("dep-{}", self.stem))
     }
 
+    /// Returns the path of a build script's directory, or of its run's, relative to the build directory.
+    pub fn script_dir(&self) -> PathBuf {
+        let profile = PathBuf::from(&self.profile_dir);
+        profile.join("build").join(&self.dir)
+    }
+
     /// Returns what kind of unit it is, in cargo's words: `lib`, `test-bin`, `run-build-script`, ...
     pub fn kind(&self) -> &str {
-        const KINDS: [&str; 12] = [
-            "run-build-script",
-            "build-script",
-            "test-integration-test",
-            "integration-test",
-            "test-example",
-            "test-bench",
-            "test-bin",
-            "test-lib",
-            "example",
-            "bench",
-            "bin",
-            "lib",
-        ];
-        let is_ours = |kind: &&str| {
-            self.stem
-                .strip_prefix(*kind)
-                .is_some_and(|tail| tail.starts_with('-'))
-        };
-        KINDS.into_iter().find(is_ours).unwrap_or(&self.stem)
+        kind_and_name(&self.stem).0
     }
 
     /// Tells whether the unit is the run of a build script.
@@ -75,13 +61,29 @@ impl UnitName {
     }
 }
 
+/// Returns the kind and the name of the target in the stem of a unit; all of it is the kind where that is not known.
+pub fn kind_and_name(stem: &str) -> (&str, &str) {
+    const KINDS: [&str; 12] = [
+        "run-build-script",
+        "build-script",
+        "test-integration-test",
+        "integration-test",
+        "test-example",
+        "test-bench",
+        "test-bin",
+        "test-lib",
+        "example",
+        "bench",
+        "bin",
+        "lib",
+    ];
+    let name = |kind| Some((kind, stem.strip_prefix(kind)?.strip_prefix('-')?));
+    KINDS.into_iter().find_map(name).unwrap_or((stem, ""))
+}
+
 impl fmt::Display for UnitName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{}/.fingerprint/{}/{}",
-            self.profile_dir, self.dir, self.stem
-        )
+        write!(f, "{}", self.hash_file().display())
     }
 }
 
@@ -115,10 +117,8 @@ pub struct Unit {
 impl Unit {
     /// Returns the size of all that it made, in bytes.
     pub fn size_bytes(&self) -> u64 {
-        self.files
-            .iter()
-            .map(|file| file.content.size_bytes())
-            .sum()
+        let sizes = self.files.iter().map(|file| file.content.size_bytes());
+        sizes.sum()
     }
 
     /// Returns the size of each file of what it made and of its session, in bytes.

@@ -19,7 +19,7 @@ use object_store::http::HttpBuilder;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path as Key;
 use object_store::{
-    ClientOptions, GetOptions, GetRange, ObjectMeta, ObjectStore, ObjectStoreExt,
+    ClientOptions, Error, GetOptions, GetRange, ObjectMeta, ObjectStore, ObjectStoreExt,
     ObjectStoreScheme, PutMode, RetryConfig, UpdateVersion,
 };
 use tokio::runtime::Runtime;
@@ -63,16 +63,6 @@ pub struct Remote {
     runtime: Arc<Runtime>,
 }
 
-/// An address that is none, or settings that do not suffice.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot use the remote `{url}`: {why}")]
-pub struct RemoteError {
-    /// The address.
-    pub url: String,
-    /// What is wrong.
-    pub why: String,
-}
-
 /// Opens remotes; they share what runs their requests.
 #[derive(Debug)]
 pub struct Opener {
@@ -97,21 +87,21 @@ impl Opener {
     }
 
     /// Opens the remote at `config`; `variables` are those of the provider. Asks it nothing yet.
+    ///
+    /// Says in a sentence why not, where the address is none or the settings do not suffice.
     pub fn open<'a>(
         &self,
         config: &RemoteConfig,
         variables: impl Iterator<Item = (&'a str, &'a str)> + Clone,
-    ) -> Result<Remote, RemoteError> {
-        let wrong = |why: String| RemoteError {
-            url: config.url.clone(),
-            why,
-        };
+    ) -> Result<Remote, String> {
+        let wrong = |why: String| format!("cannot use the remote `{}`: {why}", config.url);
         let url = Url::parse(&config.url).map_err(|error| wrong(error.to_string()))?;
-        let (scheme, path) =
-            ObjectStoreScheme::parse(&url).map_err(|error| wrong(error.to_string()))?;
-        let directory = (scheme == ObjectStoreScheme::Local)
-            .then(|| url.to_file_path().ok())
-            .flatten();
+        let parsed = ObjectStoreScheme::parse(&url);
+        let (scheme, path) = parsed.map_err(|error| wrong(error.to_string()))?;
+        let (directory, prefix) = match scheme {
+            ObjectStoreScheme::Local => (url.to_file_path().ok(), Key::default()),
+            _ => (None, path),
+        };
         let writable = !config.read_only && scheme != ObjectStoreScheme::Http;
         let told = Told::default();
         let store = match &directory {
@@ -123,10 +113,7 @@ impl Opener {
         Ok(Remote {
             name: config.url.clone(),
             store,
-            prefix: match directory {
-                Some(_) => Key::default(),
-                None => path,
-            },
+            prefix,
             directory,
             by_user: config.by_user,
             writable,
@@ -229,8 +216,8 @@ impl Remote {
         if size > limit {
             return Err(Trouble::TooLarge(limit));
         }
-        let mut bytes =
-            Vec::with_capacity(usize::try_from(size.min(FIRST_BYTES)).unwrap_or_default());
+        let first = usize::try_from(size.min(FIRST_BYTES));
+        let mut bytes = Vec::with_capacity(first.unwrap_or_default());
         let mut body = answer.into_stream();
         while let Some(chunk) = timeout(self.wait, body.next()).await.map_err(late)? {
             let chunk = chunk.map_err(trouble)?;
@@ -261,22 +248,31 @@ impl Remote {
     }
 }
 
-fn trouble(error: object_store::Error) -> Trouble {
-    use std::io::ErrorKind::{PermissionDenied, ReadOnlyFilesystem};
+fn trouble(error: Error) -> Trouble {
+    use Error::{NotFound, PermissionDenied, Unauthenticated};
+    use std::io::ErrorKind;
     let cause = last(&error);
     if let Some(busy) = cause.downcast_ref::<Trouble>() {
         return busy.clone();
     }
-    let of_disk = cause.downcast_ref::<std::io::Error>();
-    let closed =
-        of_disk.is_some_and(|error| matches!(error.kind(), PermissionDenied | ReadOnlyFilesystem));
-    match &error {
-        object_store::Error::NotFound { .. } => Trouble::Absent,
-        object_store::Error::PermissionDenied { .. }
-        | object_store::Error::Unauthenticated { .. } => Trouble::Denied(plain(&error)),
-        _ if closed => Trouble::Denied(plain(&error)),
+    let of_disk = cause.downcast_ref().map(std::io::Error::kind);
+    let denied = matches!(error, PermissionDenied { .. } | Unauthenticated { .. });
+    match (&error, of_disk) {
+        (NotFound { .. }, _) => Trouble::Absent,
+        (_, Some(ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem)) => {
+            Trouble::Denied(plain(&error))
+        }
+        _ if denied => Trouble::Denied(plain(&error)),
         _ => Trouble::Unreachable(plain(&error)),
     }
+}
+
+/// Tells whether something else was there than what a write counted on.
+fn is_other(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::Precondition { .. } | Error::AlreadyExists { .. }
+    )
 }
 
 impl Tier for Remote {
@@ -336,10 +332,7 @@ impl Tier for Remote {
         let mode = there.map_or(PutMode::Create, |(_, version)| PutMode::Update(version));
         match self.write(key, bytes.clone(), mode)? {
             Ok(()) => Ok(Replaced::Surely),
-            Err(
-                object_store::Error::Precondition { .. }
-                | object_store::Error::AlreadyExists { .. },
-            ) => Ok(Replaced::Not),
+            Err(error) if is_other(&error) => Ok(Replaced::Not),
             // Not every store knows conditions, and each says so in its own way.
             Err(_) => self.put(key, bytes).map(|()| Replaced::Blindly),
         }
@@ -348,11 +341,9 @@ impl Tier for Remote {
     fn list(&self, key: &str) -> Result<Listing, Trouble> {
         let location = self.key(key);
         let late = |_| Trouble::Unreachable(format!("it was not listed in {LISTING_LIMIT:.1?}"));
-        let list = async {
-            let listed = self.store.list_with_delimiter(Some(&location));
-            timeout(LISTING_LIMIT, listed).await
-        };
-        let listed = self.runtime.block_on(list).map_err(late)?;
+        let listed = self.store.list_with_delimiter(Some(&location));
+        let listed = async { timeout(LISTING_LIMIT, listed).await };
+        let listed = self.runtime.block_on(listed).map_err(late)?;
         let listed = listed.map_err(trouble)?;
         let name = |key: &Key| key.filename().unwrap_or_default().to_owned();
         let file = |file: &ObjectMeta| Listed {
@@ -388,9 +379,8 @@ impl Tier for Remote {
     }
 
     fn put_new(&self, key: &str, bytes: Vec<u8>) -> Result<bool, Trouble> {
-        use object_store::Error::{AlreadyExists, Precondition};
         match self.write(key, bytes, PutMode::Create)? {
-            Err(AlreadyExists { .. } | Precondition { .. }) => Ok(false),
+            Err(error) if is_other(&error) => Ok(false),
             written => written.map(|()| true).map_err(trouble),
         }
     }

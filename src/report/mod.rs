@@ -48,6 +48,12 @@ impl Reporter {
         Step { bar }
     }
 
+    /// Shows that `what`, of unknown length, is under way as long as `work` runs; returns what that does.
+    pub fn during<T>(&self, what: &str, work: impl FnOnce() -> T) -> T {
+        let _step = self.step(what, 0);
+        work()
+    }
+
     /// Says one line that the user should see now.
     #[expect(clippy::print_stderr, reason = "report speaks to the user")]
     pub fn note(&self, line: &str) {

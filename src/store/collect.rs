@@ -8,7 +8,6 @@ use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
 use super::format::{self, FormatError};
-use super::point::Point;
 use super::{Store, StoreError};
 use crate::disk::{self, DiskError, walk};
 use crate::model::Digest;
@@ -81,8 +80,8 @@ impl Store {
         let mut positions: HashMap<Digest, u32> = HashMap::new();
         let objects = self.root.join("objects");
         for prefix in walk::subdirectories(&objects) {
-            for (name, path) in named(&objects.join(prefix))? {
-                let (Ok(digest), Some((used_unix_s, bytes))) = (name.parse(), used(&path)?) else {
+            for (digest, path) in named(&objects.join(prefix))? {
+                let Some((used_unix_s, bytes)) = used(&path)? else {
                     continue;
                 };
                 let position = u32::try_from(all.objects.len()).expect("fewer than 2^32 objects");
@@ -91,8 +90,8 @@ impl Store {
                 all.objects.push(Object { used_unix_s, bytes });
             }
         }
-        for (name, path) in named(&self.root.join("manifests"))? {
-            let (Ok(digest), Some((used_unix_s, bytes))) = (name.parse(), used(&path)?) else {
+        for (digest, path) in named(&self.root.join("manifests"))? {
+            let Some((used_unix_s, bytes)) = used(&path)? else {
                 continue;
             };
             let (not_after_unix_s, objects) = self.referred(digest, &positions)?;
@@ -117,13 +116,11 @@ impl Store {
     ) -> Result<(i64, Vec<u32>), StoreError> {
         match self.manifest(digest) {
             Ok(manifest) => {
-                let mut objects = manifest.objects();
                 // A delta that is fetched later needs its base.
-                objects.extend(self.index(digest, &manifest).unwrap_or_default().bases);
-                let here = objects
-                    .iter()
-                    .filter_map(|(object, _)| positions.get(object));
-                Ok((manifest.not_after_unix_s, here.copied().collect()))
+                let bases = self.index(digest, &manifest).unwrap_or_default().bases;
+                let objects = manifest.objects().into_iter().chain(bases);
+                let here = objects.filter_map(|(object, _)| positions.get(&object).copied());
+                Ok((manifest.not_after_unix_s, here.collect()))
             }
             Err(StoreError::Unusable { problem, .. }) if !is_later(&problem) => {
                 Ok((i64::MIN, Vec::new()))
@@ -149,14 +146,13 @@ impl Store {
             removed: Removed::default(),
         };
         let points = self.all_points();
-        let path = |point: &Point| self.point_dir(&point.commit).join(point.file_name());
         let mut spared: HashSet<u32> = HashSet::new();
         for at in plan.expired.iter().chain(&plan.crowded_out) {
             let digest = inventory.manifests[*at];
             // Its points first: one that leads nowhere is a warning at each start.
             if sweep.idle(&self.manifest_path(digest))? {
                 for point in points.iter().filter(|one| one.manifest == digest) {
-                    sweep.remove(&path(point))?;
+                    sweep.remove(&self.point_path(point))?;
                 }
             }
             match sweep.remove(&self.manifest_path(digest))? {
@@ -171,15 +167,15 @@ impl Store {
             sweep.removed.objects += usize::from(gone);
         }
         for point in points.iter().filter(|one| !self.has_manifest(one.manifest)) {
-            sweep.remove(&path(point))?;
+            sweep.remove(&self.point_path(point))?;
         }
         for dir in ["indexes", "rest", "adopted"] {
             sweep.now_unix_s = match dir {
                 "adopted" => now_unix_s - ADOPTED_DAYS * SECONDS_A_DAY,
                 _ => now_unix_s,
             };
-            for (name, path) in named(&self.root.join(dir))? {
-                if name.parse().is_ok_and(|digest| !self.has_manifest(digest)) {
+            for (digest, path) in named(&self.root.join(dir))? {
+                if !self.has_manifest(digest) {
                     sweep.remove(&path)?;
                 }
             }
@@ -228,16 +224,14 @@ fn used(path: &Path) -> Result<Option<(i64, u64)>, DiskError> {
         meta => meta.map_err(disk::failed("inspect", path))?,
     };
     let time = meta.modified().map_err(disk::failed("inspect", path))?;
-    let since = time.duration_since(UNIX_EPOCH);
     // What is dated before 1970 was not used lately.
-    let seconds = since.map_or(0, |since| {
-        i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
-    });
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let seconds = i64::try_from(since.as_secs()).unwrap_or(i64::MAX);
     Ok(Some((seconds, meta.len())))
 }
 
-/// Returns the files in `dir` by their names; none where there is no such directory.
-fn named(dir: &Path) -> Result<Vec<(String, PathBuf)>, DiskError> {
+/// Returns the files in `dir` that are named by a digest; none where there is no such directory.
+fn named(dir: &Path) -> Result<Vec<(Digest, PathBuf)>, DiskError> {
     let entries = match std::fs::read_dir(dir) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
         entries => entries.map_err(disk::failed("list", dir))?,
@@ -245,9 +239,8 @@ fn named(dir: &Path) -> Result<Vec<(String, PathBuf)>, DiskError> {
     let mut files = Vec::new();
     for entry in entries {
         let entry = entry.map_err(disk::failed("list", dir))?;
-        if let Ok(name) = entry.file_name().into_string() {
-            files.push((name, entry.path()));
-        }
+        let name = entry.file_name().into_string().unwrap_or_default();
+        files.extend(name.parse().ok().map(|digest| (digest, entry.path())));
     }
     Ok(files)
 }

@@ -96,13 +96,13 @@ impl Store {
         match disk::read(&root.join(VERSION_FILE), 256) {
             Ok(bytes) => check_version(root, &bytes)?,
             Err(error) if !error.is_missing() => return Err(error.into()),
-            Err(_) if !root.exists() => return Err(StoreError::Missing(root.to_path_buf())),
-            Err(_) if is_empty(root) => return Err(StoreError::Missing(root.to_path_buf())),
+            Err(_) if !root.exists() || is_empty(root) => {
+                return Err(StoreError::Missing(root.to_path_buf()));
+            }
             Err(_) => return Err(StoreError::Foreign(root.to_path_buf())),
         }
-        Ok(Store {
-            root: root.to_path_buf(),
-        })
+        let root = root.to_path_buf();
+        Ok(Store { root })
     }
 
     /// Opens the store at `root` for writing; makes it where there is nothing, or an empty directory.
@@ -112,13 +112,11 @@ impl Store {
             opened => return opened,
         }
         disk::make_dir(root)?;
-        let store = Store {
-            root: root.to_path_buf(),
-        };
+        let root = root.to_path_buf();
+        let store = Store { root };
+        let (path, staging) = (store.root.join(VERSION_FILE), store.staging("create")?);
         let version = format!("{VERSION_PREFIX}{KNOWN}\n");
-        store
-            .staging("create")?
-            .write(&root.join(VERSION_FILE), version.as_bytes(), PLAIN)?;
+        staging.write(&path, version.as_bytes(), PLAIN)?;
         Ok(store)
     }
 
@@ -150,11 +148,7 @@ impl Store {
         file: &Path,
         digest: Digest,
     ) -> Result<(), CopyError> {
-        let object = self.object(digest);
-        if let Some(dir) = object.parent() {
-            disk::make_dir(dir)?;
-        }
-        staging.copy(file, digest, &object, STORED)
+        staging.copy(file, digest, &self.place(digest)?, STORED)
     }
 
     /// Stores what `content` holds as the object `digest`, if that is what it is.
@@ -164,11 +158,15 @@ impl Store {
         content: impl std::io::Read,
         (digest, size_bytes): (Digest, u64),
     ) -> Result<(), CopyError> {
+        let place = self.place(digest)?;
+        staging.write_from(content, (digest, size_bytes), &place, STORED)
+    }
+
+    /// Returns where the object `digest` goes, in a directory that is there then.
+    fn place(&self, digest: Digest) -> Result<PathBuf, DiskError> {
         let object = self.object(digest);
-        if let Some(dir) = object.parent() {
-            disk::make_dir(dir)?;
-        }
-        staging.write_from(content, (digest, size_bytes), &object, STORED)
+        object.parent().map_or(Ok(()), disk::make_dir)?;
+        Ok(object)
     }
 
     /// Copies the object `digest` to `path`, verified on the way; `path` is untouched unless all is well.
@@ -180,20 +178,16 @@ impl Store {
         finish: Finish,
     ) -> Result<(), ObjectError> {
         let object = self.object(digest);
-        match staging.copy(&object, digest, path, finish) {
-            Ok(()) => Ok(()),
-            Err(CopyError::Damaged(_)) => {
+        let copied = staging.copy(&object, digest, path, finish);
+        copied.map_err(|error| match error {
+            CopyError::Damaged(_) => {
                 drop(disk::remove_file(&object));
-                Err(ObjectError::Damaged(digest))
+                ObjectError::Damaged(digest)
             }
-            Err(CopyError::Disk(error)) if error.is_missing() && error.path == object => {
-                Err(ObjectError::Missing(digest))
-            }
-            Err(CopyError::Disk(error)) if error.path == object => {
-                Err(ObjectError::Unreadable(error))
-            }
-            Err(CopyError::Disk(error)) => Err(ObjectError::Disk(error)),
-        }
+            CopyError::Disk(error) if error.path != object => ObjectError::Disk(error),
+            CopyError::Disk(error) if error.is_missing() => ObjectError::Missing(digest),
+            CopyError::Disk(error) => ObjectError::Unreadable(error),
+        })
     }
 
     /// Stores `manifest`, and returns its name.
@@ -212,8 +206,7 @@ impl Store {
         bytes: &[u8],
     ) -> Result<Digest, StoreError> {
         let digest = Digest::of(bytes);
-        disk::make_dir(&self.root.join("manifests"))?;
-        staging.write(&self.manifest_path(digest), bytes, STORED)?;
+        write(staging, &self.manifest_path(digest), bytes, STORED)?;
         Ok(digest)
     }
 
@@ -230,11 +223,9 @@ impl Store {
 
     /// Keeps the number that the list of the tier `name` was seen with.
     pub fn put_sequence(&self, name: &str, sequence: u64) -> Result<(), StoreError> {
-        disk::make_dir(&self.root.join("seen"))?;
         let newest = self.sequence(name).unwrap_or(0).max(sequence);
-        let staging = self.staging("seen")?;
-        let text = newest.to_string();
-        Ok(staging.write(&self.sequence_path(name), text.as_bytes(), PLAIN)?)
+        let (staging, text) = (self.staging("seen")?, newest.to_string());
+        write(&staging, &self.sequence_path(name), text.as_bytes(), PLAIN)
     }
 
     /// Keeps that the manifest `digest` came from a tier, with its signatures; to be called before it is stored.
@@ -244,14 +235,13 @@ impl Store {
         digest: Digest,
         signatures: &[String],
     ) -> Result<(), StoreError> {
-        disk::make_dir(&self.root.join("adopted"))?;
         let list = serde_json::to_vec(signatures).expect("texts are plain values");
-        Ok(staging.write(&self.adopted_path(digest), &list, PLAIN)?)
+        write(staging, &self.file("adopted", digest), &list, PLAIN)
     }
 
     /// Returns the signatures of the manifest `digest` if it came from a tier; it is believed by them alone.
     pub fn adopted(&self, digest: Digest) -> Option<Vec<String>> {
-        match disk::read(&self.adopted_path(digest), MAX_POINT_BYTES) {
+        match disk::read(&self.file("adopted", digest), MAX_POINT_BYTES) {
             Err(error) if error.is_missing() => None,
             read => Some(serde_json::from_slice(&read.unwrap_or_default()).unwrap_or_default()),
         }
@@ -259,15 +249,13 @@ impl Store {
 
     /// Tells whether nobody has asked this for the manifest `digest` before.
     pub fn claims_rest(&self, digest: Digest) -> bool {
-        let dir = self.root.join("rest");
-        disk::make_dir(&dir).is_ok() && std::fs::File::create_new(dir.join(digest.hex())).is_ok()
+        let made = disk::make_dir(&self.root.join("rest"));
+        made.is_ok() && std::fs::File::create_new(self.file("rest", digest)).is_ok()
     }
 
     /// Lets the next who asks have the rest of the manifest `digest` fetched: it did not come, and may the next time.
     pub fn unclaim_rest(&self, digest: Digest) {
-        drop(disk::remove_file(
-            &self.root.join("rest").join(digest.hex()),
-        ));
+        drop(disk::remove_file(&self.file("rest", digest)));
     }
 
     /// Returns the bytes of the manifest `digest`, checked against its name.
@@ -288,8 +276,7 @@ impl Store {
         digest: Digest,
         packed: &[u8],
     ) -> Result<(), StoreError> {
-        disk::make_dir(&self.root.join("indexes"))?;
-        Ok(staging.write(&self.index_path(digest), packed, STORED)?)
+        write(staging, &self.index_path(digest), packed, STORED)
     }
 
     /// Returns where a tier has the objects of `manifest`, called `digest`; none if that is not known here.
@@ -306,9 +293,7 @@ impl Store {
 
     /// Makes `point` the starting point of its commit for its toolchain and commands.
     pub fn put_point(&self, staging: &Staging, point: &Point) -> Result<(), StoreError> {
-        let dir = self.point_dir(&point.commit);
-        disk::make_dir(&dir)?;
-        Ok(staging.write(&dir.join(point.file_name()), &point.encode(), PLAIN)?)
+        write(staging, &self.point_path(point), &point.encode(), PLAIN)
     }
 
     /// Returns the points of `commit`, newest first, and what was wrong with those that cannot be read.
@@ -317,16 +302,13 @@ impl Store {
         let mut points = Vec::new();
         let mut problems = Vec::new();
         for entry in std::fs::read_dir(&dir).into_iter().flatten().flatten() {
-            let name = entry.file_name().to_string_lossy().into_owned();
-            let read = disk::read(&entry.path(), MAX_POINT_BYTES).map_err(StoreError::from);
-            let decode = |bytes: Vec<u8>| {
-                Point::decode(&bytes).map_err(|problem| StoreError::Unusable {
-                    what: "point",
-                    name,
-                    problem,
-                })
+            let unusable = |problem| StoreError::Unusable {
+                what: "point",
+                name: entry.file_name().to_string_lossy().into_owned(),
+                problem,
             };
-            match read.and_then(decode) {
+            let read = disk::read(&entry.path(), MAX_POINT_BYTES).map_err(StoreError::from);
+            match read.and_then(|bytes| Point::decode(&bytes).map_err(unusable)) {
                 Ok(point) => points.push(point),
                 Err(problem) => problems.push(problem),
             }
@@ -338,37 +320,43 @@ impl Store {
     /// Returns every point of the store, newest first; unreadable ones are passed over.
     pub fn all_points(&self) -> Vec<Point> {
         let top = self.root.join("points");
-        let mut points: Vec<Point> = walk::subdirectories(&top)
-            .iter()
-            .flat_map(|prefix| walk::subdirectories(&top.join(prefix)))
-            .flat_map(|commit| self.points(&commit).0)
-            .collect();
+        let prefixes = walk::subdirectories(&top).into_iter();
+        let commits = prefixes.flat_map(|prefix| walk::subdirectories(&top.join(prefix)));
+        let mut points: Vec<Point> = commits.flat_map(|commit| self.points(&commit).0).collect();
         points.sort_by_key(|point| std::cmp::Reverse((point.published_unix_s, point.manifest)));
         points
     }
 
-    fn index_path(&self, digest: Digest) -> PathBuf {
-        self.root.join("indexes").join(digest.hex())
+    fn file(&self, dir: &str, digest: Digest) -> PathBuf {
+        self.root.join(dir).join(digest.hex())
     }
 
-    fn adopted_path(&self, digest: Digest) -> PathBuf {
-        self.root.join("adopted").join(digest.hex())
+    fn index_path(&self, digest: Digest) -> PathBuf {
+        self.file("indexes", digest)
     }
 
     fn sequence_path(&self, name: &str) -> PathBuf {
-        self.root
-            .join("seen")
-            .join(Digest::of(name.as_bytes()).hex())
+        self.file("seen", Digest::of(name.as_bytes()))
     }
 
     fn manifest_path(&self, digest: Digest) -> PathBuf {
-        self.root.join("manifests").join(digest.hex())
+        self.file("manifests", digest)
+    }
+
+    fn point_path(&self, point: &Point) -> PathBuf {
+        self.point_dir(&point.commit).join(point.file_name())
     }
 
     fn point_dir(&self, commit: &str) -> PathBuf {
         let prefix = commit.get(..2).unwrap_or("__");
         self.root.join("points").join(prefix).join(commit)
     }
+}
+
+/// Writes the file at `path`, and makes its directory if need be.
+fn write(staging: &Staging, path: &Path, bytes: &[u8], finish: Finish) -> Result<(), StoreError> {
+    path.parent().map_or(Ok(()), disk::make_dir)?;
+    Ok(staging.write(path, bytes, finish)?)
 }
 
 fn unusable(manifest: Digest, problem: FormatError) -> StoreError {
@@ -386,13 +374,9 @@ fn is_empty(dir: &Path) -> bool {
 }
 
 fn check_version(root: &Path, bytes: &[u8]) -> Result<(), StoreError> {
-    let number = std::str::from_utf8(bytes).ok().and_then(|text| {
-        text.strip_prefix(VERSION_PREFIX)?
-            .trim()
-            .parse::<u32>()
-            .ok()
-    });
-    match number {
+    let number = bytes.strip_prefix(VERSION_PREFIX.as_bytes());
+    let number = number.and_then(|number| std::str::from_utf8(number).ok());
+    match number.and_then(|number| number.trim().parse().ok()) {
         Some(found) if found > KNOWN => Err(StoreError::Newer {
             path: root.to_path_buf(),
             found,

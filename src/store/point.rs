@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::format::FormatError;
-use crate::model::{Digest, Manifest, Part, Toolchain};
+use crate::model::{Digest, Manifest, Part, Toolchain, Unit};
 
 /// The point version that this version writes and reads.
 const VERSION: u16 = 1;
@@ -61,12 +61,14 @@ impl Point {
             commands: manifest.commands.clone(),
             part: manifest.part.clone(),
             units: manifest.units.len(),
-            size_bytes: manifest
-                .units
-                .iter()
-                .map(crate::model::Unit::size_bytes)
-                .sum(),
+            size_bytes: manifest.units.iter().map(Unit::size_bytes).sum(),
         }
+    }
+
+    /// Tells whether `manifest` is what it says: the same part of the same commit.
+    pub fn is_of(&self, manifest: &Manifest) -> bool {
+        let (commit, dirty, part) = (&manifest.commit, manifest.dirty, &manifest.part);
+        (&self.commit, self.dirty, &self.part) == (commit, dirty, part)
     }
 
     /// Returns the name of the point's file: one for each toolchain, set of commands, part, and state of the tree.

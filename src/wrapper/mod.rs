@@ -5,7 +5,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::config::Environment;
 use crate::disk;
@@ -15,6 +15,7 @@ use crate::engine::rename::Renamed;
 use crate::engine::seed::{Beginning, Sown};
 use crate::engine::{relocate, wrapping};
 use crate::model::rewrite::Finder;
+use crate::model::root::bytes_path;
 use crate::model::session::OutputNames;
 use crate::model::unit::Compiled;
 use crate::model::{Began, Digest, Root, Roots};
@@ -48,22 +49,16 @@ pub fn run(args: &[OsString], environment: &Environment, clock: fn() -> SystemTi
     let ledger = Ledger::of(roots.dir(Root::Build));
     let started = clock();
     let done = match unknown {
-        Some(flag) => Done {
-            ended: run::run(program, given),
-            began: Began::UnknownFlag { flag },
-            arguments: None,
-            names: None,
-            renamed: None,
-        },
+        Some(flag) => Done::plainly(program, given, Began::UnknownFlag { flag }),
         None => {
             let compile = |told: &Invocation, ready: Option<&dyn Fn()>| {
-                let compile = Compile::new(program, told, &roots, environment);
-                compile.run(&ledger, expanded.is_some(), ready)
+                let compile = Compile::new(program, told, &roots, &ledger, environment);
+                compile.run(expanded.is_some(), ready)
             };
             match Renamed::of(program, &invocation, &roots, &ledger, environment) {
                 None => compile(&invocation, None),
                 Some(renamed) => under_another_name(&renamed, &ledger, compile)
-                    .unwrap_or_else(|| Done::plainly(program, given)),
+                    .unwrap_or_else(|| Done::plainly(program, given, Began::NoSession)),
             }
         }
     };
@@ -85,13 +80,8 @@ fn expand(args: &[OsString]) -> Option<Vec<OsString>> {
     let (last, before) = args.split_last()?;
     let path = last.to_str()?.strip_prefix('@')?;
     let text = String::from_utf8(disk::read(Path::new(path), MAX_RESPONSE_BYTES).ok()?).ok()?;
-    Some(
-        before
-            .iter()
-            .cloned()
-            .chain(text.lines().map(OsString::from))
-            .collect(),
-    )
+    let lines = text.lines().map(OsString::from);
+    Some(before.iter().cloned().chain(lines).collect())
 }
 
 fn code(program: &OsStr, ended: std::io::Result<Ended>) -> u8 {
@@ -120,10 +110,10 @@ struct Done {
 
 impl Done {
     /// Runs rustc exactly as cargo wants it.
-    fn plainly(program: &OsStr, given: &[OsString]) -> Done {
+    fn plainly(program: &OsStr, given: &[OsString], began: Began) -> Done {
         Done {
             ended: run::run(program, given),
-            began: Began::NoSession,
+            began,
             arguments: None,
             names: None,
             renamed: None,
@@ -153,13 +143,9 @@ fn under_another_name(
 
 /// A compile of a unit that we know all about.
 struct Compile<'a> {
-    program: &'a OsStr,
-    invocation: &'a Invocation,
-    remaps: Vec<OsString>,
+    beginning: Beginning<'a>,
     args: Vec<OsString>,
-    arguments: Option<Digest>,
     names: Option<OutputNames>,
-    seeding: bool,
 }
 
 impl<'a> Compile<'a> {
@@ -167,6 +153,7 @@ impl<'a> Compile<'a> {
         program: &'a OsStr,
         invocation: &'a Invocation,
         roots: &Roots,
+        ledger: &'a Ledger,
         environment: &Environment,
     ) -> Compile<'a> {
         let remaps = remaps(roots);
@@ -187,47 +174,35 @@ impl<'a> Compile<'a> {
             kinds: invocation.kinds,
         });
         Compile {
-            program,
-            invocation,
-            remaps,
             args,
             names: names.filter(|_| arguments.is_some()),
-            arguments,
-            seeding: !environment.is_off(SEED_VAR),
+            beginning: Beginning {
+                program,
+                invocation,
+                further: remaps,
+                arguments,
+                ledger,
+                seeding: !environment.is_off(SEED_VAR),
+            },
         }
     }
 
     /// Runs rustc; where it crashes on a seed, once more without. Calls `ready` before cargo hears that a file is ready.
-    fn run(&self, ledger: &Ledger, by_response_file: bool, ready: Option<&dyn Fn()>) -> Done {
-        let staging = by_response_file
-            .then(|| Staging::new(&ledger.staging_parent(), "args").ok())
-            .flatten();
-        let args = staging
-            .as_ref()
-            .and_then(|staging| self.in_response_file(staging));
+    fn run(&self, by_response_file: bool, ready: Option<&dyn Fn()>) -> Done {
+        let parent = self.beginning.ledger.staging_parent();
+        let staging = || Staging::new(&parent, "args").ok();
+        let staging = by_response_file.then(staging).flatten();
+        let args = staging.as_ref();
+        let args = args.and_then(|staging| self.in_response_file(staging));
         let args = args.as_deref().unwrap_or(&self.args);
-        let sown = self
-            .arguments
-            .ok_or(Began::NotIncremental)
-            .and_then(|arguments| {
-                let beginning = Beginning {
-                    program: self.program,
-                    invocation: self.invocation,
-                    further: &self.remaps,
-                    arguments,
-                    ledger,
-                    seeding: self.seeding,
-                };
-                beginning.sow()
-            });
-        let (ended, began) = match sown {
+        let (ended, began) = match self.beginning.sow() {
             Err(began) => (self.run_unseeded(args, ready), began),
-            Ok(sown) => self.run_seeded(args, &sown, ledger, ready),
+            Ok(sown) => self.run_seeded(args, &sown, ready),
         };
         Done {
             ended,
             began,
-            arguments: self.arguments,
+            arguments: self.beginning.arguments,
             names: self.names.clone(),
             renamed: None,
         }
@@ -235,9 +210,9 @@ impl<'a> Compile<'a> {
 
     fn run_unseeded(&self, args: &[OsString], ready: Option<&dyn Fn()>) -> std::io::Result<Ended> {
         let Some(ready) = ready else {
-            return run::run(self.program, args);
+            return run::run(self.beginning.program, args);
         };
-        run::run_watched(self.program, args, |line| {
+        run::run_watched(self.beginning.program, args, |line| {
             if is_artifact(line) {
                 ready();
             }
@@ -249,11 +224,11 @@ impl<'a> Compile<'a> {
         &self,
         args: &[OsString],
         sown: &Sown,
-        ledger: &Ledger,
         ready: Option<&dyn Fn()>,
     ) -> (std::io::Result<Ended>, Began) {
+        let invocation = self.beginning.invocation;
         let mut announced: Vec<Vec<u8>> = Vec::new();
-        let ended = run::run_watched(self.program, args, |line| {
+        let ended = run::run_watched(self.beginning.program, args, |line| {
             if is_artifact(line) {
                 announced.push(line.to_vec());
                 ready.inspect(|ready| ready());
@@ -271,14 +246,14 @@ impl<'a> Compile<'a> {
             };
             return (ended, began);
         };
-        let name = &self.invocation.crate_name;
+        let name = &invocation.crate_name;
         warn(&format!(
             "rustc {how} on a session of {} for {name}; compiling it again without",
             commit.get(..12).unwrap_or(&commit)
         ));
-        sown.discard(&self.invocation.seed_key(), ledger);
+        sown.discard(&invocation.seed_key(), self.beginning.ledger);
         // cargo has begun dependents of what was announced, and must not hear of it twice.
-        let again = run::run_watched(self.program, args, |line| {
+        let again = run::run_watched(self.beginning.program, args, |line| {
             if !announced.iter().any(|known| known == line) {
                 run::forward(line);
             }
@@ -310,28 +285,23 @@ fn is_artifact(line: &[u8]) -> bool {
 fn remaps(roots: &Roots) -> Vec<OsString> {
     let mut spellings: Vec<(Root, &[u8])> = roots.spellings().collect();
     spellings.sort_by_key(|(_, path)| path.len());
-    spellings
-        .into_iter()
-        .map(|(root, path)| {
-            let mut option = OsString::from("--remap-path-prefix=");
-            option.push(crate::model::root::bytes_path(path));
-            option.push("=");
-            option.push(root.remapped());
-            option
-        })
-        .collect()
+    let option = |(root, path): (Root, &[u8])| {
+        let mut option = OsString::from("--remap-path-prefix=");
+        option.push(bytes_path(path));
+        option.push("=");
+        option.push(root.remapped());
+        option
+    };
+    spellings.into_iter().map(option).collect()
 }
 
 fn note(invocation: &Invocation, done: &Done, started: SystemTime, ended: SystemTime) -> Note {
-    let ms =
-        |duration: std::time::Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    let ms = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    let metadata = done.renamed.as_ref().unwrap_or(&invocation.metadata);
     Note {
         compiled: Compiled {
             crate_name: invocation.crate_name.clone(),
-            metadata: done
-                .renamed
-                .clone()
-                .unwrap_or_else(|| invocation.metadata.clone()),
+            metadata: metadata.clone(),
             renamed: done.renamed.is_some(),
             executable: invocation.executable,
             elapsed_ms: ms(ended.duration_since(started).unwrap_or_default()),

@@ -1,0 +1,68 @@
+//! What is seen here of a starting point's units, and what is decided for each.
+//!
+//! Looks, and changes nothing.
+
+use rayon::prelude::*;
+
+use crate::engine::local::{Inspector, Present};
+use crate::engine::observe::{Observed, Reader};
+use crate::engine::plan::{self, Decision, Evidence};
+use crate::model::Manifest;
+use crate::trust::Verified;
+
+/// A starting point, and what is known of each of its units, in its order.
+#[derive(Debug)]
+pub struct Survey<'a> {
+    /// The starting point.
+    pub manifest: &'a Verified<Manifest>,
+    /// What differs here.
+    pub observed: Vec<Observed>,
+    /// What the target directory holds.
+    pub evidence: Vec<Evidence>,
+    /// What is to be done.
+    pub decisions: Vec<Decision>,
+}
+
+impl Survey<'_> {
+    /// Looks at everything here that `manifest` knows of, and decides.
+    pub fn of<'a>(
+        manifest: &'a Verified<Manifest>,
+        reader: &mut Reader<'_>,
+        inspector: &Inspector<'_>,
+    ) -> Survey<'a> {
+        let all = manifest.get();
+        let observed = reader.observe(all);
+        let same_settings = reader.same_settings(all);
+        let evidence = evidence(all, &observed, inspector);
+        Survey {
+            manifest,
+            decisions: plan::plan(all, &evidence, same_settings),
+            observed,
+            evidence,
+        }
+    }
+}
+
+/// Looks at what the target directory holds of each unit.
+fn evidence(
+    manifest: &Manifest,
+    observed: &[Observed],
+    inspector: &Inspector<'_>,
+) -> Vec<Evidence> {
+    let mut states = Vec::with_capacity(observed.len());
+    for (unit, seen) in manifest.units.iter().zip(observed) {
+        let deps: Vec<_> = plan::deps(unit).map(|dep| states[dep]).collect();
+        states.push(inspector.state(unit, &seen.fingerprint, &manifest.package(unit).dir, &deps));
+    }
+    let fresh = |at: usize| states[at].present == Present::Fresh;
+    let all_fresh = (0..states.len()).all(fresh);
+    let same = |(at, unit)| !all_fresh && fresh(at) && inspector.is_identical(unit);
+    let units = manifest.units.par_iter().enumerate();
+    let identical: Vec<bool> = units.map(same).collect();
+    let one = |at: usize| Evidence {
+        differs: observed[at].differs.clone(),
+        present: states[at].present,
+        identical: identical[at],
+    };
+    (0..observed.len()).map(one).collect()
+}
