@@ -339,7 +339,10 @@ pub fn open_each(
     environment: &Environment,
 ) -> std::io::Result<Vec<Result<Box<dyn Tier>, String>>> {
     let opener = crate::remote::Opener::new(wait(environment).unwrap_or(WAIT))?;
-    let open = |remote| match opener.open(remote, environment.of_providers()) {
+    let kept = environment.of_aws_profile();
+    let kept = kept.iter().map(|(name, value)| (*name, value.as_str()));
+    let variables = kept.chain(environment.of_providers());
+    let open = |remote| match opener.open(remote, variables.clone()) {
         Ok(tier) => Ok(Box::new(tier) as Box<dyn Tier>),
         Err(why) => Err(why),
     };

@@ -2,6 +2,9 @@
 //!
 //! The only code that reads the environment; everything else is given an [`Environment`].
 
+#[cfg(feature = "network")]
+mod aws;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};

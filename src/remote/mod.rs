@@ -95,7 +95,8 @@ impl Opener {
         variables: impl Iterator<Item = (&'a str, &'a str)> + Clone,
     ) -> Result<Remote, String> {
         let wrong = |why: String| format!("cannot use the remote `{}`: {why}", config.url);
-        let url = Url::parse(&config.url).map_err(|error| wrong(error.to_string()))?;
+        let no_url = |error| wrong(format!("{error} (a directory is `file:///srv/headstart`)"));
+        let url = Url::parse(&config.url).map_err(no_url)?;
         let parsed = ObjectStoreScheme::parse(&url);
         let (scheme, path) = parsed.map_err(|error| wrong(error.to_string()))?;
         let (directory, prefix) = match scheme {
