@@ -42,7 +42,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             continue;
         };
         let kinds = kinds(&manifest);
-        let objects = index.all_objects(manifest.objects());
+        let objects = index.all_objects(&manifest);
         let mut sums: BTreeMap<&str, Sum> = BTreeMap::new();
         for (frame, (digest, size)) in index.frames.iter().zip(&objects) {
             if seen.contains(&index.packs[frame.pack as usize]) {

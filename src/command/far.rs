@@ -302,7 +302,7 @@ fn no_room(
     objects: &[usize],
     store: &Store,
 ) -> Option<String> {
-    let all = index.all_objects(manifest.objects());
+    let all = index.all_objects(manifest);
     let needed: u64 = objects.iter().map(|at| all[*at].1).sum();
     let free = space::free_bytes(store.root())?;
     (free < needed).then(|| {

@@ -10,14 +10,15 @@ use zstd::zstd_safe::CParameter;
 
 use super::graph_delta;
 use crate::disk::open_at;
-use crate::rustc::dep_graph;
-use crate::store::pack::{Codec, MAX_BASE_BYTES};
+use crate::model::Digest;
+use crate::rustc::nodes::Nodes;
+use crate::store::pack::{self, Codec};
 
 /// Smaller objects are stored whole: all of them are a fiftieth of what is stored.
 const MIN_BYTES: u64 = 16 << 10;
-/// The largest dep-graph that is told by another: both are in memory at once, and no command may take more than 400 MB.
+/// The largest dep-graph that is stored as a delta to another, and the largest such base: the two are in memory at once.
 const MAX_GRAPH_BYTES: u64 = 160 << 20;
-/// Other content is told in stretches of so many bytes, by what lies around the same place of the base.
+/// Other content is cut in stretches of so many bytes, each a delta to what lies around the same place of the base.
 const STRETCH_BYTES: u64 = 32 << 20;
 /// How much more of the base that is, on either side.
 const AROUND_BYTES: u64 = 16 << 20;
@@ -27,7 +28,7 @@ const LEVEL: i32 = 3;
 const MAX_FINE_BYTES: u64 = 96 << 20;
 /// The shortest match that is looked for then, in bytes.
 const FINE_MATCH: u32 = 4;
-/// The size of the two tables that are looked in then, 32 MiB each.
+/// The size of the two tables that are looked in then, 32 MiB each at most.
 const FINE_LOG: u32 = 23;
 /// What a window needs to reach from the end of a stretch to the beginning of its part of the base.
 const WINDOW_LOG: u32 = 27;
@@ -36,25 +37,23 @@ const WINDOW_LOG: u32 = 27;
 pub fn encode(base: &Path, content: &Path) -> io::Result<Option<(Codec, Vec<u8>)>> {
     let size = |path: &Path| path.metadata().map(|meta| meta.len());
     let (base_bytes, size_bytes) = (size(base)?, size(content)?);
-    if size_bytes < MIN_BYTES || base_bytes > MAX_BASE_BYTES {
+    if size_bytes < MIN_BYTES || !pack::may_be_base(base_bytes, size_bytes) {
         return Ok(None);
     }
-    if is_graph(content)? && base_bytes.max(size_bytes) <= MAX_GRAPH_BYTES {
-        let (base, content) = (std::fs::read(base)?, std::fs::read(content)?);
-        if let Some(delta) = graph_delta::encode(&base, &content) {
-            // rustc may write it in more than one way.
-            let again = graph_delta::decode(&base, &delta, content.len());
-            return Ok(again
-                .filter(|again| *again == content)
-                .map(|_| (Codec::Graph, delta)));
-        }
+    if base_bytes.max(size_bytes) <= MAX_GRAPH_BYTES
+        && let Some(delta) = graph(base, std::fs::read(content)?)?
+    {
+        return Ok(Some((Codec::Graph, delta)));
     }
     let mut delta = Vec::new();
     let mut content = File::open(content)?;
     let mut start = 0;
     while start < size_bytes {
+        let size = STRETCH_BYTES.min(size_bytes - start);
         let around = around(base, start)?;
         let mut encoder = zstd::Encoder::with_ref_prefix(&mut delta, LEVEL, &around)?;
+        // Window and tables shrink to what that takes.
+        encoder.set_pledged_src_size(Some(size))?;
         encoder.set_parameter(CParameter::WindowLog(WINDOW_LOG))?;
         encoder.set_parameter(CParameter::EnableLongDistanceMatching(true))?;
         if size_bytes <= MAX_FINE_BYTES {
@@ -62,36 +61,56 @@ pub fn encode(base: &Path, content: &Path) -> io::Result<Option<(Codec, Vec<u8>)
             encoder.set_parameter(CParameter::HashLog(FINE_LOG))?;
             encoder.set_parameter(CParameter::ChainLog(FINE_LOG))?;
         }
-        io::copy(&mut content.by_ref().take(STRETCH_BYTES), &mut encoder)?;
+        io::copy(&mut content.by_ref().take(size), &mut encoder)?;
         encoder.finish()?;
-        start += STRETCH_BYTES;
+        start += size;
     }
     Ok(Some((Codec::Bytes, delta)))
 }
 
-/// Returns a reader of what `delta` makes of `base`. Whoever reads stops at `size_bytes`, which is what should come.
+/// Returns the dep-graph `content` as a delta to `base`, if that makes it again; none if they are no dep-graphs of a known form.
+fn graph(base: &Path, content: Vec<u8>) -> io::Result<Option<Vec<u8>>> {
+    let Some(graph) = Nodes::read(&content) else {
+        return Ok(None);
+    };
+    let base = std::fs::read(base)?;
+    let nodes = Nodes::read(&base);
+    let delta = nodes.and_then(|base| graph_delta::encode(&base, &graph));
+    let (size, digest) = (content.len(), Digest::of(&content));
+    // Two graphs in memory are enough.
+    drop(content);
+    let makes = |delta: &Vec<u8>| {
+        let again = graph_delta::decode(&base, delta, size);
+        again.is_some_and(|again| Digest::of(&again) == digest)
+    };
+    Ok(delta.filter(makes))
+}
+
+/// Returns a reader of what `delta` makes of `base`; whoever reads checks that it is what should come.
 pub fn decode<'a>(
     base: &'a Path,
     (codec, delta): (Codec, &'a [u8]),
     size_bytes: u64,
 ) -> io::Result<Box<dyn Read + 'a>> {
     match codec {
+        Codec::Graph if base.metadata()?.len().max(size_bytes) > MAX_GRAPH_BYTES => Err(damaged()),
         Codec::Graph => {
-            let size = base.metadata()?.len().max(size_bytes);
-            let fits = usize::try_from(size_bytes).ok();
-            let fits = fits.filter(|_| size <= MAX_GRAPH_BYTES);
-            let base = std::fs::read(base)?;
-            let graph = fits.and_then(|size| graph_delta::decode(&base, delta, size));
-            let graph = graph.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))?;
-            Ok(Box::new(io::Cursor::new(graph)))
+            let size = usize::try_from(size_bytes).map_err(|_| damaged())?;
+            let graph = graph_delta::decode(&std::fs::read(base)?, delta, size);
+            Ok(Box::new(io::Cursor::new(graph.ok_or_else(damaged)?)))
         }
         Codec::Bytes => Ok(Box::new(Stretches {
             base,
             rest: delta,
             begun: 0,
+            size_bytes,
             stretch: io::Cursor::default(),
         })),
     }
+}
+
+fn damaged() -> io::Error {
+    io::ErrorKind::InvalidData.into()
 }
 
 /// Stretches of an object, one behind the other.
@@ -100,28 +119,34 @@ struct Stretches<'a> {
     rest: &'a [u8],
     /// Where the next one begins.
     begun: u64,
+    /// How large all are together.
+    size_bytes: u64,
     stretch: io::Cursor<Vec<u8>>,
 }
 
 impl Read for Stretches<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.stretch.read(buffer)?;
-        if read > 0 || buffer.is_empty() || self.rest.is_empty() {
+        if read > 0 || buffer.is_empty() || self.begun == self.size_bytes {
             return Ok(read);
         }
+        let size = STRETCH_BYTES.min(self.size_bytes - self.begun);
         let around = around(self.base, self.begun)?;
         let decoder = zstd::Decoder::with_ref_prefix(&mut self.rest, &around)?;
         let mut stretch = std::mem::take(&mut self.stretch).into_inner();
         stretch.clear();
-        let one = decoder.single_frame().take(STRETCH_BYTES);
-        { one }.read_to_end(&mut stretch)?;
+        // One more, so that the frame is read to its end, and one that is longer is seen.
+        let mut frame = decoder.single_frame().take(size + 1);
+        if frame.read_to_end(&mut stretch)? as u64 != size {
+            return Err(damaged());
+        }
         self.stretch = io::Cursor::new(stretch);
-        self.begun += STRETCH_BYTES;
+        self.begun += size;
         self.stretch.read(buffer)
     }
 }
 
-/// Returns what of `base` a stretch is told by that begins at `start`.
+/// Returns what of `base` the stretch that begins at `start` is a delta to.
 fn around(base: &Path, start: u64) -> io::Result<Vec<u8>> {
     let from = start.saturating_sub(AROUND_BYTES);
     let size = start + STRETCH_BYTES + AROUND_BYTES - from;
@@ -131,18 +156,9 @@ fn around(base: &Path, start: u64) -> io::Result<Vec<u8>> {
     Ok(around)
 }
 
-/// Tells whether the file at `path` may be a dep-graph.
-fn is_graph(path: &Path) -> io::Result<bool> {
-    let mut header = Vec::new();
-    let file = File::open(path)?;
-    file.take(dep_graph::MAX_HEADER_BYTES as u64)
-        .read_to_end(&mut header)?;
-    Ok(dep_graph::header(&header).is_some())
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{AROUND_BYTES, STRETCH_BYTES, decode, encode};
+    use super::{AROUND_BYTES, MAX_GRAPH_BYTES, STRETCH_BYTES, decode, encode};
     use crate::store::pack::Codec;
     use std::fs;
     use std::io::Read;
@@ -189,10 +205,50 @@ mod tests {
         let base = noise(1, 100_000);
         check(&base, &[b"more", &base[..], b"more"].concat(), 200);
         check(&base, &base[..60_000], 200);
+        let text: Vec<u8> = (0..20_000)
+            .flat_map(|at: u32| at.to_string().into_bytes())
+            .collect();
+        check(
+            &text,
+            &[&text[..50_000], b"x", &text[50_000..]].concat(),
+            300,
+        );
         check(b"", &base, 101_000);
+        check(&base[..5000], &base[..40_000], 36_000);
+        // As large as a stretch, and larger.
+        let one = noise(4, STRETCH_BYTES);
+        let two = [&one[..], b"ended"].concat();
+        check(&one, &one, 20_000);
+        check(&one, &two, 20_000);
         let large = noise(2, STRETCH_BYTES + 1000);
         let grown = [&noise(3, AROUND_BYTES / 2), &large[..]].concat();
         check(&large, &grown, AROUND_BYTES / 2 + 100_000);
-        check(&large[..5000], &large[..40_000], 36_000);
+    }
+
+    /// Whoever writes a delta would choose what a reader does instead of reading.
+    #[test]
+    fn stretches_are_as_long_as_they_must_be() {
+        let dir = tempfile::tempdir().unwrap();
+        let base = dir.path().join("base");
+        fs::write(&base, noise(1, 1000)).unwrap();
+        let frame = |size: usize| zstd::bulk::compress(&vec![1; size], 3).unwrap();
+        let read = |delta: &[u8], size: u64| {
+            let mut all = Vec::new();
+            let reader = decode(&base, (Codec::Bytes, delta), size);
+            reader
+                .and_then(|mut reader| reader.read_to_end(&mut all))
+                .ok()
+        };
+        assert_eq!(read(&frame(20_000), 20_000), Some(20_000));
+        assert_eq!(read(&frame(20_001), 20_000), None);
+        assert_eq!(read(&frame(19_999), 20_000), None);
+        assert_eq!(read(&[frame(0), frame(20_000)].concat(), 20_000), None);
+        assert_eq!(read(b"", 20_000), None);
+        // A dep-graph is not read from a base that is too large to be one.
+        fs::File::create(&base)
+            .unwrap()
+            .set_len(MAX_GRAPH_BYTES + 1)
+            .unwrap();
+        assert!(decode(&base, (Codec::Graph, b""), 20_000).is_err());
     }
 }

@@ -3,21 +3,22 @@
 //! An object is stored only if it has the digest and the size that the manifest says; so a tier that lies, or an index that
 //! is wrong, costs what it costs to compile.
 
-use std::io::Read;
+use std::io::{self, Read};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock};
 
 use crate::disk::place::{CopyError, Staging};
+use crate::disk::{self, hash};
 use crate::engine::delta;
 use crate::model::{Digest, Manifest};
 use crate::store::Store;
-use crate::store::pack::{self, Index, Request};
+use crate::store::pack::{self, Codec, Index, Request};
 use crate::tier::{Tiers, Trouble, Watch};
 
 /// How many requests are on their way at once.
 const IN_FLIGHT: usize = 16;
-/// Objects from this size on are made of their bases one after the other.
-const LARGE_BYTES: u64 = 16 << 20;
+/// From this size on, of themselves or of their bases, deltas are applied one after the other: that takes memory.
+const LARGE_BYTES: u64 = 4 << 20;
 
 /// What is fetched.
 #[derive(Clone, Copy, Debug)]
@@ -44,7 +45,7 @@ pub struct Fetched {
 /// One fetch under way.
 struct Fetch<'a> {
     wanted: Wanted<'a>,
-    all: Vec<(Digest, u64)>,
+    objects: Vec<(Digest, u64)>,
     tiers: &'a Tiers,
     store: &'a Store,
     staging: &'a Staging,
@@ -63,7 +64,8 @@ pub fn lacking(
     objects: impl Iterator<Item = Digest>,
 ) -> Vec<usize> {
     let wanted: std::collections::HashSet<Digest> = objects.collect();
-    let all = index.all_objects(manifest.objects());
+    let all = index.all_objects(manifest);
+    let count = manifest.objects().len();
     let is_lacking = |at: &usize| {
         let (object, size_bytes) = all[*at];
         let here = store.has(object, size_bytes);
@@ -71,7 +73,7 @@ pub fn lacking(
         let _ = here && store.rely_on(object);
         !here
     };
-    let own = (0..all.len()).filter(|at| wanted.contains(&all[*at].0) && is_lacking(at));
+    let own = (0..count).filter(|at| wanted.contains(&all[*at].0) && is_lacking(at));
     let mut lacking: Vec<usize> = own.collect();
     let bases = index.bases_of(&lacking).into_iter();
     lacking.extend(bases.filter(is_lacking));
@@ -90,7 +92,7 @@ pub fn fetch(
 ) -> Fetched {
     let fetch = Fetch {
         wanted,
-        all: wanted.index.all_objects(wanted.manifest.objects()),
+        objects: wanted.index.all_objects(wanted.manifest),
         tiers,
         store,
         staging,
@@ -98,59 +100,63 @@ pub fn fetch(
         ended: OnceLock::new(),
         large: Mutex::new(()),
     };
-    let is_whole = |at: &usize| wanted.index.frames[*at].delta.is_none();
-    let (whole, mut deltas): (Vec<usize>, Vec<usize>) =
-        wanted.objects.iter().copied().partition(is_whole);
-    let mut fetched = fetch.all(&whole);
-    deltas.retain(|at| {
-        fetch
-            .base(*at)
-            .is_some_and(|(base, size)| store.has(base, size))
-    });
-    let later = fetch.all(&deltas);
-    fetched.objects += later.objects;
-    fetched.lacking = wanted.objects.len() - fetched.objects;
-    fetched.trouble = later.trouble.or(fetched.trouble);
-    fetched.trouble = fetch.ended.into_inner().or(fetched.trouble);
-    fetched
+    let is_delta = |at: &usize| fetch.delta(*at).is_some();
+    let (deltas, whole): (Vec<usize>, Vec<usize>) =
+        wanted.objects.iter().copied().partition(is_delta);
+    let first = fetch.all(&whole);
+    let has_base = |at: &usize| {
+        let (_, (base, size_bytes)) = fetch.delta(*at).expect("it is a delta");
+        store.has(base, size_bytes)
+    };
+    let (possible, without): (Vec<usize>, Vec<usize>) = deltas.into_iter().partition(has_base);
+    let trouble = fetch.all(&possible).or(first);
+    let why = "what they are deltas to did not come";
+    let trouble = trouble.or((!without.is_empty()).then(|| Trouble::Unreachable(why.to_owned())));
+    let own = wanted.manifest.objects().len();
+    let is_here = |at: &&usize| store.has(fetch.objects[**at].0, fetch.objects[**at].1);
+    let (here, lacking): (Vec<&usize>, Vec<&usize>) = wanted
+        .objects
+        .iter()
+        .filter(|at| **at < own)
+        .partition(is_here);
+    Fetched {
+        objects: here.len(),
+        lacking: lacking.len(),
+        trouble: fetch.ended.into_inner().or(trouble),
+    }
 }
 
 impl Fetch<'_> {
-    /// Fetches `objects` until all are here or nobody is asked any more.
-    fn all(&self, objects: &[usize]) -> Fetched {
+    /// Fetches `objects` until all were asked for or nobody is asked any more; returns the last thing that went wrong.
+    fn all(&self, objects: &[usize]) -> Option<Trouble> {
         let requests = self.wanted.index.requests(objects);
         let next = AtomicUsize::new(0);
         let work = || {
-            let mut own = Fetched::default();
+            let mut last = None;
             while self.ended.get().is_none()
                 && let Some(request) = requests.get(next.fetch_add(1, Ordering::Relaxed))
             {
                 match self.one(request) {
-                    Ok(()) => own.objects += request.objects.len(),
+                    Ok(()) => {}
                     Err(ends @ (Trouble::Stopped | Trouble::Here(_))) => drop(self.ended.set(ends)),
-                    Err(trouble) => own.trouble = Some(trouble),
+                    Err(trouble) => last = Some(trouble),
                 }
             }
-            own
+            last
         };
         std::thread::scope(|scope| {
             let count = IN_FLIGHT.min(requests.len());
             let workers: Vec<_> = (0..count).map(|_| scope.spawn(work)).collect();
-            let parts = workers
-                .into_iter()
-                .map(|one| one.join().expect("it does not panic"));
-            parts.fold(Fetched::default(), |sum, part| Fetched {
-                objects: sum.objects + part.objects,
-                lacking: 0,
-                trouble: part.trouble.or(sum.trouble),
-            })
+            let ended = workers.into_iter();
+            let ended = ended.map(|one| one.join().expect("it does not panic"));
+            ended.fold(None, |last, one| one.or(last))
         })
     }
 
-    /// Returns the base of the delta at `at`.
-    fn base(&self, at: usize) -> Option<(Digest, u64)> {
-        let (_, base) = self.wanted.index.frames[at].delta?;
-        Some(self.all[base as usize])
+    /// Returns how the object at `at` is a delta, and to what.
+    fn delta(&self, at: usize) -> Option<(Codec, (Digest, u64))> {
+        let (codec, base) = self.wanted.index.frames[at].delta?;
+        Some((codec, self.objects[base as usize]))
     }
 
     /// Asks for `request`, and stores what is in the answer; another tier is asked where one lacks it or gives something
@@ -164,45 +170,46 @@ impl Fetch<'_> {
         )
     }
 
+    /// Stores what `bytes` hold of `request`; one object that is damaged does not cost the others.
     fn store_all(&self, request: &Request, bytes: &[u8]) -> Result<(), Trouble> {
+        let mut stored = Ok(());
         for at in &request.objects {
             let frame = self.wanted.index.frames[*at];
             let start = usize::try_from(frame.offset - request.range.start).unwrap_or(usize::MAX);
             let size = usize::try_from(frame.stored_bytes).unwrap_or(usize::MAX);
             let own = bytes.get(start..).and_then(|rest| rest.get(..size));
-            let stored = match own {
-                Some(frame) => self.store_one(*at, frame),
-                None => self.damaged(*at),
-            };
-            stored.map_err(|error| match error {
-                CopyError::Damaged(_) => Trouble::Unreachable(format!(
-                    "pack {} is damaged there",
-                    request.pack.digest.short()
-                )),
-                CopyError::Disk(error) => Trouble::Here(error.to_string()),
-            })?;
+            match self.store_one(*at, own.unwrap_or_default()) {
+                Ok(()) => {}
+                Err(CopyError::Disk(error)) => return Err(Trouble::Here(error.to_string())),
+                Err(CopyError::Damaged(_)) => {
+                    let pack = request.pack.digest.short();
+                    let why = format!("pack {pack} is damaged there");
+                    stored = Err(Trouble::Unreachable(why));
+                }
+            }
         }
-        Ok(())
+        stored
     }
 
-    /// Stores the object at `at`, which `frame` is.
+    /// Stores the object at `at`, which `frame` is. What it is a delta to is removed if that is damaged, to be fetched again.
     fn store_one(&self, at: usize, frame: &[u8]) -> Result<(), CopyError> {
-        let object = self.all[at];
-        let put = |content: &mut dyn Read| self.store.put_from(self.staging, content, object);
-        let (Some((codec, _)), Some((base, _))) =
-            (self.wanted.index.frames[at].delta, self.base(at))
-        else {
-            let content = pack::decompress(frame);
-            return content.map_or_else(|_| self.damaged(at), |mut content| put(&mut content));
+        let object = self.objects[at];
+        let put = |content: io::Result<Box<dyn Read + '_>>| match content {
+            Ok(content) => self.store.put_from(self.staging, content, object),
+            Err(_) => Err(CopyError::Damaged(self.store.object(object.0))),
         };
-        let is_large = object.1 > LARGE_BYTES;
+        let Some((codec, (base, base_bytes))) = self.delta(at) else {
+            return put(pack::decompress(frame).map(|content| Box::new(content) as _));
+        };
+        let is_large = object.1.max(base_bytes) > LARGE_BYTES;
         let _alone = is_large.then(|| self.large.lock().expect("nobody panics with it"));
-        let base = self.store.object(base);
-        let content = delta::decode(&base, (codec, frame), object.1);
-        content.map_or_else(|_| self.damaged(at), |mut content| put(&mut content))
-    }
-
-    fn damaged(&self, at: usize) -> Result<(), CopyError> {
-        Err(CopyError::Damaged(self.store.object(self.all[at].0)))
+        let path = self.store.object(base);
+        let stored = put(delta::decode(&path, (codec, frame), object.1));
+        if matches!(stored, Err(CopyError::Damaged(_)))
+            && hash::file(&path).is_ok_and(|(seen, _)| seen != base)
+        {
+            drop(disk::remove_file(&path));
+        }
+        stored
     }
 }

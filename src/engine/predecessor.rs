@@ -35,7 +35,7 @@ type Place = (UnitName, Vec<u8>, usize);
 impl Known {
     /// Adds what an earlier starting point is made of, as far as a new one may refer to it. Newer ones are added first.
     pub(super) fn add(&mut self, manifest: &Manifest, index: &Index, now_unix_s: i64) {
-        let objects = index.all_objects(manifest.objects());
+        let objects = index.all_objects(manifest);
         let stored = |frame: &Frame, size_bytes| Stored {
             size_bytes,
             pack: index.packs[frame.pack as usize],

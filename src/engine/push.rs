@@ -10,6 +10,7 @@ use std::sync::mpsc;
 
 use rayon::prelude::*;
 
+use crate::disk::hash;
 use crate::engine::delta;
 use crate::engine::list::{List, ListError, Signer};
 use crate::engine::predecessor::{Known, Stored};
@@ -172,6 +173,8 @@ impl Push<'_> {
         let mut lacking = manifest.objects();
         lacking.retain(|(digest, _)| known.get(*digest).is_none());
         let bases = known.bases(manifest, self.store);
+        // Deltas lie beside each other, as they are asked for together.
+        lacking.sort_by_key(|(digest, _)| !bases.contains_key(digest));
         for (digest, stored) in self.write_packs(&lacking, &bases)? {
             known.insert(digest, stored);
         }
@@ -309,9 +312,11 @@ impl Filler<'_> {
         let path = self.store.object(object);
         let base = self.bases.get(&object);
         let mut delta: Option<Packed> = base.and_then(|base| {
-            // A base that somebody collects meanwhile is done without.
-            let delta = delta::encode(&self.store.object(*base), &path).ok()?;
-            delta.map(|(codec, delta)| (delta, Some((codec, *base))))
+            let before = self.store.object(*base);
+            // One that is damaged, or that somebody collects meanwhile, is done without.
+            hash::file(&before).ok().filter(|(seen, _)| seen == base)?;
+            let (codec, delta) = delta::encode(&before, &path).ok()??;
+            Some((delta, Some((codec, *base))))
         });
         let certain = |(delta, _): &mut Packed| (delta.len() as u64) < size_bytes / CERTAIN;
         if let Some(delta) = delta.take_if(certain) {

@@ -88,6 +88,11 @@ impl<'a> Nodes<'a> {
         u32::try_from(self.starts.len()).expect("each has its own u32")
     }
 
+    /// Returns how large the whole file is.
+    pub fn size_bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// Returns the node at a position below [`Nodes::count`].
     pub fn get(&self, position: u32) -> Node<'a> {
         let start = self.starts[position as usize] as usize;
@@ -153,11 +158,8 @@ pub fn write(
     (kind, key, value): (u16, &Fingerprint, &Fingerprint),
     edges: &[u32],
 ) {
-    let largest = edges
-        .iter()
-        .max()
-        .map_or(0, |edge| u32::BITS - edge.leading_zeros());
-    let width = largest.div_ceil(8).max(1);
+    let largest = edges.iter().max().map_or(0, |edge| *edge);
+    let width = (4 - largest.leading_zeros() / 8).max(1);
     let width_bits = u16::try_from(width - 1).expect("at most three");
     let count = edges.len();
     let longest = u16::MAX >> (kind_bits + WIDTH_BITS);

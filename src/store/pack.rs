@@ -1,6 +1,6 @@
 //! Many objects in one immutable file, each a zstd frame of its own, and where they are. Reads and writes no file.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
@@ -26,8 +26,11 @@ const MAX_INDEX_BYTES: usize = 64 << 20;
 const MAGIC: &[u8; 8] = b"HEADSBDL";
 /// The version of it that this version writes and reads.
 const VERSION: u16 = 2;
-/// The largest object that others are told by: how large one is is not signed, and a reader may have to fetch it.
-pub const MAX_BASE_BYTES: u64 = 1 << 30;
+/// The largest object that another is stored as a delta to.
+const MAX_BASE_BYTES: u64 = 1 << 30;
+/// What a base may have more than twice the size of the object: how large a base is is not signed, and whoever wants the object
+/// has to fetch it.
+const BASE_SLACK_BYTES: u64 = 1 << 20;
 
 /// Where the objects of a starting point are.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -131,30 +134,53 @@ impl Index {
         deltas.map(|(_, base)| base as usize).collect()
     }
 
-    /// Returns the objects of all frames, where those of the manifest are `objects`.
-    pub fn all_objects(&self, mut objects: Vec<(Digest, u64)>) -> Vec<(Digest, u64)> {
-        objects.extend(&self.bases);
-        objects
+    /// Returns the objects of all frames, where this is the index of `manifest`.
+    pub fn all_objects(&self, manifest: &Manifest) -> Vec<(Digest, u64)> {
+        let mut all = manifest.objects();
+        all.extend(&self.bases);
+        all
     }
 
     /// Tells whether this can be the index of `manifest`: a frame for each object, in a pack that is named, and no larger
-    /// than zstd makes of such an object; no base that is a delta itself.
+    /// than zstd makes of such an object; bases that are no deltas themselves, no larger than they may be, and all of them needed.
     fn fits(&self, manifest: &Manifest) -> bool {
-        let objects = self.all_objects(manifest.objects());
-        let is_whole = |base: u32| {
+        let own = manifest.objects().len();
+        let objects = self.all_objects(manifest);
+        if self.frames.len() != objects.len() {
+            return false;
+        }
+        let is_base = |base: u32, size_bytes| {
             let base = base as usize;
             let frame = self.frames.get(base);
-            frame.is_some_and(|frame| frame.delta.is_none() && objects[base].1 <= MAX_BASE_BYTES)
+            frame.is_some_and(|frame| frame.delta.is_none())
+                && may_be_base(objects[base].1, size_bytes)
         };
         let fits = |(frame, (_, size_bytes)): (&Frame, &(Digest, u64))| {
             let most = size_bytes.saturating_add(size_bytes / 128 + FRAME_BYTES);
             (frame.pack as usize) < self.packs.len()
                 && frame.stored_bytes <= most
                 && frame.offset.checked_add(frame.stored_bytes).is_some()
-                && frame.delta.is_none_or(|(_, base)| is_whole(base))
+                && frame
+                    .delta
+                    .is_none_or(|(_, base)| is_base(base, *size_bytes))
         };
-        self.frames.len() == objects.len() && self.frames.iter().zip(&objects).all(fits)
+        let all: Vec<usize> = (0..own).collect();
+        let further = self.bases_of(&all).split_off(&own);
+        let each_once: HashSet<Digest> = objects.iter().map(|(digest, _)| *digest).collect();
+        self.frames.iter().zip(&objects).all(fits)
+            && further.len() == self.bases.len()
+            && each_once.len() == objects.len()
     }
+}
+
+/// Tells whether an object of `base_bytes` may be the base of one of `size_bytes`.
+pub fn may_be_base(base_bytes: u64, size_bytes: u64) -> bool {
+    base_bytes
+        <= MAX_BASE_BYTES.min(
+            size_bytes
+                .saturating_mul(2)
+                .saturating_add(BASE_SLACK_BYTES),
+        )
 }
 
 /// Returns `content` as a frame of its own.

@@ -229,7 +229,9 @@ fn several() -> impl Strategy<Value = Vec<Event>> {
     let passes = (days, -2 * HOUR_S..2 * HOUR_S);
     let passes = passes.prop_map(|(days, more)| vec![Event::Passes((days * DAY_S + more).max(0))]);
     let which = 0..4_usize;
-    let writes = (1..4_u8, skew(WRITER_SKEW_S))
+    // Some of one file and some of another, and the same file as it was and as it is.
+    let objects = prop::sample::select(vec![1, 2, 3, 1 << FILES, 2 << FILES, 3 << FILES, 9]);
+    let writes = (objects, skew(WRITER_SKEW_S))
         .prop_map(|(objects, skew_s)| Event::Writes { objects, skew_s });
     let published = |writes| vec![writes, Event::Finishes(0)];
     let looks = skew(SKEW_S).prop_map(|skew_s| Event::Looks { skew_s });
@@ -260,19 +262,19 @@ fn skew(most: i64) -> impl Strategy<Value = i64> + Clone {
 /// Returns what happens: anything, and in between what has the most to lose. A starting point refers to a week that is nearly too
 /// old, somebody looks at it when it has nearly expired, and fetches when somebody has collected.
 fn events() -> impl Strategy<Value = Vec<Event>> {
-    let write = Event::Writes {
-        objects: 1,
-        skew_s: 0,
-    };
-    let published = vec![write, Event::Finishes(0)];
-    let late = [vec![Event::RefersTo(0)], published.clone()].concat();
+    let write = |objects| Event::Writes { objects, skew_s: 0 };
+    let published = vec![write(1), Event::Finishes(0)];
+    // As it was, or as a delta to that.
+    let late = prop::sample::select(vec![1, 1 << FILES]);
+    let late =
+        late.prop_map(move |objects| vec![Event::RefersTo(0), write(objects), Event::Finishes(0)]);
     let looks = skew(SKEW_S).prop_map(|skew_s| vec![Event::LastsTo(0), Event::Looks { skew_s }]);
     let waits = (0..5 * DAY_S).prop_map(|seconds| vec![Event::Passes(seconds)]);
     let collected = skew(SKEW_S).prop_map(|skew_s| {
         let all = Event::Sweeps { files: usize::MAX };
         vec![Event::Lists { skew_s }, all.clone(), all, Event::Fetches]
     });
-    let begin = (several(), Just(published), several(), Just(late));
+    let begin = (several(), Just(published), several(), late);
     let end = (looks, several(), waits, collected, several());
     (begin, end).prop_map(|((a, b, c, d), (e, f, g, h, i))| [a, b, c, d, e, f, g, h, i].concat())
 }
