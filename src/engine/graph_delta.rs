@@ -1,7 +1,7 @@
 //! A dep-graph as what changed since another.
 //!
 //! rustc numbers all nodes anew in each session, so nearly every byte moves though hardly a node changes. Here nodes are matched
-//! by query and key, and edges are told by those of the matching node. See note 0019.
+//! by query and key, and edges are written as what differs from those of the matching node. See note 0019.
 
 use std::collections::{HashMap, VecDeque};
 use std::ops::Range;

@@ -12,8 +12,8 @@ use rayon::prelude::*;
 
 use crate::disk::hash;
 use crate::engine::delta;
+use crate::engine::known::{Known, Stored};
 use crate::engine::list::{List, ListError, Signer};
-use crate::engine::predecessor::{Known, Stored};
 use crate::model::epoch::Epoch;
 use crate::model::{Digest, Manifest};
 use crate::store::head::{self, Entry, Head, MAX_HEAD_BYTES};
@@ -206,33 +206,31 @@ impl Push<'_> {
                 failed.fetch_or(done.is_err(), Ordering::Relaxed);
             }
         };
-        let (packs, bytes) = std::thread::scope(|scope| {
+        std::thread::scope(|scope| {
             let uploads: Vec<_> = (0..UPLOADS).map(|_| scope.spawn(upload)).collect();
             let mut filler = Filler {
                 epoch,
                 store,
                 bases,
                 pack: Vec::new(),
-                members: Vec::new(),
                 written: &mut written,
+                sealed: 0,
                 failed: &failed,
-                packs: 0,
-                bytes: 0,
                 sender,
             };
             let filled = filler.fill(lacking);
-            let counts = (filler.packs, filler.bytes);
             drop(filler);
             let ended = uploads
                 .into_iter()
                 .map(|one| one.join().expect("it does not panic"));
             ended.collect::<Result<Vec<()>, _>>()?;
-            filled.map(|()| counts)
+            filled
         })?;
+        let starts = written.iter().filter(|(_, stored)| stored.offset == 0);
         self.done.objects = lacking.len();
-        self.done.packs = packs;
-        self.done.requests += packs;
-        self.done.bytes += bytes;
+        self.done.packs = starts.count();
+        self.done.requests += self.done.packs;
+        self.done.bytes += written.iter().map(|(_, one)| one.stored_bytes).sum::<u64>();
         Ok(written)
     }
 }
@@ -257,11 +255,10 @@ struct Filler<'a> {
     store: &'a Store,
     bases: &'a HashMap<Digest, Digest>,
     pack: Vec<u8>,
-    members: Vec<(Digest, Stored)>,
     written: &'a mut Vec<(Digest, Stored)>,
+    /// Of how many of those it is known in which pack they are.
+    sealed: usize,
     failed: &'a AtomicBool,
-    packs: usize,
-    bytes: u64,
     sender: mpsc::SyncSender<(PackName, Vec<u8>)>,
 }
 
@@ -286,7 +283,7 @@ impl Filler<'_> {
                 if !self.pack.is_empty() && self.pack.len() + frame.len() > PACK_BYTES {
                     self.send();
                 }
-                // Which pack that is, is known when it is full.
+                // The pack's own digest is known when it is full.
                 let stored = Stored {
                     size_bytes: *size_bytes,
                     pack: PackName {
@@ -297,7 +294,7 @@ impl Filler<'_> {
                     stored_bytes: frame.len() as u64,
                     delta,
                 };
-                self.members.push((*digest, stored));
+                self.written.push((*digest, stored));
                 self.pack.extend_from_slice(&frame);
             }
         }
@@ -334,18 +331,10 @@ impl Filler<'_> {
             epoch: self.epoch,
             digest: Digest::of(&bytes),
         };
-        let members = self.members.drain(..);
-        self.written.extend(members.map(|(digest, stored)| {
-            (
-                digest,
-                Stored {
-                    pack: name,
-                    ..stored
-                },
-            )
-        }));
-        self.packs += 1;
-        self.bytes += bytes.len() as u64;
+        for (_, stored) in &mut self.written[self.sealed..] {
+            stored.pack = name;
+        }
+        self.sealed = self.written.len();
         // Taken until the filler is gone; what fails is told by whoever took it.
         drop(self.sender.send((name, bytes)));
     }

@@ -218,7 +218,7 @@ pub fn encode_bundle(manifest: &[u8], index: &Index) -> Vec<u8> {
 /// Returns the bytes of the manifest called `name` in a bundle, and the packed index behind them.
 ///
 /// The manifest is the one that was named. Nothing is known yet of the index: it is not signed, and can at worst
-/// name a place where the object is not.
+/// name a place where the object is not, or a base that nobody needs, of a bounded size.
 pub fn split_bundle(bytes: &[u8], name: Digest) -> Result<(&[u8], &[u8]), FormatError> {
     let (manifest, index) = format::sized(format::versioned(bytes, MAGIC, VERSION)?)?;
     match Digest::of(manifest) == name {

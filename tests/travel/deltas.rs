@@ -112,7 +112,7 @@ fn a_publisher_without_the_base_writes_the_whole() {
     assert_eq!(changed_again(&far, "again"), "seeded");
 }
 
-/// A third commit that is told by the second, which is told by the first, would be read in three steps, the fortieth in forty.
+/// A third commit that is a delta to the second, which is a delta to the first, would be read in three steps, the fortieth in forty.
 #[test]
 fn the_third_commit_has_the_base_of_the_second() {
     let (far, second) = two_commits();
@@ -162,9 +162,36 @@ fn a_damaged_delta_makes_nothing() {
     assert_ne!(changed_again(&far, "no base"), "seeded");
 }
 
+/// A base that is damaged here would make every start ask every remote in vain, for ever.
+#[test]
+fn a_damaged_base_is_fetched_again() {
+    let (far, said) = two_commits();
+    assert_eq!(changed_again(&far, "first"), "seeded");
+    let (manifest, index) = there(&far, &said);
+    let objects = index.all_objects(&manifest);
+    let store = Store::open(&far.store()).expect("it was made");
+    for (frame, (digest, _)) in index.frames.iter().zip(&objects) {
+        let Some((_, base)) = frame.delta else {
+            continue;
+        };
+        let (base, size_bytes) = objects[base as usize];
+        drop(fs::remove_file(store.object(*digest)));
+        if store.has(base, size_bytes) {
+            write_over(&store.object(base), &vec![7; size_bytes as usize]);
+        }
+    }
+    let clone = far.clone("second");
+    clone.replace("crates/c2/src/lib.rs", "+ 11", "+ 21");
+    let remote = format!("file://{}", far.remote.display());
+    let said = far.start(&clone, &remote, &["--believe-store", "--", "build"]);
+    assert!(said.succeeded().stderr.contains("did not come"));
+    assert_eq!(clone.program("c3"), "23");
+    assert_eq!(changed_again(&far, "third"), "seeded");
+}
+
 /// What a store collects would be fetched whole again by the next start, for the sake of a delta.
 #[test]
-fn bases_stay_with_what_is_told_by_them() {
+fn bases_stay_with_their_deltas() {
     let (far, said) = two_commits();
     assert_eq!(changed_again(&far, "again"), "seeded");
     let (manifest, index) = there(&far, &said);

@@ -33,7 +33,7 @@ pub(super) struct Known {
 type Place = (UnitName, Vec<u8>, usize);
 
 impl Known {
-    /// Adds what an earlier starting point is made of, as far as a new one may refer to it. Newer ones are added first.
+    /// Adds what an earlier starting point is made of, as far as a new one may refer to it. Those that are added first count.
     pub(super) fn add(&mut self, manifest: &Manifest, index: &Index, now_unix_s: i64) {
         let objects = index.all_objects(manifest);
         let stored = |frame: &Frame, size_bytes| Stored {
@@ -53,7 +53,7 @@ impl Known {
             if last(frame) && base.is_none_or(last) {
                 let stored = stored(frame, *size_bytes);
                 let known = self.objects.entry(*digest).or_insert(stored);
-                // Two that pushed at once may differ in that, and what one of them tells by it is told by the whole.
+                // Of two that pushed at once, one may have it as a delta, and the other as a base.
                 if stored.delta.is_none() {
                     *known = stored;
                 }
