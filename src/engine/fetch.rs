@@ -174,11 +174,8 @@ impl Fetch<'_> {
     fn store_all(&self, request: &Request, bytes: &[u8]) -> Result<(), Trouble> {
         let mut stored = Ok(());
         for at in &request.objects {
-            let frame = self.wanted.index.frames[*at];
-            let start = usize::try_from(frame.offset - request.range.start).unwrap_or(usize::MAX);
-            let size = usize::try_from(frame.stored_bytes).unwrap_or(usize::MAX);
-            let own = bytes.get(start..).and_then(|rest| rest.get(..size));
-            match self.store_one(*at, own.unwrap_or_default()) {
+            let frame = self.wanted.index.frame(*at, request, bytes);
+            match self.store_one(*at, frame) {
                 Ok(()) => {}
                 Err(CopyError::Disk(error)) => return Err(Trouble::Here(error.to_string())),
                 Err(CopyError::Damaged(_)) => {

@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 
 use crate::model::{Digest, Manifest, Unit, UnitName, retention};
-use crate::store::Store;
 use crate::store::pack::{Codec, Frame, Index, PackName};
 
 /// Where a tier has an object.
@@ -74,11 +73,10 @@ impl Known {
         self.objects.insert(digest, stored);
     }
 
-    /// Returns where all objects of `manifest` are, each of which is known, and with them their bases.
-    pub(super) fn index(&self, manifest: &Manifest) -> Index {
+    /// Returns where `objects` are, each of which is known, and with them their bases.
+    pub(super) fn index(&self, mut objects: Vec<(Digest, u64)>) -> Index {
         let mut index = Index::default();
         let mut packs: HashMap<PackName, u32> = HashMap::new();
-        let mut objects = manifest.objects();
         let own = objects.len();
         let mut positions: HashMap<Digest, u32> =
             objects.iter().map(|(digest, _)| *digest).zip(0..).collect();
@@ -108,17 +106,16 @@ impl Known {
         index
     }
 
-    /// Returns for objects of `manifest` what they may be stored as deltas to, as far as `store` has it: the object that was
-    /// in the same place before, or what that is itself a delta to.
-    pub(super) fn bases(&self, manifest: &Manifest, store: &Store) -> HashMap<Digest, Digest> {
+    /// Returns for objects of `manifest` what they may be stored as deltas to: the object that was in the same place before, or
+    /// what that is itself a delta to.
+    pub(super) fn bases(&self, manifest: &Manifest) -> HashMap<Digest, Digest> {
         let base = |(place, digest): (Place, Digest)| {
             let before = self.places.get(&place)?;
             let base = match self.get(*before)?.delta {
                 Some((_, base)) => base,
                 None => *before,
             };
-            let is_here = store.has(base, self.get(base)?.size_bytes);
-            is_here.then_some((digest, base))
+            Some((digest, base))
         };
         let places = manifest.units.iter().flat_map(places);
         places.filter_map(base).collect()

@@ -2,7 +2,7 @@
 //!
 //! Everything that is written has a name of its own, so two that push at once disturb each other only in the list.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -172,13 +172,43 @@ impl Push<'_> {
     fn packs(&mut self, manifest: &Manifest, mut known: Known) -> Result<Index, PushError> {
         let mut lacking = manifest.objects();
         lacking.retain(|(digest, _)| known.get(*digest).is_none());
-        let bases = known.bases(manifest, self.store);
+        let mut bases = known.bases(manifest);
+        bases.retain(|digest, _| known.get(*digest).is_none());
+        self.bring(&known, bases.values())?;
         // Deltas lie beside each other, as they are asked for together.
         lacking.sort_by_key(|(digest, _)| !bases.contains_key(digest));
         for (digest, stored) in self.write_packs(&lacking, &bases)? {
             known.insert(digest, stored);
         }
-        Ok(known.index(manifest))
+        Ok(known.index(manifest.objects()))
+    }
+
+    /// Brings those of `bases` here that are not, as on a machine that is thrown away after each build: what is fetched once is
+    /// written and kept the less for 90 days. One that does not come is done without.
+    fn bring<'a>(
+        &mut self,
+        known: &Known,
+        bases: impl Iterator<Item = &'a Digest>,
+    ) -> Result<(), PushError> {
+        let sized = bases.filter_map(|base| Some((*base, known.get(*base)?.size_bytes)));
+        let here = |(base, size_bytes): &(Digest, u64)| self.store.has(*base, *size_bytes);
+        let missing: BTreeSet<(Digest, u64)> = sized.filter(|base| !here(base)).collect();
+        let missing: Vec<(Digest, u64)> = missing.into_iter().collect();
+        let index = known.index(missing.clone());
+        let requests = index.requests(&(0..missing.len()).collect::<Vec<_>>());
+        self.done.requests += requests.len();
+        let staging = self.store.staging("push")?;
+        requests.par_iter().for_each(|request| {
+            let key = request.pack.key();
+            let bytes = self.tier.get_range(&key, request.range.clone(), &|_| true);
+            for at in request.objects.iter().filter(|_| bytes.is_ok()) {
+                let content = index.frame(*at, request, bytes.as_deref().unwrap_or_default());
+                if let Ok(content) = pack::decompress(content) {
+                    drop(self.store.put_from(&staging, content, missing[*at]));
+                }
+            }
+        });
+        Ok(())
     }
 
     /// Compresses and writes the objects `lacking`, as deltas to their `bases` where that pays; while one pack is filled, others

@@ -122,6 +122,15 @@ impl Index {
         requests
     }
 
+    /// Returns the frame at `at` in the answer `bytes` to `request`; nothing where the answer is too short.
+    pub fn frame<'a>(&self, at: usize, request: &Request, bytes: &'a [u8]) -> &'a [u8] {
+        let frame = self.frames[at];
+        let start = usize::try_from(frame.offset - request.range.start).unwrap_or(usize::MAX);
+        let size = usize::try_from(frame.stored_bytes).unwrap_or(usize::MAX);
+        let own = bytes.get(start..).and_then(|rest| rest.get(..size));
+        own.unwrap_or_default()
+    }
+
     /// Returns how many bytes the objects at `wanted` are where they are stored.
     pub fn stored_bytes(&self, wanted: &[usize]) -> u64 {
         let sizes = wanted.iter().map(|at| self.frames[*at].stored_bytes);

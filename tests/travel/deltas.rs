@@ -98,18 +98,42 @@ fn what_changed_is_a_delta() {
     }
 }
 
-/// A delta to what nobody but its publisher has would be lost with the publisher's store.
+/// Each commit would be written whole by machines that are thrown away after each build.
 #[test]
-fn a_publisher_without_the_base_writes_the_whole() {
+fn a_publisher_without_the_base_fetches_it() {
     let far = Far::published(None);
-    fs::remove_dir_all(far.chain.place.store()).expect("it is ours");
-    far.chain
-        .source
-        .replace("crates/c2/src/lib.rs", "+ 1", "+ 11");
-    far.chain.source.commit("next");
-    let (_, index) = there(&far, &far.publish(None));
-    assert!(index.frames.iter().all(|frame| frame.delta.is_none()));
+    let writes_deltas = |from: &str, to: &str| {
+        fs::remove_dir_all(far.chain.place.store()).expect("it is ours");
+        far.chain.source.replace("crates/c2/src/lib.rs", from, to);
+        far.chain.source.commit("next");
+        let before = packs(&far);
+        let (_, index) = there(&far, &far.publish(None));
+        let is_new = |pack: u32| !before.contains(&index.packs[pack as usize].digest.hex());
+        let mut new = index.frames.iter().filter(|frame| is_new(frame.pack));
+        assert!(new.clone().count() > 0, "something changed");
+        new.any(|frame| frame.delta.is_some())
+    };
+    assert!(writes_deltas("+ 1", "+ 11"));
     assert_eq!(changed_again(&far, "again"), "seeded");
+    for pack in packs(&far) {
+        let weeks = fs::read_dir(far.remote.join("v1/packs")).expect("it was published");
+        let mut files = weeks.map(|week| week.expect("it is ours").path().join(&pack));
+        let file = files.find(|file| file.exists()).expect("it is there");
+        write_over(&file, b"gone");
+    }
+    assert!(!writes_deltas("+ 11", "+ 21"), "the whole is written");
+}
+
+/// Returns the names of the remote's packs.
+fn packs(far: &Far) -> BTreeSet<String> {
+    let weeks = fs::read_dir(far.remote.join("v1/packs")).expect("it was published");
+    let packs = weeks.flat_map(|week| fs::read_dir(week.expect("it is ours").path()));
+    let names = packs
+        .flatten()
+        .map(|pack| pack.expect("it is ours").file_name());
+    names
+        .map(|name| name.into_string().expect("it is a digest"))
+        .collect()
 }
 
 /// A third commit that is a delta to the second, which is a delta to the first, would be read in three steps, the fortieth in forty.
