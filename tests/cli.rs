@@ -464,6 +464,39 @@ fn init_shows_writes_and_takes_back() {
     assert_eq!(text(), "[build]\nrustc-wrapper = \"sccache\"\n");
 }
 
+/// A profile in the wrong file would not reach the CI that publishes; one that others tuned must not be lost.
+#[test]
+fn init_writes_the_release_lane_into_the_workspace() {
+    let chain = Chain::unpublished();
+    let root = chain.source.root();
+    let init = |args: &[&str]| {
+        let mut command = Command::new(PROGRAM);
+        let command = clean(&mut command).current_dir(root);
+        sane(output(command.args(["init", "--release-lane"]).args(args)))
+    };
+    let config = root.join(".cargo/config.toml");
+    let shown = init(&["--print"]).succeeded().stdout;
+    assert!(shown.contains("+ [profile.release-lane]"), "{shown}");
+    assert!(!config.exists());
+    refused(&init(&[]), "nobody is here to agree");
+    init(&["--yes"]).succeeded();
+    let again = init(&["--yes"]).succeeded().stdout;
+    assert!(again.contains("has the release lane already"), "{again}");
+    let build = chain.source.cargo().build(&["--profile", "release-lane"]);
+    assert!(
+        build.stderr.contains("incremental="),
+        "not incremental: {}",
+        build.stderr
+    );
+    init(&["--undo", "--yes"]).succeeded();
+    assert!(!config.exists(), "an empty file was left behind");
+    chain.source.edit(
+        ".cargo/config.toml",
+        "[profile.release-lane]\ninherits = \"dev\"\n",
+    );
+    refused(&init(&["--yes"]), "a profile `release-lane` of its own");
+}
+
 /// An answer about another unit, or about none, would be taken for this one's.
 #[test]
 fn explain_says_what_it_knows() {

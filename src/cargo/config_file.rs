@@ -1,6 +1,22 @@
-//! `build.rustc-wrapper` in the text of a cargo configuration file; everything else in it stays as it is.
+//! `build.rustc-wrapper` and the release lane in the text of a cargo configuration file; everything else in it stays as it is.
 
 use toml_edit::{DocumentMut, Item, Table, value};
+
+/// The release lane: a profile that is rebuilt incrementally, and runs about as fast as release. See note 0012.
+const LANE: &str = "release-lane";
+
+/// What makes the lane, as it is written.
+const LANE_TEXT: &str = "\
+# Release, rebuilt incrementally: cargo build --profile release-lane
+[profile.release-lane]
+inherits = \"release\"
+incremental = true
+codegen-units = 256
+lto = false
+
+[profile.release-lane.package.\"*\"]
+codegen-units = 16
+";
 
 /// Why a configuration is not changed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -11,6 +27,9 @@ pub enum ConfigFileError {
     /// It names another wrapper.
     #[error("it sets build.rustc-wrapper to `{0}`")]
     Taken(String),
+    /// It has a profile of the lane's name that is not as headstart writes it.
+    #[error("it has a profile `{LANE}` of its own")]
+    Tuned,
 }
 
 /// Returns `text` with `program` as the wrapper; `is_ours` tells a wrapper that may be replaced.
@@ -49,6 +68,37 @@ pub fn without_wrapper(
     Ok(document.to_string())
 }
 
+/// Returns `text` with the release lane, behind all else.
+pub fn with_lane(text: &str) -> Result<String, ConfigFileError> {
+    Ok(match (has_lane(text)?, text) {
+        (true, _) => text.to_owned(),
+        (false, "") => LANE_TEXT.to_owned(),
+        (false, _) => format!("{text}\n{LANE_TEXT}"),
+    })
+}
+
+/// Returns `text` without the release lane, as it was before.
+pub fn without_lane(text: &str) -> Result<String, ConfigFileError> {
+    has_lane(text)?;
+    let before = text.replacen(&format!("\n{LANE_TEXT}"), "", 1);
+    Ok(before.replacen(LANE_TEXT, "", 1))
+}
+
+/// Tells whether `text` has the lane, as headstart writes it.
+fn has_lane(text: &str) -> Result<bool, ConfigFileError> {
+    let lane = |text: &str| -> Result<Option<toml::Value>, ConfigFileError> {
+        let unreadable = |error: toml::de::Error| ConfigFileError::Unreadable(error.to_string());
+        let table: toml::Table = text.parse().map_err(unreadable)?;
+        Ok(table.get("profile").and_then(|it| it.get(LANE)).cloned())
+    };
+    match lane(text)? {
+        None => Ok(false),
+        // Written by somebody else, it may be the same and stand in other words.
+        found if found == lane(LANE_TEXT)? && text.contains(LANE_TEXT) => Ok(true),
+        Some(_) => Err(ConfigFileError::Tuned),
+    }
+}
+
 fn parse(text: &str) -> Result<DocumentMut, ConfigFileError> {
     text.parse().map_err(|error: toml_edit::TomlError| {
         ConfigFileError::Unreadable(error.message().to_owned())
@@ -61,7 +111,9 @@ fn wrapper(document: &DocumentMut) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
-    use super::{ConfigFileError, with_wrapper, without_wrapper};
+    use super::{
+        ConfigFileError, LANE_TEXT, with_lane, with_wrapper, without_lane, without_wrapper,
+    };
 
     fn is_ours(program: &str) -> bool {
         program.ends_with("headstart")
@@ -107,6 +159,41 @@ mod tests {
                 matches!(refused, Err(ConfigFileError::Unreadable(_))),
                 "{text}"
             );
+        }
+    }
+
+    /// A repository's configuration is other people's: undoing must leave no trace in its history.
+    #[test]
+    fn the_lane_can_be_taken_back() {
+        let texts = [
+            "",
+            "# mine\n[profile.release]\ndebug = 1",
+            "[profile]\ndev = { debug = 0 }\n",
+        ];
+        for text in texts {
+            let with = with_lane(text).unwrap();
+            assert!(
+                with.starts_with(text) && with.ends_with(LANE_TEXT),
+                "{with}"
+            );
+            assert_eq!(with_lane(&with).unwrap(), with);
+            let more = format!("{with}\n[alias]\nb = \"build\"\n");
+            let without = without_lane(&more).unwrap();
+            assert_eq!(without, format!("{text}\n[alias]\nb = \"build\"\n"));
+            assert_eq!(without_lane(&with).unwrap(), text);
+            assert_eq!(without_lane(text).unwrap(), text);
+        }
+    }
+
+    /// A lane that somebody tuned by measuring must not be lost, nor half of it left behind.
+    #[test]
+    fn a_tuned_lane_stays() {
+        let tuned = LANE_TEXT.replace("lto = false", "lto = \"thin\"");
+        let longer = format!("{LANE_TEXT}debug = 1\n");
+        let deeper = format!("{LANE_TEXT}\n[profile.release-lane.package.hot]\nopt-level = 3\n");
+        for text in [tuned, longer, deeper] {
+            assert_eq!(with_lane(&text), Err(ConfigFileError::Tuned), "{text}");
+            assert_eq!(without_lane(&text), Err(ConfigFileError::Tuned), "{text}");
         }
     }
 }

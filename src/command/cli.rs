@@ -379,6 +379,9 @@ pub struct InitArgs {
     /// Change this workspace's `.cargo/config.toml` instead of the one in `CARGO_HOME`
     #[arg(long)]
     pub workspace: bool,
+    /// Write a profile `release-lane` into this workspace's `.cargo/config.toml` instead: release, rebuilt incrementally
+    #[arg(long)]
+    pub release_lane: bool,
     /// Take the change back
     #[arg(long)]
     pub undo: bool,

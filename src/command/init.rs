@@ -1,4 +1,4 @@
-//! `headstart init`: makes headstart cargo's wrapper, in the user's or the workspace's configuration.
+//! `headstart init`: makes headstart cargo's wrapper, or writes the release lane, in the user's or the workspace's configuration.
 
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -26,17 +26,16 @@ pub fn run(args: &InitArgs, environment: &Environment) -> anyhow::Result<ExitCod
     };
     let program = program(args, environment);
     let is_ours = |other: &str| is_ours(Path::new(other), environment);
-    let after = match args.undo {
-        true => config_file::without_wrapper(&before, is_ours),
-        false => config_file::with_wrapper(&before, &program, is_ours),
+    let after = match (args.release_lane, args.undo) {
+        (false, false) => config_file::with_wrapper(&before, &program, is_ours),
+        (false, true) => config_file::without_wrapper(&before, is_ours),
+        (true, false) => config_file::with_lane(&before),
+        (true, true) => config_file::without_lane(&before),
     };
     let after = after.map_err(|error| refused(&file, &error))?;
+    let words = words(args);
     if after == before {
-        let state = match args.undo {
-            true => "does not use headstart",
-            false => "uses headstart already",
-        };
-        println!("{} {state}; nothing to do", file.display());
+        println!("{} {}; nothing to do", file.display(), words.nothing);
         return Ok(ExitCode::SUCCESS);
     }
     println!("{}:", file.display());
@@ -51,17 +50,33 @@ pub fn run(args: &InitArgs, environment: &Environment) -> anyhow::Result<ExitCod
         return Ok(ExitCode::FAILURE);
     }
     write(&file, &after)?;
-    println!(
-        "done: {}",
-        match args.undo {
-            true => "cargo runs rustc itself again",
-            false => "cargo compiles through headstart; `headstart init --undo` takes it back",
-        }
-    );
-    if !args.undo && environment.var("RUSTC_WRAPPER").is_some() {
+    println!("done: {}", words.done);
+    if !args.undo && !args.release_lane && environment.var("RUSTC_WRAPPER").is_some() {
         println!("note: RUSTC_WRAPPER is set in this environment, and wins over the configuration");
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What is said of the file where there is nothing to do, and when it is done.
+struct Words {
+    nothing: &'static str,
+    done: &'static str,
+}
+
+fn words(args: &InitArgs) -> Words {
+    let (nothing, done) = match (args.release_lane, args.undo) {
+        (false, false) => (
+            "uses headstart already",
+            "cargo compiles through headstart; `headstart init --undo` takes it back",
+        ),
+        (false, true) => ("does not use headstart", "cargo runs rustc itself again"),
+        (true, false) => (
+            "has the release lane already",
+            "`cargo build --profile release-lane`; `headstart init --release-lane --undo` takes it back",
+        ),
+        (true, true) => ("has no release lane", "the release lane is gone"),
+    };
+    Words { nothing, done }
 }
 
 /// Tells whether `program` is a headstart.
@@ -74,6 +89,7 @@ fn refused(file: &Path, error: &ConfigFileError) -> Failure {
         ConfigFileError::Taken(_) => {
             "two wrappers cannot share the place: remove that line first if headstart should have it"
         }
+        ConfigFileError::Tuned => "it is yours: remove it first if headstart should write it anew",
         ConfigFileError::Unreadable(_) => {
             "correct the file first; `cargo config get` shows how cargo reads it"
         }
@@ -83,7 +99,7 @@ fn refused(file: &Path, error: &ConfigFileError) -> Failure {
 
 /// Returns the configuration file to change; cargo prefers the old name without an extension.
 fn file(args: &InitArgs, environment: &Environment) -> anyhow::Result<PathBuf> {
-    let dir = match args.workspace {
+    let dir = match args.workspace || args.release_lane {
         false => environment.cargo_home()?,
         true => {
             let command = CargoCommand { args: Vec::new() };
@@ -130,7 +146,11 @@ fn confirmed() -> anyhow::Result<bool> {
     Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }
 
+/// Writes `text`, or removes the file that would be empty.
 fn write(file: &Path, text: &str) -> Result<(), DiskError> {
+    if text.is_empty() {
+        return disk::remove_file(file);
+    }
     let dir = file.parent().unwrap_or(Path::new("."));
     disk::make_dir(dir)?;
     let mode = place::mode_of(file).unwrap_or(place::MODE_FILE);

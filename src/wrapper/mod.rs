@@ -23,6 +23,8 @@ use crate::report::Reporter;
 use crate::rustc::argv::{Invocation, Line};
 use crate::rustc::run::{self, Ended};
 
+/// rustc's exit code after it said what is wrong.
+const FOUND_ERRORS: u8 = 1;
 /// The exit code of a shell for a program that cannot be run.
 const CANNOT_RUN: u8 = 127;
 /// The largest response file that is read; cargo writes one where a line is too long for the system.
@@ -187,7 +189,7 @@ impl<'a> Compile<'a> {
         }
     }
 
-    /// Runs rustc; where it crashes on a seed, once more without. Calls `ready` before cargo hears that a file is ready.
+    /// Runs rustc; where it crashes or gives up on a seed, once more without. Calls `ready` before cargo hears that a file is ready.
     fn run(&self, by_response_file: bool, ready: Option<&dyn Fn()>) -> Done {
         let parent = self.beginning.ledger.staging_parent();
         let staging = || Staging::new(&parent, "args").ok();
@@ -228,14 +230,28 @@ impl<'a> Compile<'a> {
     ) -> (std::io::Result<Ended>, Began) {
         let invocation = self.beginning.invocation;
         let mut announced: Vec<Vec<u8>> = Vec::new();
+        // Errors that no source is to blame for are held back until it is known whether they are the session's.
+        let (mut held, mut in_source) = (Vec::new(), false);
         let ended = run::run_watched(self.beginning.program, args, |line| {
             if is_artifact(line) {
                 announced.push(line.to_vec());
                 ready.inspect(|ready| ready());
             }
-            run::forward(line);
+            in_source |= is_error(line, Blames::Source);
+            match is_error(line, Blames::Nothing) {
+                true => held.push(line.to_vec()),
+                false => run::forward(line),
+            }
         });
-        let crash = ended.as_ref().ok().and_then(|ended| ended.crash());
+        let crash = ended.as_ref().ok().and_then(|ended| {
+            let gave_up = ended.code() == FOUND_ERRORS && !held.is_empty() && !in_source;
+            ended
+                .crash()
+                .or_else(|| gave_up.then(|| "gave up".to_owned()))
+        });
+        if crash.is_none() {
+            held.iter().for_each(|line| run::forward(line));
+        }
         let commit = sown.commit.clone();
         let Some(how) = crash else {
             let (reused, total) = sown.reused();
@@ -273,6 +289,25 @@ impl<'a> Compile<'a> {
         arg.push(path);
         Some(vec![arg])
     }
+}
+
+/// What an error of rustc's is about.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Blames {
+    /// A place in a source.
+    Source,
+    /// No place: rustc could not read its own bitcode, or the program did not link.
+    Nothing,
+}
+
+/// Tells whether `line` is an error that blames so. Source: rustc: rustc_errors/src/json.rs, in the order of its fields.
+fn is_error(line: &[u8], blames: Blames) -> bool {
+    let mark: &[u8] = match blames {
+        Blames::Source => b"\"level\":\"error\",\"spans\":[{",
+        Blames::Nothing => b"\"level\":\"error\",\"spans\":[]",
+    };
+    // Inside of a message quotes are escaped, so the mark is never its text.
+    line.windows(mark.len()).any(|part| part == mark)
 }
 
 /// Tells whether rustc says by `line` that a file is ready. Source: cargo: core/compiler/mod.rs, `on_stderr_line_inner`.
@@ -317,7 +352,7 @@ fn note(invocation: &Invocation, done: &Done, started: SystemTime, ended: System
 
 #[cfg(test)]
 mod tests {
-    use super::{is_artifact, remaps};
+    use super::{Blames, is_artifact, is_error, remaps};
     use crate::model::Roots;
     use std::path::Path;
 
@@ -336,6 +371,20 @@ mod tests {
             options[1],
             "--remap-path-prefix=/w/target=/headstart/target"
         );
+    }
+
+    /// A damaged session would be kept and fail every build, or a mistake in a source be compiled twice.
+    #[test]
+    fn errors_of_no_source_are_told_from_those_of_one() {
+        let says = |spans: &str| {
+            let line = format!(
+                r#"{{"$message_type":"diagnostic","message":"x","code":null,"level":"error","spans":[{spans}],"children":[]}}"#
+            );
+            let is = |blames| is_error(line.as_bytes(), blames);
+            (is(Blames::Source), is(Blames::Nothing))
+        };
+        assert_eq!(says(r#"{"file_name":"src/lib.rs"}"#), (true, false));
+        assert_eq!(says(""), (false, true));
     }
 
     /// cargo panics when it hears twice that a unit's metadata is ready.

@@ -1,7 +1,14 @@
 //! A workspace with each kind of unit that has a session, and the edits that people make.
 
-use headstart_testkit::Workspace;
+use std::path::Path;
+
 use headstart_testkit::fixture::Lock;
+use headstart_testkit::{Workspace, headstart};
+
+use crate::common::PROGRAM;
+
+/// The profile that `headstart init --release-lane` writes.
+pub(crate) const LANE: &str = "release-lane";
 
 /// An edit, by name.
 pub(crate) type Edit = (&'static str, fn(&Workspace));
@@ -96,6 +103,16 @@ pub(crate) fn workspace() -> Workspace {
     ];
     let files = files.map(|(path, text)| (path.to_owned(), text.to_owned()));
     Workspace::new(files.into_iter().chain([lock.file()]))
+}
+
+/// Returns `workspace` with a commit more, in which it has the release lane.
+pub(crate) fn with_lane(workspace: Workspace) -> Workspace {
+    let init = headstart(Path::new(PROGRAM), workspace.root());
+    init.args(["init", "--release-lane", "--yes"])
+        .run()
+        .succeeded();
+    workspace.commit("the release lane");
+    workspace
 }
 
 const APP_MANIFEST: &str = "[package]

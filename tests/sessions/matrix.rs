@@ -12,7 +12,7 @@ use object::read::archive::ArchiveFile;
 use crate::common::around::{skipped, succeeds};
 use crate::common::chain::explain;
 use crate::common::{Place, publish_by, runner};
-use crate::fixture::{EDITS, Edit, workspace};
+use crate::fixture::{EDITS, Edit, LANE, with_lane, workspace};
 use crate::nodes::{Red, red};
 use crate::reuse::{Reuse, all_work_products, entries, reuse};
 
@@ -23,6 +23,8 @@ const TESTS: [&str; 3] = ["test", "--workspace", "--no-run"];
 #[derive(Clone)]
 struct Machine {
     name: &'static str,
+    /// The directory of the profile that `cargo` builds with.
+    profile: &'static str,
     cargo: &'static [&'static str],
     variables: Vec<(&'static str, PathBuf)>,
 }
@@ -31,6 +33,7 @@ impl Machine {
     fn new(name: &'static str) -> Machine {
         Machine {
             name,
+            profile: "debug",
             cargo: &TESTS,
             variables: Vec::new(),
         }
@@ -62,6 +65,11 @@ impl Machine {
     fn target(&self, clone: &Workspace) -> PathBuf {
         let named = self.variables.iter().find(|(name, _)| *name == TARGET_DIR);
         named.map_or_else(|| clone.path("target"), |(_, dir)| dir.clone())
+    }
+
+    /// Where this machine puts what it makes of `clone`.
+    fn outputs(&self, clone: &Workspace) -> PathBuf {
+        self.target(clone).join(self.profile)
     }
 
     /// How many work products were reused in the last build of `clone`, by crate, as `headstart explain` says.
@@ -108,7 +116,10 @@ impl Trial {
 
     /// The same where the publisher is another machine than the warm directory's.
     fn published_by(publisher: &Machine, builder: Machine) -> Trial {
-        let source = workspace();
+        let source = match publisher.profile {
+            LANE => with_lane(workspace()),
+            _ => workspace(),
+        };
         let place = Place::new();
         publish_by(publisher.runner(source.root(), &place), publisher.cargo);
         let warm = source.clone_to(&place.scratch.path("warm"));
@@ -130,17 +141,17 @@ impl Trial {
     }
 
     fn expect(&self, edit: &Edit) -> Expected {
-        let target = self.warm.path("target");
-        let before = all_work_products(&target);
+        let dir = self.builder.outputs(&self.warm);
+        let before = all_work_products(&dir);
         edit.1(&self.warm);
         self.build_warm();
         let expected = Expected {
-            reuse: reuse(&target, &before),
+            reuse: reuse(&dir, &before),
             red: match self.reads_nodes {
-                true => red(&target),
+                true => red(&dir),
                 false => Red::new(),
             },
-            says: says(&self.warm, &target),
+            says: says(&self.warm, &dir),
         };
         self.warm.git(&["checkout", "--quiet", "."]);
         self.warm.git(&["clean", "--quiet", "-fd"]);
@@ -156,8 +167,8 @@ impl Trial {
         edit.1(&clone);
         machine.build(&clone, &self.place, "1");
         let here = machine.reused(&clone);
-        let target = machine.target(&clone);
-        let there = expected.in_crates_of(&target);
+        let dir = machine.outputs(&clone);
+        let there = expected.in_crates_of(&dir);
         assert!(
             !here.is_empty(),
             "{} on {}: nothing was compiled",
@@ -166,7 +177,7 @@ impl Trial {
         );
         assert_eq!(here, there, "{} on {}", edit.0, machine.name);
         if self.reads_nodes {
-            let red_here = red(&target);
+            let red_here = red(&dir);
             let seeded = here.values().any(|reused| *reused > 0);
             assert!(
                 !(seeded && red_here.is_empty()),
@@ -177,17 +188,17 @@ impl Trial {
             let there: Red = red_here.keys().filter_map(in_warm).collect();
             assert_eq!(red_here, there, "{} on {}: red nodes", edit.0, machine.name);
         }
-        let says = says(&clone, &target);
+        let says = says(&clone, &dir);
         assert_eq!(says, expected.says, "{} on {}", edit.0, machine.name);
         clone
     }
 }
 
 impl Expected {
-    /// How many work products were reused in the warm directory, by crate, of those that were compiled in `target` too.
-    fn in_crates_of(&self, target: &Path) -> BTreeMap<String, usize> {
+    /// How many work products were reused in the warm directory, by crate, of those that were compiled in `dir` too.
+    fn in_crates_of(&self, dir: &Path) -> BTreeMap<String, usize> {
         let mut reused = BTreeMap::new();
-        for dir in entries(&target.join("debug/incremental")) {
+        for dir in entries(&dir.join("incremental")) {
             let name = dir.file_name().expect("it has a name").to_string_lossy();
             let (crate_name, _) = name.rsplit_once('-').expect("rustc adds an id");
             let there = self.reuse.get(&*name).map_or(0, |(reused, _)| *reused);
@@ -198,19 +209,18 @@ impl Expected {
 }
 
 /// What the program prints, where it was built.
-fn says(clone: &Workspace, target: &Path) -> Option<String> {
-    let dir = target.join("debug");
+fn says(clone: &Workspace, dir: &Path) -> Option<String> {
     dir.join("app")
         .is_file()
         .then(|| clone.program_in(dir, "app"))
 }
 
-/// Every output of the clone's last build, by name; the members of an archive each for itself.
+/// Every output of the last build in `dir`, by name; the members of an archive each for itself.
 ///
 /// rustc gives the members of an rlib names with a word of chance in them, which is left out.
-fn outputs(clone: &Workspace) -> BTreeMap<String, Vec<u8>> {
+fn outputs(dir: &Path) -> BTreeMap<String, Vec<u8>> {
     let mut outputs = BTreeMap::new();
-    let files = entries(&clone.path("target/debug/deps")).into_iter();
+    let files = entries(&dir.join("deps")).into_iter();
     for path in files.filter(|path| path.extension().is_none_or(|it| it != "d") && path.is_file()) {
         let bytes = fs::read(&path).expect("it is there");
         let name = path.display().to_string();
@@ -229,6 +239,22 @@ fn outputs(clone: &Workspace) -> BTreeMap<String, Vec<u8>> {
         }
     }
     outputs
+}
+
+/// Builds `clone` from nothing, and requires every byte that the seeds led to.
+#[track_caller]
+fn same_bytes_without_a_seed(machine: &Machine, clone: &Workspace, trial: &Trial, edit: &Edit) {
+    let dir = machine.outputs(clone);
+    let seeded = outputs(&dir);
+    fs::remove_dir_all(clone.path("target")).expect("it is ours");
+    machine.build(clone, &trial.place, "0");
+    let differing = differing(&seeded, &outputs(&dir));
+    assert_eq!(
+        differing,
+        Vec::<&String>::new(),
+        "{}: other bytes than without a seed",
+        edit.0
+    );
 }
 
 /// A fresh clone would compile more than the warm directory does, or, worse, make something else of it.
@@ -252,16 +278,7 @@ fn a_changed_crate_compiles_as_in_the_warm_directory() {
     for edit in &EDITS {
         let expected = trial.expect(edit);
         let clone = trial.check(&elsewhere, edit, &expected);
-        let seeded = outputs(&clone);
-        fs::remove_dir_all(clone.path("target")).expect("it is ours");
-        elsewhere.build(&clone, &trial.place, "0");
-        let differing = differing(&seeded, &outputs(&clone));
-        assert_eq!(
-            differing,
-            Vec::<&String>::new(),
-            "{}: other bytes than without a seed",
-            edit.0
-        );
+        same_bytes_without_a_seed(&elsewhere, &clone, &trial, edit);
         for machine in &machines {
             trial.check(machine, edit, &expected);
         }
@@ -310,6 +327,23 @@ fn other_commands_and_profiles() {
             let expected = trial.expect(edit);
             trial.check(&machine, edit, &expected);
         }
+    }
+}
+
+/// With the release lane rustc reuses objects made after LTO, which hold code of other codegen units: one reused wrongly would be
+/// an old function in a new program, or a symbol that the linker does not find.
+#[test]
+fn the_release_lane_compiles_as_in_the_warm_directory() {
+    let machine = Machine {
+        profile: LANE,
+        cargo: &["build", "--workspace", "--profile", LANE],
+        ..Machine::new("lane")
+    };
+    let trial = Trial::new(machine.clone());
+    for edit in &EDITS {
+        let expected = trial.expect(edit);
+        let clone = trial.check(&machine, edit, &expected);
+        same_bytes_without_a_seed(&machine, &clone, &trial, edit);
     }
 }
 
@@ -401,7 +435,7 @@ fn other_versions_of_rustc_reuse_as_much() {
             let machine = builder.clone().with(TARGET_DIR, outside);
             let clone = trial.check(&machine, edit, &expected);
             let reused: usize = machine.reused(&clone).values().sum();
-            let sessions = entries(&machine.target(&clone).join("debug/incremental"));
+            let sessions = entries(&machine.outputs(&clone).join("incremental"));
             let (version, crates) = (version.trim(), sessions.len());
             println!(
                 "{version}: {}: {reused} work products reused in {crates} crates",

@@ -17,11 +17,11 @@ const KIND_BITS: u32 = 9;
 /// `node_max`, `node_count` and `edge_count`, before the closing mark.
 const TRAILER: usize = 3 * 8 + b"rust-end-file".len();
 
-/// Returns how many nodes of each crate's newest session below `target` were in the one before with another result.
+/// Returns how many nodes of each crate's newest session below `dir`, a profile's directory, were in the one before with another result.
 /// Crates with a single session are left out.
-pub(crate) fn red(target: &Path) -> Red {
+pub(crate) fn red(dir: &Path) -> Red {
     let mut found = Red::new();
-    for crate_dir in entries(&target.join("debug/incremental")) {
+    for crate_dir in entries(&dir.join("incremental")) {
         let mut sessions = entries(&crate_dir);
         sessions.retain(|path| path.is_dir());
         sessions.sort();

@@ -11,19 +11,19 @@ pub(crate) type Reuse = BTreeMap<String, (usize, usize)>;
 /// A file, told from one that got the same inode later.
 pub(crate) type File = (u64, i64, i64);
 
-/// Returns all work products below `target`; some rustcs remove an old session at the end.
-pub(crate) fn all_work_products(target: &Path) -> BTreeSet<File> {
-    let crates = entries(&target.join("debug/incremental"));
+/// Returns all work products below `dir`, a profile's directory,; some rustcs remove an old session at the end.
+pub(crate) fn all_work_products(dir: &Path) -> BTreeSet<File> {
+    let crates = entries(&dir.join("incremental"));
     let sessions = crates.iter().flat_map(|dir| entries(dir));
     sessions
         .flat_map(|session| work_products(&session))
         .collect()
 }
 
-/// Returns what the newest session of each crate below `target` has of the work products that were there `before`.
-pub(crate) fn reuse(target: &Path, before: &BTreeSet<File>) -> Reuse {
+/// Returns what the newest session of each crate below `dir`, a profile's directory, has of the work products that were there `before`.
+pub(crate) fn reuse(dir: &Path, before: &BTreeSet<File>) -> Reuse {
     let mut found = Reuse::new();
-    for crate_dir in entries(&target.join("debug/incremental")) {
+    for crate_dir in entries(&dir.join("incremental")) {
         let sessions = entries(&crate_dir).into_iter().filter(|path| path.is_dir());
         if let Some(newest) = sessions.max().map(|path| work_products(&path)) {
             let name = crate_dir.file_name().expect("it has a name");
