@@ -3,6 +3,7 @@
 //! An object is stored only if it has the digest and the size that the manifest says; so a tier that lies, or an index that
 //! is wrong, costs what it costs to compile.
 
+use std::collections::BTreeSet;
 use std::io::{self, Read};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock};
@@ -12,7 +13,7 @@ use crate::disk::{self, hash};
 use crate::engine::delta;
 use crate::model::{Digest, Manifest};
 use crate::store::Store;
-use crate::store::pack::{self, Codec, Index, Request};
+use crate::store::pack::{self, Codec, Index, MAX_STEPS, Request};
 use crate::tier::{Tiers, Trouble, Watch};
 
 /// How many requests are on their way at once.
@@ -74,12 +75,9 @@ pub fn lacking(
         !here
     };
     let own = (0..count).filter(|at| wanted.contains(&all[*at].0) && is_lacking(at));
-    let mut lacking: Vec<usize> = own.collect();
-    let bases = index.bases_of(&lacking).into_iter();
-    lacking.extend(bases.filter(is_lacking));
-    lacking.sort_unstable();
-    lacking.dedup();
-    lacking
+    let with_bases = |at| std::iter::once(at).chain(index.steps(at).take_while(is_lacking));
+    let lacking: BTreeSet<usize> = own.flat_map(with_bases).collect();
+    lacking.into_iter().collect()
 }
 
 /// Fetches `wanted` until all is here, or `watch` wants no more, or what came cannot be kept here.
@@ -100,18 +98,20 @@ pub fn fetch(
         ended: OnceLock::new(),
         large: Mutex::new(()),
     };
-    let is_delta = |at: &usize| fetch.delta(*at).is_some();
-    let (deltas, whole): (Vec<usize>, Vec<usize>) =
-        wanted.objects.iter().copied().partition(is_delta);
-    let first = fetch.all(&whole);
     let has_base = |at: &usize| {
-        let (_, (base, size_bytes)) = fetch.delta(*at).expect("it is a delta");
-        store.has(base, size_bytes)
+        let base = fetch.delta(*at);
+        base.is_none_or(|(_, (base, size_bytes))| store.has(base, size_bytes))
     };
-    let (possible, without): (Vec<usize>, Vec<usize>) = deltas.into_iter().partition(has_base);
-    let trouble = fetch.all(&possible).or(first);
+    let (mut trouble, mut without) = (None, 0);
+    for steps in 0..=MAX_STEPS {
+        let of_steps = |at: &usize| wanted.index.steps(*at).count() == steps;
+        let all = wanted.objects.iter().copied().filter(of_steps);
+        let (possible, others): (Vec<usize>, Vec<usize>) = all.partition(has_base);
+        trouble = fetch.all(&possible).or(trouble);
+        without += others.len();
+    }
     let why = "what they are deltas to did not come";
-    let trouble = trouble.or((!without.is_empty()).then(|| Trouble::Unreachable(why.to_owned())));
+    let trouble = trouble.or((without > 0).then(|| Trouble::Unreachable(why.to_owned())));
     let own = wanted.manifest.objects().len();
     let is_here = |at: &&usize| store.has(fetch.objects[**at].0, fetch.objects[**at].1);
     let (here, lacking): (Vec<&usize>, Vec<&usize>) = wanted
@@ -188,25 +188,39 @@ impl Fetch<'_> {
         stored
     }
 
-    /// Stores the object at `at`, which `frame` is. What it is a delta to is removed if that is damaged, to be fetched again.
     fn store_one(&self, at: usize, frame: &[u8]) -> Result<(), CopyError> {
-        let object = self.objects[at];
-        let put = |content: io::Result<Box<dyn Read + '_>>| match content {
-            Ok(content) => self.store.put_from(self.staging, content, object),
-            Err(_) => Err(CopyError::Damaged(self.store.object(object.0))),
-        };
-        let Some((codec, (base, base_bytes))) = self.delta(at) else {
-            return put(pack::decompress(frame).map(|content| Box::new(content) as _));
-        };
-        let is_large = object.1.max(base_bytes) > LARGE_BYTES;
+        let base_bytes = self.delta(at).map_or(0, |(_, (_, size_bytes))| size_bytes);
+        let is_large = base_bytes > 0 && self.objects[at].1.max(base_bytes) > LARGE_BYTES;
         let _alone = is_large.then(|| self.large.lock().expect("nobody panics with it"));
-        let path = self.store.object(base);
-        let stored = put(delta::decode(&path, (codec, frame), object.1));
-        if matches!(stored, Err(CopyError::Damaged(_)))
-            && hash::file(&path).is_ok_and(|(seen, _)| seen != base)
-        {
-            drop(disk::remove_file(&path));
-        }
-        stored
+        let what = (self.wanted.index, &self.objects[..]);
+        store_frame(what, at, frame, self.store, self.staging)
     }
+}
+
+/// Stores the object at `at` of an index, which `frame` is. What it is a delta to must be here; it is removed if it is damaged, to
+/// be fetched again.
+pub fn store_frame(
+    (index, objects): (&Index, &[(Digest, u64)]),
+    at: usize,
+    frame: &[u8],
+    store: &Store,
+    staging: &Staging,
+) -> Result<(), CopyError> {
+    let object = objects[at];
+    let put = |content: io::Result<Box<dyn Read + '_>>| match content {
+        Ok(content) => store.put_from(staging, content, object),
+        Err(_) => Err(CopyError::Damaged(store.object(object.0))),
+    };
+    let Some((codec, base)) = index.frames[at].delta else {
+        return put(pack::decompress(frame).map(|content| Box::new(content) as _));
+    };
+    let (base, _) = objects[base as usize];
+    let path = store.object(base);
+    let stored = put(delta::decode(&path, (codec, frame), object.1));
+    if matches!(stored, Err(CopyError::Damaged(_)))
+        && hash::file(&path).is_ok_and(|(seen, _)| seen != base)
+    {
+        drop(disk::remove_file(&path));
+    }
+    stored
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use crate::model::{Digest, Manifest, Unit, UnitName, retention};
-use crate::store::pack::{Codec, Frame, Index, PackName};
+use crate::store::pack::{Codec, Frame, Index, MAX_STEPS, PackName};
 
 /// Where a tier has an object.
 #[derive(Clone, Copy, Debug)]
@@ -44,15 +44,21 @@ impl Known {
                 .delta
                 .map(|(codec, base)| (codec, objects[base as usize].0)),
         };
-        let last = |frame: &Frame| {
-            retention::may_refer(index.packs[frame.pack as usize].epoch, now_unix_s)
+        let lasts = |at: usize| {
+            let pack = index.packs[index.frames[at].pack as usize];
+            retention::may_refer(pack.epoch, now_unix_s)
         };
-        for (frame, (digest, size_bytes)) in index.frames.iter().zip(&objects) {
-            let base = frame.delta.map(|(_, base)| &index.frames[base as usize]);
-            if last(frame) && base.is_none_or(last) {
-                let stored = stored(frame, *size_bytes);
-                let known = self.objects.entry(*digest).or_insert(stored);
-                // Of two that pushed at once, one may have it as a delta, and the other as a base.
+        let mut order: Vec<usize> = (0..objects.len()).collect();
+        order.sort_by_key(|at| index.steps(*at).count());
+        for at in order {
+            let (digest, size_bytes) = objects[at];
+            let stored = stored(&index.frames[at], size_bytes);
+            // Of two that pushed at once, each may have the same object in another way.
+            let in_few_steps = stored.delta.is_none_or(|(_, base)| {
+                self.get(base).is_some() && self.steps(base).count() < MAX_STEPS
+            });
+            if lasts(at) && index.steps(at).all(lasts) && in_few_steps {
+                let known = self.objects.entry(digest).or_insert(stored);
                 if stored.delta.is_none() {
                     *known = stored;
                 }
@@ -106,19 +112,28 @@ impl Known {
         index
     }
 
-    /// Returns for objects of `manifest` what they may be stored as deltas to: the object that was in the same place before, or
-    /// what that is itself a delta to.
-    pub(super) fn bases(&self, manifest: &Manifest) -> HashMap<Digest, Digest> {
-        let base = |(place, digest): (Place, Digest)| {
-            let before = self.places.get(&place)?;
-            let base = match self.get(*before)?.delta {
-                Some((_, base)) => base,
-                None => *before,
-            };
-            Some((digest, base))
+    /// Returns what the object `digest` is a delta to: its base, the base of that, and so on.
+    fn steps(&self, digest: Digest) -> impl Iterator<Item = Digest> {
+        let base = |digest: Digest| Some(self.get(digest)?.delta?.1);
+        std::iter::successors(base(digest), move |digest| base(*digest))
+    }
+
+    /// Returns for objects of `manifest` what they may be stored as deltas to: first what is nearest, the object that was in the
+    /// same place before or what that is a delta to, then the whole behind that.
+    pub(super) fn bases(&self, manifest: &Manifest) -> HashMap<Digest, Vec<Digest>> {
+        let bases = |(place, digest): (Place, Digest)| {
+            let before = *self
+                .places
+                .get(&place)
+                .filter(|one| self.get(**one).is_some())?;
+            let mut bases = vec![before];
+            bases.extend(self.steps(before));
+            let nearest = bases.len().saturating_sub(MAX_STEPS);
+            bases.drain(..nearest);
+            Some((digest, bases))
         };
         let places = manifest.units.iter().flat_map(places);
-        places.filter_map(base).collect()
+        places.filter_map(bases).collect()
     }
 }
 

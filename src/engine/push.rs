@@ -5,6 +5,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
 use std::io;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 
@@ -12,12 +13,13 @@ use rayon::prelude::*;
 
 use crate::disk::hash;
 use crate::engine::delta;
+use crate::engine::fetch;
 use crate::engine::known::{Known, Stored};
 use crate::engine::list::{List, ListError, Signer};
 use crate::model::epoch::Epoch;
 use crate::model::{Digest, Manifest};
 use crate::store::head::{self, Entry, Head, MAX_HEAD_BYTES};
-use crate::store::pack::{self, Codec, Index, PACK_BYTES, PackName};
+use crate::store::pack::{self, Codec, Index, MAX_STEPS, PACK_BYTES, PackName};
 use crate::store::point::Point;
 use crate::store::{Store, StoreError};
 use crate::tier::{Tier, Trouble, persistently};
@@ -25,11 +27,11 @@ use crate::tier::{Tier, Trouble, persistently};
 /// How many earlier starting points are asked what the tier has.
 const MAX_PREDECESSORS: usize = 2;
 /// How many packs are on their way at once.
-const UPLOADS: usize = 3;
+const UPLOADS: usize = 2;
 /// How much is compressed at once.
 const BATCH_BYTES: u64 = 32 << 20;
-/// A delta of so small a part of the object is written without a look at how much the object is alone.
-const CERTAIN: u64 = 12;
+/// A delta of so small a part of the object, which is an eighth of what zstd leaves of most, needs no better base.
+const SMALL: u64 = 40;
 /// The largest bundle that is fetched.
 pub const MAX_BUNDLE_BYTES: u64 = 320 << 20;
 
@@ -174,7 +176,7 @@ impl Push<'_> {
         lacking.retain(|(digest, _)| known.get(*digest).is_none());
         let mut bases = known.bases(manifest);
         bases.retain(|digest, _| known.get(*digest).is_none());
-        self.bring(&known, bases.values())?;
+        self.bring(&known, bases.values().map(|bases| bases[0]))?;
         // Deltas lie beside each other, as they are asked for together.
         lacking.sort_by_key(|(digest, _)| !bases.contains_key(digest));
         for (digest, stored) in self.write_packs(&lacking, &bases)? {
@@ -185,29 +187,35 @@ impl Push<'_> {
 
     /// Brings those of `bases` here that are not, as on a machine that is thrown away after each build: what is fetched once is
     /// written and kept the less for 90 days. One that does not come is done without.
-    fn bring<'a>(
+    fn bring(
         &mut self,
         known: &Known,
-        bases: impl Iterator<Item = &'a Digest>,
+        bases: impl Iterator<Item = Digest>,
     ) -> Result<(), PushError> {
-        let sized = bases.filter_map(|base| Some((*base, known.get(*base)?.size_bytes)));
-        let here = |(base, size_bytes): &(Digest, u64)| self.store.has(*base, *size_bytes);
-        let missing: BTreeSet<(Digest, u64)> = sized.filter(|base| !here(base)).collect();
-        let missing: Vec<(Digest, u64)> = missing.into_iter().collect();
-        let index = known.index(missing.clone());
-        let requests = index.requests(&(0..missing.len()).collect::<Vec<_>>());
-        self.done.requests += requests.len();
-        let staging = self.store.staging("push")?;
-        requests.par_iter().for_each(|request| {
-            let key = request.pack.key();
-            let bytes = self.tier.get_range(&key, request.range.clone(), &|_| true);
-            for at in request.objects.iter().filter(|_| bytes.is_ok()) {
-                let content = index.frame(*at, request, bytes.as_deref().unwrap_or_default());
-                if let Ok(content) = pack::decompress(content) {
-                    drop(self.store.put_from(&staging, content, missing[*at]));
+        let store = self.store;
+        let sized = bases.filter_map(|base| Some((base, known.get(base)?.size_bytes)));
+        let lacks = |(object, size_bytes): &(Digest, u64)| !store.has(*object, *size_bytes);
+        let lacking: BTreeSet<(Digest, u64)> = sized.filter(lacks).collect();
+        let mut objects: Vec<(Digest, u64)> = lacking.into_iter().collect();
+        let index = known.index(objects.clone());
+        objects.extend(&index.bases);
+        let staging = store.staging("push")?;
+        for steps in 0..=MAX_STEPS {
+            let all = 0..objects.len();
+            let wanted = |at: &usize| index.steps(*at).count() == steps && lacks(&objects[*at]);
+            let requests = index.requests(&all.filter(wanted).collect::<Vec<_>>());
+            self.done.requests += requests.len();
+            requests.par_iter().for_each(|request| {
+                let range = request.range.clone();
+                let bytes = self.tier.get_range(&request.pack.key(), range, &|_| true);
+                let bytes = bytes.unwrap_or_default();
+                for at in &request.objects {
+                    let frame = index.frame(*at, request, &bytes);
+                    let what = (&index, &objects[..]);
+                    drop(fetch::store_frame(what, *at, frame, store, &staging));
                 }
-            }
-        });
+            });
+        }
         Ok(())
     }
 
@@ -216,7 +224,7 @@ impl Push<'_> {
     fn write_packs(
         &mut self,
         lacking: &[(Digest, u64)],
-        bases: &HashMap<Digest, Digest>,
+        bases: &HashMap<Digest, Vec<Digest>>,
     ) -> Result<Vec<(Digest, Stored)>, PushError> {
         let (tier, epoch, store) = (self.tier, self.epoch, self.store);
         let mut written = Vec::new();
@@ -283,7 +291,7 @@ fn read_bundle(bytes: &[u8], name: Digest) -> Option<(Index, Manifest)> {
 struct Filler<'a> {
     epoch: Epoch,
     store: &'a Store,
-    bases: &'a HashMap<Digest, Digest>,
+    bases: &'a HashMap<Digest, Vec<Digest>>,
     pack: Vec<u8>,
     written: &'a mut Vec<(Digest, Stored)>,
     /// Of how many of those it is known in which pack they are.
@@ -334,25 +342,32 @@ impl Filler<'_> {
         Ok(())
     }
 
-    /// Returns the object as it is written: whole, or as a delta where that pays.
+    /// Returns the object as it is written: whole, or as a delta where that pays; to what is nearest if it is small, so that what
+    /// changed much is one step from the whole, and others can be a step from that.
     fn packed(&self, (object, size_bytes): (Digest, u64)) -> Result<Packed, PushError> {
         let path = self.store.object(object);
-        let base = self.bases.get(&object);
-        let mut delta: Option<Packed> = base.and_then(|base| {
-            let before = self.store.object(*base);
-            // One that is damaged, or that somebody collects meanwhile, is done without.
-            hash::file(&before).ok().filter(|(seen, _)| seen == base)?;
-            let (codec, delta) = delta::encode(&before, &path).ok()??;
-            Some((delta, Some((codec, *base))))
-        });
-        let certain = |(delta, _): &mut Packed| (delta.len() as u64) < size_bytes / CERTAIN;
-        if let Some(delta) = delta.take_if(certain) {
-            return Ok(delta);
+        let mut best: Option<Packed> = None;
+        for base in self.bases.get(&object).into_iter().flatten() {
+            let Some(delta) = self.delta(&path, *base) else {
+                continue;
+            };
+            if (delta.0.len() as u64) < size_bytes / SMALL {
+                return Ok(delta);
+            }
+            best = Some(delta);
         }
         let whole = File::open(&path).and_then(|file| pack::compress(file, size_bytes));
         let whole = whole.map_err(|cause| PushError::Object { object, cause })?;
         let pays = |(delta, _): &Packed| delta.len() < whole.len() / 4 * 3;
-        Ok(delta.filter(pays).unwrap_or((whole, None)))
+        Ok(best.filter(pays).unwrap_or((whole, None)))
+    }
+
+    /// Returns the file at `path` as a delta to `base`; none where that is damaged, or somebody collects it meanwhile.
+    fn delta(&self, path: &Path, base: Digest) -> Option<Packed> {
+        let before = self.store.object(base);
+        hash::file(&before).ok().filter(|(seen, _)| *seen == base)?;
+        let (codec, delta) = delta::encode(&before, path).ok()??;
+        Some((delta, Some((codec, base))))
     }
 
     fn send(&mut self) {

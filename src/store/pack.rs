@@ -1,6 +1,6 @@
 //! Many objects in one immutable file, each a zstd frame of its own, and where they are. Reads and writes no file.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::HashSet;
 use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
@@ -26,6 +26,9 @@ const MAX_INDEX_BYTES: usize = 64 << 20;
 const MAGIC: &[u8; 8] = b"HEADSBDL";
 /// The version of it that this version writes and reads.
 const VERSION: u16 = 2;
+/// How many deltas are applied at most for one object: with two, what changed much needs not be written whole to be what the next
+/// commits are small deltas to.
+pub const MAX_STEPS: usize = 2;
 /// The largest object that another is stored as a delta to.
 const MAX_BASE_BYTES: u64 = 1 << 30;
 /// What a base may have more than twice the size of the object: how large a base is is not signed, and whoever wants the object
@@ -137,10 +140,11 @@ impl Index {
         sizes.fold(0, u64::saturating_add)
     }
 
-    /// Returns the positions of the bases that the objects at `wanted` need, each once.
-    pub fn bases_of(&self, wanted: &[usize]) -> BTreeSet<usize> {
-        let deltas = wanted.iter().filter_map(|at| self.frames[*at].delta);
-        deltas.map(|(_, base)| base as usize).collect()
+    /// Returns the positions of what the object at `at` is a delta to: its base, the base of that, and so on.
+    pub fn steps(&self, at: usize) -> impl Iterator<Item = usize> {
+        let base = |at: usize| Some(self.frames.get(at)?.delta?.1 as usize);
+        // One more than there may be, to be told from too many.
+        std::iter::successors(base(at), move |at| base(*at)).take(MAX_STEPS + 1)
     }
 
     /// Returns the objects of all frames, where this is the index of `manifest`.
@@ -151,33 +155,30 @@ impl Index {
     }
 
     /// Tells whether this can be the index of `manifest`: a frame for each object, in a pack that is named, and no larger
-    /// than zstd makes of such an object; bases that are no deltas themselves, no larger than they may be, and all of them needed.
+    /// than zstd makes of such an object; bases in few steps, no larger than they may be, and all of them needed.
     fn fits(&self, manifest: &Manifest) -> bool {
         let own = manifest.objects().len();
         let objects = self.all_objects(manifest);
         if self.frames.len() != objects.len() {
             return false;
         }
-        let is_base = |base: u32, size_bytes| {
-            let base = base as usize;
-            let frame = self.frames.get(base);
-            frame.is_some_and(|frame| frame.delta.is_none())
-                && may_be_base(objects[base].1, size_bytes)
+        let may_be = |at: usize, base: usize| {
+            base < objects.len() && may_be_base(objects[base].1, objects[at].1)
         };
-        let fits = |(frame, (_, size_bytes)): (&Frame, &(Digest, u64))| {
+        let fits = |(at, frame): (usize, &Frame)| {
+            let size_bytes = objects[at].1;
             let most = size_bytes.saturating_add(size_bytes / 128 + FRAME_BYTES);
             (frame.pack as usize) < self.packs.len()
                 && frame.stored_bytes <= most
                 && frame.offset.checked_add(frame.stored_bytes).is_some()
-                && frame
-                    .delta
-                    .is_none_or(|(_, base)| is_base(base, *size_bytes))
+                && self.steps(at).count() <= MAX_STEPS
+                && self.steps(at).next().is_none_or(|base| may_be(at, base))
         };
-        let all: Vec<usize> = (0..own).collect();
-        let further = self.bases_of(&all).split_off(&own);
+        let needed: HashSet<usize> = (0..own).flat_map(|at| self.steps(at)).collect();
+        let further = needed.iter().filter(|at| **at >= own);
         let each_once: HashSet<Digest> = objects.iter().map(|(digest, _)| *digest).collect();
-        self.frames.iter().zip(&objects).all(fits)
-            && further.len() == self.bases.len()
+        self.frames.iter().enumerate().all(fits)
+            && further.count() == self.bases.len()
             && each_once.len() == objects.len()
     }
 }

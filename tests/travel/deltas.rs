@@ -5,7 +5,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use headstart::model::{Digest, Manifest};
-use headstart::store::pack::{self, Codec, Index};
+use headstart::store::pack::{self, Codec, Index, MAX_STEPS};
 use headstart::store::{Store, format};
 use serde_json::Value;
 
@@ -136,24 +136,27 @@ fn packs(far: &Far) -> BTreeSet<String> {
         .collect()
 }
 
-/// A third commit that is a delta to the second, which is a delta to the first, would be read in three steps, the fortieth in forty.
+/// The fortieth commit would be read in forty steps, or be as large as all that changed since the first.
 #[test]
-fn the_third_commit_has_the_base_of_the_second() {
+fn nobody_follows_a_long_chain() {
     let (far, second) = two_commits();
-    far.chain
-        .source
-        .replace("crates/c2/src/lib.rs", "+ 11", "+ 21");
-    far.chain.source.commit("third");
-    let third = far.publish(None);
-    let bases = |said: &Value| -> BTreeSet<Digest> {
-        let (manifest, index) = there(&far, said);
-        let objects = index.all_objects(&manifest);
-        let bases = index.bases_of(&(0..index.frames.len()).collect::<Vec<_>>());
-        bases.into_iter().map(|at| objects[at].0).collect()
+    let steps = |said: &Value| {
+        let (_, index) = there(&far, said);
+        let steps = (0..index.frames.len()).map(|at| index.steps(at).count());
+        steps.max()
     };
-    let (second, third) = (bases(&second), bases(&third));
-    let common = third.intersection(&second).count();
-    assert!(common > 0, "{third:?} and {second:?}");
+    assert_eq!(steps(&second), Some(1));
+    let mut text = "+ 11".to_owned();
+    for _ in 3..=5 {
+        let more = format!("{text} + 0");
+        far.chain
+            .source
+            .replace("crates/c2/src/lib.rs", &text, &more);
+        far.chain.source.commit("next");
+        assert_eq!(steps(&far.publish(None)), Some(MAX_STEPS));
+        text = more;
+    }
+    assert_eq!(changed_again(&far, "from nothing"), "seeded");
 }
 
 /// What is wrong with a delta or its base must cost a compile, never a wrong program.
