@@ -19,9 +19,7 @@ use crate::engine::assembly::Assembly;
 use crate::engine::ledger::Ledger;
 use crate::engine::live::{self, LiveUnit};
 use crate::engine::local::Inspector;
-use crate::engine::record::{
-    LeftOut, Placed, Recorded, Recorder, Sited, build_paths, read_dep_info,
-};
+use crate::engine::record::{LeftOut, Placed, Recorded, Recorder, build_paths, read_dep_info};
 use crate::engine::relocate::{Catalog, Places};
 use crate::engine::{disclosure, hold, inputs, scan};
 use crate::model::fingerprint::Dep;
@@ -137,7 +135,7 @@ pub fn publish(build: &Build<'_>) -> Result<Published, PublishError> {
     for (candidate, recorded) in candidates.iter().zip(recorded) {
         let added = recorded.and_then(|mut recorded| {
             let pins = outside_pins(candidate, build.roots, &watched);
-            recorded.pinned.extend(pins);
+            recorded.unit.pinned.extend(pins);
             new_objects += recorded.new_objects;
             new_bytes += recorded.new_bytes;
             let inputs = unit_inputs(build, candidate, &watched)?;
@@ -311,13 +309,12 @@ fn placed_here(ledger: &Ledger, store: &Store) -> HashMap<(UnitName, SystemTime)
         };
         let located: Arc<[Located]> = manifest.located.into();
         for unit in manifest.units {
-            let sited = |session| Sited {
-                session,
-                located: located.clone(),
-            };
             if let Some(compiled) = unit.compiled {
-                let session = unit.session.map(sited);
-                let one = Placed { compiled, session };
+                let one = Placed {
+                    compiled,
+                    session: unit.session,
+                    located: located.clone(),
+                };
                 placed.insert((unit.name, started.mtime), one);
             }
         }
