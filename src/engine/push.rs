@@ -2,11 +2,10 @@
 //!
 //! Everything that is written has a name of its own, so two that push at once disturb each other only in the list.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::fs::File;
 use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc;
+use std::thread::{Scope, ScopedJoinHandle};
 
 use rayon::prelude::*;
 
@@ -218,43 +217,18 @@ impl Push<'_> {
         lacking: &[(Digest, u64)],
         bases: &HashMap<Digest, Digest>,
     ) -> Result<Vec<(Digest, Stored)>, PushError> {
-        let (tier, epoch, store) = (self.tier, self.epoch, self.store);
-        let mut written = Vec::new();
-        let (sender, receiver) = mpsc::sync_channel::<(PackName, Vec<u8>)>(0);
-        let receiver = std::sync::Mutex::new(receiver);
-        let failed = AtomicBool::new(false);
-        // One that failed goes on taking packs, so that whoever fills them never waits for nobody.
-        let upload = || -> Result<(), PushError> {
-            let mut done = Ok(());
-            loop {
-                let next = receiver.lock().expect("no uploader panics").recv();
-                match next {
-                    Ok((name, bytes)) if done.is_ok() => done = put(tier, &name.key(), bytes),
-                    Ok(_) => {}
-                    Err(_) => return done,
-                }
-                failed.fetch_or(done.is_err(), Ordering::Relaxed);
-            }
-        };
-        std::thread::scope(|scope| {
-            let uploads: Vec<_> = (0..UPLOADS).map(|_| scope.spawn(upload)).collect();
+        let written = std::thread::scope(|scope| {
             let mut filler = Filler {
-                epoch,
-                store,
+                scope,
+                push: self,
                 bases,
                 pack: Vec::new(),
-                written: &mut written,
+                written: Vec::new(),
                 sealed: 0,
-                failed: &failed,
-                sender,
+                uploads: VecDeque::new(),
             };
-            let filled = filler.fill(lacking);
-            drop(filler);
-            let ended = uploads
-                .into_iter()
-                .map(|one| one.join().expect("it does not panic"));
-            ended.collect::<Result<Vec<()>, _>>()?;
-            filled
+            filler.fill(lacking)?;
+            filler.end()
         })?;
         let starts = written.iter().filter(|(_, stored)| stored.offset == 0);
         self.done.objects = lacking.len();
@@ -280,25 +254,28 @@ fn read_bundle(bytes: &[u8], name: Digest) -> Option<(Index, Manifest)> {
 }
 
 /// Fills one pack after the other.
-struct Filler<'a> {
-    epoch: Epoch,
-    store: &'a Store,
+struct Filler<'scope, 'a> {
+    scope: &'scope Scope<'scope, 'a>,
+    push: &'a Push<'a>,
     bases: &'a HashMap<Digest, Digest>,
     pack: Vec<u8>,
-    written: &'a mut Vec<(Digest, Stored)>,
+    written: Vec<(Digest, Stored)>,
     /// Of how many of those it is known in which pack they are.
     sealed: usize,
-    failed: &'a AtomicBool,
-    sender: mpsc::SyncSender<(PackName, Vec<u8>)>,
+    /// Packs on their way, the first to be begun first.
+    uploads: VecDeque<Upload<'scope>>,
 }
+
+/// A pack on its way.
+type Upload<'scope> = ScopedJoinHandle<'scope, Result<(), PushError>>;
 
 /// An object, ready to be written.
 type Packed = (Vec<u8>, Option<(Codec, Digest)>);
 
-impl Filler<'_> {
+impl Filler<'_, '_> {
     fn fill(&mut self, lacking: &[(Digest, u64)]) -> Result<(), PushError> {
         let mut rest = lacking;
-        while !rest.is_empty() && !self.failed.load(Ordering::Relaxed) {
+        while !rest.is_empty() {
             let mut size = 0;
             let fits = |(_, size_bytes): &&(Digest, u64)| {
                 size += size_bytes;
@@ -311,13 +288,13 @@ impl Filler<'_> {
             let packed: Vec<Packed> = packed.collect::<Result<_, _>>()?;
             for ((digest, size_bytes), (frame, delta)) in batch.iter().zip(packed) {
                 if !self.pack.is_empty() && self.pack.len() + frame.len() > PACK_BYTES {
-                    self.send();
+                    self.send()?;
                 }
                 // The pack's own digest is known when it is full.
                 let stored = Stored {
                     size_bytes: *size_bytes,
                     pack: PackName {
-                        epoch: self.epoch,
+                        epoch: self.push.epoch,
                         digest: *digest,
                     },
                     offset: self.pack.len() as u64,
@@ -328,18 +305,24 @@ impl Filler<'_> {
                 self.pack.extend_from_slice(&frame);
             }
         }
-        if !self.pack.is_empty() {
-            self.send();
-        }
         Ok(())
+    }
+
+    /// Writes what is left, and returns where everything is once all packs are there.
+    fn end(mut self) -> Result<Vec<(Digest, Stored)>, PushError> {
+        if !self.pack.is_empty() {
+            self.send()?;
+        }
+        self.uploads.into_iter().try_for_each(arrived)?;
+        Ok(self.written)
     }
 
     /// Returns the object as it is written: whole, or as a delta where that pays.
     fn packed(&self, (object, size_bytes): (Digest, u64)) -> Result<Packed, PushError> {
-        let path = self.store.object(object);
+        let path = self.push.store.object(object);
         let base = self.bases.get(&object);
         let mut delta: Option<Packed> = base.and_then(|base| {
-            let before = self.store.object(*base);
+            let before = self.push.store.object(*base);
             // One that is damaged, or that somebody collects meanwhile, is done without.
             hash::file(&before).ok().filter(|(seen, _)| seen == base)?;
             let (codec, delta) = delta::encode(&before, &path).ok()??;
@@ -355,17 +338,26 @@ impl Filler<'_> {
         Ok(delta.filter(pays).unwrap_or((whole, None)))
     }
 
-    fn send(&mut self) {
-        let bytes = std::mem::take(&mut self.pack);
+    /// Sends the pack on its way, once there are not too many others.
+    fn send(&mut self) -> Result<(), PushError> {
+        if self.uploads.len() == UPLOADS {
+            self.uploads.pop_front().map_or(Ok(()), arrived)?;
+        }
+        let (tier, bytes) = (self.push.tier, std::mem::take(&mut self.pack));
         let name = PackName {
-            epoch: self.epoch,
+            epoch: self.push.epoch,
             digest: Digest::of(&bytes),
         };
         for (_, stored) in &mut self.written[self.sealed..] {
             stored.pack = name;
         }
         self.sealed = self.written.len();
-        // Taken until the filler is gone; what fails is told by whoever took it.
-        drop(self.sender.send((name, bytes)));
+        let upload = self.scope.spawn(move || put(tier, &name.key(), bytes));
+        self.uploads.push_back(upload);
+        Ok(())
     }
+}
+
+fn arrived(upload: Upload<'_>) -> Result<(), PushError> {
+    upload.join().expect("it does not panic")
 }
