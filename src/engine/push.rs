@@ -19,7 +19,7 @@ use crate::store::head::{self, Entry, Head, MAX_HEAD_BYTES};
 use crate::store::pack::{self, Codec, Index, PACK_BYTES, PackName};
 use crate::store::point::Point;
 use crate::store::{Store, StoreError};
-use crate::tier::{Tier, Trouble, persistently};
+use crate::tier::{self, Tier, persistently};
 
 /// How many earlier starting points are asked what the tier has.
 const MAX_PREDECESSORS: usize = 2;
@@ -49,13 +49,8 @@ pub struct Pushed {
 #[derive(Debug, thiserror::Error)]
 pub enum PushError {
     /// The tier failed.
-    #[error("{what}: {trouble}")]
-    Tier {
-        /// What was asked of it.
-        what: String,
-        /// How it failed.
-        trouble: Trouble,
-    },
+    #[error("{0}")]
+    Tier(#[from] tier::Failed),
     /// What was pushed could not be listed.
     #[error("{0}")]
     List(#[from] ListError),
@@ -124,14 +119,7 @@ pub fn push(
 impl Push<'_> {
     fn get(&mut self, key: &str, limit_bytes: u64) -> Result<Option<Vec<u8>>, PushError> {
         self.done.requests += 1;
-        match persistently(|| self.tier.get(key, limit_bytes, &|_| true)) {
-            Ok(bytes) => Ok(Some(bytes)),
-            Err(Trouble::Absent) => Ok(None),
-            Err(trouble) => Err(PushError::Tier {
-                what: format!("reading {key}"),
-                trouble,
-            }),
-        }
+        Ok(tier::read(self.tier, key, limit_bytes)?)
     }
 
     fn put(&mut self, key: &str, bytes: Vec<u8>) -> Result<(), PushError> {
@@ -241,10 +229,7 @@ impl Push<'_> {
 
 fn put(tier: &dyn Tier, key: &str, bytes: Vec<u8>) -> Result<(), PushError> {
     let written = persistently(|| tier.put(key, bytes.clone()));
-    written.map_err(|trouble| PushError::Tier {
-        what: format!("writing {key}"),
-        trouble,
-    })
+    Ok(written.map_err(tier::failed("writing", key))?)
 }
 
 fn read_bundle(bytes: &[u8], name: Digest) -> Option<(Index, Manifest)> {
