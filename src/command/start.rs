@@ -382,9 +382,8 @@ fn print(outcome: &Outcome, dry_run: bool, now: Timestamp) {
     let own = outcome.decisions.iter().filter(|one| {
         matches!(one.verdict.as_str(), "near" | "absent") && one.reason.code != dependency.code()
     });
-    let reasons: BTreeSet<String> = own
-        .map(|one| format!("{}: {}", one.package, one.reason.text))
-        .collect();
+    let reason = |one: &Noted| format!("{}: {}", one.package, one.reason.text);
+    let reasons: BTreeSet<String> = own.map(reason).collect();
     for reason in reasons.iter().take(SHOWN_REASONS) {
         println!("  {reason}");
     }

@@ -93,9 +93,8 @@ impl<'a> Resolver<'a> {
         let package = PackageId::parse(&artifact.package_id)?;
         let profiles = self.layout.profiles();
         let (profile, _) = profile_of(artifact.filenames.first()?, &self.dirs, &profiles)?;
-        let candidates = self
-            .layout
-            .candidates(&profile, &package.name, &artifact.stem());
+        let (layout, stem) = (&self.layout, artifact.stem());
+        let candidates = layout.candidates(&profile, &package.name, &stem);
         let crate_name = artifact.target.name.replace('-', "_");
         let (name, plain_outputs) = self
             .by_hash(artifact, &candidates)

@@ -165,9 +165,8 @@ fn record_all(
     staging: &Staging,
 ) -> Result<Vec<Result<Recorded, LeftOut>>, PublishError> {
     let recorder = recorder(build, candidates, staging);
-    let step = build
-        .reporter
-        .step("Storing outputs", candidates.len() as u64);
+    let count = candidates.len() as u64;
+    let step = build.reporter.step("Storing outputs", count);
     let record = |candidate: &Candidate| {
         let recorded = recorder.record(candidate);
         step.done(1);
@@ -356,10 +355,8 @@ fn compared_otherwise(build: &Build<'_>, path: &Rooted, hashes: &HashSet<&str>) 
 fn watched_paths(candidate: &Candidate, roots: &Roots) -> Vec<Rooted> {
     let dir = &candidate.package.dir;
     let files = candidate.dep_info.iter().flat_map(|info| &info.files);
-    let mut paths: Vec<Rooted> = files
-        .filter(|file| !matches!(file, DepPath::Build(path) if is_out_dir(path)))
-        .map(|file| dep_info::rooted(file, dir))
-        .collect();
+    let files = files.filter(|file| !matches!(file, DepPath::Build(path) if is_out_dir(path)));
+    let mut paths: Vec<Rooted> = files.map(|file| dep_info::rooted(file, dir)).collect();
     for local in &candidate.fingerprint.local {
         if let Local::RerunIfChanged { paths: all, .. } = local {
             paths.extend(all.iter().map(|path| match path.is_absolute() {

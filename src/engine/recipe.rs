@@ -145,11 +145,8 @@ fn contents(path: &Path) -> Option<Vec<Range<u64>>> {
             _ => None,
         };
         let inner = metadata.map(|inner| start + inner.start..start + inner.end);
-        contents.push(
-            inner
-                .filter(|inner| inner.end <= whole.end)
-                .unwrap_or(whole),
-        );
+        let inner = inner.filter(|inner| inner.end <= whole.end);
+        contents.push(inner.unwrap_or(whole));
     }
     Some(contents)
 }

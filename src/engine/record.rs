@@ -341,13 +341,11 @@ impl Recorder<'_> {
         let target = target.map_err(disk::failed("read", &path))?;
         let target = target.as_os_str().as_encoded_bytes().to_vec();
         let place = path.as_os_str().as_encoded_bytes();
-        match link_stays_in_out_dir(&recorded.unit.name, place, &target) {
-            true => recorded
-                .unit
-                .files
-                .push(plain(&path, Content::Symlink(target))),
-            false => return Err(LeftOut::Link(path.display().to_string())),
+        if !link_stays_in_out_dir(&recorded.unit.name, place, &target) {
+            return Err(LeftOut::Link(path.display().to_string()));
         }
+        let link = plain(&path, Content::Symlink(target));
+        recorded.unit.files.push(link);
         Ok(())
     }
 

@@ -78,10 +78,8 @@ pub fn decode(bytes: &[u8]) -> Result<Manifest, FormatError> {
     }
     let decoder = zstd::stream::Decoder::new(packed).map_err(|_| FormatError::Damaged)?;
     let mut plain = Vec::new();
-    decoder
-        .take(size_bytes + 1)
-        .read_to_end(&mut plain)
-        .map_err(|_| FormatError::Damaged)?;
+    let read = decoder.take(size_bytes + 1).read_to_end(&mut plain);
+    read.map_err(|_| FormatError::Damaged)?;
     if plain.len() as u64 != size_bytes {
         return Err(FormatError::Damaged);
     }

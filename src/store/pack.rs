@@ -166,12 +166,11 @@ impl Index {
         };
         let fits = |(frame, (_, size_bytes)): (&Frame, &(Digest, u64))| {
             let most = size_bytes.saturating_add(size_bytes / 128 + FRAME_BYTES);
+            let has_base = |(_, base)| is_base(base, *size_bytes);
             (frame.pack as usize) < self.packs.len()
                 && frame.stored_bytes <= most
                 && frame.offset.checked_add(frame.stored_bytes).is_some()
-                && frame
-                    .delta
-                    .is_none_or(|(_, base)| is_base(base, *size_bytes))
+                && frame.delta.is_none_or(has_base)
         };
         let all: Vec<usize> = (0..own).collect();
         let further = self.bases_of(&all).split_off(&own);
@@ -184,12 +183,8 @@ impl Index {
 
 /// Tells whether an object of `base_bytes` may be the base of one of `size_bytes`.
 pub fn may_be_base(base_bytes: u64, size_bytes: u64) -> bool {
-    base_bytes
-        <= MAX_BASE_BYTES.min(
-            size_bytes
-                .saturating_mul(2)
-                .saturating_add(BASE_SLACK_BYTES),
-        )
+    let twice = size_bytes.saturating_mul(2);
+    base_bytes <= MAX_BASE_BYTES.min(twice.saturating_add(BASE_SLACK_BYTES))
 }
 
 /// Returns `content` as a frame of its own.
