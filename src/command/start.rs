@@ -230,14 +230,9 @@ impl<'a> Starter<'a> {
         };
         let setup = self.search.setup;
         let places = Places::new(held.build(), &setup.workspace.root, &setup.sysroot);
-        let store = &self.search.sources.store;
-        Ok(offer::offer(
-            surveys,
-            held.build(),
-            &self.inspector,
-            &places,
-            store,
-        )?)
+        let (store, inspector) = (&self.search.sources.store, &self.inspector);
+        let offered = offer::offer(surveys, held.build(), inspector, &places, store);
+        Ok(offered?)
     }
 
     /// Places what `survey`, that of `candidate`, decides.

@@ -44,9 +44,7 @@ impl<'a> Assembly<'a> {
         recorded: Recorded,
         inputs: Vec<Input>,
     ) -> Result<(), LeftOut> {
-        let Recorded {
-            mut unit, located, ..
-        } = recorded;
+        let (mut unit, located) = (recorded.unit, recorded.located);
         for dep in &unit.fingerprint.deps {
             let units = self.by_hash.get(&dep.3);
             let lost = || LeftOut::Dependency(dep.1.clone());

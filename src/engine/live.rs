@@ -11,7 +11,7 @@ use crate::disk::{hash, walk};
 use crate::model::UnitName;
 
 /// A live unit.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LiveUnit {
     /// Where cargo keeps it.
     pub name: UnitName,
@@ -81,11 +81,7 @@ impl<'a> Resolver<'a> {
         Some(LiveUnit {
             name: self.layout.script_run(&profile, dir)?.clone(),
             package: PackageId::parse(package_id)?,
-            package_dir: None,
-            source: None,
-            compressed: false,
-            crate_name: String::new(),
-            plain_outputs: Vec::new(),
+            ..LiveUnit::default()
         })
     }
 

@@ -143,16 +143,10 @@ impl Recorder<'_> {
         let mut recorded = Recorded {
             unit: Unit {
                 name: unit.name.clone(),
-                package: 0,
-                deps: Vec::new(),
                 fingerprint: candidate.fingerprint.clone(),
                 absolute_source: self.absolute_source(candidate)?,
                 dep_info: candidate.dep_info.clone(),
-                inputs: Vec::new(),
-                files: Vec::new(),
-                pinned: Vec::new(),
-                compiled: None,
-                session: None,
+                ..Unit::default()
             },
             located: [].into(),
             new_bytes: 0,
@@ -235,11 +229,10 @@ impl Recorder<'_> {
     /// the session that belongs to it.
     fn note(&self, unit: &LiveUnit, output: &Path) -> Option<Placed> {
         if let Some(compiled) = self.ledger.compiled(&unit.name, &unit.crate_name, output) {
-            let (session, located) = (None, [].into());
             return Some(Placed {
                 compiled,
-                session,
-                located,
+                session: None,
+                located: [].into(),
             });
         }
         let placed = (unit.name.clone(), walk::mtime(output)?);

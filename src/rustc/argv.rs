@@ -225,11 +225,8 @@ impl Invocation {
 
     /// Returns the name of this unit's note in the ledger.
     pub fn ledger_key(&self) -> String {
-        ledger_key(
-            &self.crate_name,
-            self.extra_filename.as_deref(),
-            &self.metadata,
-        )
+        let extra = self.extra_filename.as_deref();
+        ledger_key(&self.crate_name, extra, &self.metadata)
     }
 
     /// Returns what the names of this unit's outputs begin with.

@@ -276,12 +276,12 @@ impl Store {
         digest: Digest,
         packed: &[u8],
     ) -> Result<(), StoreError> {
-        write(staging, &self.index_path(digest), packed, STORED)
+        write(staging, &self.file("indexes", digest), packed, STORED)
     }
 
     /// Returns where a tier has the objects of `manifest`, called `digest`; none if that is not known here.
     pub fn index(&self, digest: Digest, manifest: &Manifest) -> Option<pack::Index> {
-        let packed = disk::read(&self.index_path(digest), MAX_MANIFEST_BYTES).ok()?;
+        let packed = disk::read(&self.file("indexes", digest), MAX_MANIFEST_BYTES).ok()?;
         pack::decode_index(&packed, manifest).ok()
     }
 
@@ -329,10 +329,6 @@ impl Store {
 
     fn file(&self, dir: &str, digest: Digest) -> PathBuf {
         self.root.join(dir).join(digest.hex())
-    }
-
-    fn index_path(&self, digest: Digest) -> PathBuf {
-        self.file("indexes", digest)
     }
 
     fn sequence_path(&self, name: &str) -> PathBuf {

@@ -211,12 +211,7 @@ pub fn bundle_key(epoch: Epoch, manifest: Digest) -> String {
 pub fn encode_bundle(manifest: &[u8], index: &Index) -> Vec<u8> {
     let plain = postcard::to_allocvec(index).expect("an index holds only plain values");
     let packed = zstd::bulk::compress(&plain, LEVEL).expect("memory for a compressed index");
-    let mut bytes = MAGIC.to_vec();
-    bytes.extend_from_slice(&VERSION.to_le_bytes());
-    bytes.extend_from_slice(&(manifest.len() as u64).to_le_bytes());
-    bytes.extend_from_slice(manifest);
-    bytes.extend_from_slice(&packed);
-    bytes
+    format::joined(MAGIC, VERSION, manifest, &packed)
 }
 
 /// Returns the bytes of the manifest called `name` in a bundle, and the packed index behind them.
