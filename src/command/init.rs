@@ -149,5 +149,5 @@ fn write(file: &Path, text: &str) -> Result<(), DiskError> {
     disk::make_dir(dir)?;
     let mode = place::mode_of(file).unwrap_or(place::MODE_FILE);
     let staging = Staging::new(dir, ".headstart-init")?;
-    staging.write(file, text.as_bytes(), Finish { mode, mtime: None })
+    staging.write(file, text.as_bytes(), Finish::with_mode(mode))
 }

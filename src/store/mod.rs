@@ -68,10 +68,7 @@ const MAX_MANIFEST_BYTES: u64 = 256 << 20;
 /// The largest point that is read.
 const MAX_POINT_BYTES: u64 = 1 << 20;
 /// How a stored file looks.
-const STORED: Finish = Finish {
-    mode: MODE_STORED,
-    mtime: None,
-};
+const STORED: Finish = Finish::with_mode(MODE_STORED);
 
 /// How an object was asked for and not had.
 #[derive(Debug, thiserror::Error)]
