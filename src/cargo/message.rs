@@ -81,7 +81,7 @@ pub fn live(lines: &[String]) -> Vec<Live> {
 }
 
 /// The name and version in cargo's id of a package.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct PackageId {
     /// Its name.
     pub name: String,

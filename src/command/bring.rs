@@ -127,11 +127,8 @@ pub fn run(args: &FetchArgs, call: Call<'_>) -> anyhow::Result<ExitCode> {
     let _ = rustix::process::nice(LATER_NICE);
     let workspace = call.settled_dir();
     let far = Far::of(call, &args.store, false, &workspace)?;
-    let store = Store::open(
-        &call
-            .environment
-            .store(args.store.store.as_deref(), Some(&workspace))?,
-    )?;
+    let typed = args.store.store.as_deref();
+    let store = Store::open(&call.environment.store(typed, Some(&workspace))?)?;
     let points = store.all_points().into_iter();
     let mut named = points.filter(|point| point.manifest.hex() == args.manifest);
     let unknown = || {

@@ -40,10 +40,8 @@ pub fn run(args: &DemoArgs, call: Call<'_>) -> Result<ExitCode> {
     let scratch =
         made.with_context(|| format!("cannot make a scratch directory in {}", parent.display()))?;
     remove_when_interrupted(scratch.path());
-    let note = format!(
-        "working in {}, which is removed at the end",
-        scratch.path().display()
-    );
+    let dir = scratch.path().display();
+    let note = format!("working in {dir}, which is removed at the end");
     call.reporter.note(&note);
     let demo = Demo {
         args,

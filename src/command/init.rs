@@ -33,9 +33,9 @@ pub fn run(args: &InitArgs, environment: &Environment) -> anyhow::Result<ExitCod
         (true, true) => config_file::without_lane(&before),
     };
     let after = after.map_err(|error| refused(&file, &error))?;
-    let words = words(args);
+    let (nothing, done) = words(args);
     if after == before {
-        println!("{} {}; nothing to do", file.display(), words.nothing);
+        println!("{} {nothing}; nothing to do", file.display());
         return Ok(ExitCode::SUCCESS);
     }
     println!("{}:", file.display());
@@ -50,21 +50,16 @@ pub fn run(args: &InitArgs, environment: &Environment) -> anyhow::Result<ExitCod
         return Ok(ExitCode::FAILURE);
     }
     write(&file, &after)?;
-    println!("done: {}", words.done);
+    println!("done: {done}");
     if !args.undo && !args.release_lane && environment.var("RUSTC_WRAPPER").is_some() {
         println!("note: RUSTC_WRAPPER is set in this environment, and wins over the configuration");
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// What is said of the file where there is nothing to do, and when it is done.
-struct Words {
-    nothing: &'static str,
-    done: &'static str,
-}
-
-fn words(args: &InitArgs) -> Words {
-    let (nothing, done) = match (args.release_lane, args.undo) {
+/// Returns what is said of the file where there is nothing to do, and when it is done.
+fn words(args: &InitArgs) -> (&'static str, &'static str) {
+    match (args.release_lane, args.undo) {
         (false, false) => (
             "uses headstart already",
             "cargo compiles through headstart; `headstart init --undo` takes it back",
@@ -75,8 +70,7 @@ fn words(args: &InitArgs) -> Words {
             "`cargo build --profile release-lane`; `headstart init --release-lane --undo` takes it back",
         ),
         (true, true) => ("has no release lane", "the release lane is gone"),
-    };
-    Words { nothing, done }
+    }
 }
 
 /// Tells whether `program` is a headstart.
@@ -155,5 +149,5 @@ fn write(file: &Path, text: &str) -> Result<(), DiskError> {
     disk::make_dir(dir)?;
     let mode = place::mode_of(file).unwrap_or(place::MODE_FILE);
     let staging = Staging::new(dir, ".headstart-init")?;
-    staging.write(file, text.as_bytes(), Finish { mode, mtime: None })
+    staging.write(file, text.as_bytes(), Finish::with_mode(mode))
 }

@@ -395,14 +395,9 @@ fn check_still_there(repository: &Repository, build: &Build<'_>) -> Result<()> {
 }
 
 fn as_json(outcome: &Outcome, unsigned: bool) -> Value {
-    let Published {
-        point,
-        left_out,
-        new_objects,
-        new_bytes,
-        ..
-    } = &outcome.published;
-    let left_out = left_out.iter();
+    let published = &outcome.published;
+    let point = &published.point;
+    let left_out = published.left_out.iter();
     let left_out = left_out.map(|(unit, reason)| json!({ "unit": unit, "reason": reason }));
     json!({
         "commit": point.commit,
@@ -411,8 +406,8 @@ fn as_json(outcome: &Outcome, unsigned: bool) -> Value {
         "manifest": point.manifest.hex(),
         "units": point.units,
         "left_out": left_out.collect::<Value>(),
-        "objects_new": new_objects,
-        "bytes_new": new_bytes,
+        "objects_new": published.new_objects,
+        "bytes_new": published.new_bytes,
         "bytes_total": point.size_bytes,
         "cargo_seconds": outcome.cargo_time.as_secs_f64(),
         "publish_seconds": outcome.publish_time.as_secs_f64(),
@@ -431,12 +426,8 @@ fn as_json(outcome: &Outcome, unsigned: bool) -> Value {
 }
 
 fn print(outcome: &Outcome, unsigned: bool) {
-    let Published {
-        point,
-        left_out,
-        new_bytes,
-        ..
-    } = &outcome.published;
+    let published = &outcome.published;
+    let (point, left_out) = (&published.point, &published.left_out);
     let dirty = match point.dirty {
         true => " with changes (not offered as the commit's)",
         false => "",
@@ -446,7 +437,7 @@ fn print(outcome: &Outcome, unsigned: bool) {
         count(point.units, "unit"),
         outcome.publish_time.as_secs_f64(),
     );
-    let (made, new) = (bytes(point.size_bytes), bytes(*new_bytes));
+    let (made, new) = (bytes(point.size_bytes), bytes(published.new_bytes));
     println!("  {units} that made {made}; {new} new in the store, in {seconds:.1} s");
     let written = outcome.pushed.iter();
     let written = written.filter_map(|(name, pushed)| Some((name, pushed.as_ref().ok()?)));

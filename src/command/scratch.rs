@@ -86,10 +86,8 @@ impl Scratch {
         let dir = parent.join(format!("{name}-{}", identity.digest().short()));
         disk::make_dir(&dir)?;
         let dir = disk::canonical(&dir);
-        let wait = || {
-            call.reporter
-                .note("waiting for the same bisect in another process")
-        };
+        let waiting = "waiting for the same bisect in another process";
+        let wait = || call.reporter.note(waiting);
         let lock = lock::exclusive(&dir.join("lock"), wait)?;
         Ok(Scratch { dir, _lock: lock })
     }

@@ -60,9 +60,8 @@ impl Search<'_> {
         let all = self.sources.store.all_points().into_iter().chain(far);
         let of_part = all.filter(|point| point.part == self.setup.part);
         let mut found = of_part.filter(|point| point.manifest.hex().starts_with(name));
-        let first = found.next();
-        let first = first
-            .ok_or_else(|| NoStart(format!("the store has no starting point named {name}")))?;
+        let unknown = || NoStart(format!("the store has no starting point named {name}"));
+        let first = found.next().ok_or_else(unknown)?;
         let ours = |point: &Point| point.toolchain == self.setup.toolchain;
         match ours(&first) {
             true => Ok(first),
@@ -77,10 +76,9 @@ impl Search<'_> {
         for commit in &self.commits()? {
             let points = self.sources.points(commit).into_iter();
             let ours = points.filter(|point| point.toolchain == self.setup.toolchain);
-            let apart: BTreeSet<Part> = ours
-                .map(|point| point.part)
-                .filter(|part| !part.target_dir.is_empty())
-                .collect();
+            let apart = ours.map(|point| point.part);
+            let apart = apart.filter(|part| !part.target_dir.is_empty());
+            let apart: BTreeSet<Part> = apart.collect();
             found_commits += usize::from(!apart.is_empty());
             parts.extend(apart);
             if found_commits == MAX_CANDIDATES {

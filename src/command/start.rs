@@ -230,14 +230,9 @@ impl<'a> Starter<'a> {
         };
         let setup = self.search.setup;
         let places = Places::new(held.build(), &setup.workspace.root, &setup.sysroot);
-        let store = &self.search.sources.store;
-        Ok(offer::offer(
-            surveys,
-            held.build(),
-            &self.inspector,
-            &places,
-            store,
-        )?)
+        let (store, inspector) = (&self.search.sources.store, &self.inspector);
+        let offered = offer::offer(surveys, held.build(), inspector, &places, store);
+        Ok(offered?)
     }
 
     /// Places what `survey`, that of `candidate`, decides.
@@ -382,9 +377,8 @@ fn print(outcome: &Outcome, dry_run: bool, now: Timestamp) {
     let own = outcome.decisions.iter().filter(|one| {
         matches!(one.verdict.as_str(), "near" | "absent") && one.reason.code != dependency.code()
     });
-    let reasons: BTreeSet<String> = own
-        .map(|one| format!("{}: {}", one.package, one.reason.text))
-        .collect();
+    let reason = |one: &Noted| format!("{}: {}", one.package, one.reason.text);
+    let reasons: BTreeSet<String> = own.map(reason).collect();
     for reason in reasons.iter().take(SHOWN_REASONS) {
         println!("  {reason}");
     }

@@ -65,13 +65,10 @@ fn role(root: bool) -> Role {
 fn add(role: Role, belief: Belief, environment: &Environment) -> Result<()> {
     let dir = environment.config_dir()?;
     let (id, file) = (belief.key.id(), beliefs::file(&dir));
-    let place = shown(&belief.repository);
+    let place = shown(&belief.repository).to_owned();
     let (said, so) = match role {
-        Role::Signs => (format!("is believed in {place}"), "what it signs"),
-        Role::Root => {
-            let said = format!("is believed to say who signs in {place}");
-            (said, "what they sign")
-        }
+        Role::Signs => ("is believed in", "what it signs"),
+        Role::Root => ("is believed to say who signs in", "what they sign"),
     };
     let change = |all: &mut Beliefs| (!all.is_revoked(id)).then(|| all.add(role, belief));
     let is_new = beliefs::change(&dir, change)?;
@@ -80,9 +77,9 @@ fn add(role: Role, belief: Belief, environment: &Environment) -> Result<()> {
             let hint = format!("if that was a mistake, take it out of {}", file.display());
             return Err(Failure::new(format!("the key {id} is revoked"), hint).into());
         }
-        Some(false) => println!("{id} {said} already"),
+        Some(false) => println!("{id} {said} {place} already"),
         Some(true) => {
-            println!("{id} {said}: {so} runs code on this machine");
+            println!("{id} {said} {place}: {so} runs code on this machine");
             println!("noted in {}", file.display());
         }
     }

@@ -47,20 +47,19 @@ impl Environment {
         let config = self.aws_file("AWS_CONFIG_FILE", "config");
         let long = format!("profile {profile}");
         let setting = |name| {
-            let in_config = || {
-                config
-                    .get(&long, name)
-                    .or_else(|| config.get(profile, name))
-            };
-            credentials.get(profile, name).or_else(in_config)
+            let sections = [
+                (&credentials, profile),
+                (&config, &long),
+                (&config, profile),
+            ];
+            let mut found = sections.into_iter();
+            found.find_map(|(file, section)| file.get(section, name))
         };
         let counts = |group: &&Group| group.unless.iter().all(|name| self.named(name).is_none());
-        let all = GROUPS
-            .iter()
-            .filter(counts)
-            .flat_map(|group| group.settings);
-        all.filter_map(|(name, variable)| Some((*variable, setting(name)?)))
-            .collect()
+        let all = GROUPS.iter().filter(counts);
+        let all = all.flat_map(|group| group.settings);
+        let set = all.filter_map(|(name, variable)| Some((*variable, setting(name)?)));
+        set.collect()
     }
 
     /// Returns Amazon's file that `variable` names, or the one called `name` where it lies otherwise; an empty one if there is none.

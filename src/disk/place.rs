@@ -31,11 +31,15 @@ pub struct Finish {
     pub mtime: Option<SystemTime>,
 }
 
+impl Finish {
+    /// Returns how a file looks that keeps the time of writing.
+    pub const fn with_mode(mode: u32) -> Finish {
+        Finish { mode, mtime: None }
+    }
+}
+
 /// How a file looks that is nobody's output: as any program writes it.
-pub const PLAIN: Finish = Finish {
-    mode: MODE_FILE,
-    mtime: None,
-};
+pub const PLAIN: Finish = Finish::with_mode(MODE_FILE);
 
 /// The mode of files that are not executed.
 pub const MODE_FILE: u32 = 0o666;

@@ -7,11 +7,11 @@ use crate::engine::inputs;
 use crate::engine::local::{Inspector, Present, State};
 use crate::engine::plan::deps as deps_of;
 use crate::engine::publish::{Build, Candidate};
-use crate::engine::record::{LeftOut, Recorded, Sited};
+use crate::engine::record::{LeftOut, Recorded};
 use crate::model::epoch::SECONDS_A_DAY;
 use crate::model::manifest::Package;
 use crate::model::session::Located;
-use crate::model::{Input, Manifest, Session, Unit};
+use crate::model::{Input, Manifest, Unit};
 
 /// A manifest in the making.
 #[derive(Default)]
@@ -44,26 +44,14 @@ impl<'a> Assembly<'a> {
         recorded: Recorded,
         inputs: Vec<Input>,
     ) -> Result<(), LeftOut> {
-        let mut deps = Vec::new();
-        for dep in &recorded.fingerprint.deps {
+        let (mut unit, located) = (recorded.unit, recorded.located);
+        for dep in &unit.fingerprint.deps {
             let units = self.by_hash.get(&dep.3);
-            deps.extend(units.ok_or_else(|| LeftOut::Dependency(dep.1.clone()))?);
+            let lost = || LeftOut::Dependency(dep.1.clone());
+            unit.deps.extend(units.ok_or_else(lost)?);
         }
-        deps.sort_unstable();
-        deps.dedup();
-        let mut unit = Unit {
-            name: recorded.name,
-            package: 0,
-            deps,
-            fingerprint: recorded.fingerprint,
-            absolute_source: recorded.absolute_source,
-            dep_info: recorded.dep_info,
-            inputs: Vec::new(),
-            files: recorded.files,
-            pinned: recorded.pinned,
-            compiled: recorded.compiled,
-            session: None,
-        };
+        unit.deps.sort_unstable();
+        unit.deps.dedup();
         if let Some(judge) = self.judge {
             let deps: Vec<State> = deps_of(&unit).map(|at| self.states[at]).collect();
             let state = judge.state(&unit, &unit.fingerprint, &candidate.package.dir, &deps);
@@ -78,17 +66,12 @@ impl<'a> Assembly<'a> {
         let input = |input| enter(&mut self.inputs, input);
         unit.inputs = inputs.into_iter().map(input).collect();
         unit.package = enter(&mut self.packages, candidate.package.clone());
-        unit.session = recorded.session.map(|sited| self.session(sited));
-        self.units.push(unit);
-        Ok(())
-    }
-
-    fn session(&mut self, mut sited: Sited) -> Session {
-        for site in &mut sited.session.sites {
-            let located = sited.located[site.located as usize].clone();
+        for site in unit.session.iter_mut().flat_map(|one| &mut one.sites) {
+            let located = located[site.located as usize].clone();
             site.located = enter(&mut self.located, located);
         }
-        sited.session
+        self.units.push(unit);
+        Ok(())
     }
 
     pub(super) fn manifest(self, build: &Build<'_>) -> Manifest {

@@ -114,11 +114,8 @@ pub fn fetch(
     let trouble = trouble.or((without > 0).then(|| Trouble::Unreachable(why.to_owned())));
     let own = wanted.manifest.objects().len();
     let is_here = |at: &&usize| store.has(fetch.objects[**at].0, fetch.objects[**at].1);
-    let (here, lacking): (Vec<&usize>, Vec<&usize>) = wanted
-        .objects
-        .iter()
-        .filter(|at| **at < own)
-        .partition(is_here);
+    let own = wanted.objects.iter().filter(|at| **at < own);
+    let (here, lacking): (Vec<&usize>, Vec<&usize>) = own.partition(is_here);
     Fetched {
         objects: here.len(),
         lacking: lacking.len(),

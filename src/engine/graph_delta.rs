@@ -135,26 +135,28 @@ impl Delta {
         }
         let places = self.nodes.places(base.count(), nodes::most(size_bytes))?;
         let mut matching = Matching::new(base, &places)?;
-        let mut columns = Columns::of(self);
+        let (mut kinds, mut keys) = (self.kinds.iter(), self.keys.iter());
+        let (mut has_value, mut values) = (self.has_value.iter(), self.values.iter());
+        let mut has_edges = self.has_edges.iter();
+        let mut own_edges = self.own_edges(places.len());
         let mut graph = Vec::with_capacity(size_bytes);
         graph.extend_from_slice(&self.around.0);
         let (mut expected, mut edges) = (Vec::new(), Vec::new());
-        let most = places.len();
         for (position, place) in (0..).zip(places) {
             let known = (place != NEW).then(|| base.get(place));
             let (kind, key) = match &known {
                 Some(known) => (known.kind, known.key),
-                None => (*columns.kinds.next()?, columns.keys.next()?),
+                None => (*kinds.next()?, keys.next()?),
             };
-            let value = match (columns.has_value.next()?, known) {
+            let value = match (has_value.next()?, known) {
                 (false, Some(known)) => known.value,
-                _ => columns.values.next()?,
+                _ => values.next()?,
             };
             matching.expect(place, kind, &mut expected);
-            let edges = match columns.has_edges.next()?.checked_sub(1) {
+            let edges = match has_edges.next()?.checked_sub(1) {
                 None => &expected,
                 Some(runs) => {
-                    columns.edges(runs, position, &expected, &mut edges, most)?;
+                    own_edges(runs, position, &expected, &mut edges)?;
                     &edges
                 }
             };
@@ -167,56 +169,31 @@ impl Delta {
         graph.extend_from_slice(&self.around.1);
         Some(graph)
     }
-}
 
-/// The columns of a delta that are read as nodes go by.
-struct Columns<'a> {
-    kinds: std::slice::Iter<'a, u16>,
-    keys: std::slice::Iter<'a, Fingerprint>,
-    has_value: std::slice::Iter<'a, bool>,
-    values: std::slice::Iter<'a, Fingerprint>,
-    has_edges: std::slice::Iter<'a, u32>,
-    runs: RunsRead<'a>,
-    targets: std::slice::Iter<'a, i32>,
-}
-
-impl<'a> Columns<'a> {
-    fn of(delta: &'a Delta) -> Columns<'a> {
-        Columns {
-            kinds: delta.kinds.iter(),
-            keys: delta.keys.iter(),
-            has_value: delta.has_value.iter(),
-            values: delta.values.iter(),
-            has_edges: delta.has_edges.iter(),
-            runs: delta.edges.read(),
-            targets: delta.targets.iter(),
-        }
-    }
-
-    /// Reads the edges of the node at `position`, in so many runs and at most `most`, into `edges`.
-    fn edges(
-        &mut self,
-        runs: u32,
-        position: u32,
-        expected: &[u32],
-        edges: &mut Vec<u32>,
+    /// Returns what reads the edges of one node after the other: in so many runs, and at most `most`, those of the node at a
+    /// position, of which some are expected.
+    fn own_edges(
+        &self,
         most: usize,
-    ) -> Option<()> {
-        edges.clear();
-        let (mut last, mut next) = (position, 0);
-        for _ in 0..runs {
-            let (new, places) = self.runs.next(&mut next)?;
-            for _ in 0..new {
-                last = last.wrapping_sub(self.targets.next()?.cast_unsigned());
-                edges.push(last);
+    ) -> impl FnMut(u32, u32, &[u32], &mut Vec<u32>) -> Option<()> + '_ {
+        let (mut next_run, mut targets) = (self.edges.read(), self.targets.iter());
+        move |runs, position, expected, edges| {
+            edges.clear();
+            let (mut last, mut end) = (position, 0);
+            for _ in 0..runs {
+                let (new, places) = next_run(&mut end)?;
+                for _ in 0..new {
+                    last = last.wrapping_sub(targets.next()?.cast_unsigned());
+                    edges.push(last);
+                }
+                edges.extend_from_slice(expected.get(places)?);
+                last = *edges.last()?;
+                if edges.len() > most {
+                    return None;
+                }
             }
-            edges.extend_from_slice(expected.get(places)?);
-            last = *edges.last()?;
-            if edges.len() > most {
-                return None;
-            }
+            Some(())
         }
-        Some(())
     }
 }
 
@@ -240,19 +217,23 @@ impl Runs {
         runs
     }
 
-    fn read(&self) -> RunsRead<'_> {
-        RunsRead {
-            new: self.new.iter(),
-            jumps: self.jumps.iter(),
-            lengths: self.lengths.iter(),
+    /// Returns what reads one run after the other: how many new ones come first, and the run behind them. What it is given
+    /// is the end of the run before, and then of this one.
+    fn read(&self) -> impl FnMut(&mut u32) -> Option<(u32, Range<usize>)> + '_ {
+        let mut columns = self.new.iter().zip(&self.jumps).zip(&self.lengths);
+        move |end| {
+            let ((new, jump), length) = columns.next()?;
+            let start = end.wrapping_add(jump.cast_unsigned());
+            *end = start.checked_add(*length)?;
+            Some((*new, start as usize..*end as usize))
         }
     }
 
     /// Returns all of it as one sequence of at most `most` positions below `count`.
     fn places(&self, count: u32, most: usize) -> Option<Vec<u32>> {
-        let (mut read, mut next, mut places) = (self.read(), 0, Vec::new());
+        let (mut next_run, mut end, mut places) = (self.read(), 0, Vec::new());
         for _ in &self.lengths {
-            let (new, run) = read.next(&mut next)?;
+            let (new, run) = next_run(&mut end)?;
             if run.end > count as usize || places.len() + new as usize + run.len() > most {
                 return None;
             }
@@ -260,22 +241,6 @@ impl Runs {
             places.extend(to_u32(run.start)..to_u32(run.end));
         }
         Some(places)
-    }
-}
-
-/// Runs that are being read.
-struct RunsRead<'a> {
-    new: std::slice::Iter<'a, u32>,
-    jumps: std::slice::Iter<'a, i32>,
-    lengths: std::slice::Iter<'a, u32>,
-}
-
-impl RunsRead<'_> {
-    /// Returns how many new ones come first, and the run behind them; `next` is the end of the run before.
-    fn next(&mut self, next: &mut u32) -> Option<(u32, Range<usize>)> {
-        let start = next.wrapping_add(self.jumps.next()?.cast_unsigned());
-        *next = start.checked_add(*self.lengths.next()?)?;
-        Some((*self.new.next()?, start as usize..*next as usize))
     }
 }
 

@@ -35,14 +35,13 @@ impl Known {
     /// Adds what an earlier starting point is made of, as far as a new one may refer to it. Those that are added first count.
     pub(super) fn add(&mut self, manifest: &Manifest, index: &Index, now_unix_s: i64) {
         let objects = index.all_objects(manifest);
+        let named = |(codec, base)| (codec, objects[base as usize].0);
         let stored = |frame: &Frame, size_bytes| Stored {
             size_bytes,
             pack: index.packs[frame.pack as usize],
             offset: frame.offset,
             stored_bytes: frame.stored_bytes,
-            delta: frame
-                .delta
-                .map(|(codec, base)| (codec, objects[base as usize].0)),
+            delta: frame.delta.map(named),
         };
         let lasts = |at: usize| {
             let pack = index.packs[index.frames[at].pack as usize];

@@ -6,7 +6,7 @@
 use crate::model::Toolchain;
 use crate::store::format::FormatError;
 use crate::store::head::{self, Entry, Head, MAX_HEAD_BYTES};
-use crate::tier::{Replaced, Tier, Trouble, persistently};
+use crate::tier::{self, Replaced, Tier, persistently};
 use crate::trust::{self, PublicKey, SecretKey};
 
 /// How often a list is written anew because somebody else wrote it. Whoever comes too late does so because another got
@@ -28,13 +28,8 @@ pub struct Signer<'a> {
 #[derive(Debug, thiserror::Error)]
 pub enum ListError {
     /// The tier failed.
-    #[error("{what}: {trouble}")]
-    Tier {
-        /// What was asked of it.
-        what: String,
-        /// How it failed.
-        trouble: Trouble,
-    },
+    #[error("{0}")]
+    Tier(#[from] tier::Failed),
     /// What is there cannot be added to.
     #[error("its list of starting points {0}")]
     Unusable(FormatError),
@@ -138,9 +133,8 @@ impl<'a> List<'a> {
             let seen = self.get()?;
             let head = self.understand(seen.as_deref())?;
             let signed = head.with(entry.clone(), self.now_unix_s).to_sign();
-            let signatures = self
-                .signer
-                .map_or(Vec::new(), |signer| signer.sign(&signed));
+            let sign = |signer: Signer<'_>| signer.sign(&signed);
+            let signatures = self.signer.map_or(Vec::new(), sign);
             match self.replace(seen.as_deref(), &head::encode(&signed, &signatures))? {
                 Replaced::Surely => return Ok(()),
                 Replaced::Blindly if self.read()?.has(entry) => return Ok(()),
@@ -152,24 +146,13 @@ impl<'a> List<'a> {
 
     fn get(&mut self) -> Result<Option<Vec<u8>>, ListError> {
         self.requests += 1;
-        match persistently(|| self.tier.get(&self.key, MAX_HEAD_BYTES as u64, &|_| true)) {
-            Ok(bytes) => Ok(Some(bytes)),
-            Err(Trouble::Absent) => Ok(None),
-            Err(trouble) => Err(self.failed("reading", trouble)),
-        }
+        Ok(tier::read(self.tier, &self.key, MAX_HEAD_BYTES as u64)?)
     }
 
     fn replace(&mut self, seen: Option<&[u8]>, bytes: &[u8]) -> Result<Replaced, ListError> {
         self.requests += 2;
         self.bytes += bytes.len() as u64;
         let replaced = persistently(|| self.tier.replace(&self.key, seen, bytes.to_vec()));
-        replaced.map_err(|trouble| self.failed("writing", trouble))
-    }
-
-    fn failed(&self, what: &str, trouble: Trouble) -> ListError {
-        ListError::Tier {
-            what: format!("{what} {}", self.key),
-            trouble,
-        }
+        Ok(replaced.map_err(tier::failed("writing", &self.key))?)
     }
 }

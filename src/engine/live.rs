@@ -11,7 +11,7 @@ use crate::disk::{hash, walk};
 use crate::model::UnitName;
 
 /// A live unit.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LiveUnit {
     /// Where cargo keeps it.
     pub name: UnitName,
@@ -81,11 +81,7 @@ impl<'a> Resolver<'a> {
         Some(LiveUnit {
             name: self.layout.script_run(&profile, dir)?.clone(),
             package: PackageId::parse(package_id)?,
-            package_dir: None,
-            source: None,
-            compressed: false,
-            crate_name: String::new(),
-            plain_outputs: Vec::new(),
+            ..LiveUnit::default()
         })
     }
 
@@ -93,9 +89,8 @@ impl<'a> Resolver<'a> {
         let package = PackageId::parse(&artifact.package_id)?;
         let profiles = self.layout.profiles();
         let (profile, _) = profile_of(artifact.filenames.first()?, &self.dirs, &profiles)?;
-        let candidates = self
-            .layout
-            .candidates(&profile, &package.name, &artifact.stem());
+        let (layout, stem) = (&self.layout, artifact.stem());
+        let candidates = layout.candidates(&profile, &package.name, &stem);
         let crate_name = artifact.target.name.replace('-', "_");
         let (name, plain_outputs) = self
             .by_hash(artifact, &candidates)

@@ -17,10 +17,7 @@ use crate::store::{ObjectError, Store};
 use crate::trust::Verified;
 
 /// How a program is placed: as if it had been built just now.
-const PROGRAM: Finish = Finish {
-    mode: MODE_EXECUTABLE,
-    mtime: None,
-};
+const PROGRAM: Finish = Finish::with_mode(MODE_EXECUTABLE);
 
 /// A program, test or library that can be run or loaded.
 #[derive(Clone, Debug, PartialEq, Eq)]

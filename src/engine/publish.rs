@@ -19,9 +19,7 @@ use crate::engine::assembly::Assembly;
 use crate::engine::ledger::Ledger;
 use crate::engine::live::{self, LiveUnit};
 use crate::engine::local::Inspector;
-use crate::engine::record::{
-    LeftOut, Placed, Recorded, Recorder, Sited, build_paths, read_dep_info,
-};
+use crate::engine::record::{LeftOut, Placed, Recorded, Recorder, build_paths, read_dep_info};
 use crate::engine::relocate::{Catalog, Places};
 use crate::engine::{disclosure, hold, inputs, scan};
 use crate::model::fingerprint::Dep;
@@ -137,7 +135,7 @@ pub fn publish(build: &Build<'_>) -> Result<Published, PublishError> {
     for (candidate, recorded) in candidates.iter().zip(recorded) {
         let added = recorded.and_then(|mut recorded| {
             let pins = outside_pins(candidate, build.roots, &watched);
-            recorded.pinned.extend(pins);
+            recorded.unit.pinned.extend(pins);
             new_objects += recorded.new_objects;
             new_bytes += recorded.new_bytes;
             let inputs = unit_inputs(build, candidate, &watched)?;
@@ -167,9 +165,8 @@ fn record_all(
     staging: &Staging,
 ) -> Result<Vec<Result<Recorded, LeftOut>>, PublishError> {
     let recorder = recorder(build, candidates, staging);
-    let step = build
-        .reporter
-        .step("Storing outputs", candidates.len() as u64);
+    let count = candidates.len() as u64;
+    let step = build.reporter.step("Storing outputs", count);
     let record = |candidate: &Candidate| {
         let recorded = recorder.record(candidate);
         step.done(1);
@@ -311,13 +308,12 @@ fn placed_here(ledger: &Ledger, store: &Store) -> HashMap<(UnitName, SystemTime)
         };
         let located: Arc<[Located]> = manifest.located.into();
         for unit in manifest.units {
-            let sited = |session| Sited {
-                session,
-                located: located.clone(),
-            };
             if let Some(compiled) = unit.compiled {
-                let session = unit.session.map(sited);
-                let one = Placed { compiled, session };
+                let one = Placed {
+                    compiled,
+                    session: unit.session,
+                    located: located.clone(),
+                };
                 placed.insert((unit.name, started.mtime), one);
             }
         }
@@ -359,10 +355,8 @@ fn compared_otherwise(build: &Build<'_>, path: &Rooted, hashes: &HashSet<&str>) 
 fn watched_paths(candidate: &Candidate, roots: &Roots) -> Vec<Rooted> {
     let dir = &candidate.package.dir;
     let files = candidate.dep_info.iter().flat_map(|info| &info.files);
-    let mut paths: Vec<Rooted> = files
-        .filter(|file| !matches!(file, DepPath::Build(path) if is_out_dir(path)))
-        .map(|file| dep_info::rooted(file, dir))
-        .collect();
+    let files = files.filter(|file| !matches!(file, DepPath::Build(path) if is_out_dir(path)));
+    let mut paths: Vec<Rooted> = files.map(|file| dep_info::rooted(file, dir)).collect();
     for local in &candidate.fingerprint.local {
         if let Local::RerunIfChanged { paths: all, .. } = local {
             paths.extend(all.iter().map(|path| match path.is_absolute() {

@@ -2,12 +2,11 @@
 //!
 //! Everything that is written has a name of its own, so two that push at once disturb each other only in the list.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::fs::File;
 use std::io;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc;
+use std::thread::{Scope, ScopedJoinHandle};
 
 use rayon::prelude::*;
 
@@ -22,7 +21,7 @@ use crate::store::head::{self, Entry, Head, MAX_HEAD_BYTES};
 use crate::store::pack::{self, Codec, Index, MAX_STEPS, PACK_BYTES, PackName};
 use crate::store::point::Point;
 use crate::store::{Store, StoreError};
-use crate::tier::{Tier, Trouble, persistently};
+use crate::tier::{self, Tier, persistently};
 
 /// How many earlier starting points are asked what the tier has.
 const MAX_PREDECESSORS: usize = 2;
@@ -52,13 +51,8 @@ pub struct Pushed {
 #[derive(Debug, thiserror::Error)]
 pub enum PushError {
     /// The tier failed.
-    #[error("{what}: {trouble}")]
-    Tier {
-        /// What was asked of it.
-        what: String,
-        /// How it failed.
-        trouble: Trouble,
-    },
+    #[error("{0}")]
+    Tier(#[from] tier::Failed),
     /// What was pushed could not be listed.
     #[error("{0}")]
     List(#[from] ListError),
@@ -127,14 +121,7 @@ pub fn push(
 impl Push<'_> {
     fn get(&mut self, key: &str, limit_bytes: u64) -> Result<Option<Vec<u8>>, PushError> {
         self.done.requests += 1;
-        match persistently(|| self.tier.get(key, limit_bytes, &|_| true)) {
-            Ok(bytes) => Ok(Some(bytes)),
-            Err(Trouble::Absent) => Ok(None),
-            Err(trouble) => Err(PushError::Tier {
-                what: format!("reading {key}"),
-                trouble,
-            }),
-        }
+        Ok(tier::read(self.tier, key, limit_bytes)?)
     }
 
     fn put(&mut self, key: &str, bytes: Vec<u8>) -> Result<(), PushError> {
@@ -226,43 +213,18 @@ impl Push<'_> {
         lacking: &[(Digest, u64)],
         bases: &HashMap<Digest, Vec<Digest>>,
     ) -> Result<Vec<(Digest, Stored)>, PushError> {
-        let (tier, epoch, store) = (self.tier, self.epoch, self.store);
-        let mut written = Vec::new();
-        let (sender, receiver) = mpsc::sync_channel::<(PackName, Vec<u8>)>(0);
-        let receiver = std::sync::Mutex::new(receiver);
-        let failed = AtomicBool::new(false);
-        // One that failed goes on taking packs, so that whoever fills them never waits for nobody.
-        let upload = || -> Result<(), PushError> {
-            let mut done = Ok(());
-            loop {
-                let next = receiver.lock().expect("no uploader panics").recv();
-                match next {
-                    Ok((name, bytes)) if done.is_ok() => done = put(tier, &name.key(), bytes),
-                    Ok(_) => {}
-                    Err(_) => return done,
-                }
-                failed.fetch_or(done.is_err(), Ordering::Relaxed);
-            }
-        };
-        std::thread::scope(|scope| {
-            let uploads: Vec<_> = (0..UPLOADS).map(|_| scope.spawn(upload)).collect();
+        let written = std::thread::scope(|scope| {
             let mut filler = Filler {
-                epoch,
-                store,
+                scope,
+                push: self,
                 bases,
                 pack: Vec::new(),
-                written: &mut written,
+                written: Vec::new(),
                 sealed: 0,
-                failed: &failed,
-                sender,
+                uploads: VecDeque::new(),
             };
-            let filled = filler.fill(lacking);
-            drop(filler);
-            let ended = uploads
-                .into_iter()
-                .map(|one| one.join().expect("it does not panic"));
-            ended.collect::<Result<Vec<()>, _>>()?;
-            filled
+            filler.fill(lacking)?;
+            filler.end()
         })?;
         let starts = written.iter().filter(|(_, stored)| stored.offset == 0);
         self.done.objects = lacking.len();
@@ -275,10 +237,7 @@ impl Push<'_> {
 
 fn put(tier: &dyn Tier, key: &str, bytes: Vec<u8>) -> Result<(), PushError> {
     let written = persistently(|| tier.put(key, bytes.clone()));
-    written.map_err(|trouble| PushError::Tier {
-        what: format!("writing {key}"),
-        trouble,
-    })
+    Ok(written.map_err(tier::failed("writing", key))?)
 }
 
 fn read_bundle(bytes: &[u8], name: Digest) -> Option<(Index, Manifest)> {
@@ -288,25 +247,28 @@ fn read_bundle(bytes: &[u8], name: Digest) -> Option<(Index, Manifest)> {
 }
 
 /// Fills one pack after the other.
-struct Filler<'a> {
-    epoch: Epoch,
-    store: &'a Store,
+struct Filler<'scope, 'a> {
+    scope: &'scope Scope<'scope, 'a>,
+    push: &'a Push<'a>,
     bases: &'a HashMap<Digest, Vec<Digest>>,
     pack: Vec<u8>,
-    written: &'a mut Vec<(Digest, Stored)>,
+    written: Vec<(Digest, Stored)>,
     /// Of how many of those it is known in which pack they are.
     sealed: usize,
-    failed: &'a AtomicBool,
-    sender: mpsc::SyncSender<(PackName, Vec<u8>)>,
+    /// Packs on their way, the first to be begun first.
+    uploads: VecDeque<Upload<'scope>>,
 }
+
+/// A pack on its way.
+type Upload<'scope> = ScopedJoinHandle<'scope, Result<(), PushError>>;
 
 /// An object, ready to be written.
 type Packed = (Vec<u8>, Option<(Codec, Digest)>);
 
-impl Filler<'_> {
+impl Filler<'_, '_> {
     fn fill(&mut self, lacking: &[(Digest, u64)]) -> Result<(), PushError> {
         let mut rest = lacking;
-        while !rest.is_empty() && !self.failed.load(Ordering::Relaxed) {
+        while !rest.is_empty() {
             let mut size = 0;
             let fits = |(_, size_bytes): &&(Digest, u64)| {
                 size += size_bytes;
@@ -319,13 +281,13 @@ impl Filler<'_> {
             let packed: Vec<Packed> = packed.collect::<Result<_, _>>()?;
             for ((digest, size_bytes), (frame, delta)) in batch.iter().zip(packed) {
                 if !self.pack.is_empty() && self.pack.len() + frame.len() > PACK_BYTES {
-                    self.send();
+                    self.send()?;
                 }
                 // The pack's own digest is known when it is full.
                 let stored = Stored {
                     size_bytes: *size_bytes,
                     pack: PackName {
-                        epoch: self.epoch,
+                        epoch: self.push.epoch,
                         digest: *digest,
                     },
                     offset: self.pack.len() as u64,
@@ -336,16 +298,22 @@ impl Filler<'_> {
                 self.pack.extend_from_slice(&frame);
             }
         }
-        if !self.pack.is_empty() {
-            self.send();
-        }
         Ok(())
+    }
+
+    /// Writes what is left, and returns where everything is once all packs are there.
+    fn end(mut self) -> Result<Vec<(Digest, Stored)>, PushError> {
+        if !self.pack.is_empty() {
+            self.send()?;
+        }
+        self.uploads.into_iter().try_for_each(arrived)?;
+        Ok(self.written)
     }
 
     /// Returns the object as it is written: whole, or as a delta where that pays; to what is nearest if it is small, so that what
     /// changed much is one step from the whole, and others can be a step from that.
     fn packed(&self, (object, size_bytes): (Digest, u64)) -> Result<Packed, PushError> {
-        let path = self.store.object(object);
+        let path = self.push.store.object(object);
         let mut best: Option<Packed> = None;
         for base in self.bases.get(&object).into_iter().flatten() {
             let Some(delta) = self.delta(&path, *base) else {
@@ -364,23 +332,32 @@ impl Filler<'_> {
 
     /// Returns the file at `path` as a delta to `base`; none where that is damaged, or somebody collects it meanwhile.
     fn delta(&self, path: &Path, base: Digest) -> Option<Packed> {
-        let before = self.store.object(base);
+        let before = self.push.store.object(base);
         hash::file(&before).ok().filter(|(seen, _)| *seen == base)?;
         let (codec, delta) = delta::encode(&before, path).ok()??;
         Some((delta, Some((codec, base))))
     }
 
-    fn send(&mut self) {
-        let bytes = std::mem::take(&mut self.pack);
+    /// Sends the pack on its way, once there are not too many others.
+    fn send(&mut self) -> Result<(), PushError> {
+        if self.uploads.len() == UPLOADS {
+            self.uploads.pop_front().map_or(Ok(()), arrived)?;
+        }
+        let (tier, bytes) = (self.push.tier, std::mem::take(&mut self.pack));
         let name = PackName {
-            epoch: self.epoch,
+            epoch: self.push.epoch,
             digest: Digest::of(&bytes),
         };
         for (_, stored) in &mut self.written[self.sealed..] {
             stored.pack = name;
         }
         self.sealed = self.written.len();
-        // Taken until the filler is gone; what fails is told by whoever took it.
-        drop(self.sender.send((name, bytes)));
+        let upload = self.scope.spawn(move || put(tier, &name.key(), bytes));
+        self.uploads.push_back(upload);
+        Ok(())
     }
+}
+
+fn arrived(upload: Upload<'_>) -> Result<(), PushError> {
+    upload.join().expect("it does not panic")
 }

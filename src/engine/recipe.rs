@@ -35,10 +35,7 @@ impl Recorder<'_> {
         if !is_archive(file) {
             return Ok(None);
         }
-        let session = recorded.session.iter().flat_map(|one| &one.session.files);
-        let session = session.map(|file| (file.digest, file.size_bytes));
-        let made = recorded.files.iter().flat_map(|one| one.content.objects());
-        let stretches = stretches(file, &session.chain(made).collect())?;
+        let stretches = stretches(file, &recorded.unit.objects().collect())?;
         if stretches.is_empty() {
             return Ok(None);
         }
@@ -148,11 +145,8 @@ fn contents(path: &Path) -> Option<Vec<Range<u64>>> {
             _ => None,
         };
         let inner = metadata.map(|inner| start + inner.start..start + inner.end);
-        contents.push(
-            inner
-                .filter(|inner| inner.end <= whole.end)
-                .unwrap_or(whole),
-        );
+        let inner = inner.filter(|inner| inner.end <= whole.end);
+        contents.push(inner.unwrap_or(whole));
     }
     Some(contents)
 }

@@ -24,9 +24,7 @@ use crate::model::manifest::{Source, link_stays_in_out_dir};
 use crate::model::rewrite::Finder;
 use crate::model::session::{DEP_GRAPH, Located, SessionFile};
 use crate::model::unit::{Compiled, DepInfo, DepPath, Pin};
-use crate::model::{
-    Content, Digest, Fingerprint, OutputFile, Root, Rooted, Roots, Session, UnitName,
-};
+use crate::model::{Content, Digest, OutputFile, Root, Rooted, Roots, Session, Unit, UnitName};
 use crate::rustc::session;
 use crate::store::Store;
 
@@ -55,43 +53,24 @@ pub(super) struct Recorder<'a> {
     pub(super) staging: &'a Staging,
 }
 
-/// What the starting point that a unit was placed from says of it.
+/// What is known of how a unit was compiled.
 #[derive(Clone, Debug)]
 pub struct Placed {
     /// The note of its compile.
     pub compiled: Compiled,
-    /// Its session, which is placed only when rustc needs it.
-    pub session: Option<Sited>,
-}
-
-/// A session with what its sites refer to, by position.
-#[derive(Clone, Debug)]
-pub struct Sited {
-    /// The session.
-    pub session: Session,
-    /// What it holds the place of.
+    /// Its session in the starting point that it was placed from, which is placed only when rustc needs it.
+    pub session: Option<Session>,
+    /// What that holds the place of.
     pub located: Arc<[Located]>,
 }
 
-/// A unit as recorded, before it has its place in the manifest.
+/// A unit as recorded.
 #[derive(Debug)]
 pub struct Recorded {
-    /// Where cargo keeps it.
-    pub name: UnitName,
-    /// cargo's record.
-    pub fingerprint: Fingerprint,
-    /// The main source where cargo hashes it as an absolute path.
-    pub absolute_source: Option<Rooted>,
-    /// cargo's dep-info.
-    pub dep_info: Option<DepInfo>,
-    /// What it made.
-    pub files: Vec<OutputFile>,
-    /// Roots that its outputs hold.
-    pub pinned: Vec<Pin>,
-    /// The note of its compile.
-    pub compiled: Option<Compiled>,
-    /// Its newest session.
-    pub session: Option<Sited>,
+    /// The unit, before it has its place in the manifest, and its package, inputs and dependencies have theirs.
+    pub unit: Unit,
+    /// What the sites of its session refer to, by position.
+    pub located: Arc<[Located]>,
     /// Bytes that the store did not have.
     pub new_bytes: u64,
     /// Objects that the store did not have.
@@ -149,7 +128,7 @@ pub enum LeftOut {
 impl Recorded {
     fn pin(&mut self, root: Root, seen_in: &str) {
         let seen_in = seen_in.to_owned();
-        self.pinned.push(Pin { root, seen_in });
+        self.unit.pinned.push(Pin { root, seen_in });
     }
 }
 
@@ -162,14 +141,14 @@ impl Recorder<'_> {
     pub(super) fn record(&self, candidate: &Candidate) -> Result<Recorded, LeftOut> {
         let unit = &candidate.live;
         let mut recorded = Recorded {
-            name: unit.name.clone(),
-            fingerprint: candidate.fingerprint.clone(),
-            absolute_source: self.absolute_source(candidate)?,
-            dep_info: candidate.dep_info.clone(),
-            files: Vec::new(),
-            pinned: Vec::new(),
-            compiled: None,
-            session: None,
+            unit: Unit {
+                name: unit.name.clone(),
+                fingerprint: candidate.fingerprint.clone(),
+                absolute_source: self.absolute_source(candidate)?,
+                dep_info: candidate.dep_info.clone(),
+                ..Unit::default()
+            },
+            located: [].into(),
             new_bytes: 0,
             new_objects: 0,
         };
@@ -205,21 +184,23 @@ impl Recorder<'_> {
         let is_made =
             |path: &&PathBuf| !is_makefile(path) && !rename::is_mark(&path.to_string_lossy());
         let first = outputs.iter().find(is_made).ok_or(LeftOut::NoOutputs)?;
-        let (compiled, session) = self.note(unit, &self.in_build(first));
-        recorded.compiled = compiled;
-        recorded.session = session;
-        if recorded.compiled.as_ref().is_some_and(|one| one.renamed) {
-            let seen_in = "cargo's hash of a path dependency outside the workspace";
-            recorded.pin(Root::Workspace, seen_in);
+        if let Some(noted) = self.note(unit, &self.in_build(first)) {
+            if noted.compiled.renamed {
+                let seen_in = "cargo's hash of a path dependency outside the workspace";
+                recorded.pin(Root::Workspace, seen_in);
+            }
+            recorded.unit.compiled = Some(noted.compiled);
+            recorded.unit.session = noted.session;
+            recorded.located = noted.located;
         }
-        let compiled = recorded.compiled.as_ref();
+        let compiled = recorded.unit.compiled.as_ref();
         let remapped = compiled.is_some_and(|compiled| compiled.remapped);
-        if recorded.session.is_none() {
-            recorded.session = self.session(unit, recorded)?;
+        if recorded.unit.session.is_none() {
+            recorded.unit.session = self.session(unit, recorded)?;
         }
         let has = |file: &SessionFile| self.relies_on(file.digest, file.size_bytes);
-        let lacks = |one: &mut Sited| !one.session.files.iter().all(has);
-        recorded.session.take_if(lacks);
+        let lacks = |one: &mut Session| !one.files.iter().all(has);
+        recorded.unit.session.take_if(lacks);
         // Archives come last: they are made of the others, and of the session.
         outputs.sort_by_key(|path| is_archive(path));
         for path in outputs {
@@ -246,15 +227,16 @@ impl Recorder<'_> {
 
     /// What the wrapper noted of the compile that made `output`, here or where a start had it from; there with
     /// the session that belongs to it.
-    fn note(&self, unit: &LiveUnit, output: &Path) -> (Option<Compiled>, Option<Sited>) {
-        if let Some(own) = self.ledger.compiled(&unit.name, &unit.crate_name, output) {
-            return (Some(own), None);
+    fn note(&self, unit: &LiveUnit, output: &Path) -> Option<Placed> {
+        if let Some(compiled) = self.ledger.compiled(&unit.name, &unit.crate_name, output) {
+            return Some(Placed {
+                compiled,
+                session: None,
+                located: [].into(),
+            });
         }
-        let placed = walk::mtime(output).map(|mtime| (unit.name.clone(), mtime));
-        match placed.and_then(|placed| self.placed.get(&placed)) {
-            Some(placed) => (Some(placed.compiled.clone()), placed.session.clone()),
-            None => (None, None),
-        }
+        let placed = (unit.name.clone(), walk::mtime(output)?);
+        self.placed.get(&placed).cloned()
     }
 
     /// A variable that holds a root pins the unit, whether or not the value is seen in its bytes: its length
@@ -277,8 +259,12 @@ impl Recorder<'_> {
         Ok(())
     }
 
-    fn session(&self, unit: &LiveUnit, recorded: &mut Recorded) -> Result<Option<Sited>, LeftOut> {
-        let compiled = recorded.compiled.as_ref();
+    fn session(
+        &self,
+        unit: &LiveUnit,
+        recorded: &mut Recorded,
+    ) -> Result<Option<Session>, LeftOut> {
+        let compiled = recorded.unit.compiled.as_ref();
         let Some(compiled) = compiled.filter(|compiled| !compiled.crashed) else {
             return Ok(None);
         };
@@ -309,21 +295,19 @@ impl Recorder<'_> {
             });
         }
         files.sort_by(|a, b| a.name.cmp(&b.name));
+        recorded.located = located.into();
         let tail = session::Parts::of(&name).map(|parts| format!("{}-{}", parts.random, parts.svh));
-        Ok(tail.map(|name| Sited {
-            session: Session {
-                crate_dir: crate_dir.to_string_lossy().into_owned(),
-                name,
-                files,
-                sites,
-            },
-            located: located.into(),
+        Ok(tail.map(|name| Session {
+            crate_dir: crate_dir.to_string_lossy().into_owned(),
+            name,
+            files,
+            sites,
         }))
     }
 
     /// What a build script left: its output, and everything in `OUT_DIR`.
     fn script_run(&self, recorded: &mut Recorded) -> Result<(), LeftOut> {
-        let dir = recorded.name.script_dir();
+        let dir = recorded.unit.name.script_dir();
         self.text(recorded, dir.join("output"), true)?;
         for name in ["root-output", "stderr"] {
             if self.in_build(&dir).join(name).is_file() {
@@ -332,12 +316,12 @@ impl Recorder<'_> {
         }
         let out = dir.join("out");
         let entries = walk::below_without_links(&self.in_build(&out)).unwrap_or_default();
-        recorded.files.push(plain(&out, Content::Directory));
+        recorded.unit.files.push(plain(&out, Content::Directory));
         for entry in entries {
             let path = out.join(&entry.relative);
             match (entry.kind, entry.link) {
                 (_, true) => self.link(recorded, path)?,
-                (Kind::Directory, _) => recorded.files.push(plain(&path, Content::Directory)),
+                (Kind::Directory, _) => recorded.unit.files.push(plain(&path, Content::Directory)),
                 (Kind::File, _) => self.out_dir_file(recorded, path)?,
                 (Kind::Other, _) => {}
             }
@@ -350,10 +334,11 @@ impl Recorder<'_> {
         let target = target.map_err(disk::failed("read", &path))?;
         let target = target.as_os_str().as_encoded_bytes().to_vec();
         let place = path.as_os_str().as_encoded_bytes();
-        match link_stays_in_out_dir(&recorded.name, place, &target) {
-            true => recorded.files.push(plain(&path, Content::Symlink(target))),
-            false => return Err(LeftOut::Link(path.display().to_string())),
+        if !link_stays_in_out_dir(&recorded.unit.name, place, &target) {
+            return Err(LeftOut::Link(path.display().to_string()));
         }
+        let link = plain(&path, Content::Symlink(target));
+        recorded.unit.files.push(link);
         Ok(())
     }
 
@@ -390,7 +375,7 @@ impl Recorder<'_> {
         };
         let seen_in = path.file_name().unwrap_or_default().to_string_lossy();
         for one in scanned.roots.iter().filter(|_| root.is_some()) {
-            if !recorded.pinned.iter().any(|pin| pin.root == one.root) {
+            if !recorded.unit.pinned.iter().any(|pin| pin.root == one.root) {
                 recorded.pin(one.root, &seen_in);
             }
         }
@@ -408,7 +393,7 @@ impl Recorder<'_> {
             },
         };
         let executable = disk::is_executable(&file)?;
-        recorded.files.push(OutputFile {
+        recorded.unit.files.push(OutputFile {
             artifact,
             executable,
             ..plain(&path, content)
@@ -420,7 +405,7 @@ impl Recorder<'_> {
     fn text(&self, recorded: &mut Recorded, path: PathBuf, artifact: bool) -> Result<(), LeftOut> {
         let bytes = disk::read(&self.in_build(&path), MAX_TEXT_BYTES)?;
         let content = Content::Inline(bytes);
-        recorded.files.push(OutputFile {
+        recorded.unit.files.push(OutputFile {
             artifact,
             rewrite: true,
             ..plain(&path, content)

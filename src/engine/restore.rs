@@ -84,9 +84,8 @@ impl Held {
     }
 
     fn check_room(&self, manifest: &Manifest, decisions: &[Decision]) -> Result<(), RestoreError> {
-        let needed_bytes = placed(manifest, decisions)
-            .map(|(_, unit)| unit.size_bytes())
-            .sum();
+        let placed = placed(manifest, decisions);
+        let needed_bytes = placed.map(|(_, unit)| unit.size_bytes()).sum();
         match space::free_bytes(self.build()) {
             Some(free_bytes) if free_bytes < needed_bytes => Err(RestoreError::NoRoom {
                 path: self.build().to_path_buf(),
@@ -120,9 +119,8 @@ impl Placing<'_> {
     /// directories; but nothing if a link stands for one of them, through which other files would be written over.
     fn invalidate(&self, decisions: &[Decision]) -> Result<(), DiskError> {
         let mut dirs = BTreeSet::new();
-        let replaced: Vec<&Unit> = placed(self.manifest, decisions)
-            .map(|(_, unit)| unit)
-            .collect();
+        let replaced = placed(self.manifest, decisions);
+        let replaced: Vec<&Unit> = replaced.map(|(_, unit)| unit).collect();
         for unit in &replaced {
             dirs.insert(unit.name.fingerprint_dir());
             for file in &unit.files {

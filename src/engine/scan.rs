@@ -138,11 +138,7 @@ fn run(build: &Path, name: &UnitName, scripts: &HashMap<u64, PackageId>) -> Opti
     Some(LiveUnit {
         name: name.clone(),
         package: package.clone(),
-        package_dir: None,
-        source: None,
-        compressed: false,
-        crate_name: String::new(),
-        plain_outputs: Vec::new(),
+        ..LiveUnit::default()
     })
 }
 

@@ -61,9 +61,8 @@ impl FromStr for Epoch {
         let week = week.parse().map_err(|_| NoEpoch)?;
         let epoch = Epoch { year, week };
         let known = ISOWeekDate::new(year, week, jiff::civil::Weekday::Monday).is_ok();
-        (known && epoch.to_string() == text)
-            .then_some(epoch)
-            .ok_or(NoEpoch)
+        let same = known && epoch.to_string() == text;
+        same.then_some(epoch).ok_or(NoEpoch)
     }
 }
 

@@ -11,7 +11,7 @@ use rustc_stable_hash::StableSipHasher128;
 use serde::{Deserialize, Serialize};
 
 /// What `<kind>-<name>.json` holds.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Fingerprint {
     /// Hash of `rustc -vV`.

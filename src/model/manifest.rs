@@ -60,10 +60,8 @@ impl Part {
     /// Checks that both directories lie below the top.
     pub fn check(&self) -> Result<(), Malformed> {
         let escapes = |dir: &&String| !dir.is_empty() && !stays_beneath(dir.as_bytes());
-        match [&self.workspace, &self.target_dir]
-            .into_iter()
-            .find(escapes)
-        {
+        let mut dirs = [&self.workspace, &self.target_dir].into_iter();
+        match dirs.find(escapes) {
             None => Ok(()),
             Some(path) => Err(Malformed::Escape {
                 unit: "its part".to_owned(),
@@ -162,18 +160,14 @@ impl Manifest {
         self.part.check()?;
         let files = self.units.iter().flat_map(|unit| &unit.files);
         let is_link = |file: &&OutputFile| matches!(file.content, Content::Symlink(_));
-        let links: HashSet<&Path> = files
-            .filter(is_link)
-            .map(|file| bytes_path(&file.path))
-            .collect();
+        let links = files.filter(is_link).map(|file| bytes_path(&file.path));
+        let links: HashSet<&Path> = links.collect();
+        let is_input = |input: &u32| (*input as usize) < self.inputs.len();
         for (position, unit) in self.units.iter().enumerate() {
             let name = || unit.name.to_string();
             let known = (unit.package as usize) < self.packages.len()
                 && unit.deps.iter().all(|dep| (*dep as usize) < position)
-                && unit
-                    .inputs
-                    .iter()
-                    .all(|input| (*input as usize) < self.inputs.len())
+                && unit.inputs.iter().all(is_input)
                 && unit.session.iter().all(|session| self.knows_sites(session));
             if !known {
                 return Err(Malformed::Reference(name()));
@@ -221,9 +215,8 @@ impl Manifest {
 
     /// Returns the estimated time to compile `unit`, in milliseconds.
     pub fn cost_ms(&self, unit: &Unit) -> u64 {
-        unit.compiled
-            .as_ref()
-            .map_or(UNKNOWN_COST_MS, |compiled| compiled.elapsed_ms)
+        let compiled = unit.compiled.as_ref();
+        compiled.map_or(UNKNOWN_COST_MS, |compiled| compiled.elapsed_ms)
     }
 }
 
@@ -238,13 +231,10 @@ fn escaping_path(unit: &Unit) -> Option<String> {
         let files = session.files.iter().map(|file| &file.name);
         [&session.crate_dir, &session.name].into_iter().chain(files)
     });
-    let text = parts
-        .into_iter()
-        .chain(session)
-        .find(|part| !stays_beneath(part.as_bytes()));
-    let nested = [&name.dir, &name.stem]
-        .into_iter()
-        .find(|part| part.contains('/'));
+    let mut texts = parts.into_iter().chain(session);
+    let text = texts.find(|part| !stays_beneath(part.as_bytes()));
+    let mut names = [&name.dir, &name.stem].into_iter();
+    let nested = names.find(|part| part.contains('/'));
     let local = unit.fingerprint.local.iter().find_map(|local| match local {
         Local::CheckDepInfo { dep_info: path, .. } | Local::RerunIfChanged { output: path, .. } => {
             let bytes = path.as_os_str().as_encoded_bytes();
@@ -274,11 +264,8 @@ fn through_link(unit: &Unit, links: &HashSet<&Path>) -> Option<String> {
 
 /// Tells whether `path` is relative, not empty, and never goes up.
 fn stays_beneath(path: &[u8]) -> bool {
-    !path.is_empty()
-        && !path.contains(&0)
-        && path
-            .split(|byte| *byte == b'/')
-            .all(|part| !part.is_empty() && part != b"." && part != b"..")
+    let mut parts = path.split(|byte| *byte == b'/');
+    !path.contains(&0) && parts.all(|part| !matches!(part, b"" | b"." | b".."))
 }
 
 /// Tells whether `path` lies in the `OUT_DIR` of the script that `unit` runs, and a link there to `target`

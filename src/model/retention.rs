@@ -93,9 +93,8 @@ pub fn plan(held: &[Held], objects: &[Object], max_bytes: u64, now_unix_s: i64) 
     let all: u64 = all.chain(held.iter().map(|one| one.bytes)).sum();
     let unreferred = plan.objects.iter().map(|at| objects[*at].bytes);
     plan.remaining_bytes = all - unreferred.sum::<u64>();
-    let mut order: Vec<usize> = (0..held.len())
-        .filter(|at| is_idle(held[*at].used_unix_s, now_unix_s))
-        .collect();
+    let may_go = |at: &usize| is_idle(held[*at].used_unix_s, now_unix_s);
+    let mut order: Vec<usize> = (0..held.len()).filter(may_go).collect();
     let has_expired = |at: usize| held[at].not_after_unix_s < now_unix_s;
     order.sort_by_key(|at| (!has_expired(*at), held[*at].used_unix_s));
     for at in order {

@@ -12,7 +12,7 @@ use super::root::{Root, Rooted};
 use super::session::{OutputNames, Session};
 
 /// A unit's place below the build directory; the same on every machine that builds the same thing.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct UnitName {
     /// `debug`, `x86_64-unknown-linux-gnu/release`, ...
     pub profile_dir: String,
@@ -88,7 +88,7 @@ impl fmt::Display for UnitName {
 }
 
 /// A unit of a starting point.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unit {
     /// Where cargo keeps it.
     pub name: UnitName,

@@ -270,10 +270,8 @@ fn trouble(error: Error) -> Trouble {
 
 /// Tells whether something else was there than what a write counted on.
 fn is_other(error: &Error) -> bool {
-    matches!(
-        error,
-        Error::Precondition { .. } | Error::AlreadyExists { .. }
-    )
+    use Error::{AlreadyExists, Precondition};
+    matches!(error, Precondition { .. } | AlreadyExists { .. })
 }
 
 impl Tier for Remote {

@@ -225,11 +225,8 @@ impl Invocation {
 
     /// Returns the name of this unit's note in the ledger.
     pub fn ledger_key(&self) -> String {
-        ledger_key(
-            &self.crate_name,
-            self.extra_filename.as_deref(),
-            &self.metadata,
-        )
+        let extra = self.extra_filename.as_deref();
+        ledger_key(&self.crate_name, extra, &self.metadata)
     }
 
     /// Returns what the names of this unit's outputs begin with.
@@ -291,10 +288,8 @@ impl Invocation {
         let mut args: Vec<OsString> = self.behind.iter().cloned().collect();
         let dropped = ["--extern", "-L", "--out-dir", SOURCE];
         let own = |part: &&Part| !dropped.contains(&part.flag) && !part.is_codegen("incremental");
-        self.parts
-            .iter()
-            .filter(own)
-            .for_each(|part| part.write(&mut args));
+        let kept = self.parts.iter().filter(own);
+        kept.for_each(|part| part.write(&mut args));
         args.push(source.as_os_str().to_owned());
         push(&mut args, "--out-dir", scratch.as_os_str());
         let mut incremental = OsString::from("incremental=");

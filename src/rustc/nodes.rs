@@ -163,9 +163,8 @@ pub fn write(
     let width_bits = u16::try_from(width - 1).expect("at most three");
     let count = edges.len();
     let longest = u16::MAX >> (kind_bits + WIDTH_BITS);
-    let short = u16::try_from(count + 1)
-        .ok()
-        .filter(|short| *short <= longest);
+    let short = u16::try_from(count + 1).ok();
+    let short = short.filter(|short| *short <= longest);
     let head = kind & ((1 << kind_bits) - 1)
         | width_bits << kind_bits
         | short.unwrap_or(0) << (kind_bits + WIDTH_BITS);

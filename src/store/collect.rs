@@ -95,7 +95,7 @@ impl Store {
                 continue;
             };
             let (not_after_unix_s, objects) = self.referred(digest, &positions)?;
-            let index = used(&self.index_path(digest))?;
+            let index = used(&self.file("indexes", digest))?;
             all.manifests.push(digest);
             all.held.push(Held {
                 used_unix_s,

@@ -40,11 +40,14 @@ pub fn plain(manifest: &Manifest) -> Vec<u8> {
 pub fn encode(manifest: &Manifest) -> Vec<u8> {
     let plain = plain(manifest);
     let packed = zstd::bulk::compress(&plain, LEVEL).expect("memory for a compressed manifest");
-    let mut bytes = MAGIC.to_vec();
-    bytes.extend_from_slice(&VERSION.to_le_bytes());
-    bytes.extend_from_slice(&(plain.len() as u64).to_le_bytes());
-    bytes.extend_from_slice(&packed);
-    bytes
+    let size = (plain.len() as u64).to_le_bytes();
+    [MAGIC, &VERSION.to_le_bytes()[..], &size, &packed].concat()
+}
+
+/// Returns what [`versioned`] and [`sized`] take apart again: `part`, with its size before it, and `rest`.
+pub(super) fn joined(magic: &[u8; 8], version: u16, part: &[u8], rest: &[u8]) -> Vec<u8> {
+    let size = (part.len() as u64).to_le_bytes();
+    [magic, &version.to_le_bytes()[..], &size, part, rest].concat()
 }
 
 /// Returns what stands in `bytes` behind `magic` and `version`.
@@ -78,10 +81,8 @@ pub fn decode(bytes: &[u8]) -> Result<Manifest, FormatError> {
     }
     let decoder = zstd::stream::Decoder::new(packed).map_err(|_| FormatError::Damaged)?;
     let mut plain = Vec::new();
-    decoder
-        .take(size_bytes + 1)
-        .read_to_end(&mut plain)
-        .map_err(|_| FormatError::Damaged)?;
+    let read = decoder.take(size_bytes + 1).read_to_end(&mut plain);
+    read.map_err(|_| FormatError::Damaged)?;
     if plain.len() as u64 != size_bytes {
         return Err(FormatError::Damaged);
     }

@@ -118,12 +118,7 @@ impl Head {
 /// Returns a head's file: `signed`, from [`Head::to_sign`], with its signatures.
 pub fn encode(signed: &[u8], signatures: &[String]) -> Vec<u8> {
     let list = serde_json::to_vec(signatures).expect("texts are plain values");
-    let mut bytes = MAGIC.to_vec();
-    bytes.extend_from_slice(&VERSION.to_le_bytes());
-    bytes.extend_from_slice(&(list.len() as u64).to_le_bytes());
-    bytes.extend_from_slice(&list);
-    bytes.extend_from_slice(signed);
-    bytes
+    format::joined(MAGIC, VERSION, &list, signed)
 }
 
 /// Returns the head in `bytes`.

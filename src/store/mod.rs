@@ -68,10 +68,7 @@ const MAX_MANIFEST_BYTES: u64 = 256 << 20;
 /// The largest point that is read.
 const MAX_POINT_BYTES: u64 = 1 << 20;
 /// How a stored file looks.
-const STORED: Finish = Finish {
-    mode: MODE_STORED,
-    mtime: None,
-};
+const STORED: Finish = Finish::with_mode(MODE_STORED);
 
 /// How an object was asked for and not had.
 #[derive(Debug, thiserror::Error)]
@@ -276,12 +273,12 @@ impl Store {
         digest: Digest,
         packed: &[u8],
     ) -> Result<(), StoreError> {
-        write(staging, &self.index_path(digest), packed, STORED)
+        write(staging, &self.file("indexes", digest), packed, STORED)
     }
 
     /// Returns where a tier has the objects of `manifest`, called `digest`; none if that is not known here.
     pub fn index(&self, digest: Digest, manifest: &Manifest) -> Option<pack::Index> {
-        let packed = disk::read(&self.index_path(digest), MAX_MANIFEST_BYTES).ok()?;
+        let packed = disk::read(&self.file("indexes", digest), MAX_MANIFEST_BYTES).ok()?;
         pack::decode_index(&packed, manifest).ok()
     }
 
@@ -329,10 +326,6 @@ impl Store {
 
     fn file(&self, dir: &str, digest: Digest) -> PathBuf {
         self.root.join(dir).join(digest.hex())
-    }
-
-    fn index_path(&self, digest: Digest) -> PathBuf {
-        self.file("indexes", digest)
     }
 
     fn sequence_path(&self, name: &str) -> PathBuf {

@@ -185,12 +185,8 @@ impl Index {
 
 /// Tells whether an object of `base_bytes` may be the base of one of `size_bytes`.
 pub fn may_be_base(base_bytes: u64, size_bytes: u64) -> bool {
-    base_bytes
-        <= MAX_BASE_BYTES.min(
-            size_bytes
-                .saturating_mul(2)
-                .saturating_add(BASE_SLACK_BYTES),
-        )
+    let twice = size_bytes.saturating_mul(2);
+    base_bytes <= MAX_BASE_BYTES.min(twice.saturating_add(BASE_SLACK_BYTES))
 }
 
 /// Returns `content` as a frame of its own.
@@ -217,12 +213,7 @@ pub fn bundle_key(epoch: Epoch, manifest: Digest) -> String {
 pub fn encode_bundle(manifest: &[u8], index: &Index) -> Vec<u8> {
     let plain = postcard::to_allocvec(index).expect("an index holds only plain values");
     let packed = zstd::bulk::compress(&plain, LEVEL).expect("memory for a compressed index");
-    let mut bytes = MAGIC.to_vec();
-    bytes.extend_from_slice(&VERSION.to_le_bytes());
-    bytes.extend_from_slice(&(manifest.len() as u64).to_le_bytes());
-    bytes.extend_from_slice(manifest);
-    bytes.extend_from_slice(&packed);
-    bytes
+    format::joined(MAGIC, VERSION, manifest, &packed)
 }
 
 /// Returns the bytes of the manifest called `name` in a bundle, and the packed index behind them.

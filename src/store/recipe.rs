@@ -58,7 +58,8 @@ impl Store {
         Pieces {
             store: self,
             rest: recipe.pieces.iter(),
-            open: Open::Bytes(&[]),
+            open: Box::new(io::empty()),
+            object: recipe.digest,
             lost: None,
         }
     }
@@ -68,50 +69,41 @@ impl Store {
 struct Pieces<'a> {
     store: &'a Store,
     rest: std::slice::Iter<'a, Piece>,
-    open: Open<'a>,
+    /// What of a piece is not read yet.
+    open: Box<dyn Read + 'a>,
+    /// The object that was opened last: nothing else can fail.
+    object: Digest,
     /// Why an object could not be read, once reading failed.
     lost: Option<ObjectError>,
-}
-
-/// What of a piece is not read yet.
-enum Open<'a> {
-    Bytes(&'a [u8]),
-    Object(Digest, io::Take<File>),
 }
 
 impl Read for Pieces<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
-            let count = match &mut self.open {
-                Open::Bytes(bytes) => bytes.read(buffer)?,
-                Open::Object(digest, file) => match file.read(buffer) {
-                    Err(error) if error.kind() != io::ErrorKind::Interrupted => {
-                        let digest = *digest;
-                        return Err(self.lose(digest, error));
-                    }
-                    read => read?,
-                },
-            };
-            if count > 0 || buffer.is_empty() {
-                return Ok(count);
-            }
-            self.open = match self.rest.next() {
-                None => return Ok(0),
-                Some(Piece::Inline(bytes)) => Open::Bytes(bytes),
-                Some(Piece::Object { digest, size_bytes }) => {
-                    match File::open(self.store.object(*digest)) {
-                        Ok(file) => Open::Object(*digest, file.take(*size_bytes)),
-                        Err(error) => return Err(self.lose(*digest, error)),
-                    }
+            match self.open.read(buffer) {
+                Ok(0) if !buffer.is_empty() => {}
+                Err(error) if error.kind() != io::ErrorKind::Interrupted => {
+                    return Err(self.lose(error));
                 }
-            };
+                read => return read,
+            }
+            match self.rest.next() {
+                None => return Ok(0),
+                Some(Piece::Inline(bytes)) => self.open = Box::new(&bytes[..]),
+                Some(Piece::Object { digest, size_bytes }) => {
+                    self.object = *digest;
+                    let file = File::open(self.store.object(*digest));
+                    let file = file.map_err(|error| self.lose(error))?;
+                    self.open = Box::new(file.take(*size_bytes));
+                }
+            }
         }
     }
 }
 
 impl Pieces<'_> {
-    fn lose(&mut self, object: Digest, error: io::Error) -> io::Error {
-        let kind = error.kind();
+    fn lose(&mut self, error: io::Error) -> io::Error {
+        let (object, kind) = (self.object, error.kind());
         let error = failed("read", &self.store.object(object))(error);
         self.lost = Some(match error.is_missing() {
             true => ObjectError::Missing(object),

@@ -47,6 +47,22 @@ pub enum Trouble {
     TooLarge(u64),
 }
 
+/// How a tier failed at what was asked of it.
+#[derive(Debug, thiserror::Error)]
+#[error("{what}: {trouble}")]
+pub struct Failed {
+    /// What was asked.
+    pub what: String,
+    /// How it failed.
+    pub trouble: Trouble,
+}
+
+/// Returns what says that the tier failed at `what` with the file `key`.
+pub fn failed(what: &str, key: &str) -> impl FnOnce(Trouble) -> Failed {
+    let what = format!("{what} {key}");
+    |trouble| Failed { what, trouble }
+}
+
 /// Is told of bytes that came, and says whether to go on.
 pub type Watch<'a> = &'a (dyn Fn(u64) -> bool + Sync);
 
@@ -72,37 +88,20 @@ pub trait Tier: fmt::Debug + Send + Sync {
     fn put(&self, key: &str, bytes: Vec<u8>) -> Result<(), Trouble>;
 
     /// Writes the file `key` in the place of `seen`, which was read there before; of nothing, if that is none.
-    fn replace(
-        &self,
-        key: &str,
-        _seen: Option<&[u8]>,
-        bytes: Vec<u8>,
-    ) -> Result<Replaced, Trouble> {
-        self.put(key, bytes).map(|()| Replaced::Blindly)
-    }
+    fn replace(&self, key: &str, seen: Option<&[u8]>, bytes: Vec<u8>) -> Result<Replaced, Trouble>;
 
     /// Returns what lies directly in the directory `key`; nothing where there is none.
-    fn list(&self, _key: &str) -> Result<Listing, Trouble> {
-        Err(Trouble::Denied("it cannot be listed".to_owned()))
-    }
+    fn list(&self, key: &str) -> Result<Listing, Trouble>;
 
     /// Removes the files `keys`, and calls `removed` for each; one that is not there any more is success. Ends with the first
     /// that cannot be removed.
-    fn remove(&self, _keys: &[String], _removed: &dyn Fn()) -> Result<(), Trouble> {
-        Err(Trouble::Denied("nothing can be removed there".to_owned()))
-    }
+    fn remove(&self, keys: &[String], removed: &dyn Fn()) -> Result<(), Trouble>;
 
     /// Writes the file `key` if there is none, and tells whether it did. Only as good as the tier's word.
-    fn put_new(&self, _key: &str, _bytes: Vec<u8>) -> Result<bool, Trouble> {
-        Err(Trouble::Unreachable(
-            "it knows no conditional writes".to_owned(),
-        ))
-    }
+    fn put_new(&self, key: &str, bytes: Vec<u8>) -> Result<bool, Trouble>;
 
     /// Returns the date of the last response, by the tier's own clock, in seconds since 1970; none where it gives none.
-    fn told_unix_s(&self) -> Option<i64> {
-        None
-    }
+    fn told_unix_s(&self) -> Option<i64>;
 }
 
 /// What became of a file that was to be written in the place of another.
@@ -129,6 +128,15 @@ pub fn persistently<T>(mut ask: impl FnMut() -> Result<T, Trouble>) -> Result<T,
         }
     }
     ask()
+}
+
+/// Returns the file `key` of `tier`, asked for [`persistently`]; none where there is none.
+pub fn read(tier: &dyn Tier, key: &str, limit_bytes: u64) -> Result<Option<Vec<u8>>, Failed> {
+    match persistently(|| tier.get(key, limit_bytes, &|_| true)) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(Trouble::Absent) => Ok(None),
+        Err(trouble) => Err(failed("reading", key)(trouble)),
+    }
 }
 
 /// What lies in a directory of a tier, each by its own name.
@@ -228,7 +236,7 @@ impl Tiers {
 
 #[cfg(test)]
 mod tests {
-    use super::{Tier, Tiers, Trouble, Watch};
+    use super::{Listing, Replaced, Tier, Tiers, Trouble, Watch};
     use std::ops::Range;
     use std::path::Path;
 
@@ -259,6 +267,31 @@ mod tests {
 
         fn put(&self, _: &str, _: Vec<u8>) -> Result<(), Trouble> {
             Err(Trouble::Denied("nobody writes".to_owned()))
+        }
+
+        fn replace(
+            &self,
+            key: &str,
+            _: Option<&[u8]>,
+            bytes: Vec<u8>,
+        ) -> Result<Replaced, Trouble> {
+            self.put(key, bytes).map(|()| Replaced::Blindly)
+        }
+
+        fn list(&self, _: &str) -> Result<Listing, Trouble> {
+            Err(Trouble::Denied("nobody asks that".to_owned()))
+        }
+
+        fn remove(&self, _: &[String], _: &dyn Fn()) -> Result<(), Trouble> {
+            Err(Trouble::Denied("nobody asks that".to_owned()))
+        }
+
+        fn put_new(&self, _: &str, _: Vec<u8>) -> Result<bool, Trouble> {
+            Err(Trouble::Denied("nobody asks that".to_owned()))
+        }
+
+        fn told_unix_s(&self) -> Option<i64> {
+            None
         }
     }
 

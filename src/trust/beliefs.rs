@@ -112,7 +112,7 @@ pub fn change<T>(dir: &Path, change: impl FnOnce(&mut Beliefs) -> T) -> Result<T
         let path = disk::canonical(&file(dir));
         let mode = place::mode_of(&path).unwrap_or(place::MODE_FILE);
         let staging = Staging::new(path.parent().unwrap_or(dir), ".headstart-trust")?;
-        staging.write(&path, after.as_bytes(), Finish { mode, mtime: None })?;
+        staging.write(&path, after.as_bytes(), Finish::with_mode(mode))?;
     }
     Ok(done)
 }

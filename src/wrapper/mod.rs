@@ -245,9 +245,8 @@ impl<'a> Compile<'a> {
         });
         let crash = ended.as_ref().ok().and_then(|ended| {
             let gave_up = ended.code() == FOUND_ERRORS && !held.is_empty() && !in_source;
-            ended
-                .crash()
-                .or_else(|| gave_up.then(|| "gave up".to_owned()))
+            let gave_up = || gave_up.then(|| "gave up".to_owned());
+            ended.crash().or_else(gave_up)
         });
         if crash.is_none() {
             held.iter().for_each(|line| run::forward(line));

@@ -20,7 +20,7 @@ use headstart::store::head::{self, Entry};
 use headstart::store::pack::{self, Index};
 use headstart::store::point::Point;
 use headstart::store::{Store, format};
-use headstart::tier::{Listed, Listing, Tier, Tiers, Trouble, Watch};
+use headstart::tier::{Listed, Listing, Replaced, Tier, Tiers, Trouble, Watch};
 use headstart_testkit::Scratch;
 use proptest::prelude::*;
 
@@ -87,6 +87,10 @@ impl Tier for Sky {
         Ok(())
     }
 
+    fn replace(&self, key: &str, _: Option<&[u8]>, bytes: Vec<u8>) -> Result<Replaced, Trouble> {
+        self.put(key, bytes).map(|()| Replaced::Blindly)
+    }
+
     fn list(&self, key: &str) -> Result<Listing, Trouble> {
         let mut listing = Listing::default();
         for (path, bytes) in self.files()?.iter() {
@@ -115,6 +119,14 @@ impl Tier for Sky {
             removed();
         }
         Ok(())
+    }
+
+    fn put_new(&self, _: &str, _: Vec<u8>) -> Result<bool, Trouble> {
+        Err(Trouble::Denied("nobody asks that".to_owned()))
+    }
+
+    fn told_unix_s(&self) -> Option<i64> {
+        None
     }
 }
 

@@ -10,7 +10,7 @@ use headstart::config::RemoteConfig;
 use headstart::remote::{Opener, Remote};
 use headstart::store::Store;
 use headstart::store::point::Point;
-use headstart::tier::{Replaced, Tier, Trouble, Watch};
+use headstart::tier::{Listing, Replaced, Tier, Trouble, Watch};
 use headstart_testkit::Workspace;
 
 use crate::common::chain::{builds_right, prints};
@@ -60,6 +60,22 @@ impl Tier for Overtaken<'_> {
             push_unsigned(&self.inner, self.store, &point).expect("nobody is in its way");
         }
         self.inner.replace(key, seen, bytes)
+    }
+
+    fn list(&self, key: &str) -> Result<Listing, Trouble> {
+        self.inner.list(key)
+    }
+
+    fn remove(&self, keys: &[String], removed: &dyn Fn()) -> Result<(), Trouble> {
+        self.inner.remove(keys, removed)
+    }
+
+    fn put_new(&self, key: &str, bytes: Vec<u8>) -> Result<bool, Trouble> {
+        self.inner.put_new(key, bytes)
+    }
+
+    fn told_unix_s(&self) -> Option<i64> {
+        self.inner.told_unix_s()
     }
 }
 

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use ct_codecs::Encoder;
 use headstart::engine::push::{PushError, Pushed};
 use headstart::store::Store;
-use headstart::tier::{Tier, Trouble, Watch};
+use headstart::tier::{Listing, Replaced, Tier, Trouble, Watch};
 use headstart_testkit::{Fault, Output, Server};
 
 use crate::common::PROGRAM;
@@ -320,6 +320,26 @@ impl Tier for Moody {
         let mut files = self.files.lock().expect("no thread panics");
         files.insert(key.to_owned(), bytes);
         Ok(())
+    }
+
+    fn replace(&self, key: &str, _: Option<&[u8]>, bytes: Vec<u8>) -> Result<Replaced, Trouble> {
+        self.put(key, bytes).map(|()| Replaced::Blindly)
+    }
+
+    fn list(&self, _: &str) -> Result<Listing, Trouble> {
+        Err(Trouble::Denied("nobody asks that".to_owned()))
+    }
+
+    fn remove(&self, _: &[String], _: &dyn Fn()) -> Result<(), Trouble> {
+        Err(Trouble::Denied("nobody asks that".to_owned()))
+    }
+
+    fn put_new(&self, _: &str, _: Vec<u8>) -> Result<bool, Trouble> {
+        Err(Trouble::Denied("nobody asks that".to_owned()))
+    }
+
+    fn told_unix_s(&self) -> Option<i64> {
+        None
     }
 }
 
