@@ -14,7 +14,7 @@ use crate::rustc::nodes::Nodes;
 use crate::store::pack::{self, Codec};
 
 /// Smaller objects are stored whole: all of them are a fiftieth of what is stored.
-const MIN_BYTES: u64 = 16 << 10;
+pub const MIN_BYTES: u64 = 16 << 10;
 /// The largest dep-graph that is stored as a delta to another, and the largest such base: the two are in memory at once.
 const MAX_GRAPH_BYTES: u64 = 160 << 20;
 /// Other content is cut in stretches of so many bytes, each a delta to what lies around the same place of the base.

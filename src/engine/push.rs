@@ -2,6 +2,7 @@
 //!
 //! Everything that is written has a name of its own, so two that push at once disturb each other only in the list.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::fs::File;
 use std::io;
@@ -164,8 +165,11 @@ impl Push<'_> {
         let mut bases = known.bases(manifest);
         bases.retain(|digest, _| known.get(*digest).is_none());
         self.bring(&known, bases.values().map(|bases| bases[0]))?;
-        // Deltas lie beside each other, as they are asked for together.
-        lacking.sort_by_key(|(digest, _)| !bases.contains_key(digest));
+        // Deltas lie beside each other, as they are asked for together; the largest come first, while no pack takes memory.
+        lacking.sort_by_key(|(digest, size_bytes)| match bases.contains_key(digest) {
+            true => (false, Reverse(*size_bytes)),
+            false => (true, Reverse(0)),
+        });
         for (digest, stored) in self.write_packs(&lacking, &bases)? {
             known.insert(digest, stored);
         }
@@ -182,7 +186,8 @@ impl Push<'_> {
         let store = self.store;
         let sized = bases.filter_map(|base| Some((base, known.get(base)?.size_bytes)));
         let lacks = |(object, size_bytes): &(Digest, u64)| !store.has(*object, *size_bytes);
-        let lacking: BTreeSet<(Digest, u64)> = sized.filter(lacks).collect();
+        let large = sized.filter(|(_, size_bytes)| *size_bytes >= delta::MIN_BYTES);
+        let lacking: BTreeSet<(Digest, u64)> = large.filter(lacks).collect();
         let mut objects: Vec<(Digest, u64)> = lacking.into_iter().collect();
         let index = known.index(objects.clone());
         objects.extend(&index.bases);
