@@ -1,11 +1,12 @@
 //! A bisect whose starting points come from a remote.
 
 use std::fs;
+use std::path::PathBuf;
 
 use headstart_testkit::{Fault, Output, Workspace};
 
 use crate::common::PROGRAM;
-use crate::common::chain::refused;
+use crate::common::chain::{read, refused};
 use crate::far::Far;
 
 /// Publishes the chain's first commit and four more, the last two of them bad, signed with `key`.
@@ -55,7 +56,15 @@ fn only_programs_come_and_only_from_who_is_believed() {
     let judged = found["judged"].as_array().expect("it is a list").len();
     let objects = fs::read_dir(far.store().join("objects")).expect("it is there");
     let objects = objects.flat_map(|dir| fs::read_dir(dir.expect("it").path()).expect("it"));
-    assert_eq!(objects.count(), judged, "a program for each");
+    let objects: Vec<PathBuf> = objects.map(|object| object.expect("it").path()).collect();
+    // ELF says of what kind a file is: 3 for a program, 1 for an object of a session.
+    assert!(objects.iter().all(|object| read(object)[16] == 3));
+    let most = commits.len();
+    let counted = judged..=most;
+    assert!(
+        counted.contains(&objects.len()),
+        "programs, and those that they are deltas to"
+    );
 
     // What is on its way and does not come costs those commits, and no more.
     drop(fs::remove_dir_all(far.store()));
