@@ -10,6 +10,7 @@
 # products reused are counted. At the end the last commit is built without seeds as well. The profile is what
 # `headstart init --release-lane` writes, in a directory above all clones.
 set -euo pipefail
+here=$(dirname "$(realpath "$0")")
 repo=$(realpath "$1") rev=$2 headstart=$(realpath "$3") commits=$4 check=$5
 shift 5
 args=("${@:-build}" --profile release-lane)
@@ -27,22 +28,7 @@ in_dir() {
 }
 programs() { (cd "$1/target/release-lane" && find . -maxdepth 1 -type f -executable | sort | xargs sha256sum); }
 # Of a build through headstart: whether a seed was dropped, and what was reused.
-reasons() {
-    python3 - "$1" <<'PYTHON'
-import collections, glob, json, sys
-seeded = reused = total = 0
-other = collections.Counter()
-for note in glob.glob(sys.argv[1] + "/target/.headstart/compiled/*"):
-    reason = json.load(open(note))["began"]
-    if isinstance(reason, dict) and "Seeded" in reason:
-        seeded += 1
-        reused += reason["Seeded"]["reused"]
-        total += reason["Seeded"]["total"]
-    else:
-        other[reason if isinstance(reason, str) else next(iter(reason))] += 1
-print(f"seeded {seeded}, work products reused {reused} of {total}; others {dict(other)}")
-PYTHON
-}
+reasons() { python3 "$here/reasons.py" "$1"; }
 
 echo "bench/lane-stress.sh $(basename "$repo") $rev, $commits commits, cargo ${args[*]}, $(rustc -V)"
 mapfile -t list < <(git -C "$repo" rev-list --first-parent --max-count=$((commits + 1)) --reverse "$rev" -- '*.rs')

@@ -10,6 +10,7 @@
 # Then the commit is published, from a directory that walks along. OTHER_HOME=DIR gives the readers another CARGO_HOME.
 # A reader is removed two commits later: for minutes after a large removal, ext4 is slow to make files.
 set -euo pipefail
+here=$(dirname "$(realpath "$0")")
 repo=$1 rev=$2 headstart=$(realpath "$3") commits=$4 every=$5
 shift 5
 args=("${@:-build}")
@@ -48,22 +49,7 @@ nothing() {
     mv "$scratch/nothing" "$scratch/nothing-$1"
 }
 # Of what rustc compiled in the reader: how many units began from a seed, and their work products.
-reasons() {
-    python3 - "$1" <<'EOF'
-import collections, glob, json, sys
-seeded = reused = total = 0
-other = collections.Counter()
-for note in glob.glob(sys.argv[1] + "/target/.headstart/compiled/*"):
-    reason = json.load(open(note))["began"]
-    if isinstance(reason, dict) and "Seeded" in reason:
-        seeded += 1
-        reused += reason["Seeded"]["reused"]
-        total += reason["Seeded"]["total"]
-    else:
-        other[reason if isinstance(reason, str) else next(iter(reason))] += 1
-print(f"seeded {seeded}, work products reused {reused} of {total}; others {dict(other)}")
-EOF
-}
+reasons() { python3 "$here/reasons.py" "$1"; }
 
 echo "bench/next.sh $(basename "$(dirname "$repo")") $rev, $commits commits, cargo ${args[*]}, $(rustc -V)"
 mapfile -t list < <(git -C "$repo" rev-list --first-parent --max-count=$((commits + 1)) --reverse "$rev" -- '*.rs')
