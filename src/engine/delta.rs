@@ -10,6 +10,7 @@ use zstd::zstd_safe::{self, CParameter};
 use super::graph_delta;
 use crate::disk::open_at;
 use crate::model::Digest;
+use crate::rustc::dep_graph;
 use crate::rustc::nodes::Nodes;
 use crate::store::pack::{self, Codec};
 
@@ -39,7 +40,9 @@ pub fn encode(base: &Path, content: &Path) -> io::Result<Option<(Codec, Vec<u8>)
     if size_bytes < MIN_BYTES || !pack::may_be_base(base_bytes, size_bytes) {
         return Ok(None);
     }
+    let header = read(content, 0, dep_graph::MAX_HEADER_BYTES as u64)?;
     if base_bytes.max(size_bytes) <= MAX_GRAPH_BYTES
+        && dep_graph::header(&header).is_some()
         && let Some(delta) = graph(base, std::fs::read(content)?)?
     {
         return Ok(Some((Codec::Graph, delta)));

@@ -66,7 +66,6 @@ pub fn lacking(
 ) -> Vec<usize> {
     let wanted: std::collections::HashSet<Digest> = objects.collect();
     let all = index.all_objects(manifest);
-    let count = manifest.objects().len();
     let is_lacking = |at: &usize| {
         let (object, size_bytes) = all[*at];
         let here = store.has(object, size_bytes);
@@ -74,7 +73,7 @@ pub fn lacking(
         let _ = here && store.rely_on(object);
         !here
     };
-    let own = (0..count).filter(|at| wanted.contains(&all[*at].0) && is_lacking(at));
+    let own = (0..index.own()).filter(|at| wanted.contains(&all[*at].0) && is_lacking(at));
     let with_bases = |at| std::iter::once(at).chain(index.steps(at).take_while(is_lacking));
     let lacking: BTreeSet<usize> = own.flat_map(with_bases).collect();
     lacking.into_iter().collect()
@@ -112,8 +111,8 @@ pub fn fetch(
     }
     let why = "what they are deltas to did not come";
     let trouble = trouble.or((without > 0).then(|| Trouble::Unreachable(why.to_owned())));
-    let own = wanted.manifest.objects().len();
     let is_here = |at: &&usize| store.has(fetch.objects[**at].0, fetch.objects[**at].1);
+    let own = wanted.index.own();
     let own = wanted.objects.iter().filter(|at| **at < own);
     let (here, lacking): (Vec<&usize>, Vec<&usize>) = own.partition(is_here);
     Fetched {

@@ -282,7 +282,7 @@ fn places(base: &Nodes<'_>, graph: &Nodes<'_>) -> Vec<u32> {
     let mut taken = vec![false; base.count() as usize];
     let mut by_key: Option<Vec<(u32, u32)>> = None;
     let mut expected = 0;
-    let place = |position| {
+    let mut place = |position| {
         let node = graph.get(position);
         let fits = |place: &u32| {
             let is_free = taken.get(*place as usize) == Some(&false);
@@ -300,7 +300,6 @@ fn places(base: &Nodes<'_>, graph: &Nodes<'_>) -> Vec<u32> {
         expected = place + 1;
         Some(place)
     };
-    let mut place = place;
     let all = 0..graph.count();
     all.map(|position| place(position).unwrap_or(NEW)).collect()
 }

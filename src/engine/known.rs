@@ -117,9 +117,10 @@ impl Known {
         std::iter::successors(base(digest), move |digest| base(*digest))
     }
 
-    /// Returns for objects of `manifest` what they may be stored as deltas to: first what is nearest, the object that was in the
+    /// Returns for those objects of `manifest` that are not known what they may be stored as deltas to: first what is nearest, the object that was in the
     /// same place before or what that is a delta to, then the whole behind that.
     pub(super) fn bases(&self, manifest: &Manifest) -> HashMap<Digest, Vec<Digest>> {
+        let is_new = |(_, digest): &(Place, Digest)| self.get(*digest).is_none();
         let bases = |(place, digest): (Place, Digest)| {
             let before = *self
                 .places
@@ -131,7 +132,7 @@ impl Known {
             bases.drain(..nearest);
             Some((digest, bases))
         };
-        let places = manifest.units.iter().flat_map(places);
+        let places = manifest.units.iter().flat_map(places).filter(is_new);
         places.filter_map(bases).collect()
     }
 }

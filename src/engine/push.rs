@@ -162,8 +162,7 @@ impl Push<'_> {
     fn packs(&mut self, manifest: &Manifest, mut known: Known) -> Result<Index, PushError> {
         let mut lacking = manifest.objects();
         lacking.retain(|(digest, _)| known.get(*digest).is_none());
-        let mut bases = known.bases(manifest);
-        bases.retain(|digest, _| known.get(*digest).is_none());
+        let bases = known.bases(manifest);
         self.bring(&known, bases.values().map(|bases| bases[0]))?;
         // Deltas lie beside each other, as they are asked for together; the largest come first, while no pack takes memory.
         lacking.sort_by_key(|(digest, size_bytes)| match bases.contains_key(digest) {

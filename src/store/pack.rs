@@ -147,6 +147,11 @@ impl Index {
         std::iter::successors(base(at), move |at| base(*at)).take(MAX_STEPS + 1)
     }
 
+    /// Returns how many of the frames are the manifest's own; those of bases are behind them.
+    pub fn own(&self) -> usize {
+        self.frames.len().saturating_sub(self.bases.len())
+    }
+
     /// Returns the objects of all frames, where this is the index of `manifest`.
     pub fn all_objects(&self, manifest: &Manifest) -> Vec<(Digest, u64)> {
         let mut all = manifest.objects();
@@ -157,8 +162,8 @@ impl Index {
     /// Tells whether this can be the index of `manifest`: a frame for each object, in a pack that is named, and no larger
     /// than zstd makes of such an object; bases in few steps, no larger than they may be, and all of them needed.
     fn fits(&self, manifest: &Manifest) -> bool {
-        let own = manifest.objects().len();
         let objects = self.all_objects(manifest);
+        let own = self.own();
         if self.frames.len() != objects.len() {
             return false;
         }
