@@ -5,7 +5,7 @@ use std::io::{self, BufRead, BufReader, Read, Seek};
 use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
 
-use super::CargoError;
+use super::{CargoError, Result};
 
 /// The arguments of one cargo run: `["build", "--workspace"]`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -24,15 +24,12 @@ impl CargoCommand {
     pub fn split(args: &[String]) -> Vec<CargoCommand> {
         let given = args.split(|arg| arg == "--then");
         let given = given.filter(|args| !args.is_empty());
-        let commands = given.map(|args| CargoCommand {
-            args: args.to_vec(),
-        });
-        let mut commands: Vec<CargoCommand> = commands.collect();
+        let mut commands: Vec<Vec<String>> = given.map(<[String]>::to_vec).collect();
         if commands.is_empty() {
-            let args = vec!["build".to_owned()];
-            commands.push(CargoCommand { args });
+            commands.push(vec!["build".to_owned()]);
         }
-        commands
+        let commands = commands.into_iter();
+        commands.map(|args| CargoCommand { args }).collect()
     }
 
     /// Returns the subcommand, if it is one that builds units.
@@ -94,6 +91,8 @@ pub struct Run<'a> {
     pub dir: &'a Path,
     /// Variables added to our own.
     pub env: &'a [(String, OsString)],
+    /// The program that cargo runs in rustc's place, if it is another than usual.
+    pub wrapper: Option<&'a Path>,
     /// Where cargo's messages go.
     pub messages: Messages,
 }
@@ -112,85 +111,7 @@ pub fn run(
     command: &CargoCommand,
     run: Run<'_>,
     mut pass_on: impl FnMut(&str),
-) -> Result<Vec<String>, CargoError> {
-    let mut lines = Vec::new();
-    // What the program or the tests print comes behind cargo's last message, and is theirs whatever it looks like.
-    let mut reporting = true;
-    execute(command, run, |line| {
-        match reporting && line.starts_with('{') {
-            true => {
-                reporting = !line.contains("\"reason\":\"build-finished\"");
-                lines.push(line);
-            }
-            false => pass_on(&line),
-        }
-    })?;
-    Ok(lines)
-}
-
-/// Variables that no build script or proc-macro may see: with them it could sign whatever it likes.
-pub const KEPT_BACK: [&str; 2] = ["HEADSTART_SIGN_KEY", "HEADSTART_KEY_PASSWORD"];
-
-/// Returns `program` as `run` says, without arguments.
-#[expect(clippy::disallowed_methods, reason = "cargo::command starts cargo")]
-fn program(program: impl AsRef<OsStr>, run: Run<'_>) -> Command {
-    let mut command = Command::new(program);
-    command.current_dir(run.dir);
-    command.envs(run.env.iter().map(|(name, value)| (name, value)));
-    for name in KEPT_BACK {
-        command.env_remove(name);
-    }
-    command
-}
-
-fn not_started(program: &str) -> impl Fn(io::Error) -> CargoError {
-    move |cause| CargoError::Start {
-        program: program.to_owned(),
-        cause,
-    }
-}
-
-/// Fails if what was run by `command` failed, having said `stderr`.
-fn check(command: String, status: ExitStatus, stderr: String) -> Result<(), CargoError> {
-    match status.success() {
-        true => Ok(()),
-        false => Err(CargoError::Failed {
-            command,
-            code: status.code().unwrap_or(101),
-            stderr,
-        }),
-    }
-}
-
-/// Runs `command`, everything as if the user had typed it, and returns its exit code.
-pub fn run_plainly(command: &CargoCommand, run: Run<'_>) -> Result<i32, CargoError> {
-    let status = program("cargo", run).args(&command.args).status();
-    let status = status.map_err(not_started("cargo"))?;
-    Ok(status.code().unwrap_or(101))
-}
-
-/// Runs `name`, which runs cargos of its own, with `args`, as if the user had typed it; its standard output goes to `stdout`.
-///
-/// Fails if it does.
-pub fn run_other(
-    name: &Path,
-    args: &[String],
-    run: Run<'_>,
-    stdout: Stdio,
-) -> Result<(), CargoError> {
-    let shown = name.display().to_string();
-    let status = program(name, run).args(args).stdout(stdout).status();
-    let status = status.map_err(not_started(&shown))?;
-    let command = format!("{shown} {}", args.join(" "));
-    check(command, status, String::new())
-}
-
-/// Runs cargo for its report; gives each line of its standard output to `each`.
-fn execute(
-    command: &CargoCommand,
-    run: Run<'_>,
-    mut each: impl FnMut(String),
-) -> Result<(), CargoError> {
+) -> Result<Vec<String>> {
     let failed = not_started("cargo");
     let mut kept = match run.messages {
         Messages::Shown => None,
@@ -206,8 +127,18 @@ fn execute(
     let mut child = cargo.spawn().map_err(&failed)?;
     let stdout = child.stdout.take();
     let stdout = stdout.expect("standard output was asked to be piped");
+    let mut report = Vec::new();
+    // What the program or the tests print comes behind cargo's last message, and is theirs whatever it looks like.
+    let mut reporting = true;
     for line in BufReader::new(stdout).lines() {
-        each(line.map_err(&failed)?);
+        let line = line.map_err(&failed)?;
+        match reporting && line.starts_with('{') {
+            true => {
+                reporting = !line.contains("\"reason\":\"build-finished\"");
+                report.push(line);
+            }
+            false => pass_on(&line),
+        }
     }
     let status = child.wait().map_err(&failed)?;
     let mut stderr = String::new();
@@ -215,16 +146,57 @@ fn execute(
         file.rewind().map_err(&failed)?;
         file.read_to_string(&mut stderr).map_err(&failed)?;
     }
-    check(command.shown(), status, stderr)
+    check(command.shown(), status, stderr)?;
+    Ok(report)
+}
+
+/// Variables that no build script or proc-macro may see: with them it could sign whatever it likes.
+pub const KEPT_BACK: [&str; 2] = ["HEADSTART_SIGN_KEY", "HEADSTART_KEY_PASSWORD"];
+
+/// Returns `program` as `run` says, without arguments.
+#[expect(clippy::disallowed_methods, reason = "cargo::command starts cargo")]
+fn program(program: impl AsRef<OsStr>, run: Run<'_>) -> Command {
+    let mut command = Command::new(program);
+    command.current_dir(run.dir);
+    command.envs(run.env.iter().map(|(name, value)| (name, value)));
+    command.envs(run.wrapper.map(|wrapper| ("RUSTC_WRAPPER", wrapper)));
+    for name in KEPT_BACK {
+        command.env_remove(name);
+    }
+    command
+}
+
+fn not_started(program: &str) -> impl Fn(io::Error) -> CargoError {
+    move |cause| CargoError::Start {
+        program: program.to_owned(),
+        cause,
+    }
+}
+
+/// Fails if what was run by `command` failed, having said `stderr`.
+fn check(command: String, status: ExitStatus, stderr: String) -> Result<()> {
+    match status.success() {
+        true => Ok(()),
+        false => Err(CargoError::Failed {
+            command,
+            code: status.code().unwrap_or(101),
+            stderr,
+        }),
+    }
+}
+
+/// Runs `name`, cargo or what runs cargos of its own, with `args`, as if the user had typed it; its standard output goes to
+/// `stdout`. Fails if it does.
+pub fn run_plainly(name: &Path, args: &[String], run: Run<'_>, stdout: Stdio) -> Result<()> {
+    let shown = name.display().to_string();
+    let status = program(name, run).args(args).stdout(stdout).status();
+    let status = status.map_err(not_started(&shown))?;
+    let command = format!("{shown} {}", args.join(" "));
+    check(command, status, String::new())
 }
 
 /// Runs the program `name` with `args`, and returns its standard output.
-pub fn ask(
-    name: &str,
-    args: &[&str],
-    run: Run<'_>,
-    toolchain: Option<&str>,
-) -> Result<String, CargoError> {
+pub fn ask(name: &str, args: &[&str], run: Run<'_>, toolchain: Option<&str>) -> Result<String> {
     let mut command = program(name, run);
     command.args(args).stdin(Stdio::null());
     if let Some(toolchain) = toolchain {

@@ -32,12 +32,11 @@ pub enum ConfigFileError {
     Tuned,
 }
 
+/// A configuration, or why it is not changed.
+type Result<T, E = ConfigFileError> = std::result::Result<T, E>;
+
 /// Returns `text` with `program` as the wrapper; `is_ours` tells a wrapper that may be replaced.
-pub fn with_wrapper(
-    text: &str,
-    program: &str,
-    is_ours: impl Fn(&str) -> bool,
-) -> Result<String, ConfigFileError> {
+pub fn with_wrapper(text: &str, program: &str, is_ours: impl Fn(&str) -> bool) -> Result<String> {
     let mut document = parse(text)?;
     if let Some(other) = wrapper(&document).filter(|other| !is_ours(other)) {
         return Err(ConfigFileError::Taken(other.to_owned()));
@@ -52,10 +51,7 @@ pub fn with_wrapper(
 }
 
 /// Returns `text` without our wrapper, and without the table that held nothing else.
-pub fn without_wrapper(
-    text: &str,
-    is_ours: impl Fn(&str) -> bool,
-) -> Result<String, ConfigFileError> {
+pub fn without_wrapper(text: &str, is_ours: impl Fn(&str) -> bool) -> Result<String> {
     let mut document = parse(text)?;
     if wrapper(&document).is_some_and(is_ours)
         && let Some(build) = document.get_mut("build").and_then(Item::as_table_like_mut)
@@ -69,7 +65,7 @@ pub fn without_wrapper(
 }
 
 /// Returns `text` with the release lane, behind all else.
-pub fn with_lane(text: &str) -> Result<String, ConfigFileError> {
+pub fn with_lane(text: &str) -> Result<String> {
     Ok(match (has_lane(text)?, text) {
         (true, _) => text.to_owned(),
         (false, "") => LANE_TEXT.to_owned(),
@@ -78,15 +74,15 @@ pub fn with_lane(text: &str) -> Result<String, ConfigFileError> {
 }
 
 /// Returns `text` without the release lane, as it was before.
-pub fn without_lane(text: &str) -> Result<String, ConfigFileError> {
+pub fn without_lane(text: &str) -> Result<String> {
     has_lane(text)?;
     let before = text.replacen(&format!("\n{LANE_TEXT}"), "", 1);
     Ok(before.replacen(LANE_TEXT, "", 1))
 }
 
 /// Tells whether `text` has the lane, as headstart writes it.
-fn has_lane(text: &str) -> Result<bool, ConfigFileError> {
-    let lane = |text: &str| -> Result<Option<toml::Value>, ConfigFileError> {
+fn has_lane(text: &str) -> Result<bool> {
+    let lane = |text: &str| -> Result<Option<toml::Value>> {
         let unreadable = |error: toml::de::Error| ConfigFileError::Unreadable(error.to_string());
         let table: toml::Table = text.parse().map_err(unreadable)?;
         Ok(table.get("profile").and_then(|it| it.get(LANE)).cloned())
@@ -99,7 +95,7 @@ fn has_lane(text: &str) -> Result<bool, ConfigFileError> {
     }
 }
 
-fn parse(text: &str) -> Result<DocumentMut, ConfigFileError> {
+fn parse(text: &str) -> Result<DocumentMut> {
     text.parse().map_err(|error: toml_edit::TomlError| {
         ConfigFileError::Unreadable(error.message().to_owned())
     })

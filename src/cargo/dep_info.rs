@@ -5,9 +5,7 @@
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use crate::model::root::bytes_path;
-use crate::model::unit::{DepInfo, DepPath};
-use crate::model::{Root, Rooted, Roots};
+use crate::model::{DepInfo, DepPath, Root, Rooted, Roots, bytes_path};
 
 /// "One file, of a kind that does not exist": keeps cargoes before the format's version byte away.
 const MARKER: [u8; 5] = [1, 0, 0, 0, 0xff];

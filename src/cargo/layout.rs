@@ -21,7 +21,8 @@ const MAX_RECORD_BYTES: u64 = 16 << 20;
 /// The units of a build directory, in order.
 #[derive(Debug, Default)]
 pub struct Layout {
-    units: Vec<UnitName>,
+    /// Each of them.
+    pub units: Vec<UnitName>,
 }
 
 impl Layout {
@@ -46,17 +47,14 @@ impl Layout {
     /// Returns the units of kind `stem` of the package `package` in `profile`, leftovers of earlier builds
     /// among them.
     pub fn candidates(&self, profile: &str, package: &str, stem: &str) -> Vec<UnitName> {
-        let package_of =
-            |unit: &UnitName| unit.dir.rsplit_once('-').map(|(name, _)| name == package);
         let wanted = |unit: &&UnitName| {
-            unit.stem == stem && unit.profile_dir == profile && package_of(unit) == Some(true)
+            let own = unit
+                .dir
+                .rsplit_once('-')
+                .is_some_and(|(name, _)| name == package);
+            own && unit.stem == stem && unit.profile_dir == profile
         };
         self.units.iter().filter(wanted).cloned().collect()
-    }
-
-    /// Returns every unit, in order.
-    pub fn all(&self) -> &[UnitName] {
-        &self.units
     }
 
     /// Returns the unit that runs the build script in `dir`.

@@ -2,29 +2,20 @@
 
 use std::path::PathBuf;
 
+/// The largest that is read.
+pub const MAX_BYTES: u64 = 16 << 20;
+
 /// Returns the files that `text` says were read, the main source first, as rustc was given them.
 ///
 /// Source: rustc: rustc_interface/src/passes.rs, `write_out_deps` @ 1.95: a space is written as `\\ `.
 pub fn files(text: &str) -> Vec<PathBuf> {
+    // No name of a file has it.
+    const SPACE: &str = "\0";
     let rule = text.lines().next().and_then(|line| line.split_once(": "));
-    let mut files: Vec<String> = Vec::new();
-    let mut goes_on = false;
-    for word in rule.map_or("", |(_, files)| files).split(' ') {
-        let (word, escaped) = match word.strip_suffix('\\') {
-            Some(word) => (word, true),
-            None => (word, false),
-        };
-        match files.last_mut().filter(|_| goes_on) {
-            Some(file) => {
-                file.push(' ');
-                file.push_str(word);
-            }
-            None => files.push(word.to_owned()),
-        }
-        goes_on = escaped;
-    }
-    files.retain(|file| !file.is_empty());
-    files.into_iter().map(PathBuf::from).collect()
+    let files = rule.map_or("", |(_, files)| files).replace("\\ ", SPACE);
+    let files = files.split(' ').filter(|file| !file.is_empty());
+    let files = files.map(|file| PathBuf::from(file.replace(SPACE, " ")));
+    files.collect()
 }
 
 /// Returns the variables that `text` says were read and set, with their values.

@@ -11,6 +11,11 @@ pub mod message;
 pub mod package;
 pub mod workspace;
 
+pub use command::{CargoCommand, Messages, Run};
+pub use message::{Live, PackageId};
+pub use package::Locked;
+pub use workspace::Workspace;
+
 /// A question to cargo that went unanswered, or an answer that makes no sense.
 #[derive(Debug, thiserror::Error)]
 pub enum CargoError {
@@ -42,3 +47,6 @@ pub enum CargoError {
         why: String,
     },
 }
+
+/// What cargo is asked, or why there is no answer.
+pub type Result<T, E = CargoError> = std::result::Result<T, E>;

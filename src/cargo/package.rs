@@ -13,18 +13,13 @@ use crate::disk::{self, walk};
 const MAX_TOML_BYTES: u64 = 64 << 20;
 
 /// The packages of a `Cargo.lock`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 pub struct Locked {
-    packages: HashSet<(String, String)>,
+    #[serde(default, rename = "package")]
+    packages: HashSet<LockedPackage>,
 }
 
-#[derive(Deserialize)]
-struct LockFile {
-    #[serde(default)]
-    package: Vec<LockedPackage>,
-}
-
-#[derive(Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Deserialize)]
 struct LockedPackage {
     name: String,
     version: String,
@@ -40,22 +35,19 @@ impl Locked {
     /// Returns what the lock file at `path` holds; none where it cannot be read.
     pub fn read(path: &Path) -> Option<Locked> {
         let bytes = disk::read(path, MAX_TOML_BYTES).ok()?;
-        let file: LockFile = toml::from_slice(&bytes).ok()?;
-        let packages = file.package.into_iter().map(|one| (one.name, one.version));
-        let packages = packages.collect();
-        Some(Locked { packages })
+        toml::from_slice(&bytes).ok()
     }
 
     /// Returns the file names of the packages as registries ship them: `serde-1.0.0.crate`.
     pub fn crate_files(&self) -> impl Iterator<Item = String> + '_ {
         let all = self.packages.iter();
-        all.map(|(name, version)| format!("{name}-{version}.crate"))
+        all.map(|LockedPackage { name, version }| format!("{name}-{version}.crate"))
     }
 
     /// Tells whether a package is locked in this version.
     pub fn has(&self, name: &str, version: &str) -> bool {
-        let wanted = (name.to_owned(), version.to_owned());
-        self.packages.contains(&wanted)
+        let (name, version) = (name.to_owned(), version.to_owned());
+        self.packages.contains(&LockedPackage { name, version })
     }
 }
 

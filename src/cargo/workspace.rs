@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use super::command::{CargoCommand, Run, ask};
-use super::{CargoError, package};
+use super::{CargoError, Result};
 use crate::model::Toolchain;
 
 /// A workspace as cargo sees it.
@@ -36,7 +36,7 @@ struct PackageEntry {
 
 impl Workspace {
     /// Returns the workspace that `command` builds when run so; reads no lock file and no network.
-    pub fn of(command: &CargoCommand, run: Run<'_>) -> Result<Workspace, CargoError> {
+    pub fn of(command: &CargoCommand, run: Run<'_>) -> Result<Workspace> {
         let mut args = vec!["metadata", "--format-version=1", "--no-deps", "--offline"];
         for option in ["--manifest-path", "--config"] {
             if let Some(value) = command.option(option) {
@@ -89,26 +89,17 @@ impl Workspace {
         files.dedup();
         files
     }
-
-    /// Returns the packages that `Cargo.lock` names; none without a readable one.
-    pub fn locked(&self) -> Option<package::Locked> {
-        package::Locked::read(&self.root.join("Cargo.lock"))
-    }
 }
 
 /// Returns the versions of rustc and cargo that build so, of `toolchain` if one is named.
-pub fn toolchain(
-    rustc: &str,
-    run: Run<'_>,
-    toolchain: Option<&str>,
-) -> Result<Toolchain, CargoError> {
+pub fn toolchain(rustc: &str, run: Run<'_>, toolchain: Option<&str>) -> Result<Toolchain> {
     let cargo = ask("cargo", &["-V"], run, toolchain)?.trim().to_owned();
     let rustc = ask(rustc, &["-vV"], run, toolchain)?;
     Ok(Toolchain { rustc, cargo })
 }
 
 /// Returns the sysroot of that rustc.
-pub fn sysroot(rustc: &str, run: Run<'_>, toolchain: Option<&str>) -> Result<PathBuf, CargoError> {
+pub fn sysroot(rustc: &str, run: Run<'_>, toolchain: Option<&str>) -> Result<PathBuf> {
     let answer = ask(rustc, &["--print", "sysroot"], run, toolchain)?;
     Ok(PathBuf::from(answer.trim_end_matches('\n')))
 }

@@ -7,18 +7,15 @@ use anyhow::Result;
 use serde_json::json;
 
 use super::cli::{BisectArgs, StartArgs};
-use super::failure::Failure;
-use super::scratch::{Identity, Judged, Kept, Scratch};
-use super::setup::{Call, Setup, print_json, short};
+use super::scratch::{Judged, Kept, Scratch};
 use super::sources::{NoStart, Sources};
 use super::trial::{Source, Trials};
-use crate::cargo::command::CargoCommand;
+use super::{Call, Failure, Setup, print_first, print_json, short};
+use crate::cargo::CargoCommand;
 use crate::engine::bisect::{self, Next, Verdict};
 use crate::git::{Commit, Repository};
-use crate::model::Toolchain;
 use crate::report::count;
-use crate::store::Store;
-use crate::store::point::Point;
+use crate::store::{Point, Store};
 
 /// The longest history that is looked at: ten times what lies between two releases of a large project.
 const MAX_COMMITS: usize = 100_000;
@@ -52,7 +49,7 @@ struct Answer {
 /// Runs the command, and returns its exit code.
 pub fn run(args: &BisectArgs, call: Call<'_>) -> Result<ExitCode> {
     let environment = call.environment;
-    let repository = &Repository::discover(environment.dir())?;
+    let repository = &Repository::discover(&environment.dir)?;
     let line = line(repository, args)?;
     let setup = &Setup::here(environment, None)?;
     let start = &StartArgs {
@@ -73,14 +70,11 @@ pub fn run(args: &BisectArgs, call: Call<'_>) -> Result<ExitCode> {
         points.filter(|point| point.toolchain == setup.toolchain)
     };
     let points: Vec<Vec<Point>> = line.iter().map(|one| of(one).collect()).collect();
-    check_published(&line, &points, &setup.toolchain, &sources.store, args)?;
-    let identity = Identity {
-        repository,
-        ends: [&line[0].id, &line[line.len() - 1].id],
-        command: (&args.command, environment.dir()),
-        only: &args.only,
-    };
-    let scratch = &Scratch::take(args.scratch.as_deref(), call, &identity)?;
+    if args.then_build.is_none() {
+        check_published(&line, &points, setup, &sources.store)?;
+    }
+    let ends = [&*line[0].id, &*line[line.len() - 1].id];
+    let scratch = &Scratch::take(args, call, &repository.root, ends)?;
     if args.restart {
         scratch.forget()?;
     }
@@ -90,7 +84,6 @@ pub fn run(args: &BisectArgs, call: Call<'_>) -> Result<ExitCode> {
         judged: judged.collect(),
         trials: Trials {
             args,
-            call,
             repository,
             setup,
             sources,
@@ -107,7 +100,7 @@ pub fn run(args: &BisectArgs, call: Call<'_>) -> Result<ExitCode> {
     let answer = bisect.answer();
     // Verdicts stay, and lead back here in no time.
     if let Err(error) = scratch.clear(repository) {
-        call.reporter.warn(&error.to_string());
+        call.reporter.warn(error);
     }
     let answer = answer?;
     match args.store.json {
@@ -154,21 +147,19 @@ fn line(repository: &Repository, args: &BisectArgs) -> Result<Vec<Commit>> {
     Ok(line)
 }
 
-/// Refuses a line of which nothing but its ends is published, unless commits may be built.
+/// Refuses a line of which nothing but its ends is published.
 fn check_published(
     line: &[Commit],
     points: &[Vec<Point>],
-    toolchain: &Toolchain,
+    setup: &Setup,
     store: &Store,
-    args: &BisectArgs,
 ) -> Result<(), Failure> {
     let between = &points[1..points.len() - 1];
-    let any = between.is_empty() || between.iter().any(|one| !one.is_empty());
-    if any || args.then_build.is_some() {
+    if between.is_empty() || between.iter().any(|one| !one.is_empty()) {
         return Ok(());
     }
     let (good, bad) = (short(&line[0].id), short(&line[line.len() - 1].id));
-    let (store, toolchain) = (store.root().display(), toolchain.shown());
+    let (store, toolchain) = (store.root().display(), setup.toolchain.shown());
     let what =
         format!("no commit between {good} and {bad} was published to {store} for {toolchain}");
     let hint = "--then-build builds them, each from the nearest starting point; --store or --remote name another store";
@@ -210,7 +201,7 @@ impl Bisect<'_> {
 
     fn judge(&mut self, at: usize) -> Result<()> {
         let Commit { id, subject } = self.line[at].clone();
-        let reporter = self.trials.call.reporter;
+        let reporter = self.trials.sources.call.reporter;
         let source = match &self.building {
             None => Source::Placed(&self.points[at]),
             Some(commands) => Source::Built(commands),
@@ -220,14 +211,16 @@ impl Bisect<'_> {
         let needed = needed.unwrap_or_default();
         let what = format!("{} {subject}", short(&id));
         let tried = reporter.during(&what, || self.trials.run(&id, source, &needed))?;
-        if tried.pinned > 0 && !std::mem::replace(&mut self.pinned_is_said, true) {
-            let (programs, id) = (count(tried.pinned, "program"), short(&id));
-            reporter.note(&format!(
+        let pinned = tried.programs.iter().filter(|one| one.pinned).count();
+        if pinned > 0 && !std::mem::replace(&mut self.pinned_is_said, true) {
+            let (programs, id) = (count(pinned, "program"), short(&id));
+            reporter.note(format!(
                 "paths of where it was built are in {programs} of {id}; `headstart bisect --help` says what that means"
             ));
         }
         if is_end {
-            self.need(tried.variables);
+            let variables = tried.programs.into_iter().flat_map(|one| one.variables);
+            self.need(variables.collect());
         }
         self.say_step(&id, &subject, &tried.judged);
         if tried.judged.verdict.is_some() {
@@ -334,17 +327,15 @@ impl Bisect<'_> {
         }
         let between = count(left.len(), "commit");
         println!("{between} between them may be the first bad one as well:");
-        for at in left.clone().rev().take(SHOWN_LEFT) {
+        let line = |at: usize| {
             let Commit { id, subject } = &self.line[at];
             let why = match self.judged[at] {
                 Some(_) => "skipped",
                 None => "unpublished",
             };
-            println!("  {}  {why:<11}  {subject}", short(id));
-        }
-        if left.len() > SHOWN_LEFT {
-            println!("  and {} more", left.len() - SHOWN_LEFT);
-        }
+            format!("{}  {why:<11}  {subject}", short(id))
+        };
+        print_first(SHOWN_LEFT, left.rev().map(line), "");
         if self.trials.args.then_build.is_none() {
             println!("`--then-build` builds those whose programs were not to be had");
         }

@@ -5,19 +5,17 @@
 
 use std::path::{Path, PathBuf};
 
+use anyhow::Result;
+
 use super::cli::StartArgs;
-use super::failure::Failure;
-use super::gc;
 use super::search::Search;
-use super::setup::{Call, Setup};
 use super::sources::{NoStart, Sources};
 use super::start::{Outcome, start_from};
-use crate::cargo::command::CargoCommand;
-use crate::cargo::layout;
+use super::{Call, Failure, Setup, gc};
+use crate::cargo::{CargoCommand, layout};
 use crate::config::{BootstrapTools, Environment};
 use crate::disk::walk;
-use crate::engine::hold;
-use crate::engine::ledger::Ledger;
+use crate::engine::{Ledger, hold};
 use crate::git::Repository;
 use crate::model::Part;
 
@@ -39,8 +37,8 @@ pub struct Checkout {
 impl Checkout {
     /// Returns the work tree that holds the environment's directory, if it is one of rustc's source.
     pub fn of(environment: &Environment) -> Option<Checkout> {
-        let repository = Repository::discover(environment.dir()).ok()?;
-        let top = repository.root();
+        let repository = Repository::discover(&environment.dir).ok()?;
+        let top = &repository.root;
         let is_rustc = top.join("x.py").is_file() && top.join("src/bootstrap/Cargo.toml").is_file();
         is_rustc.then(|| Checkout {
             top: top.to_path_buf(),
@@ -59,7 +57,7 @@ impl Checkout {
     }
 
     /// Returns this work tree with the compiler of stage 0, which bootstrap downloads when it first runs.
-    pub fn with_tools(mut self) -> anyhow::Result<Checkout> {
+    pub fn with_tools(mut self) -> Result<Checkout> {
         let set = BootstrapTools::of(&self.top)?;
         let downloaded = |name: &str| {
             let build = self.top.join(BUILD_DIR);
@@ -89,7 +87,7 @@ impl Checkout {
     }
 
     /// Returns the parts that were built here through the wrapper.
-    pub fn built(&self) -> anyhow::Result<Vec<Setup>> {
+    pub fn built(&self) -> Result<Vec<Setup>> {
         let below = |dir: &Path| -> Vec<PathBuf> {
             let names = walk::subdirectories(dir).into_iter();
             names.map(|name| dir.join(name)).collect()
@@ -113,7 +111,7 @@ impl Checkout {
     }
 
     /// Returns `part` as it lies here.
-    pub fn part(&self, part: &Part) -> anyhow::Result<Setup> {
+    pub fn part(&self, part: &Part) -> Result<Setup> {
         let environment = self.environment.at(&self.top.join(&part.workspace));
         let target_dir = self.top.join(&part.target_dir);
         let mut setup = Setup::here(&environment, Some(&target_dir))?;
@@ -122,8 +120,39 @@ impl Checkout {
     }
 
     /// Returns what a cargo here would build with the compiler of stage 0.
-    pub fn whole(&self) -> anyhow::Result<Setup> {
+    pub fn whole(&self) -> Result<Setup> {
         Setup::here(&self.environment, None)
+    }
+
+    /// Starts every part that has starting points; fails with [`NoStart`] where none has.
+    pub(super) fn start(&self, args: &StartArgs, call: Call<'_>) -> Result<Vec<Outcome>> {
+        let checkout = self.clone().with_tools()?;
+        let whole = checkout.whole()?;
+        let sources = Sources::open(args, call, &whole)?;
+        let (setup, sources, reporter) = (&whole, &sources, call.reporter);
+        let parts = Search { setup, sources }.parts()?;
+        if !args.dry_run {
+            checkout.note_roots();
+        }
+        let mut outcomes = Vec::new();
+        for part in &parts {
+            let setup = checkout.part(part);
+            match setup.and_then(|setup| start_from(sources, &setup)) {
+                Ok(outcome) => outcomes.push(outcome),
+                Err(error) => {
+                    let part = &part.target_dir;
+                    reporter.warn(format!("{part} is not started: {error:#}"));
+                }
+            }
+        }
+        if !args.dry_run {
+            gc::by_itself(call, &args.store, whole.configured());
+        }
+        let none = "no commit in reach was published with `headstart publish -- x ...`";
+        match outcomes.is_empty() {
+            true => Err(NoStart(none.to_owned()).into()),
+            false => Ok(outcomes),
+        }
     }
 
     fn below_top(&self, dir: &Path) -> Option<String> {
@@ -136,39 +165,4 @@ impl Checkout {
 fn arguments(command: &CargoCommand) -> Option<&[String]> {
     let (name, args) = command.args.split_first()?;
     NAMES.contains(&name.as_str()).then_some(args)
-}
-
-/// Starts every part that has starting points; fails with [`NoStart`] where none has.
-pub(super) fn start(
-    checkout: &Checkout,
-    args: &StartArgs,
-    call: Call<'_>,
-) -> anyhow::Result<Vec<Outcome>> {
-    let checkout = checkout.clone().with_tools()?;
-    let whole = checkout.whole()?;
-    let sources = Sources::open(args, call, &whole)?;
-    let (setup, sources) = (&whole, &sources);
-    let parts = Search { setup, sources }.parts()?;
-    if !args.dry_run {
-        checkout.note_roots();
-    }
-    let mut outcomes = Vec::new();
-    for part in &parts {
-        let setup = checkout.part(part);
-        match setup.and_then(|setup| start_from(sources, &setup)) {
-            Ok(outcome) => outcomes.push(outcome),
-            Err(error) => {
-                let why = format!("{} is not started: {error:#}", part.target_dir);
-                call.reporter.warn(&why);
-            }
-        }
-    }
-    if !args.dry_run {
-        gc::by_itself(call, &args.store, whole.configured());
-    }
-    let none = "no commit in reach was published with `headstart publish -- x ...`";
-    match outcomes.is_empty() {
-        true => Err(NoStart(none.to_owned()).into()),
-        false => Ok(outcomes),
-    }
 }

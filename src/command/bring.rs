@@ -9,15 +9,13 @@ use std::process::{ExitCode, Stdio};
 use std::time::Duration;
 
 use super::cli::FetchArgs;
-use super::failure::Failure;
 use super::far::Far;
-use super::setup::Call;
 use super::sources::{Candidate, Sources};
+use super::{Call, Failure};
 use crate::config::Environment;
 use crate::disk::space;
 use crate::engine::offer::Offered;
-use crate::engine::plan::Action;
-use crate::engine::survey::Survey;
+use crate::engine::{Action, Survey};
 use crate::model::{Digest, UnitName};
 use crate::store::{Store, StoreError};
 
@@ -111,10 +109,10 @@ pub(super) fn later(environment: &Environment, args: &[&OsStr]) {
     if environment.is_off(LATER_VAR) {
         return;
     }
-    let mut later = std::process::Command::new(environment.program());
+    let mut later = std::process::Command::new(&environment.program);
     let quiet = later
         .args(args)
-        .current_dir(environment.dir())
+        .current_dir(&environment.dir)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null());

@@ -2,8 +2,8 @@
 
 use std::process::ExitCode;
 
+use super::Setup;
 use super::cli::{Debugger, DebuggerArgs};
-use super::setup::Setup;
 use crate::config::Environment;
 use crate::model::{Root, Roots};
 

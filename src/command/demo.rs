@@ -8,15 +8,12 @@ use anyhow::{Context, Result};
 use serde_json::json;
 
 use super::cli::{DemoArgs, KEEP_DAYS, PublishArgs, StartArgs, StoreArgs};
-use super::failure::Failure;
-use super::setup::{Call, Clock, Setup, print_json, quietly, short};
 use super::sources::NoStart;
-use super::{publish, sample, start};
-use crate::cargo::command::{self as cargo, CargoCommand};
-use crate::cargo::package::Locked;
+use super::{Call, Clock, Failure, Setup, print_json, publish, quietly, sample, short, start};
+use crate::cargo::{CargoCommand, Locked, command as cargo};
 use crate::config::Environment;
 use crate::disk::{self, place, walk};
-use crate::engine::plan::Action;
+use crate::engine::Action;
 use crate::git::{self, Repository};
 use crate::report::bytes;
 
@@ -32,7 +29,7 @@ struct Measured {
 /// Runs the command, and returns its exit code.
 pub fn run(args: &DemoArgs, call: Call<'_>) -> Result<ExitCode> {
     let parent = match &args.scratch {
-        Some(dir) => call.environment.dir().join(dir),
+        Some(dir) => call.environment.dir.join(dir),
         None => call.environment.temporary(),
     };
     let mut builder = tempfile::Builder::new();
@@ -41,8 +38,8 @@ pub fn run(args: &DemoArgs, call: Call<'_>) -> Result<ExitCode> {
         made.with_context(|| format!("cannot make a scratch directory in {}", parent.display()))?;
     remove_when_interrupted(scratch.path());
     let dir = scratch.path().display();
-    let note = format!("working in {dir}, which is removed at the end");
-    call.reporter.note(&note);
+    call.reporter
+        .note(format!("working in {dir}, which is removed at the end"));
     let demo = Demo {
         args,
         call,
@@ -85,12 +82,12 @@ impl Demo<'_> {
         let commit = repository.head()?;
         let before = repository.commit("HEAD~1");
         let before = before.unwrap_or_else(|_| commit.clone());
-        let subdirectory = source.strip_prefix(repository.root());
+        let subdirectory = source.strip_prefix(&repository.root);
         let subdirectory = subdirectory.unwrap_or(Path::new(""));
         let clone = |name: &str, at: &str| -> Result<PathBuf> {
             let dir = self.root.join(name);
             disk::make_dir(dir.parent().unwrap_or(&self.root))?;
-            git::clone_at(repository.root(), &dir, at)?;
+            git::clone_at(&repository.root, &dir, at)?;
             Ok(dir.join(subdirectory))
         };
         let publisher = clone("publisher", &before)?;
@@ -128,7 +125,7 @@ impl Demo<'_> {
     /// Returns the workspace to show: the one named, else the current one if it has a commit, else a sample.
     fn source(&self) -> Result<PathBuf> {
         if let Some(workspace) = &self.args.workspace {
-            let dir = disk::canonical(&self.call.environment.dir().join(workspace));
+            let dir = disk::canonical(&self.call.environment.dir.join(workspace));
             Repository::discover(&dir)?.head()?;
             return Ok(dir);
         }
@@ -170,7 +167,7 @@ impl Demo<'_> {
         let (units, size) = (point.units, bytes(point.size_bytes));
         let built = (clock.elapsed() - took).as_secs_f64();
         let took = took.as_secs_f64();
-        self.call.reporter.note(&format!(
+        self.call.reporter.note(format!(
             "published the commit before: {units} units, {size}, in {took:.1} s after a build of {built:.1} s"
         ));
         Ok(())

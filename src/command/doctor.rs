@@ -13,8 +13,8 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use super::cli::StoreArgs;
-use super::setup::{Call, Clock, print_json, quietly};
-use super::{failure, far, init, trust::here, visit};
+use super::trust::here;
+use super::{Call, Clock, failure, far, init, keyring, print_json, quietly, visit};
 use crate::cargo::{CargoError, workspace};
 use crate::config::{self, ConfigError, Environment, RemoteConfig};
 use crate::disk::{self, space};
@@ -154,8 +154,7 @@ impl Patient {
 
     /// Returns who is believed here.
     pub(super) fn keyring(&self) -> anyhow::Result<Keyring> {
-        let dir = self.environment.config_dir()?;
-        Ok(Keyring::read(&dir, here(&self.environment))?)
+        keyring::of(&self.environment, here(&self.environment))
     }
 
     fn remotes(&self) -> Result<Vec<RemoteConfig>, ConfigError> {
@@ -168,7 +167,8 @@ fn configuration(patient: &Patient) -> anyhow::Result<Says> {
     let understood = environment.var(far::WAIT_VAR).is_none() || far::wait(environment).is_some();
     ensure!(understood, "{} is no number of seconds", far::WAIT_VAR);
     let remotes = count(patient.remotes()?.len(), "remote");
-    Ok(match config::strange(&patient.workspace)?.first() {
+    let settings = config::settings(&patient.workspace)?;
+    Ok(match settings.other.keys().next() {
         Some(name) => Says::Note(format!("`{name}` in headstart.toml means nothing")),
         None => Says::Ok(remotes),
     })

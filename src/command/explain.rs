@@ -8,12 +8,12 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use super::cli::ExplainArgs;
-use super::failure::Failure;
-use super::setup::{Setup, print_json, short};
 use super::status::age;
+use super::{Failure, Setup, print_json, short};
 use crate::cargo::layout::unit_hash;
 use crate::config::Environment;
-use crate::engine::ledger::{Decision, Ledger, Note, Started};
+use crate::engine::Ledger;
+use crate::engine::ledger::{Decision, Note, Started};
 use crate::model::Began;
 use crate::report::count;
 

@@ -25,10 +25,8 @@ pub struct Failure {
 impl Failure {
     /// Returns a failure that says `what` happened and gives `hint`.
     pub fn new(what: impl Into<String>, hint: impl Into<String>) -> Failure {
-        Failure {
-            what: what.into(),
-            hint: hint.into(),
-        }
+        let (what, hint) = (what.into(), hint.into());
+        Failure { what, hint }
     }
 }
 
@@ -134,12 +132,10 @@ fn trust_hint(error: &anyhow::Error) -> Option<&'static str> {
             KeyError::Damaged => "take a copy of the key, or make a new one and revoke this one",
         });
     }
-    match find(error)? {
-        BeliefsError::File { .. } => {
-            Some("correct the file; nobody is believed by what cannot be understood")
-        }
-        BeliefsError::Disk(_) => None,
-    }
+    let BeliefsError::File { .. } = find(error)? else {
+        return None;
+    };
+    Some("correct the file; nobody is believed by what cannot be understood")
 }
 
 fn store_hint(error: &anyhow::Error) -> Option<&'static str> {

@@ -9,15 +9,13 @@ use std::time::Duration;
 use anyhow::Result;
 
 use super::cli::{RemoteArgs, StoreArgs};
-use super::keyring;
-use super::setup::{Call, Clock, short};
 use super::trust::here;
+use super::{Call, Clock, keyring, short};
 use crate::config::{Environment, RemoteConfig};
 use crate::disk::space;
 use crate::engine::fetch::{self, Wanted};
 use crate::engine::push::MAX_BUNDLE_BYTES;
-use crate::model::epoch::{Epoch, SECONDS_A_DAY};
-use crate::model::{Digest, Manifest, Toolchain};
+use crate::model::{Digest, Epoch, Manifest, SECONDS_A_DAY, Toolchain};
 use crate::report::bytes;
 use crate::store::format;
 use crate::store::head::{self, Entry, MAX_HEAD_BYTES};
@@ -134,7 +132,7 @@ impl<'a> Far<'a> {
             };
             match read {
                 Ok(more) => listed.extend(more),
-                Err(why) => reporter.warn(&format!("{} is not used: {why}", tier.name())),
+                Err(why) => reporter.warn(format!("{} is not used: {why}", tier.name())),
             }
         }
         // Where two list the same, the one that can be believed counts.
@@ -169,8 +167,8 @@ impl<'a> Far<'a> {
         let days = (now_unix_s - read.head.written_unix_s) / SECONDS_A_DAY;
         if days > STALE_DAYS {
             let name = tier.name();
-            let why = format!("nothing was published to {name} for {days} days");
-            self.call.reporter.warn(&why);
+            let reporter = self.call.reporter;
+            reporter.warn(format!("nothing was published to {name} for {days} days"));
         }
         let listed = |entry| Listed {
             entry,
@@ -246,7 +244,7 @@ impl<'a> Far<'a> {
         }
         let (reporter, commit) = (self.call.reporter, short(&manifest.commit));
         if let Some(why) = no_room((manifest, &index), &objects, store) {
-            reporter.warn(&why);
+            reporter.warn(why);
             return Ok(true);
         }
         let staging = store.staging("fetch")?;
@@ -273,7 +271,7 @@ impl<'a> Far<'a> {
         match fetched.lacking {
             0 => {
                 let seconds = clock.elapsed().as_secs_f64();
-                reporter.note(&format!("fetched {} in {seconds:.1} s", bytes(size)));
+                reporter.note(format!("fetched {} in {seconds:.1} s", bytes(size)));
             }
             lacking => {
                 let why = match &fetched.trouble {
@@ -283,7 +281,7 @@ impl<'a> Far<'a> {
                     Some(trouble) => trouble.to_string(),
                 };
                 let what = format!("{lacking} objects of {commit} did not come");
-                reporter.warn(&format!("{what}: {why}"));
+                reporter.warn(format!("{what}: {why}"));
             }
         }
         Ok(fetched.lacking > 0 && fetched.trouble != Some(Trouble::Absent))
@@ -326,17 +324,17 @@ pub fn open_all(remotes: &[RemoteConfig], call: Call<'_>) -> Result<Vec<Box<dyn 
     if remotes.is_empty() {
         return Ok(Vec::new());
     }
-    let warn = |why: String| call.reporter.warn(&why);
+    let warn = |why: String| call.reporter.warn(why);
     let opened = open_each(remotes, call.environment)?.into_iter();
     Ok(opened.filter_map(|one| one.map_err(warn).ok()).collect())
 }
 
+/// Remotes, each opened or with a sentence that says why not.
+type Opened = std::io::Result<Vec<Result<Box<dyn Tier>, String>>>;
+
 /// Opens each of `remotes`, or says why not. Asks them nothing yet.
 #[cfg(feature = "network")]
-pub fn open_each(
-    remotes: &[RemoteConfig],
-    environment: &Environment,
-) -> std::io::Result<Vec<Result<Box<dyn Tier>, String>>> {
+pub fn open_each(remotes: &[RemoteConfig], environment: &Environment) -> Opened {
     let opener = crate::remote::Opener::new(wait(environment).unwrap_or(WAIT))?;
     let kept = environment.of_aws_profile();
     let kept = kept.iter().map(|(name, value)| (*name, value.as_str()));
@@ -350,10 +348,7 @@ pub fn open_each(
 
 /// Says of each that this build has no network.
 #[cfg(not(feature = "network"))]
-pub fn open_each(
-    remotes: &[RemoteConfig],
-    _: &Environment,
-) -> std::io::Result<Vec<Result<Box<dyn Tier>, String>>> {
+pub fn open_each(remotes: &[RemoteConfig], _: &Environment) -> Opened {
     let why = |url| format!("{url} is not used: this headstart was built without network");
     Ok(remotes.iter().map(|one| Err(why(&one.url))).collect())
 }

@@ -9,9 +9,7 @@ use serde_json::{Value, json};
 
 use super::bring::{LATER_NICE, later};
 use super::cli::{GcArgs, Provider, StoreArgs};
-use super::failure::Failure;
-use super::far;
-use super::setup::{Call, print_json};
+use super::{Call, Failure, far, print_json};
 use crate::config::RemoteConfig;
 use crate::engine::collect::{self, COLLECTED, Over};
 use crate::model::retention::{self, Plan};
@@ -27,6 +25,9 @@ struct Collected {
     max_bytes: u64,
     removed: Removed,
 }
+
+/// What is collected of a remote, or why not.
+type Answer<'a> = (&'a str, Result<Over, Trouble>);
 
 /// Runs the command, and returns its exit code.
 pub fn run(args: &GcArgs, call: Call<'_>) -> Result<ExitCode> {
@@ -48,18 +49,18 @@ pub fn run(args: &GcArgs, call: Call<'_>) -> Result<ExitCode> {
     let _ = rustix::process::nice(LATER_NICE);
     let collected = in_store(args, &workspace, call)?;
     let tiers = far::open_all(&remotes, call)?;
-    let mut far: Vec<(&str, Result<Over, Trouble>)> = Vec::new();
+    let mut far: Vec<Answer<'_>> = Vec::new();
     let named = !args.store.remote.is_empty();
     let (tiers, only_read): (Vec<_>, Vec<_>) =
         tiers.iter().partition(|tier| named || tier.is_writable());
     for tier in &only_read {
-        reporter.note(&format!("{} is only read, and left alone", tier.name()));
+        reporter.note(format!("{} is only read, and left alone", tier.name()));
     }
     for tier in tiers {
         let over = in_tier(&**tier, args, call);
         if let Err(trouble) = &over {
             let name = tier.name();
-            reporter.warn(&format!("cannot delete from {name}: {trouble}"));
+            reporter.warn(format!("cannot delete from {name}: {trouble}"));
         }
         far.push((tier.name(), over));
     }
@@ -89,7 +90,7 @@ pub(super) fn by_itself(call: Call<'_>, args: &StoreArgs, workspace: &Path) {
     };
     let max_bytes = match environment.store_max_bytes(None, typed, workspace) {
         Ok(max_bytes) => max_bytes.to_string(),
-        Err(error) => return call.reporter.warn(&error.to_string()),
+        Err(error) => return call.reporter.warn(error),
     };
     if store.claims_collection(call.now_unix_s()) {
         let gc = ["gc", "--quiet", "--max-size", &max_bytes, "--store"];
@@ -177,7 +178,7 @@ fn lifecycle(
             format!("gcloud storage buckets update gs://{bucket} --lifecycle-file FILE")
         }
     };
-    reporter.note(&format!(
+    reporter.note(format!(
         "`{how}` sets them, in the place of all rules that the bucket has"
     ));
     Ok(ExitCode::SUCCESS)
@@ -204,11 +205,7 @@ fn rules(provider: Provider, prefix: &str, days: i64) -> Value {
     }
 }
 
-fn as_json(
-    dry_run: bool,
-    collected: Option<&Collected>,
-    far: &[(&str, Result<Over, Trouble>)],
-) -> Value {
+fn as_json(dry_run: bool, collected: Option<&Collected>, far: &[Answer<'_>]) -> Value {
     let store = collected.map(|one| {
         json!({
             "path": one.store.root().display().to_string(),
@@ -222,7 +219,7 @@ fn as_json(
             "bytes_max": one.max_bytes,
         })
     });
-    let remote = |(name, over): &(&str, Result<Over, Trouble>)| match over {
+    let remote = |(name, over): &Answer<'_>| match over {
         Ok(over) => json!({
             "url": name,
             "epochs": over.epochs.iter().map(ToString::to_string).collect::<Vec<_>>(),
@@ -235,7 +232,7 @@ fn as_json(
     json!({ "dry_run": dry_run, "store": store, "remotes": remotes })
 }
 
-fn print(dry_run: bool, collected: Option<&Collected>, far: &[(&str, Result<Over, Trouble>)]) {
+fn print(dry_run: bool, collected: Option<&Collected>, far: &[Answer<'_>]) {
     let deleted = if dry_run { "would delete" } else { "deleted" };
     match collected {
         None if far.is_empty() => println!("there is no store, and nothing to delete"),

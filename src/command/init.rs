@@ -5,13 +5,11 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use super::cli::InitArgs;
-use super::failure::Failure;
-use super::setup::Setup;
-use crate::cargo::command::CargoCommand;
+use super::{Failure, Setup};
+use crate::cargo::CargoCommand;
 use crate::cargo::config_file::{self, ConfigFileError};
 use crate::config::Environment;
-use crate::disk::place::{self, Finish, Staging};
-use crate::disk::{self, DiskError};
+use crate::disk::{self, DiskError, place};
 
 /// The largest configuration that is read.
 const MAX_CONFIG_BYTES: u64 = 1 << 20;
@@ -75,7 +73,7 @@ fn words(args: &InitArgs) -> (&'static str, &'static str) {
 
 /// Tells whether `program` is a headstart.
 pub(super) fn is_ours(program: &Path, environment: &Environment) -> bool {
-    program.file_stem().is_some_and(|stem| stem == "headstart") || program == environment.program()
+    program.file_stem().is_some_and(|stem| stem == "headstart") || program == environment.program
 }
 
 fn refused(file: &Path, error: &ConfigFileError) -> Failure {
@@ -109,7 +107,7 @@ fn file(args: &InitArgs, environment: &Environment) -> anyhow::Result<PathBuf> {
 
 /// Returns how the configuration names this program: by its bare name if that is what others have it by.
 fn program(args: &InitArgs, environment: &Environment) -> String {
-    let path = environment.program();
+    let path = &environment.program;
     match args.workspace && environment.finds("headstart").as_deref() == Some(path) {
         true => "headstart".to_owned(),
         false => path.display().to_string(),
@@ -145,9 +143,5 @@ fn write(file: &Path, text: &str) -> Result<(), DiskError> {
     if text.is_empty() {
         return disk::remove_file(file);
     }
-    let dir = file.parent().unwrap_or(Path::new("."));
-    disk::make_dir(dir)?;
-    let mode = place::mode_of(file).unwrap_or(place::MODE_FILE);
-    let staging = Staging::new(dir, ".headstart-init")?;
-    staging.write(file, text.as_bytes(), Finish::with_mode(mode))
+    place::write_kept(file, text.as_bytes())
 }

@@ -7,9 +7,7 @@ use anyhow::{Context, Result};
 use serde_json::json;
 
 use super::cli::{KeyArgs, KeyCommand};
-use super::failure::Failure;
-use super::rotate;
-use super::setup::{Call, print_json};
+use super::{Call, Failure, print_json, rotate};
 use crate::config::Environment;
 use crate::disk::{self, place};
 use crate::report::Reporter;
@@ -31,7 +29,7 @@ pub fn run(args: &KeyArgs, call: Call<'_>) -> Result<ExitCode> {
             no_password,
             json,
         } => {
-            let out = environment.dir().join(out);
+            let out = environment.dir.join(out);
             let password = (!no_password).then(|| password(environment)).transpose()?;
             let key = make(&out, password)?;
             let kept = password.map_or("not encrypted", |_| "encrypted with the password");
@@ -80,7 +78,7 @@ pub fn signing_keys(environment: &Environment, typed: &[PathBuf]) -> Result<Vec<
 
 /// Returns the secret key in `file`.
 pub(super) fn secret_key_in(file: &Path, environment: &Environment) -> Result<SecretKey> {
-    let file = environment.dir().join(file);
+    let file = environment.dir.join(file);
     let key = secret_key(&read_text(&file)?, environment);
     key.with_context(|| format!("cannot sign with {}", file.display()))
 }
@@ -127,7 +125,7 @@ fn make(out: &Path, password: Option<&str>) -> Result<PublicKey> {
 }
 
 fn show(file: &Path, environment: &Environment) -> Result<PublicKey> {
-    let file = environment.dir().join(file);
+    let file = environment.dir.join(file);
     let text = read_text(&file)?;
     let key = match secret_key(&text, environment) {
         Err(KeyError::NotSecret) => PublicKey::parse(&text),

@@ -4,7 +4,7 @@
 
 use crate::config::Environment;
 use crate::report::Reporter;
-use crate::tier::{Tier, Trouble};
+use crate::tier::{self, Tier, Trouble};
 use crate::trust::Keyring;
 use crate::trust::statement::MAX_BYTES;
 
@@ -24,12 +24,7 @@ pub fn refresh(keyring: &mut Keyring, tiers: &[Box<dyn Tier>], reporter: &Report
 }
 
 /// Takes what the tier `name` answered; what is wrong with it is one line.
-pub fn take(
-    keyring: &mut Keyring,
-    name: &str,
-    answer: Result<Vec<u8>, Trouble>,
-    reporter: &Reporter,
-) {
+pub fn take(keyring: &mut Keyring, name: &str, answer: tier::Result<Vec<u8>>, reporter: &Reporter) {
     let why = match answer {
         Ok(bytes) => match keyring.take(&bytes) {
             Ok(()) => return,
@@ -38,5 +33,5 @@ pub fn take(
         Err(Trouble::Absent) => return,
         Err(trouble) => format!("which keys its root key names is not known: {trouble}"),
     };
-    reporter.warn(&format!("{name}: {why}"));
+    reporter.warn(format!("{name}: {why}"));
 }

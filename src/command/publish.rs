@@ -11,21 +11,23 @@ use serde_json::{Value, json};
 
 use super::bootstrap::Checkout;
 use super::cli::PublishArgs;
-use super::failure::{self, Failure};
+use super::failure::{self};
 use super::key::signing_keys;
-use super::setup::{Call, Clock, Setup, print_json, short, wrapped};
 use super::trust::here;
-use super::{far, gc, keyring};
-use crate::cargo::command::{self as cargo, CargoCommand, Messages, Run};
-use crate::cargo::message;
+use super::{
+    Call, Clock, Failure, NAMED_BY_JSON, Setup, far, gc, keyring, print_first, print_json, short,
+    wrapped,
+};
+use crate::cargo::{CargoCommand, Messages, command as cargo, message};
 use crate::config::Environment;
+use crate::engine::Build;
 use crate::engine::list::Signer;
-use crate::engine::publish::{Build, Published, publish};
+use crate::engine::publish::{Published, publish};
 use crate::engine::push::{PushError, Pushed, push};
 use crate::git::Repository;
+use crate::model::{Manifest, SECONDS_A_DAY};
 use crate::report::{bytes, count};
-use crate::store::Store;
-use crate::store::point::Point;
+use crate::store::{Point, Store};
 use crate::tier::Tier;
 use crate::trust::{PublicKey, SecretKey};
 
@@ -78,9 +80,8 @@ struct Built {
 
 /// Runs the command, and returns its exit code.
 pub fn run(args: &PublishArgs, call: Call<'_>) -> Result<ExitCode> {
-    let commands = CargoCommand::split(&args.cargo);
-    check_commands(&commands, call.environment)?;
-    let ready = match Ready::of(args, commands.clone(), call) {
+    check_commands(&CargoCommand::split(&args.cargo), call.environment)?;
+    let ready = match Ready::of(args, call) {
         Err(error) if args.required => return Err(error),
         ready => ready,
     };
@@ -90,7 +91,7 @@ pub fn run(args: &PublishArgs, call: Call<'_>) -> Result<ExitCode> {
         Ok(ready) => ready.note_roots(),
     }
     let is_ready = ready.is_ok();
-    let built = build(args, &commands, Messages::Shown, call)?;
+    let built = build(args, Messages::Shown, call)?;
     match ready.and_then(|ready| ready.publish(&built)) {
         Ok(outcomes) => say(args, &outcomes),
         Err(error) if args.required => Err(error),
@@ -134,36 +135,27 @@ fn say(args: &PublishArgs, outcomes: &[Outcome]) -> Result<ExitCode> {
 
 /// Runs cargo, saying nothing of it, and publishes what it left in one workspace.
 pub fn publish_build(args: &PublishArgs, call: Call<'_>) -> Result<Outcome> {
-    let commands = CargoCommand::split(&args.cargo);
-    check_commands(&commands, call.environment)?;
-    let ready = Ready::of(args, commands.clone(), call)?;
+    check_commands(&CargoCommand::split(&args.cargo), call.environment)?;
+    let ready = Ready::of(args, call)?;
     ready.note_roots();
-    let outcomes = ready.publish(&build(args, &commands, Messages::Kept, call)?)?;
+    let outcomes = ready.publish(&build(args, Messages::Kept, call)?)?;
     let first = outcomes.into_iter().next();
     first.context("a build of no workspace")
 }
 
 /// Runs the cargo commands through this program, until one of them fails.
-fn build(
-    args: &PublishArgs,
-    commands: &[CargoCommand],
-    messages: Messages,
-    call: Call<'_>,
-) -> Result<Built> {
-    let how = Run {
-        dir: call.environment.dir(),
-        env: &wrapped(call.environment),
-        messages,
-    };
+fn build(args: &PublishArgs, messages: Messages, call: Call<'_>) -> Result<Built> {
+    let commands = CargoCommand::split(&args.cargo);
+    let how = wrapped(call.environment, messages);
     let started = Clock::start();
     let mut lines = None;
     if let Some(checkout) = Checkout::running(&commands[0], call.environment) {
         for (program, args) in commands.iter().filter_map(|one| checkout.x(one)) {
             // What it says is no part of our answer.
-            cargo::run_other(&program, args, how, std::io::stderr().into())?;
+            cargo::run_plainly(&program, args, how, std::io::stderr().into())?;
         }
     } else {
-        for command in commands {
+        for command in &commands {
             let more = cargo::run(command, how, |line| match args.store.json {
                 true => call.reporter.note(line),
                 false => println!("{line}"),
@@ -177,9 +169,9 @@ fn build(
 
 impl<'a> Ready<'a> {
     /// Finds out what is published and where to; changes nothing but that the store is there.
-    fn of(args: &'a PublishArgs, commands: Vec<CargoCommand>, call: Call<'a>) -> Result<Ready<'a>> {
-        let environment = call.environment;
-        let repository = Repository::discover(environment.dir())?;
+    fn of(args: &'a PublishArgs, call: Call<'a>) -> Result<Ready<'a>> {
+        let (environment, commands) = (call.environment, CargoCommand::split(&args.cargo));
+        let repository = Repository::discover(&environment.dir)?;
         let (commit, dirty) = commit_to_publish(&repository, args)?;
         let what = match Checkout::running(&commands[0], environment) {
             Some(checkout) => What::Rustc(checkout),
@@ -187,7 +179,7 @@ impl<'a> Ready<'a> {
         };
         let configured = match &what {
             What::Workspace(setup) => &setup.workspace.root,
-            What::Rustc(_) => repository.root(),
+            What::Rustc(_) => &repository.root,
         };
         let typed = args.store.store.as_deref();
         let store = Store::create(&environment.store(typed, Some(configured))?)?;
@@ -226,27 +218,31 @@ impl<'a> Ready<'a> {
     }
 
     fn publish_one(&self, setup: &Setup, built: &Built) -> Result<Outcome> {
-        let (store, call) = (&self.store, self.call);
+        let (store, call, now_unix_s) = (&self.store, self.call, self.call.now_unix_s());
         let commands = self.commands.iter();
         let build = Build {
             workspace: &setup.workspace,
             roots: &setup.roots,
-            toolchain: setup.toolchain.clone(),
             sysroot: &setup.sysroot,
-            commands: commands.map(|command| command.args.clone()).collect(),
-            repository: self.repository.name().unwrap_or_default(),
-            tree: self.repository.tree(&self.commit)?,
-            commit: self.commit.clone(),
-            dirty: self.dirty,
-            now_unix_s: call.now_unix_s(),
-            keep_days: self.args.keep_days,
+            manifest: Manifest {
+                repository: self.repository.name().unwrap_or_default(),
+                commit: self.commit.clone(),
+                tree: self.repository.tree(&self.commit)?,
+                dirty: self.dirty,
+                published_unix_s: now_unix_s,
+                not_after_unix_s: now_unix_s + i64::from(self.args.keep_days) * SECONDS_A_DAY,
+                toolchain: setup.toolchain.clone(),
+                commands: commands.map(|command| command.args.clone()).collect(),
+                part: setup.part.clone(),
+                roots: setup.roots.clone(),
+                ..Manifest::default()
+            },
             secrets: &call.environment.secrets(setup.configured())?,
-            part: &setup.part,
             store,
             reporter: call.reporter,
             report: built.lines.as_deref().map(message::live),
         };
-        check_still_there(&self.repository, &build)?;
+        check_still_there(&self.repository, &build.manifest)?;
         let started = Clock::start();
         let failed = || format!("cannot publish into {}", store.root().display());
         let published = publish(&build).with_context(failed)?;
@@ -287,8 +283,8 @@ impl<'a> Ready<'a> {
             let push = || push(tier, &self.store, point, signer, call.now_unix_s());
             let pushed = call.reporter.during(&format!("Writing to {name}"), push);
             if let Err(error) = &pushed {
-                let why = format!("cannot write to {name}: {error}");
-                call.reporter.warn(&why);
+                call.reporter
+                    .warn(format!("cannot write to {name}: {error}"));
             }
             (name.to_owned(), pushed)
         };
@@ -378,9 +374,9 @@ fn commit_to_publish(repository: &Repository, args: &PublishArgs) -> Result<(Str
 }
 
 /// A commit made, or a file changed, while cargo ran would be published under the wrong name.
-fn check_still_there(repository: &Repository, build: &Build<'_>) -> Result<()> {
-    let moved = repository.tree(&repository.head()?)? != repository.tree(&build.commit)?;
-    let changes = match build.dirty {
+fn check_still_there(repository: &Repository, built: &Manifest) -> Result<()> {
+    let moved = repository.tree(&repository.head()?)? != repository.tree(&built.commit)?;
+    let changes = match built.dirty {
         true => Vec::new(),
         false => repository.changes()?,
     };
@@ -433,10 +429,8 @@ fn print(outcome: &Outcome, unsigned: bool) {
         false => "",
     };
     println!("published {}{dirty}", short(&point.commit));
-    let (units, seconds) = (
-        count(point.units, "unit"),
-        outcome.publish_time.as_secs_f64(),
-    );
+    let units = count(point.units, "unit");
+    let seconds = outcome.publish_time.as_secs_f64();
     let (made, new) = (bytes(point.size_bytes), bytes(published.new_bytes));
     println!("  {units} that made {made}; {new} new in the store, in {seconds:.1} s");
     let written = outcome.pushed.iter();
@@ -450,11 +444,6 @@ fn print(outcome: &Outcome, unsigned: bool) {
         println!("  nobody finds it before it is signed, where the key is:");
         println!("  headstart sign --commit {commit} --manifest {name}");
     }
-    for (unit, reason) in left_out.iter().take(SHOWN_LEFT_OUT) {
-        println!("  left out {unit}: {reason}");
-    }
-    if left_out.len() > SHOWN_LEFT_OUT {
-        let more = left_out.len() - SHOWN_LEFT_OUT;
-        println!("  and {more} more; --json names them all");
-    }
+    let line = |(unit, reason): &(String, String)| format!("left out {unit}: {reason}");
+    print_first(SHOWN_LEFT_OUT, left_out.iter().map(line), NAMED_BY_JSON);
 }

@@ -6,11 +6,9 @@ use anyhow::Result;
 use serde_json::json;
 
 use super::cli::RotateArgs;
-use super::failure::Failure;
 use super::key::secret_key_in;
-use super::setup::{Call, print_json};
 use super::trust::{as_json_said, key_id, name, public_key};
-use super::{far, keyring};
+use super::{Call, Failure, far, keyring, print_json};
 use crate::disk::{self, place};
 use crate::report::count;
 use crate::tier::{Tier, Trouble};
@@ -37,14 +35,14 @@ pub fn run(args: &RotateArgs, call: Call<'_>) -> Result<ExitCode> {
     let root = root.transpose()?;
     let (statement, file) = match &args.publish {
         Some(file) => {
-            let bytes = disk::read(&environment.dir().join(file), MAX_BYTES)?;
+            let bytes = disk::read(&environment.dir.join(file), MAX_BYTES)?;
             (rotation.check(&bytes)?, bytes)
         }
         None => rotation.next(root.as_ref())?,
     };
     let written = match &args.out {
         Some(out) => {
-            let out = environment.dir().join(out);
+            let out = environment.dir.join(out);
             place::create_new(&out, &file, place::MODE_FILE)?;
             vec![(out.display().to_string(), Ok(()))]
         }
@@ -127,10 +125,10 @@ impl Rotation<'_> {
     /// A remote that cannot be asked is an error: it may have the newest.
     fn newest(&self, roots: &[PublicKey]) -> Result<Statement> {
         let keyring = keyring::of(self.call.environment, Some(self.repository.clone()));
-        let kept = keyring.map_or(None, |keyring| keyring.statement().cloned());
+        let kept = keyring.map_or(None, |keyring| keyring.statement);
         let mut newest = kept.unwrap_or_else(|| Statement::none(self.repository.clone()));
         for tier in &self.tiers {
-            let name = tier.name();
+            let (name, reporter) = (tier.name(), self.call.reporter);
             let bytes = match tier.get(&statement::key(&self.repository), MAX_BYTES, &|_| true) {
                 Err(Trouble::Absent) => continue,
                 Err(trouble) => {
@@ -148,10 +146,7 @@ impl Rotation<'_> {
                     return Err(Failure::new(what, "update headstart").into());
                 }
                 // It counts for no reader, and goes.
-                Err(error) => self
-                    .call
-                    .reporter
-                    .warn(&format!("{name} is replaced: {error}")),
+                Err(error) => reporter.warn(format!("{name} is replaced: {error}")),
             }
         }
         Ok(newest)

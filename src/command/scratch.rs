@@ -8,11 +8,10 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
-use super::failure::Failure;
-use super::setup::Call;
+use super::cli::BisectArgs;
+use super::{Call, Failure};
 use crate::disk::lock::{self, Lock};
-use crate::disk::place::{self, Staging};
-use crate::disk::{self, DiskError, hash};
+use crate::disk::{self, DiskError, Staging, hash, place};
 use crate::engine::bisect::Verdict;
 use crate::git::{GitError, Repository, worktree};
 use crate::model::Digest;
@@ -25,19 +24,6 @@ const MAX_BYTES: u64 = 16 << 20;
 /// cargo's directory in the work tree.
 pub const TARGET: &str = "target";
 
-/// What tells one bisect from another.
-#[derive(Debug)]
-pub struct Identity<'a> {
-    /// Its repository's work tree.
-    pub repository: &'a Repository,
-    /// The commits that are taken for good and for bad.
-    pub ends: [&'a str; 2],
-    /// COMMAND, and where it was typed: an argument that is a file counts with what it holds.
-    pub command: (&'a [std::ffi::OsString], &'a Path),
-    /// The names of the programs that it needs.
-    pub only: &'a [String],
-}
-
 /// What is remembered from one run to the next.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Kept {
@@ -49,7 +35,7 @@ pub struct Kept {
 }
 
 /// What COMMAND said of a commit, or why it could not be asked.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Judged {
     /// What it said: none where there was nothing to ask about.
     pub verdict: Option<Verdict>,
@@ -71,23 +57,31 @@ pub struct Scratch {
 }
 
 impl Scratch {
-    /// Takes the directory below `parent` for the bisect `identity`; waits, and says so, while another process has it.
-    pub fn take(parent: Option<&Path>, call: Call<'_>, identity: &Identity<'_>) -> Result<Scratch> {
-        let parent = match parent {
-            Some(parent) => call.environment.dir().join(parent),
+    /// Takes the directory of the bisect `args` between the commits `ends` of the work tree at `root`; waits, and says so, while
+    /// another process has it.
+    pub fn take(
+        args: &BisectArgs,
+        call: Call<'_>,
+        root: &Path,
+        ends: [&str; 2],
+    ) -> Result<Scratch> {
+        let parent = match &args.scratch {
+            Some(parent) => call.environment.dir.join(parent),
             None => call.environment.cache_dir()?.join("headstart-bisect"),
         };
-        let root = identity.repository.root();
         if within(&parent, root) {
             let what = format!("{} lies in your work tree", parent.display());
             return Err(Failure::new(what, "name a directory elsewhere with --scratch").into());
         }
         let name = root.file_name().unwrap_or_default().to_string_lossy();
-        let dir = parent.join(format!("{name}-{}", identity.digest().short()));
+        let dir = parent.join(format!(
+            "{name}-{}",
+            identity(args, call, root, ends).short()
+        ));
         disk::make_dir(&dir)?;
         let dir = disk::canonical(&dir);
-        let waiting = "waiting for the same bisect in another process";
-        let wait = || call.reporter.note(waiting);
+        let reporter = call.reporter;
+        let wait = || reporter.note("waiting for the same bisect in another process");
         let lock = lock::exclusive(&dir.join("lock"), wait)?;
         Ok(Scratch { dir, _lock: lock })
     }
@@ -113,8 +107,8 @@ impl Scratch {
             Err(error) => Err(error.to_string()),
         };
         read.and_then(decode).unwrap_or_else(|why| {
-            let file = self.file();
-            reporter.warn(&format!("beginning anew: {} {why}", file.display()));
+            let file = self.file().display().to_string();
+            reporter.warn(format!("beginning anew: {file} {why}"));
             fresh()
         })
     }
@@ -133,7 +127,7 @@ impl Scratch {
     /// Returns the work tree with `commit` checked out and nothing else in it but what cargo built there.
     pub fn at(&self, repository: &Repository, commit: &str) -> Result<PathBuf> {
         let tree = self.tree();
-        let sound = Repository::discover(&tree).is_ok_and(|found| found.root() == tree);
+        let sound = Repository::discover(&tree).is_ok_and(|found| found.root == tree);
         if !sound || worktree::switch(&tree, commit, TARGET).is_err() {
             disk::remove_dir(&tree)?;
             worktree::add(repository, &tree, commit)?;
@@ -165,20 +159,18 @@ impl Scratch {
     }
 }
 
-impl Identity<'_> {
-    fn digest(&self) -> Digest {
-        let (command, typed_in) = self.command;
-        let content = |arg| {
-            let path = Some(typed_in.join(arg)).filter(|path| path.is_file());
-            path.and_then(|path| hash::file(&path).ok())
-        };
-        let contents = command.iter().map(content);
-        let args = command.iter().map(|arg| arg.as_encoded_bytes());
-        let args: Vec<_> = args.zip(contents).collect();
-        let root = self.repository.root().as_os_str().as_encoded_bytes();
-        let whole = postcard::to_allocvec(&(root, self.ends, args, self.only));
-        Digest::of(&whole.expect("these are plain values"))
-    }
+/// Returns what tells one bisect from another: an argument of COMMAND that is a file counts with what it holds.
+fn identity(args: &BisectArgs, call: Call<'_>, root: &Path, ends: [&str; 2]) -> Digest {
+    let content = |arg| {
+        let path = Some(call.environment.dir.join(arg)).filter(|path| path.is_file());
+        path.and_then(|path| hash::file(&path).ok())
+    };
+    let contents = args.command.iter().map(content);
+    let command = args.command.iter().map(|arg| arg.as_encoded_bytes());
+    let command: Vec<_> = command.zip(contents).collect();
+    let root = root.as_os_str().as_encoded_bytes();
+    let whole = postcard::to_allocvec(&(root, ends, command, &args.only));
+    Digest::of(&whole.expect("these are plain values"))
 }
 
 /// Tells whether `path`, which need not be there yet, lies in `dir`.

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use super::setup::{Setup, short};
 use super::sources::{NoStart, Sources};
+use super::{Setup, short};
 use crate::git::{GitError, Repository};
 use crate::model::Part;
 use crate::report::count;
-use crate::store::point::Point;
+use crate::store::Point;
 
 /// How far back in history a starting point is looked for.
 const MAX_ANCESTORS: usize = 2000;
@@ -76,9 +76,8 @@ impl Search<'_> {
         for commit in &self.commits()? {
             let points = self.sources.points(commit).into_iter();
             let ours = points.filter(|point| point.toolchain == self.setup.toolchain);
-            let apart = ours.map(|point| point.part);
-            let apart = apart.filter(|part| !part.target_dir.is_empty());
-            let apart: BTreeSet<Part> = apart.collect();
+            let all = ours.map(|point| point.part);
+            let apart: BTreeSet<Part> = all.filter(|part| !part.target_dir.is_empty()).collect();
             found_commits += usize::from(!apart.is_empty());
             parts.extend(apart);
             if found_commits == MAX_CANDIDATES {
@@ -89,7 +88,7 @@ impl Search<'_> {
     }
 
     fn repository(&self) -> Result<Repository, GitError> {
-        Repository::discover(self.sources.call.environment.dir())
+        Repository::discover(&self.sources.call.environment.dir)
     }
 
     /// Returns the commits to look at, nearest first.
@@ -124,9 +123,8 @@ impl Search<'_> {
     fn why_other(&self, point: &Point) -> NoStart {
         let (commit, theirs) = (short(&point.commit), point.toolchain.shown());
         let ours = self.setup.toolchain.shown();
-        NoStart(format!(
-            "{commit} was published for {theirs}, and here is {ours}"
-        ))
+        let why = format!("{commit} was published for {theirs}, and here is {ours}");
+        NoStart(why)
     }
 
     /// Returns how many commits `commit` lies behind; none where git cannot say.

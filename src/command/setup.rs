@@ -1,14 +1,13 @@
 //! What every command needs to know first: workspace, roots, toolchain, store.
 
-use std::ffi::OsString;
+use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
 use jiff::Timestamp;
 
-use crate::cargo::command::{CargoCommand, Messages, Run};
-use crate::cargo::workspace::{self, Workspace};
+use crate::cargo::{CargoCommand, Messages, Run, Workspace, workspace};
 use crate::config::Environment;
 use crate::disk;
 use crate::engine::inputs;
@@ -45,9 +44,9 @@ pub struct Setup {
 impl Call<'_> {
     /// Returns the directory of `headstart.toml` for commands that do not ask cargo where the workspace is.
     pub fn settled_dir(&self) -> PathBuf {
-        let dir = self.environment.dir();
+        let dir = &self.environment.dir;
         let repository = Repository::discover(dir);
-        let top = repository.as_ref().map_or(dir, Repository::root);
+        let top = repository.as_ref().map_or(dir, |one| &one.root);
         self.environment.settled_dir(top).to_path_buf()
     }
 
@@ -69,7 +68,7 @@ impl Setup {
         environment: &Environment,
         target_dir: Option<&Path>,
     ) -> anyhow::Result<Setup> {
-        let (dir, run) = (environment.dir(), quietly(environment));
+        let (dir, run) = (&environment.dir, quietly(environment));
         let (rustc, named) = (environment.rustc(), command.toolchain());
         // Four programs that each take 20 to 60 ms to answer, and do not wait for one another.
         let (workspace, toolchain, sysroot) = std::thread::scope(|scope| {
@@ -92,11 +91,11 @@ impl Setup {
         let root = disk::canonical(&workspace.root);
         let mut part = Part::default();
         if let Ok(repository) = Repository::discover(dir)
-            && repository.root() != root
+            && repository.root != root
         {
-            let below = root.strip_prefix(repository.root()).unwrap_or(&root);
+            let below = root.strip_prefix(&repository.root).unwrap_or(&root);
             part.workspace = below.to_string_lossy().into_owned();
-            roots = roots.with_alias(Root::Repository, repository.root());
+            roots = roots.with_alias(Root::Repository, &repository.root);
         }
         Ok(Setup {
             roots: inputs::with_aliases(roots),
@@ -119,17 +118,20 @@ impl Setup {
 /// Returns how cargo is asked something in `environment`.
 pub fn quietly(environment: &Environment) -> Run<'_> {
     Run {
-        dir: environment.dir(),
-        env: environment.overrides(),
+        dir: &environment.dir,
+        env: &environment.overrides,
+        wrapper: None,
         messages: Messages::Kept,
     }
 }
 
-/// Returns the variables for a cargo that compiles through this program.
-pub fn wrapped(environment: &Environment) -> Vec<(String, OsString)> {
-    let own = ("RUSTC_WRAPPER".to_owned(), environment.program().into());
-    let overrides = environment.overrides().iter().cloned();
-    overrides.chain([own]).collect()
+/// Returns how cargo runs in `environment` where it compiles through this program.
+pub fn wrapped(environment: &Environment, messages: Messages) -> Run<'_> {
+    Run {
+        wrapper: Some(&environment.program),
+        messages,
+        ..quietly(environment)
+    }
 }
 
 /// Measures how long something takes; the only clock of the commands beside the time they start at.
@@ -153,6 +155,18 @@ impl Clock {
 /// Returns the beginning of a commit's name, for people.
 pub fn short(commit: &str) -> &str {
     commit.get(..12).unwrap_or(commit)
+}
+
+/// Who names all of what is too much for people.
+pub const NAMED_BY_JSON: &str = "; --json names them all";
+
+/// Prints the first of `lines`, at most `shown`, and how many more there are; `all` says who names them.
+pub fn print_first(shown: usize, lines: impl ExactSizeIterator<Item: Display>, all: &str) {
+    let more = lines.len().saturating_sub(shown);
+    lines.take(shown).for_each(|line| println!("  {line}"));
+    if more > 0 {
+        println!("  and {more} more{all}");
+    }
 }
 
 /// Prints `value` as one line of JSON on standard output.

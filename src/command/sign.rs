@@ -8,10 +8,8 @@ use anyhow::Result;
 use serde_json::{Value, json};
 
 use super::cli::SignArgs;
-use super::failure::Failure;
-use super::far;
 use super::publish::{comment, signers};
-use super::setup::{Call, print_json, short};
+use super::{Call, Failure, far, print_json, short};
 use crate::engine::list::{ListError, Signer};
 use crate::engine::sign::{Expected, Signed, Verdict, sign};
 use crate::git::Repository;
@@ -22,7 +20,7 @@ type Answer = (String, Result<Vec<Signed>, ListError>);
 
 /// Runs the command, and returns its exit code.
 pub fn run(args: &SignArgs, call: Call<'_>) -> Result<ExitCode> {
-    let repository = Repository::discover(call.environment.dir())?;
+    let repository = Repository::discover(&call.environment.dir)?;
     let commit = repository.commit(&args.commit)?;
     let tree = repository.tree(&commit)?;
     let tiers = far::settled(&args.remotes, call)?;

@@ -4,11 +4,9 @@ use anyhow::Result;
 
 use super::cli::StartArgs;
 use super::far::{Far, Listed};
-use super::setup::{Call, Setup, short};
+use super::{Call, Setup, short};
 use crate::model::Manifest;
-use crate::store::head::Entry;
-use crate::store::point::Point;
-use crate::store::{Store, StoreError, pack};
+use crate::store::{Point, Store, StoreError, pack};
 use crate::trust::{self, Believed, Verified};
 
 /// Why nothing is started, where nothing went wrong.
@@ -62,7 +60,7 @@ impl<'a> Sources<'a> {
     pub(super) fn points(&self, commit: &str) -> Vec<Point> {
         let (mut points, problems) = self.store.points(commit);
         for problem in problems {
-            self.call.reporter.warn(&problem.to_string());
+            self.call.reporter.warn(problem);
         }
         for point in self.listed.iter().map(|listed| &listed.entry.point) {
             let known = points.iter().any(|one| one.manifest == point.manifest);
@@ -85,9 +83,10 @@ impl<'a> Sources<'a> {
             self.bring(&point).map_err(unused)?;
             self.read(point)
         };
-        let warn = |why: String| self.call.reporter.warn(&why);
+        let warn = |why| self.call.reporter.warn(why);
         let all = points.into_iter().map(candidate);
-        all.filter_map(|one| one.map_err(warn).ok()).collect()
+        all.filter_map(|one: Result<_, String>| one.map_err(warn).ok())
+            .collect()
     }
 
     /// Returns the starting point of `point`, brought here if need be; or why it cannot be used.
@@ -105,13 +104,12 @@ impl<'a> Sources<'a> {
         let name = point.manifest.short();
         let manifest = self.store.manifest(point.manifest);
         let manifest = manifest.map_err(|error| error.to_string())?;
+        let is = |other: &str| Err(format!("manifest {name} is {other} its point says"));
         if manifest.toolchain != point.toolchain {
-            return Err(format!(
-                "manifest {name} is of another toolchain than its point says"
-            ));
+            return is("of another toolchain than");
         }
         if !point.is_of(&manifest) {
-            return Err(format!("manifest {name} is not what its point says"));
+            return is("not what");
         }
         if manifest.not_after_unix_s < now_unix_s {
             let commit = short(&point.commit);
@@ -158,12 +156,8 @@ impl<'a> Sources<'a> {
 
     /// Brings the manifest of `listed` into the local store, with the index of its objects; or says why not.
     fn adopt(&self, listed: &Listed) -> Result<(), String> {
-        let Entry {
-            point,
-            epoch,
-            signatures,
-        } = &listed.entry;
-        let bundle = self.far.bundle(*epoch, point.manifest)?;
+        let (point, signatures) = (&listed.entry.point, &listed.entry.signatures);
+        let bundle = self.far.bundle(listed.entry.epoch, point.manifest)?;
         let (bytes, packed) =
             pack::split_bundle(&bundle, point.manifest).expect("it was split before");
         let believed = listed.believed.as_ref();

@@ -7,27 +7,23 @@ use anyhow::Result;
 use jiff::Timestamp;
 use serde_json::json;
 
-use super::bootstrap::{self, Checkout};
-use super::bring;
+use super::bootstrap::Checkout;
 use super::cli::StartArgs;
-use super::failure::{self, Failure};
-use super::gc;
+use super::failure::{self};
 use super::search::Search;
-use super::setup::{Call, Clock, Setup, print_json, short, wrapped};
 use super::sources::{Candidate, NoStart, Sources};
-use crate::cargo::command::{self as cargo, CargoCommand, Messages, Run};
+use super::{Call, Clock, Failure, Setup, bring, gc, print_first, print_json, short, wrapped};
+use crate::cargo::{CargoCommand, Locked, Messages, command as cargo};
 use crate::engine::hold::{self, Held};
-use crate::engine::ledger::{Decision as Noted, Ledger, ReasonText, Started};
-use crate::engine::local::Inspector;
+use crate::engine::ledger::{Decision as Noted, ReasonText, Started};
 use crate::engine::observe::Reader;
 use crate::engine::offer::{self, Offered};
-use crate::engine::plan::{self, Action, Decision};
 use crate::engine::relocate::Places;
 use crate::engine::restore::Restored;
-use crate::engine::survey::Survey;
+use crate::engine::{Action, Decision, Inspector, Ledger, Survey, plan};
 use crate::model::{Manifest, Reason, Unit, UnitName};
 use crate::report::{bytes, count};
-use crate::store::point::Point;
+use crate::store::Point;
 
 /// How many reasons are shown without `--json`.
 const SHOWN_REASONS: usize = 5;
@@ -59,7 +55,7 @@ pub fn run(args: &StartArgs, call: Call<'_>) -> Result<ExitCode> {
         false => Checkout::running(&commands[0], environment),
     };
     let started = match &checkout {
-        Some(checkout) => bootstrap::start(checkout, args, call),
+        Some(checkout) => checkout.start(args, call),
         None => start_here(args, &commands[0], call),
     };
     match started {
@@ -74,26 +70,16 @@ pub fn run(args: &StartArgs, call: Call<'_>) -> Result<ExitCode> {
     if !goes_on {
         return Ok(ExitCode::SUCCESS);
     }
-    let variables = wrapped(environment);
-    let how = Run {
-        dir: environment.dir(),
-        env: &variables,
-        messages: Messages::Shown,
-    };
+    let how = wrapped(environment, Messages::Shown);
     for command in &commands {
-        if let Some((program, x_args)) = checkout.as_ref().and_then(|one| one.x(command)) {
+        let x = checkout.as_ref().and_then(|one| one.x(command));
+        let stdout = match x.is_some() && args.store.json {
             // What it says is no part of our answer.
-            let stdout = match args.store.json {
-                true => std::io::stderr().into(),
-                false => Stdio::inherit(),
-            };
-            cargo::run_other(&program, x_args, how, stdout)?;
-            continue;
-        }
-        let code = cargo::run_plainly(command, how)?;
-        if code != 0 {
-            return Ok(ExitCode::from(u8::try_from(code).unwrap_or(101)));
-        }
+            true => std::io::stderr().into(),
+            false => Stdio::inherit(),
+        };
+        let (program, given) = x.unwrap_or_else(|| ("cargo".into(), &command.args));
+        cargo::run_plainly(&program, given, how, stdout)?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -188,15 +174,14 @@ impl<'a> Starter<'a> {
     /// Takes cargo's locks, before any file is compared.
     fn new(search: Search<'a>, candidates: &[Candidate]) -> Result<Starter<'a>> {
         let units = || candidates.iter().flat_map(|one| &one.manifest.get().units);
-        let profiles = units().map(|unit| unit.name.profile_dir.as_str());
-        let profiles: BTreeSet<&str> = profiles.collect();
+        let profiles: BTreeSet<&str> = units().map(|unit| unit.name.profile_dir.as_str()).collect();
         let call = search.sources.call;
         let (workspace, roots) = (&search.setup.workspace, &search.setup.roots);
         let hold = || hold::hold(&workspace.build_dir, &profiles, &call.reporter);
         let held = (!search.sources.args.dry_run).then(hold).transpose()?;
         let home = call.environment.cargo_home()?;
         let mut set_by_cargo = call.environment.set_by_cargo(&workspace.root, &home);
-        let mut locked = workspace.locked();
+        let mut locked = Locked::read(&workspace.root.join("Cargo.lock"));
         if !search.setup.part.target_dir.is_empty() {
             // Another program runs this cargo, with variables and a lock file of its own: only cargo can judge them.
             locked = None;
@@ -229,9 +214,9 @@ impl<'a> Starter<'a> {
             return Ok(Vec::new());
         };
         let setup = self.search.setup;
-        let places = Places::new(held.build(), &setup.workspace.root, &setup.sysroot);
+        let places = Places::new(&held.build, &setup.workspace.root, &setup.sysroot);
         let (store, inspector) = (&self.search.sources.store, &self.inspector);
-        let offered = offer::offer(surveys, held.build(), inspector, &places, store);
+        let offered = offer::offer(surveys, &held.build, inspector, &places, store);
         Ok(offered?)
     }
 
@@ -254,7 +239,7 @@ impl<'a> Starter<'a> {
                 mtime: held.mtime(),
                 decisions: noted.clone(),
             };
-            Ledger::of(&setup.workspace.build_dir).add_start(held.staging(), started)?;
+            Ledger::of(&setup.workspace.build_dir).add_start(&held.staging, started)?;
         }
         Ok(Outcome {
             point: candidate.point.clone(),
@@ -287,15 +272,16 @@ fn nearest(surveys: &[Survey<'_>]) -> usize {
 fn noted(manifest: &Manifest, decisions: &[Decision]) -> Vec<Noted> {
     let note = |(unit, decision): (&Unit, &Decision)| {
         let package = manifest.package(unit);
+        let (code, text) = (
+            decision.reason.code().to_owned(),
+            decision.reason.to_string(),
+        );
         Noted {
             unit: unit.name.to_string(),
             package: format!("{} {}", package.name, package.version),
             kind: unit.name.kind().to_owned(),
             verdict: decision.action.verdict().to_owned(),
-            reason: ReasonText {
-                code: decision.reason.code().to_owned(),
-                text: decision.reason.to_string(),
-            },
+            reason: ReasonText { code, text },
         }
     };
     manifest.units.iter().zip(decisions).map(note).collect()
@@ -303,13 +289,10 @@ fn noted(manifest: &Manifest, decisions: &[Decision]) -> Vec<Noted> {
 
 /// Adds what a further starting point of the same commit did.
 fn merge(outcome: &mut Outcome, other: Outcome) {
-    let own = outcome.decisions.drain(..);
-    let own = own.map(|one| (one.unit.clone(), one));
-    let mut decisions: BTreeMap<String, Noted> = own.collect();
-    for one in other.decisions {
-        decisions.entry(one.unit.clone()).or_insert(one);
-    }
-    outcome.decisions = decisions.into_values().collect();
+    // Of two decisions on a unit, the first stays.
+    outcome.decisions.extend(other.decisions);
+    outcome.decisions.sort_by(|a, b| a.unit.cmp(&b.unit));
+    outcome.decisions.dedup_by(|a, b| a.unit == b.unit);
     outcome.restored.files += other.restored.files;
     outcome.restored.bytes += other.restored.bytes;
 }
@@ -371,19 +354,12 @@ fn print(outcome: &Outcome, dry_run: bool, now: Timestamp) {
     println!("  {fresh:>6} fresh{before}{placed}");
     println!("  {near:>6} near, to be compiled incrementally");
     println!("  {absent:>6} absent, to be compiled from nothing");
-    let dependency = Reason::Dependency {
-        unit: String::new(),
-    };
+    let dependency = Reason::Dependency(String::new());
     let own = outcome.decisions.iter().filter(|one| {
         matches!(one.verdict.as_str(), "near" | "absent") && one.reason.code != dependency.code()
     });
     let reason = |one: &Noted| format!("{}: {}", one.package, one.reason.text);
     let reasons: BTreeSet<String> = own.map(reason).collect();
-    for reason in reasons.iter().take(SHOWN_REASONS) {
-        println!("  {reason}");
-    }
-    if reasons.len() > SHOWN_REASONS {
-        let more = reasons.len() - SHOWN_REASONS;
-        println!("  and {more} more; `headstart status --units` names them all");
-    }
+    let all = "; `headstart status --units` names them all";
+    print_first(SHOWN_REASONS, reasons.iter(), all);
 }

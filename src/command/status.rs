@@ -8,12 +8,12 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use super::cli::StatusArgs;
-use super::setup::{Setup, print_json, short};
+use super::{NAMED_BY_JSON, Setup, print_first, print_json, short};
 use crate::config::Environment;
-use crate::engine::ledger::{Ledger, Started};
+use crate::engine::Ledger;
+use crate::engine::ledger::Started;
 use crate::report::{bytes, count};
-use crate::store::point::Point;
-use crate::store::{Store, StoreError};
+use crate::store::{Point, Store, StoreError};
 
 /// How many starting points are shown without `--json`.
 const SHOWN_POINTS: usize = 10;
@@ -63,23 +63,20 @@ fn print_decisions(started: &Started, units: bool) {
 fn print_points(store: &Path, points: &[Point], now: Timestamp) {
     let all = count(points.len(), "starting point");
     println!("store {}: {all}", store.display());
-    for point in points.iter().take(SHOWN_POINTS) {
+    let line = |point: &Point| {
         let commands: Vec<String> = point.commands.iter().map(|args| args.join(" ")).collect();
         let dirty = if point.dirty { " +changes" } else { "" };
-        println!(
-            "  {}{dirty}  {:>14}  {:>9}  {:>5} units  {}  [{}]",
+        format!(
+            "{}{dirty}  {:>14}  {:>9}  {:>5} units  {}  [{}]",
             short(&point.commit),
             age(point.published_unix_s, now),
             bytes(point.size_bytes),
             point.units,
             point.manifest.short(),
             commands.join(" then "),
-        );
-    }
-    if points.len() > SHOWN_POINTS {
-        let more = points.len() - SHOWN_POINTS;
-        println!("  and {more} more; --json names them all");
-    }
+        )
+    };
+    print_first(SHOWN_POINTS, points.iter().map(line), NAMED_BY_JSON);
 }
 
 fn as_json(started: Option<&Started>, store: &Path, points: &[Point]) -> serde_json::Value {

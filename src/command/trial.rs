@@ -11,22 +11,18 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 use super::cli::BisectArgs;
-use super::failure::Failure;
 use super::scratch::{Judged, Scratch, TARGET};
-use super::setup::{Call, Clock, Setup, wrapped};
 use super::sources::{NoStart, Sources};
-use super::start;
-use crate::cargo::CargoError;
-use crate::cargo::command::{self as cargo, CargoCommand, KEPT_BACK, Messages, Run};
-use crate::cargo::message::{self, Live, PackageId};
+use super::{Call, Clock, Failure, Setup, start, wrapped};
+use crate::cargo::command::{self as cargo, KEPT_BACK};
+use crate::cargo::{CargoCommand, CargoError, Live, Messages, PackageId, message};
 use crate::config::Environment;
 use crate::disk;
-use crate::disk::place::{PLAIN, Staging};
+use crate::disk::{PLAIN, Staging};
 use crate::engine::bisect::Verdict;
 use crate::engine::programs::{self, Program, Wanted};
 use crate::git::Repository;
-use crate::store::ObjectError;
-use crate::store::point::Point;
+use crate::store::{ObjectError, Point};
 
 /// How long the programs of one commit may be on their way: nothing quicker would give them.
 const FETCHING: Duration = Duration::from_secs(600);
@@ -36,8 +32,6 @@ const FETCHING: Duration = Duration::from_secs(600);
 pub struct Trials<'a> {
     /// What was typed.
     pub args: &'a BisectArgs,
-    /// Where and when it was typed.
-    pub call: Call<'a>,
     /// The user's work tree.
     pub repository: &'a Repository,
     /// The user's workspace.
@@ -69,10 +63,8 @@ struct NotHad(String);
 pub struct Tried {
     /// What to remember of it.
     pub judged: Judged,
-    /// The variables of the programs that were at hand.
-    pub variables: BTreeSet<String>,
-    /// How many of them hold a path of where they were built.
-    pub pinned: usize,
+    /// The programs that were at hand.
+    pub programs: Vec<Program>,
 }
 
 impl Trials<'_> {
@@ -88,7 +80,7 @@ impl Trials<'_> {
         let clock = Clock::start();
         let tree = self.scratch.at(self.repository, commit)?;
         let root = disk::canonical(&self.setup.workspace.root);
-        let below = root.strip_prefix(self.repository.root());
+        let below = root.strip_prefix(&self.repository.root);
         let workspace = tree.join(below.unwrap_or(Path::new("")));
         let programs = match source {
             Source::Placed(points) => self.place(points, &workspace.join(TARGET)),
@@ -99,10 +91,8 @@ impl Trials<'_> {
         let mut judged = Judged {
             // One that was not to be had may be built later, or be there tomorrow.
             verdict: built.then_some(Verdict::Skipped),
-            reason: None,
-            code: None,
             built,
-            seconds: 0.0,
+            ..Judged::default()
         };
         let programs = match programs {
             Ok(programs) => {
@@ -118,13 +108,7 @@ impl Trials<'_> {
             }
         };
         judged.seconds = clock.elapsed().as_secs_f64();
-        let pinned = programs.iter().filter(|one| one.pinned).count();
-        let variables = programs.into_iter().flat_map(|one| one.variables);
-        Ok(Tried {
-            judged,
-            variables: variables.collect(),
-            pinned,
-        })
+        Ok(Tried { judged, programs })
     }
 
     /// Places the programs of `points` and nothing else; fails with [`NotHad`] where that cannot be.
@@ -134,12 +118,10 @@ impl Trials<'_> {
         let mut placed = Vec::new();
         for point in points {
             let candidate = self.sources.candidate(point).map_err(NotHad)?;
-            let wanted = Wanted {
-                manifest: &candidate.manifest,
-                only: &self.args.only,
-            };
+            let (manifest, only) = (&candidate.manifest, &self.args.only[..]);
+            let wanted = Wanted { manifest, only };
             let Sources { far, store, .. } = &self.sources;
-            let what = (point.manifest, candidate.manifest.get());
+            let what = (point.manifest, manifest.get());
             far.fetch(what, wanted.objects(), |_| FETCHING, store)?;
             let programs = wanted.place(target, store, &self.staging);
             placed.extend(programs.map_err(|error| match error {
@@ -166,7 +148,7 @@ impl Trials<'_> {
         if !target.join("CACHEDIR.TAG").exists() {
             disk::remove_dir(&target)?;
         }
-        let environment = self.call.environment.at(workspace);
+        let environment = self.sources.call.environment.at(workspace);
         let environment = environment.with("HEADSTART_LATER", "off");
         let environment = environment.with("CARGO_TARGET_DIR", &target);
         let mut lines = Vec::new();
@@ -195,7 +177,7 @@ impl Trials<'_> {
             Ok(setup) => setup,
             Err(error) => return Ok(Err(format!("{error:#}"))),
         };
-        let stays = |dir: &Path| disk::canonical(dir).starts_with(environment.dir());
+        let stays = |dir: &Path| disk::canonical(dir).starts_with(&environment.dir);
         if !stays(&setup.workspace.root) || !stays(&setup.workspace.target_dir) {
             let what = format!("`{}` builds somewhere else", command.shown());
             let hint = "say how to build with --then-build='build ...'";
@@ -203,19 +185,14 @@ impl Trials<'_> {
         }
         let call = Call {
             environment,
-            ..self.call
+            ..self.sources.call
         };
         match start::start(self.sources.args, &setup, call) {
             // Without a starting point it is a plain build.
-            Err(error) if !error.is::<NoStart>() => call.reporter.warn(&error.to_string()),
+            Err(error) if !error.is::<NoStart>() => call.reporter.warn(error),
             _ => {}
         }
-        let how = Run {
-            dir: environment.dir(),
-            env: &wrapped(environment),
-            messages: Messages::Kept,
-        };
-        match cargo::run(command, how, |_| ()) {
+        match cargo::run(command, wrapped(environment, Messages::Kept), |_| ()) {
             Ok(report) => Ok(Ok(report)),
             Err(CargoError::Failed { stderr, .. }) => Ok(Err(stderr)),
             Err(error) => Err(error.into()),
@@ -232,12 +209,14 @@ impl Trials<'_> {
         let program = self.found(program);
         let mut command = std::process::Command::new(&program);
         command.args(args).current_dir(workspace);
-        command.envs(self.call.environment.overrides().iter().cloned());
+        command.envs(self.sources.call.environment.overrides.iter().cloned());
         command.env("CARGO_TARGET_DIR", workspace.join(TARGET));
         let dirs = programs::directories(programs);
         for name in ["PATH", "LD_LIBRARY_PATH"] {
             let dirs = dirs.iter().map(OsString::as_os_str);
-            let all: Vec<&OsStr> = dirs.chain(self.call.environment.var(name)).collect();
+            let all: Vec<&OsStr> = dirs
+                .chain(self.sources.call.environment.var(name))
+                .collect();
             command.env(name, all.join(OsStr::new(":")));
         }
         for one in programs {
@@ -268,7 +247,7 @@ impl Trials<'_> {
 
     /// Returns COMMAND's program: a file where it was typed, if there is one, else what it says.
     fn found(&self, program: &OsStr) -> OsString {
-        let here = self.call.environment.dir().join(program);
+        let here = self.sources.call.environment.dir.join(program);
         let is_path = program.as_encoded_bytes().contains(&b'/');
         match is_path && here.is_file() {
             true => here.into_os_string(),

@@ -6,11 +6,9 @@ use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
 use super::cli::{TrustArgs, TrustCommand};
-use super::failure::Failure;
 use super::key::{how_to_believe, read_text};
-use super::setup::{print_json, quietly};
-use crate::cargo::command::CargoCommand;
-use crate::cargo::workspace::Workspace;
+use super::{Failure, print_json, quietly};
+use crate::cargo::{CargoCommand, Workspace};
 use crate::config::{self, Environment};
 use crate::git::{self, Repository};
 use crate::trust::beliefs::{self, Belief, Beliefs, EVERY_REPOSITORY, Role};
@@ -56,10 +54,7 @@ pub fn run(args: &TrustArgs, environment: &Environment) -> Result<ExitCode> {
 }
 
 fn role(root: bool) -> Role {
-    match root {
-        true => Role::Root,
-        false => Role::Signs,
-    }
+    if root { Role::Root } else { Role::Signs }
 }
 
 fn add(role: Role, belief: Belief, environment: &Environment) -> Result<()> {
@@ -127,7 +122,7 @@ fn list(json: bool, environment: &Environment) -> Result<()> {
             "repository": here,
             "keys": all(Role::Signs),
             "roots": all(Role::Root),
-            "statement": keyring.statement().map(as_json_said),
+            "statement": keyring.statement.as_ref().map(as_json_said),
             "believed": ids(believed.iter().map(PublicKey::id)),
             "revoked": ids(beliefs.revoked()),
             "proposed": proposed.collect::<Value>(),
@@ -144,7 +139,7 @@ fn list(json: bool, environment: &Environment) -> Result<()> {
             }
         }
     }
-    if let Some(said) = keyring.statement() {
+    if let Some(said) = &keyring.statement {
         print_said(said);
     }
     for id in beliefs.revoked() {
@@ -222,7 +217,7 @@ pub(super) fn name(typed: Option<&str>, environment: &Environment) -> Result<Str
 
 /// Returns the name of this clone's repository.
 pub(super) fn here(environment: &Environment) -> Option<String> {
-    Repository::discover(environment.dir()).ok()?.name()
+    Repository::discover(&environment.dir).ok()?.name()
 }
 
 /// Returns the keys that this workspace proposes to believe; none outside of a workspace.
@@ -231,7 +226,7 @@ fn proposed(environment: &Environment) -> Result<Vec<PublicKey>> {
     let Ok(workspace) = workspace else {
         return Ok(Vec::new());
     };
-    let texts = config::proposed_keys(&workspace.root)?;
+    let texts = config::settings(&workspace.root)?.trusted_keys;
     let keys: Result<_, _> = texts.iter().map(|text| PublicKey::parse(text)).collect();
     keys.map_err(|_| {
         let hint = "correct `trusted_keys` there; outside of this workspace your keys are listed without it";
@@ -241,7 +236,7 @@ fn proposed(environment: &Environment) -> Result<Vec<PublicKey>> {
 
 /// Returns the key that was typed, or that the file holds.
 pub(super) fn public_key(typed: &str, environment: &Environment) -> Result<PublicKey> {
-    let file = environment.dir().join(typed);
+    let file = environment.dir.join(typed);
     if let Ok(key) = PublicKey::parse(typed) {
         return Ok(key);
     }

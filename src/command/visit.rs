@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use anyhow::{anyhow, bail, ensure};
 
+use super::Clock;
 use super::doctor::{Findings, Patient, Says};
 use super::far::{self, STALE_DAYS};
-use super::setup::Clock;
 use super::status::age;
 use crate::config::RemoteConfig;
-use crate::model::epoch::SECONDS_A_DAY;
+use crate::model::SECONDS_A_DAY;
 use crate::report::{bytes, count};
 use crate::store::head::{self, MAX_HEAD_BYTES};
 use crate::tier::{Tier, Trouble};
@@ -53,8 +53,7 @@ pub(super) fn of(patient: &Patient, config: &RemoteConfig) -> Findings {
     let here = patient.now.as_second() + clock.elapsed().as_secs().cast_signed();
     if let Some(ahead) = tier.told_unix_s().map(|there| here - there) {
         let says = format!("this machine is {ahead} s ahead of it");
-        let well = ahead.abs() <= CLOCKS_S;
-        let clock = match well {
+        let clock = match ahead.abs() <= CLOCKS_S {
             true => Ok(Says::Ok(says)),
             false => Err(anyhow!(says)),
         };

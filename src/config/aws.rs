@@ -12,30 +12,18 @@ use crate::disk;
 
 /// The largest file that is read.
 const MAX_BYTES: u64 = 1 << 20;
-/// Settings that are of use only together, each with the variable that means the same.
-struct Group {
-    settings: &'static [(&'static str, &'static str)],
-    /// None of the settings counts where one of these variables is set.
-    unless: &'static [&'static str],
-}
+/// Where one of these is set, no key counts that a profile has: its parts are of use only together.
+const KEYS: &[&str] = &["AWS_ACCESS_KEY_ID", "AWS_WEB_IDENTITY_TOKEN_FILE"];
+const REGIONS: &[&str] = &["AWS_REGION", "AWS_DEFAULT_REGION"];
+const ADDRESSES: &[&str] = &["AWS_ENDPOINT", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"];
 
-const GROUPS: [Group; 3] = [
-    Group {
-        settings: &[
-            ("aws_access_key_id", "AWS_ACCESS_KEY_ID"),
-            ("aws_secret_access_key", "AWS_SECRET_ACCESS_KEY"),
-            ("aws_session_token", "AWS_SESSION_TOKEN"),
-        ],
-        unless: &["AWS_ACCESS_KEY_ID", "AWS_WEB_IDENTITY_TOKEN_FILE"],
-    },
-    Group {
-        settings: &[("region", "AWS_REGION")],
-        unless: &["AWS_REGION", "AWS_DEFAULT_REGION"],
-    },
-    Group {
-        settings: &[("endpoint_url", "AWS_ENDPOINT")],
-        unless: &["AWS_ENDPOINT", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"],
-    },
+/// Each setting with the variable that means the same, and the variables of which none is set where it counts.
+const SETTINGS: [(&str, &str, &[&str]); 5] = [
+    ("aws_access_key_id", "AWS_ACCESS_KEY_ID", KEYS),
+    ("aws_secret_access_key", "AWS_SECRET_ACCESS_KEY", KEYS),
+    ("aws_session_token", "AWS_SESSION_TOKEN", KEYS),
+    ("region", "AWS_REGION", REGIONS),
+    ("endpoint_url", "AWS_ENDPOINT", ADDRESSES),
 ];
 
 impl Environment {
@@ -55,10 +43,10 @@ impl Environment {
             let mut found = sections.into_iter();
             found.find_map(|(file, section)| file.get(section, name))
         };
-        let counts = |group: &&Group| group.unless.iter().all(|name| self.named(name).is_none());
-        let all = GROUPS.iter().filter(counts);
-        let all = all.flat_map(|group| group.settings);
-        let set = all.filter_map(|(name, variable)| Some((*variable, setting(name)?)));
+        let is_set = |name: &&str| self.named(name).is_some();
+        let all = SETTINGS.into_iter();
+        let all = all.filter(|(.., unless)| !unless.iter().any(is_set));
+        let set = all.filter_map(|(name, variable, _)| Some((variable, setting(name)?)));
         set.collect()
     }
 

@@ -19,9 +19,12 @@ use crate::model::secrets::{Secrets, is_secret};
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Environment {
     vars: BTreeMap<OsString, OsString>,
-    dir: PathBuf,
-    program: PathBuf,
-    overrides: Vec<(String, OsString)>,
+    /// The current directory.
+    pub dir: PathBuf,
+    /// The path of this program.
+    pub program: PathBuf,
+    /// What was set by [`Environment::with`].
+    pub overrides: Vec<(String, OsString)>,
 }
 
 /// A setting that cannot be used.
@@ -48,6 +51,9 @@ pub enum ConfigError {
     Remote(String),
 }
 
+/// A setting, or why it cannot be used.
+pub type Result<T, E = ConfigError> = std::result::Result<T, E>;
+
 /// A tier far away, nearest first.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -64,17 +70,17 @@ pub struct RemoteConfig {
 
 /// `headstart.toml` at the root of a workspace.
 #[derive(Debug, Default, Deserialize)]
-struct ConfigFile {
+#[serde(default)]
+pub struct Settings {
     store: Option<String>,
     store_max_size: Option<String>,
-    #[serde(default)]
-    trusted_keys: Vec<String>,
-    #[serde(default)]
+    /// The keys that it proposes to believe. Nobody is believed for that.
+    pub trusted_keys: Vec<String>,
     remote: Vec<RemoteConfig>,
-    #[serde(default)]
     secrets: Vec<String>,
+    /// What is no setting, by its name.
     #[serde(flatten)]
-    other: BTreeMap<String, toml::Value>,
+    pub other: BTreeMap<String, toml::Value>,
 }
 
 /// The name of the configuration file.
@@ -98,11 +104,6 @@ impl Environment {
         })
     }
 
-    /// Returns the path of this program.
-    pub fn program(&self) -> &Path {
-        &self.program
-    }
-
     /// Returns this environment with another current directory.
     pub fn at(&self, dir: &Path) -> Environment {
         Environment {
@@ -117,16 +118,6 @@ impl Environment {
         self.vars.insert(OsString::from(name), value.clone());
         self.overrides.push((name.to_owned(), value));
         self
-    }
-
-    /// Returns what was set by [`Environment::with`].
-    pub fn overrides(&self) -> &[(String, OsString)] {
-        &self.overrides
-    }
-
-    /// Returns the current directory.
-    pub fn dir(&self) -> &Path {
-        &self.dir
     }
 
     /// Returns the value of `name`, unless it is unset or empty.
@@ -156,18 +147,18 @@ impl Environment {
     }
 
     /// Returns `CARGO_HOME`, as cargo spells it.
-    pub fn cargo_home(&self) -> Result<PathBuf, ConfigError> {
+    pub fn cargo_home(&self) -> Result<PathBuf> {
         self.path_or_below_home("CARGO_HOME", ".cargo")
     }
 
-    fn path_or_below_home(&self, name: &'static str, dir: &str) -> Result<PathBuf, ConfigError> {
+    fn path_or_below_home(&self, name: &'static str, dir: &str) -> Result<PathBuf> {
         let below_home = || Some(self.path("HOME")?.join(dir));
         let path = self.path(name).or_else(below_home);
         path.ok_or(ConfigError::NoHome(name))
     }
 
     /// Returns the directory of the user's own settings. Relative paths do not count: a repository could be what they lead to.
-    pub fn config_dir(&self) -> Result<PathBuf, ConfigError> {
+    pub fn config_dir(&self) -> Result<PathBuf> {
         let absolute = |name: &str| {
             let path = self.var(name).map(PathBuf::from);
             path.filter(|path| path.is_absolute())
@@ -197,11 +188,7 @@ impl Environment {
 
     /// Returns the store's directory: what the user typed, else `HEADSTART_STORE`, else `headstart.toml`
     /// in `workspace`, else the user's cache directory.
-    pub fn store(
-        &self,
-        typed: Option<&str>,
-        workspace: Option<&Path>,
-    ) -> Result<PathBuf, ConfigError> {
+    pub fn store(&self, typed: Option<&str>, workspace: Option<&Path>) -> Result<PathBuf> {
         if let Some(typed) = typed.or_else(|| self.named("HEADSTART_STORE")) {
             return Ok(self.dir.join(directory(typed)?));
         }
@@ -214,7 +201,7 @@ impl Environment {
     }
 
     /// Returns the directory of what the user can do without.
-    pub fn cache_dir(&self) -> Result<PathBuf, ConfigError> {
+    pub fn cache_dir(&self) -> Result<PathBuf> {
         self.path_or_below_home("XDG_CACHE_HOME", ".cache")
     }
 
@@ -225,7 +212,7 @@ impl Environment {
         typed: Option<u64>,
         typed_store: Option<&str>,
         workspace: &Path,
-    ) -> Result<u64, ConfigError> {
+    ) -> Result<u64> {
         if let Some(typed) = typed {
             return Ok(typed);
         }
@@ -238,20 +225,16 @@ impl Environment {
         let names_it = other.is_none() && file.store.is_some();
         match file.store_max_size.filter(|_| names_it) {
             None => Ok(STORE_MAX_BYTES),
-            Some(text) => parse_bytes(&text).map_err(|why| ConfigError::File {
-                path: workspace.join(CONFIG_FILE),
-                why: format!("store_max_size: {why}"),
+            Some(text) => parse_bytes(&text).map_err(|why| {
+                let why = format!("store_max_size: {why}");
+                unusable(&workspace.join(CONFIG_FILE), why)
             }),
         }
     }
 
     /// Returns the remotes, nearest first: those that were typed, else those of `HEADSTART_REMOTES`, separated by spaces,
     /// else those of `headstart.toml` in `workspace`. One that is typed as `none` means none.
-    pub fn remotes(
-        &self,
-        typed: &[String],
-        workspace: &Path,
-    ) -> Result<Vec<RemoteConfig>, ConfigError> {
+    pub fn remotes(&self, typed: &[String], workspace: &Path) -> Result<Vec<RemoteConfig>> {
         let variable = || self.text("HEADSTART_REMOTES").unwrap_or_default();
         let named: Vec<&str> = match typed {
             [] => variable().split_whitespace().collect(),
@@ -280,7 +263,7 @@ impl Environment {
 
     /// Returns the variables whose values must not be published, with those: by their names, or named in
     /// `headstart.toml`.
-    pub fn secrets(&self, workspace: &Path) -> Result<Secrets, ConfigError> {
+    pub fn secrets(&self, workspace: &Path) -> Result<Secrets> {
         let named = settings(workspace)?.secrets;
         let secret = |name: &str| is_secret(name) || named.iter().any(|one| one == name);
         Ok(Secrets::new(self.texts().filter(|(name, _)| secret(name))))
@@ -357,7 +340,7 @@ impl BootstrapTools {
     /// Returns what `bootstrap.toml` at `top` names.
     ///
     /// Source: rust: src/bootstrap/src/core/config/toml/build.rs @ 1.95.
-    pub fn of(top: &Path) -> Result<BootstrapTools, ConfigError> {
+    pub fn of(top: &Path) -> Result<BootstrapTools> {
         #[derive(Default, Deserialize)]
         struct File {
             #[serde(default)]
@@ -383,31 +366,23 @@ fn cargo_configs(dir: &Path, cargo_home: &Path) -> impl Iterator<Item = (PathBuf
     })
 }
 
-/// Returns the keys that `headstart.toml` in `workspace` proposes to believe. Nobody is believed for that.
-pub fn proposed_keys(workspace: &Path) -> Result<Vec<String>, ConfigError> {
-    Ok(settings(workspace)?.trusted_keys)
-}
-
-/// Returns the names in `headstart.toml` in `workspace` that are no settings.
-pub fn strange(workspace: &Path) -> Result<Vec<String>, ConfigError> {
-    Ok(settings(workspace)?.other.into_keys().collect())
-}
-
-fn settings(workspace: &Path) -> Result<ConfigFile, ConfigError> {
+/// Returns what `headstart.toml` in `workspace` says.
+pub fn settings(workspace: &Path) -> Result<Settings> {
     read_toml(&workspace.join(CONFIG_FILE))
 }
 
 /// Reads `path`; where there is none, everything is as by default.
-fn read_toml<T: Default + DeserializeOwned>(path: &Path) -> Result<T, ConfigError> {
-    let wrong = |why: String| ConfigError::File {
-        path: path.to_path_buf(),
-        why,
-    };
+fn read_toml<T: Default + DeserializeOwned>(path: &Path) -> Result<T> {
     match disk::read(path, MAX_CONFIG_BYTES) {
-        Ok(bytes) => toml::from_slice(&bytes).map_err(|error| wrong(error.message().to_owned())),
+        Ok(bytes) => toml::from_slice(&bytes).map_err(|error| unusable(path, error.message())),
         Err(error) if error.is_missing() => Ok(T::default()),
-        Err(error) => Err(wrong(error.cause.to_string())),
+        Err(error) => Err(unusable(path, &error.cause)),
     }
+}
+
+fn unusable(path: &Path, why: impl ToString) -> ConfigError {
+    let (path, why) = (path.to_path_buf(), why.to_string());
+    ConfigError::File { path, why }
 }
 
 /// Returns the bytes in a size such as `50G`, `500 MB` or `7`.
@@ -424,7 +399,7 @@ pub fn parse_bytes(text: &str) -> Result<u64, String> {
 }
 
 /// Returns the directory that a store's address names.
-fn directory(address: &str) -> Result<PathBuf, ConfigError> {
+fn directory(address: &str) -> Result<PathBuf> {
     match address.split_once("://") {
         None => Ok(PathBuf::from(address)),
         Some(("file", path)) if path.starts_with('/') => Ok(PathBuf::from(path)),

@@ -11,6 +11,8 @@ pub mod walk;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+pub use place::{CopyError, Finish, PLAIN, Staging};
+
 /// An operation on a file or directory that failed.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {operation} {}: {cause}", path.display())]
@@ -87,6 +89,11 @@ pub fn open_at(path: &Path, offset: u64) -> Result<std::fs::File> {
 /// Returns `path` with every symlink resolved, or `path` itself where that fails.
 pub fn canonical(path: &Path) -> PathBuf {
     std::fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf())
+}
+
+/// Tells whether the name of `path` ends with `extension`, behind a dot.
+pub fn has_extension(path: &Path, extension: &str) -> bool {
+    path.extension().is_some_and(|own| own == extension)
 }
 
 /// Removes the directory at `path` with all below it; nothing there is success.

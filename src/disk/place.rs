@@ -128,11 +128,14 @@ impl Staging {
             };
             return self.settle(file, &aside, path, finish);
         }
+        let reader = File::open(source).map_err(failed("open", source))?;
+        let buffer = super::hash::buffer_for(&reader);
         let (aside, file) = self.create(finish.mode)?;
-        let file = match copy_hashing(source, &file, path) {
-            Ok(seen) if seen == digest => Ok(file),
+        let file = match pour(reader, &file, buffer) {
+            Ok((seen, _)) if seen == digest => Ok(file),
             Ok(_) => Err(CopyError::Damaged(source.to_path_buf())),
-            Err(error) => Err(CopyError::Disk(error)),
+            Err(PourError::Read(error)) => Err(failed("read", source)(error).into()),
+            Err(PourError::Write(error)) => Err(failed("write", path)(error).into()),
         };
         self.settle(file, &aside, path, finish)
     }
@@ -317,9 +320,15 @@ fn new_file(path: &Path, mode: u32) -> Result<File> {
     file.map_err(failed("create", path))
 }
 
-/// Returns the permission bits of the file at `path`, if there is one.
-pub fn mode_of(path: &Path) -> Option<u32> {
-    Some(std::fs::metadata(path).ok()?.permissions().mode() & 0o7777)
+/// Writes `bytes` to the file at `path`, which is the user's own: it keeps its mode, and stays a link if it is one to a file
+/// elsewhere, as people keep their configuration. Makes its directory if need be.
+pub fn write_kept(path: &Path, bytes: &[u8]) -> Result<()> {
+    let path = super::canonical(path);
+    let dir = path.parent().unwrap_or(Path::new("."));
+    make_dir(dir)?;
+    let mode = std::fs::metadata(&path).map(|meta| meta.permissions().mode() & 0o7777);
+    let finish = Finish::with_mode(mode.unwrap_or(MODE_FILE));
+    Staging::new(dir, ".headstart")?.write(&path, bytes, finish)
 }
 
 /// Removes the directories beside `own` that nobody has touched for a day.
@@ -341,17 +350,6 @@ fn reopen(path: &Path, mode: u32) -> Result<File> {
     let set = std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode));
     set.map_err(failed("set the mode of", path))?;
     File::open(path).map_err(failed("open", path))
-}
-
-/// Copies `source` into `file`, and returns the digest of what went through.
-fn copy_hashing(source: &Path, file: &File, path: &Path) -> Result<Digest> {
-    let reader = File::open(source).map_err(failed("open", source))?;
-    let buffer = super::hash::buffer_for(&reader);
-    match pour(reader, file, buffer) {
-        Ok((digest, _)) => Ok(digest),
-        Err(PourError::Read(error)) => Err(failed("read", source)(error)),
-        Err(PourError::Write(error)) => Err(failed("write", path)(error)),
-    }
 }
 
 /// Copies all of `from` into `to`, a full `buffer` at a time, and returns digest and size of what went through.

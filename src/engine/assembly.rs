@@ -3,21 +3,18 @@
 use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
 
-use crate::engine::inputs;
-use crate::engine::local::{Inspector, Present, State};
+use crate::engine::local::State;
 use crate::engine::plan::deps as deps_of;
-use crate::engine::publish::{Build, Candidate};
+use crate::engine::publish::Candidate;
 use crate::engine::record::{LeftOut, Recorded};
-use crate::model::epoch::SECONDS_A_DAY;
-use crate::model::manifest::Package;
-use crate::model::session::Located;
-use crate::model::{Input, Manifest, Unit};
+use crate::engine::{Build, Inspector, Present, inputs};
+use crate::model::{Input, Located, Manifest, Package, Unit};
 
 /// A manifest in the making.
 #[derive(Default)]
 pub(super) struct Assembly<'a> {
-    /// Looks whether cargo would find a unit fresh, where it was not asked.
-    judge: Option<&'a Inspector<'a>>,
+    /// Looks whether cargo would find a unit fresh, where it was not asked: one that it would build again is left out.
+    pub(super) judge: Option<&'a Inspector<'a>>,
     states: Vec<State>,
     packages: Table<Package>,
     inputs: Table<Input>,
@@ -29,15 +26,7 @@ pub(super) struct Assembly<'a> {
 /// Values by their positions in a table.
 type Table<T> = HashMap<T, u32>;
 
-impl<'a> Assembly<'a> {
-    /// Returns an empty one. With `judge`, a unit that cargo would build again is left out.
-    pub(super) fn judged(judge: Option<&'a Inspector<'a>>) -> Assembly<'a> {
-        Assembly {
-            judge,
-            ..Assembly::default()
-        }
-    }
-
+impl Assembly<'_> {
     pub(super) fn add(
         &mut self,
         candidate: &Candidate,
@@ -75,22 +64,15 @@ impl<'a> Assembly<'a> {
     }
 
     pub(super) fn manifest(self, build: &Build<'_>) -> Manifest {
+        let settings = build.workspace.settings().into_iter();
+        let settings = settings.map(|file| inputs::watched(build.roots.locate(&file), build.roots));
         Manifest {
-            repository: build.repository.clone(),
-            commit: build.commit.clone(),
-            tree: build.tree.clone(),
-            dirty: build.dirty,
-            published_unix_s: build.now_unix_s,
-            not_after_unix_s: build.now_unix_s + i64::from(build.keep_days) * SECONDS_A_DAY,
-            toolchain: build.toolchain.clone(),
-            commands: build.commands.clone(),
-            part: build.part.clone(),
-            roots: build.roots.clone(),
-            settings: inputs::settings(&build.workspace.settings(), build.roots),
+            settings: settings.collect(),
             packages: in_order(self.packages),
             inputs: in_order(self.inputs),
             located: in_order(self.located),
             units: self.units,
+            ..build.manifest.clone()
         }
     }
 }

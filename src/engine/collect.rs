@@ -2,9 +2,7 @@
 //!
 //! Looks into no file: the name of the week says all. So nothing that readers, writers and other collectors do meanwhile matters.
 
-use crate::model::Digest;
-use crate::model::epoch::{Epoch, SECONDS_A_DAY};
-use crate::model::retention;
+use crate::model::{Digest, Epoch, SECONDS_A_DAY, retention};
 use crate::report::Reporter;
 use crate::tier::{Listed, Tier, Trouble};
 
@@ -38,7 +36,7 @@ pub fn over(tier: &dyn Tier, keep_days: u16, now_unix_s: i64) -> Result<Over, Tr
     let mut over = Over::default();
     for dir in BY_WEEK {
         for name in tier.list(dir)?.dirs {
-            let epoch = name.parse::<Epoch>().ok();
+            let epoch = Epoch::parse(&name);
             let Some(epoch) = epoch.filter(|one| retention::is_over(*one, keep_days, now_unix_s))
             else {
                 continue;

@@ -11,7 +11,7 @@ use memchr::memmem;
 
 use crate::disk::hash::each_window;
 use crate::disk::{DiskError, failed};
-use crate::model::secrets::Secrets;
+use crate::model::Secrets;
 
 /// What a stream of gzip begins with: its mark, and the only method there is.
 const GZIP: &[u8] = &[0x1f, 0x8b, 8];
@@ -66,10 +66,9 @@ pub fn in_bytes<'a>(secrets: &'a Secrets, bytes: &[u8]) -> Option<&'a str> {
 
 /// Returns where something begins in `bytes` that looks like a compressed stream, and its mark.
 fn streams(bytes: &[u8]) -> impl Iterator<Item = (usize, &'static [u8])> + '_ {
-    [GZIP, ZSTD].into_iter().flat_map(move |mark| {
-        let all = memmem::find_iter(bytes, mark);
-        all.map(move |at| (at, mark))
-    })
+    [GZIP, ZSTD]
+        .into_iter()
+        .flat_map(move |mark| memmem::find_iter(bytes, mark).map(move |at| (at, mark)))
 }
 
 /// Returns the name of a secret in the stream that `content` begins with, as far as it is one.

@@ -6,16 +6,17 @@ use std::time::{Duration, SystemTime};
 
 use crate::cargo::layout;
 use crate::disk::lock::{self, Lock};
-use crate::disk::place::{PLAIN, Staging};
-use crate::disk::{self, DiskError};
-use crate::engine::ledger::Ledger;
+use crate::disk::{self, PLAIN, Result, Staging};
+use crate::engine::Ledger;
 use crate::report::Reporter;
 
 /// A build directory under cargo's own lock, with the time that placed files will be given.
 #[derive(Debug)]
 pub struct Held {
-    build: PathBuf,
-    staging: Staging,
+    /// The build directory.
+    pub build: PathBuf,
+    /// The place for unfinished files.
+    pub staging: Staging,
     mtime: SystemTime,
     _locks: Vec<Lock>,
 }
@@ -33,7 +34,7 @@ const MARGIN: Duration = Duration::from_millis(20);
 /// Locks the profiles' directories below `build`, and takes the time that placed files will be given.
 ///
 /// To be called before any input is compared: an input that changes later is newer than what is placed.
-pub fn hold(build: &Path, profiles: &BTreeSet<&str>, reporter: &Reporter) -> disk::Result<Held> {
+pub fn hold(build: &Path, profiles: &BTreeSet<&str>, reporter: &Reporter) -> Result<Held> {
     make_target_dir(build)?;
     let ledger = Ledger::of(build).staging_parent();
     let own = ledger.strip_prefix(build).unwrap_or(&ledger);
@@ -52,11 +53,7 @@ pub fn hold(build: &Path, profiles: &BTreeSet<&str>, reporter: &Reporter) -> dis
 }
 
 /// Takes cargo's own locks below `build`, in cargo's order; waits for a cargo that builds there, and says so.
-pub fn lock(
-    build: &Path,
-    profiles: &BTreeSet<&str>,
-    reporter: &Reporter,
-) -> Result<Vec<Lock>, DiskError> {
+pub fn lock(build: &Path, profiles: &BTreeSet<&str>, reporter: &Reporter) -> Result<Vec<Lock>> {
     let mut ordered: Vec<&&str> = profiles.iter().collect();
     ordered.sort_by_key(|profile| (profile.matches('/').count(), **profile));
     let mut locks = Vec::new();
@@ -64,7 +61,7 @@ pub fn lock(
         let dir = build.join(profile);
         disk::make_dir(&dir)?;
         for name in layout::LOCKS {
-            let wait = || reporter.note(&format!("waiting for a build in {}", dir.display()));
+            let wait = || reporter.note(format!("waiting for a build in {}", dir.display()));
             locks.push(lock::exclusive(&dir.join(name), wait)?);
         }
     }
@@ -72,7 +69,7 @@ pub fn lock(
 }
 
 /// Makes the build directory as cargo does, marked as something that backups leave out.
-pub fn make_target_dir(build: &Path) -> Result<(), DiskError> {
+pub fn make_target_dir(build: &Path) -> Result<()> {
     const TAG: &[u8] = b"Signature: 8a477f597d28d172789f06886806bc55\n\
         # This file is a cache directory tag created by cargo.\n\
         # For information about cache directory tags see https://bford.info/cachedir/\n";
@@ -85,11 +82,6 @@ pub fn make_target_dir(build: &Path) -> Result<(), DiskError> {
 }
 
 impl Held {
-    /// Returns the build directory.
-    pub fn build(&self) -> &Path {
-        &self.build
-    }
-
     /// Returns the time that placed files are given.
     pub fn mtime(&self) -> SystemTime {
         self.mtime
@@ -99,10 +91,5 @@ impl Held {
     /// was compiled against something that a further starting point replaces.
     pub fn later(&mut self) {
         self.mtime += STEP;
-    }
-
-    /// Returns the place for unfinished files.
-    pub fn staging(&self) -> &Staging {
-        &self.staging
     }
 }

@@ -9,22 +9,19 @@ use crate::disk::{self, hash, walk};
 use crate::git;
 use crate::model::{Digest, Expected, Input, Root, Rooted, Roots, Seen};
 
-/// Returns the input that the file or directory `rooted` is now, as a build script or rustc saw it.
-pub fn watched(rooted: Rooted, roots: &Roots) -> Input {
-    let path = roots.resolve(&rooted);
-    let expected = match std::fs::metadata(&path) {
+/// Returns the input that the file or directory `path` is now, as a build script or rustc saw it.
+pub fn watched(path: Rooted, roots: &Roots) -> Input {
+    let here = roots.resolve(&path);
+    let expected = match std::fs::metadata(&here) {
         Err(_) => Expected::Nothing,
-        Ok(_) if is_git_index(&path) => {
-            git::index_digest(&path).map_or(Expected::Nothing, Expected::GitIndex)
+        Ok(_) if is_git_index(&here) => {
+            git::index_digest(&here).map_or(Expected::Nothing, Expected::GitIndex)
         }
-        Ok(meta) if meta.is_dir() => hash::tree(&path).map_or(Expected::Nothing, Expected::Tree),
+        Ok(meta) if meta.is_dir() => hash::tree(&here).map_or(Expected::Nothing, Expected::Tree),
         Ok(meta) if !meta.is_file() => Expected::Nothing,
-        Ok(_) => hash::of(&path).map_or(Expected::Nothing, Expected::File),
+        Ok(_) => hash::of(&here).map_or(Expected::Nothing, Expected::File),
     };
-    Input {
-        path: rooted,
-        expected,
-    }
+    Input { path, expected }
 }
 
 /// Returns the further input that a file in a git directory stands for, read by a unit made at `made`: the
@@ -39,10 +36,8 @@ pub fn git_head(rooted: &Rooted, roots: &Roots, made: SystemTime) -> Option<Inpu
         true => String::new(),
         false => git::head_of_git_dir(&dir)?,
     };
-    Some(Input {
-        path: roots.locate(&dir),
-        expected: Expected::GitHead(commit),
-    })
+    let (path, expected) = (roots.locate(&dir), Expected::GitHead(commit));
+    Some(Input { path, expected })
 }
 
 /// Tells whether a file in a git directory is one of git's logs, which holds when this clone moved where, and
@@ -58,12 +53,9 @@ fn is_git_index(path: &Path) -> bool {
 }
 
 /// Returns the input that a whole package is; none where cargo's list of its files is not ours.
-pub fn package_files(dir: Rooted, roots: &Roots) -> Option<Input> {
-    let digest = package_digest(&roots.resolve(&dir))?;
-    Some(Input {
-        path: dir,
-        expected: Expected::PackageFiles(digest),
-    })
+pub fn package_files(path: Rooted, roots: &Roots) -> Option<Input> {
+    let expected = Expected::PackageFiles(package_digest(&roots.resolve(&path))?);
+    Some(Input { path, expected })
 }
 
 /// Returns what the reader sees where `input` is expected.
@@ -92,8 +84,7 @@ pub fn compare(input: &Input, roots: &Roots) -> Seen {
 ///
 /// cargo never compares the sysroot's files: the version of the compiler stands for them.
 pub fn is_of_sysroot(path: &Path, sysroot: &Path) -> bool {
-    let mut above = path.ancestors();
-    let libraries = above.find(|dir| dir.ends_with("lib/rustlib"));
+    let libraries = path.ancestors().find(|dir| dir.ends_with("lib/rustlib"));
     let Some(below) = libraries.and_then(|dir| path.strip_prefix(dir).ok()) else {
         return false;
     };
@@ -124,7 +115,7 @@ pub fn list_package(dir: &Path) -> Option<Vec<PathBuf>> {
 
 /// Returns those of `files` that belong to the package in `dir`: not built, not of a package inside it, and
 /// allowed by its rules.
-fn of_package(dir: &Path, files: Vec<PathBuf>, rules: &FileRules) -> Vec<PathBuf> {
+fn of_package(dir: &Path, files: BTreeSet<PathBuf>, rules: &FileRules) -> Vec<PathBuf> {
     let manifests = files.iter().filter(|file| file.ends_with("Cargo.toml"));
     let packages = manifests.filter_map(|file| file.parent());
     let nested = packages.filter(|package| !package.as_os_str().is_empty());
@@ -164,12 +155,6 @@ fn package_digest(dir: &Path) -> Option<Digest> {
         (name, kind as u8, hash::of(&dir.join(file)))
     });
     Some(hash::listing(entries))
-}
-
-/// Returns the settings files of a workspace as inputs.
-pub fn settings(files: &[PathBuf], roots: &Roots) -> Vec<Input> {
-    let input = |file: &PathBuf| watched(roots.locate(file), roots);
-    files.iter().map(input).collect()
 }
 
 /// Returns `path` below the workspace's root with symlinks resolved, for roots that have several spellings.

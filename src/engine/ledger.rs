@@ -8,12 +8,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 
 use crate::cargo::layout::{OWN_DIR, unit_hash};
-use crate::disk::place::{self, PLAIN, Staging};
-use crate::disk::{self, DiskError};
-use crate::engine::seed::Seed;
-use crate::model::root::bytes_path;
-use crate::model::unit::Compiled;
-use crate::model::{Began, Digest, UnitName};
+use crate::disk::{self, DiskError, PLAIN, Staging, place};
+use crate::engine::Seed;
+use crate::model::{Began, Compiled, Digest, UnitName, bytes_path};
 use crate::rustc::argv::ledger_key;
 use crate::rustc::dep_graph::{self, ArgsHash};
 
@@ -97,9 +94,8 @@ pub struct Ledger {
 impl Ledger {
     /// Returns the ledger of the build directory `build`; nothing is read or made.
     pub fn of(build: &Path) -> Ledger {
-        Ledger {
-            dir: build.join(OWN_DIR),
-        }
+        let dir = build.join(OWN_DIR);
+        Ledger { dir }
     }
 
     /// Returns the directory for unfinished files.
@@ -224,11 +220,8 @@ impl Ledger {
 
     /// Returns the starts, oldest first.
     pub fn starts(&self) -> Vec<Started> {
-        let read = || -> Option<Vec<Started>> {
-            let bytes = disk::read(&self.dir.join("starts"), MAX_LEDGER_BYTES).ok()?;
-            serde_json::from_slice(&bytes).ok()
-        };
-        read().unwrap_or_default()
+        let bytes = disk::read(&self.dir.join("starts"), MAX_LEDGER_BYTES);
+        serde_json::from_slice(&bytes.unwrap_or_default()).unwrap_or_default()
     }
 
     /// Adds a start.

@@ -5,8 +5,8 @@
 use std::path::{Path, PathBuf};
 
 use crate::cargo::layout::{HashedFiles, Layout, hash_in, profile_of, unit_hash};
-use crate::cargo::message::{Artifact, Live, PackageId};
-use crate::cargo::workspace::Workspace;
+use crate::cargo::message::Artifact;
+use crate::cargo::{Live, PackageId, Workspace};
 use crate::disk::{hash, walk};
 use crate::model::UnitName;
 
@@ -35,12 +35,20 @@ pub fn resolve(report: &[Live], workspace: &Workspace) -> (Vec<LiveUnit>, Vec<St
         layout: Layout::scan(&workspace.build_dir),
         dirs: [&workspace.build_dir, &workspace.target_dir],
     };
-    let mut units: Vec<LiveUnit> = Vec::new();
-    let mut unknown = Vec::new();
-    for live in report {
-        match finder.unit(live) {
-            Some(unit) => units.push(unit),
-            None => unknown.push(shown(live)),
+    let unit = |live| finder.unit(live).ok_or_else(|| shown(live));
+    sorted(report.iter().map(unit))
+}
+
+/// A unit, or what is called so and cannot be told.
+pub(super) type Told = Result<LiveUnit, String>;
+
+/// Returns the units among `all` in order, each once, and what the others are called.
+pub(super) fn sorted(all: impl Iterator<Item = Told>) -> (Vec<LiveUnit>, Vec<String>) {
+    let (mut units, mut unknown) = (Vec::new(), Vec::new());
+    for one in all {
+        match one {
+            Ok(unit) => units.push(unit),
+            Err(name) => unknown.push(name),
         }
     }
     units.sort_by(|a, b| a.name.cmp(&b.name));

@@ -4,13 +4,17 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 use std::time::SystemTime;
 
 use crate::cargo::{dep_info, layout, package};
-use crate::disk::{hash, walk};
-use crate::model::root::bytes_path;
-use crate::model::{Content, Digest, Fingerprint, Local, Recipe, Root, Rooted, Roots, Unit};
+use crate::disk::{self, hash, walk};
+use crate::model::{
+    Content, Digest, Fingerprint, Local, Recipe, Root, Rooted, Roots, Unit, bytes_path,
+};
+
+/// Why what others hold can be had.
+const HELD: &str = "nobody panics with it";
 
 /// What is there of a unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,10 +46,6 @@ pub struct Inspector<'a> {
     roots: &'a Roots,
     times: Mutex<HashMap<PathBuf, Option<SystemTime>>>,
     digests: Mutex<HashMap<PathBuf, Option<Digest>>>,
-}
-
-fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
-    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl<'a> Inspector<'a> {
@@ -138,7 +138,7 @@ impl<'a> Inspector<'a> {
         if package::is_downloaded(path, self.roots.dir(Root::CargoHome)) {
             return true;
         }
-        let mut times = lock(&self.times);
+        let mut times = self.times.lock().expect(HELD);
         let time = times.entry(path.to_path_buf());
         let time = time.or_insert_with(|| walk::newest_mtime(path));
         time.is_some_and(|time| time <= reference)
@@ -148,7 +148,7 @@ impl<'a> Inspector<'a> {
         let artifacts = unit.files.iter().filter(|file| file.artifact);
         let outputs = artifacts.map(|file| bytes_path(&file.path));
         let time = |path: &Path| walk::mtime(&self.build.join(path));
-        let is_rmeta = |path: &&Path| path.extension().is_some_and(|ext| ext == "rmeta");
+        let is_rmeta = |path: &&Path| disk::has_extension(path, "rmeta");
         match outputs.clone().find(is_rmeta) {
             Some(rmeta) => time(rmeta),
             None => outputs.filter_map(time).max(),
@@ -157,11 +157,11 @@ impl<'a> Inspector<'a> {
 
     /// Returns the digest of an output here; each is read once, whatever it is compared with.
     fn digest(&self, path: PathBuf) -> Option<Digest> {
-        if let Some(digest) = lock(&self.digests).get(&path) {
+        if let Some(digest) = self.digests.lock().expect(HELD).get(&path) {
             return *digest;
         }
         let digest = hash::of(&path);
-        lock(&self.digests).insert(path, digest);
+        self.digests.lock().expect(HELD).insert(path, digest);
         digest
     }
 

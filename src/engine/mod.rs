@@ -35,3 +35,11 @@ pub mod seed;
 pub mod sign;
 pub mod survey;
 pub mod wrapping;
+
+pub use ledger::Ledger;
+pub use live::LiveUnit;
+pub use local::{Inspector, Present};
+pub use plan::{Action, Decision};
+pub use publish::Build;
+pub use seed::Seed;
+pub use survey::Survey;

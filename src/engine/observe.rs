@@ -2,20 +2,17 @@
 //! fingerprint that cargo would compute here.
 
 use std::collections::{BTreeSet, HashMap};
-use std::path::PathBuf;
 
 use rayon::prelude::*;
 
-use crate::cargo::package::{self, Locked};
+use crate::cargo::{Locked, package};
 use crate::config::Environment;
 use crate::engine::inputs;
 use crate::engine::plan::deps;
 use crate::git;
-use crate::model::fingerprint::path_hash;
-use crate::model::manifest::Source;
-use crate::model::unit::Pin;
 use crate::model::{
-    Expected, Fingerprint, Input, Local, Manifest, Reason, Root, Roots, Seen, Unit,
+    Expected, Fingerprint, Input, Local, Manifest, Pin, Reason, Root, Roots, Seen, Source, Unit,
+    path_hash,
 };
 
 /// The reader's side of every comparison.
@@ -112,13 +109,10 @@ impl Reader<'_> {
             return Vec::new();
         }
         let known = git::files(self.roots.dir(Root::Workspace)).unwrap_or_default();
-        let known: BTreeSet<PathBuf> = known.into_iter().collect();
         suspects.retain(|(_, input)| !known.contains(input.path.relative()));
-        let changed = |(run, input): (usize, &Input)| {
-            let path = input.path.shown();
-            (run, Reason::Changed { path })
-        };
-        suspects.into_iter().map(changed).collect()
+        let suspects = suspects.into_iter();
+        let changed = suspects.map(|(run, input)| (run, Reason::Changed(input.path.shown())));
+        changed.collect()
     }
 
     fn first_difference(&self, manifest: &Manifest, unit: &Unit) -> Option<Reason> {
@@ -149,7 +143,7 @@ impl Reader<'_> {
             |name, value: &Option<String>| self.environment.text(name) != value.as_deref();
         let mut all = declared.chain(read);
         let (name, _) = all.find(|(name, value)| ours(name) && differs(name, value))?;
-        Some(Reason::Variable { name: name.clone() })
+        Some(Reason::Variable(name.clone()))
     }
 
     /// Returns the fingerprint of `unit` at the reader's roots; none unless the builder's own can be reproduced.
@@ -195,10 +189,10 @@ fn difference(input: &Input, seen: &Seen) -> Option<Reason> {
     let path = input.path.shown();
     match (&input.expected, seen) {
         (_, Seen::Same) => None,
-        (Expected::Nothing, _) => Some(Reason::AlwaysReruns { path }),
+        (Expected::Nothing, _) => Some(Reason::AlwaysReruns(path)),
         (Expected::GitHead(_), _) => Some(Reason::OtherCommit),
-        (_, Seen::Different) => Some(Reason::Changed { path }),
-        (_, Seen::Missing) => Some(Reason::Gone { path }),
+        (_, Seen::Different) => Some(Reason::Changed(path)),
+        (_, Seen::Missing) => Some(Reason::Gone(path)),
     }
 }
 

@@ -7,12 +7,9 @@ use std::path::Path;
 
 use crate::disk::DiskError;
 use crate::engine::choose::{self, Similarity};
-use crate::engine::ledger::Ledger;
-use crate::engine::local::{Inspector, Present};
 use crate::engine::plan::deps;
 use crate::engine::relocate::Places;
-use crate::engine::seed::Seed;
-use crate::engine::survey::Survey;
+use crate::engine::{Inspector, Ledger, Present, Seed, Survey};
 use crate::model::{Session, Unit};
 use crate::rustc::argv;
 use crate::rustc::session;
@@ -20,7 +17,7 @@ use crate::store::Store;
 
 /// One session that a unit could begin from.
 struct Candidate<'a> {
-    from: &'a Survey<'a>,
+    survey: &'a Survey<'a>,
     at: Offered,
     unit: &'a Unit,
     session: &'a Session,
@@ -45,21 +42,16 @@ pub fn offer(
     store: &Store,
 ) -> Result<Vec<Offered>, DiskError> {
     let mut families: HashMap<String, Vec<Candidate<'_>>> = HashMap::new();
-    for (position, from) in surveys.iter().enumerate() {
-        let other = other_than_here(from);
-        for (at, unit) in from.manifest.get().units.iter().enumerate() {
+    for (from, survey) in surveys.iter().enumerate() {
+        let other = other_than_here(survey);
+        for (at, unit) in survey.manifest.get().units.iter().enumerate() {
             if let (Some(key), Some(session)) = (key_of(unit), &unit.session) {
-                let similarity = similarity(from, at, &other);
-                let at = Offered {
-                    from: position,
-                    unit: at,
-                };
                 families.entry(key).or_default().push(Candidate {
-                    from,
-                    at,
+                    survey,
+                    at: Offered { from, unit: at },
                     unit,
                     session,
-                    similarity,
+                    similarity: similarity(survey, at, &other),
                 });
             }
         }
@@ -88,7 +80,7 @@ fn key_of(unit: &Unit) -> Option<String> {
 
 impl Candidate<'_> {
     fn seed(&self, replaces: Option<String>, places: &Places, store: &Store) -> Option<Seed> {
-        let manifest = self.from.manifest.get();
+        let manifest = self.survey.manifest.get();
         let located = &manifest.located;
         let mut session = self.session.clone();
         let patches = std::mem::take(&mut session.sites).into_iter().map(|site| {
@@ -108,9 +100,9 @@ impl Candidate<'_> {
     /// Returns the session that rustc made here itself, with how similar its past is by the times of files.
     fn own_session(&self, build: &Path, inspector: &Inspector<'_>) -> Option<(String, Similarity)> {
         let own = session::newest(&build.join(&self.session.crate_dir))?;
-        let package = &self.from.manifest.get().package(self.unit).dir;
+        let package = &self.survey.manifest.get().package(self.unit).dir;
         let (changed_inputs, inputs) = inspector.changed_inputs(self.unit, package)?;
-        let other = |dep: &usize| self.from.evidence[*dep].present != Present::Fresh;
+        let other = |dep: &usize| self.survey.evidence[*dep].present != Present::Fresh;
         let similarity = Similarity {
             changed_inputs,
             inputs,

@@ -11,8 +11,7 @@ use object::{Object, ObjectSection, ReadCache, ReadRef};
 
 use crate::disk::DiskError;
 use crate::disk::hash::each_window;
-use crate::model::rewrite::{Finder, Occurrence};
-use crate::model::{Digest, Root, Roots};
+use crate::model::{Digest, Finder, Occurrence, Root, Roots};
 
 /// A file, read once.
 #[derive(Debug)]

@@ -3,7 +3,7 @@
 //! Rule: a unit is placed only together with everything that it was compiled against, since rustc refuses
 //! two builds of one crate in one program (E0460).
 
-use crate::engine::local::Present;
+use crate::engine::Present;
 use crate::model::{Manifest, Reason, Unit};
 
 /// What is decided for a unit.
@@ -85,8 +85,7 @@ pub(super) fn deps(unit: &Unit) -> impl Iterator<Item = usize> + Clone + '_ {
 
 /// Returns the reason of a unit that depends on the one at `dep`, which is built again.
 pub(super) fn dependency(manifest: &Manifest, dep: usize) -> Reason {
-    let unit = manifest.units[dep].name.to_string();
-    Reason::Dependency { unit }
+    Reason::Dependency(manifest.units[dep].name.to_string())
 }
 
 /// Returns the estimated milliseconds that cargo compiles after `decisions`, by what `cost_ms` says of a unit.
@@ -151,8 +150,7 @@ fn on_what_is_here(manifest: &Manifest, evidence: &[Evidence], offered: &mut [Of
     let other = |dep: &usize| evidence[*dep].present == Present::Fresh && !evidence[*dep].identical;
     for (at, unit) in manifest.units.iter().enumerate() {
         let reason = if let Some(dep) = deps(unit).find(other) {
-            let unit = manifest.units[dep].name.to_string();
-            Some(Reason::OtherBuild { unit })
+            Some(Reason::OtherBuild(manifest.units[dep].name.to_string()))
         } else {
             let again = deps(unit).find(|dep| offered[*dep].is_err());
             again.map(|dep| dependency(manifest, dep))
@@ -284,9 +282,7 @@ mod tests {
     }
 
     fn changed(present: Present) -> Evidence {
-        let differs = Some(Reason::Changed {
-            path: "src/lib.rs".into(),
-        });
+        let differs = Some(Reason::Changed("src/lib.rs".into()));
         Evidence {
             differs,
             present,

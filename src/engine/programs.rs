@@ -8,11 +8,10 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 
 use crate::disk;
-use crate::disk::place::{Finish, MODE_EXECUTABLE, Staging};
-use crate::model::manifest::Source;
-use crate::model::root::bytes_path;
+use crate::disk::place::MODE_EXECUTABLE;
+use crate::disk::{Finish, Staging};
 use crate::model::unit::kind_and_name;
-use crate::model::{Content, Digest, Manifest, Unit, UnitName};
+use crate::model::{Content, Digest, Manifest, Source, Unit, UnitName, bytes_path};
 use crate::store::{ObjectError, Store};
 use crate::trust::Verified;
 

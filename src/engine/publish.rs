@@ -10,30 +10,19 @@ use std::time::SystemTime;
 use rayon::prelude::*;
 
 use crate::cargo::layout::{self, Outputs};
-use crate::cargo::message::{Live, PackageId};
-use crate::cargo::workspace::Workspace;
-use crate::cargo::{dep_info, package};
-use crate::disk::place::{CopyError, Staging};
-use crate::disk::walk;
+use crate::cargo::{Live, PackageId, Workspace, dep_info, package};
+use crate::disk::{CopyError, Staging, walk};
 use crate::engine::assembly::Assembly;
-use crate::engine::ledger::Ledger;
-use crate::engine::live::{self, LiveUnit};
-use crate::engine::local::Inspector;
 use crate::engine::record::{LeftOut, Placed, Recorded, Recorder, build_paths, read_dep_info};
 use crate::engine::relocate::{Catalog, Places};
-use crate::engine::{disclosure, hold, inputs, scan};
+use crate::engine::{Inspector, Ledger, LiveUnit, disclosure, hold, inputs, live, scan};
 use crate::model::fingerprint::Dep;
-use crate::model::manifest::{Package, Source};
-use crate::model::rewrite::Finder;
-use crate::model::secrets::Secrets;
-use crate::model::session::Located;
-use crate::model::unit::{DepInfo, DepPath, Pin};
 use crate::model::{
-    Expected, Fingerprint, Input, Local, Manifest, Part, Root, Rooted, Roots, Toolchain, UnitName,
+    DepInfo, DepPath, Expected, Finder, Fingerprint, Input, Local, Located, Manifest, Package, Pin,
+    Root, Rooted, Roots, Secrets, Source, UnitName,
 };
 use crate::report::Reporter;
-use crate::store::point::Point;
-use crate::store::{Store, StoreError, format};
+use crate::store::{Point, Store, StoreError, format};
 
 /// What is published.
 #[derive(Debug)]
@@ -42,26 +31,10 @@ pub struct Build<'a> {
     pub workspace: &'a Workspace,
     /// The builder's roots.
     pub roots: &'a Roots,
-    /// What built it.
-    pub toolchain: Toolchain,
     /// rustc's sysroot.
     pub sysroot: &'a Path,
-    /// The cargo commands.
-    pub commands: Vec<Vec<String>>,
-    /// What of the repository was built.
-    pub part: &'a Part,
-    /// Whose commit it is; empty where the repository has no name.
-    pub repository: String,
-    /// The commit.
-    pub commit: String,
-    /// Its tree.
-    pub tree: String,
-    /// Whether the work tree differs from it.
-    pub dirty: bool,
-    /// The time, in seconds since 1970.
-    pub now_unix_s: i64,
-    /// For how many days it may be used.
-    pub keep_days: u16,
+    /// The manifest as far as it is known before anything is read: without settings, tables and units.
+    pub manifest: Manifest,
     /// What must not be published.
     pub secrets: &'a Secrets,
     /// Where it goes.
@@ -125,12 +98,13 @@ pub fn publish(build: &Build<'_>) -> Result<Published, PublishError> {
     let build_dir = &build.workspace.build_dir;
     let locks = hold::lock(build_dir, &profiles(units.iter()), &build.reporter);
     let _locks = locks.map_err(StoreError::Disk)?;
-    let candidates = read_candidates(build, &units, &mut left_out);
+    let candidates = build.read_candidates(&units, &mut left_out);
     let staging = store.staging("publish")?;
-    let recorded = record_all(build, &candidates, &staging)?;
-    let watched = watch_all(build, &candidates);
+    let recorded = build.record_all(&candidates, &staging)?;
+    let watched = build.watch_all(&candidates);
     let inspector = Inspector::new(build_dir, build.roots);
-    let mut assembly = Assembly::judged(build.report.is_none().then_some(&inspector));
+    let mut assembly = Assembly::default();
+    assembly.judge = build.report.is_none().then_some(&inspector);
     let (mut new_objects, mut new_bytes) = (0, 0);
     for (candidate, recorded) in candidates.iter().zip(recorded) {
         let added = recorded.and_then(|mut recorded| {
@@ -138,7 +112,7 @@ pub fn publish(build: &Build<'_>) -> Result<Published, PublishError> {
             recorded.unit.pinned.extend(pins);
             new_objects += recorded.new_objects;
             new_bytes += recorded.new_bytes;
-            let inputs = unit_inputs(build, candidate, &watched)?;
+            let inputs = build.unit_inputs(candidate, &watched)?;
             assembly.add(candidate, recorded, inputs)
         });
         if let Err(reason) = added {
@@ -146,7 +120,7 @@ pub fn publish(build: &Build<'_>) -> Result<Published, PublishError> {
         }
     }
     let manifest = assembly.manifest(build);
-    refuse_secrets(build, &manifest)?;
+    build.refuse_secrets(&manifest)?;
     let name = store.put_manifest(&staging, &manifest)?;
     let point = Point::new(&manifest, name);
     store.put_point(&staging, &point)?;
@@ -158,95 +132,185 @@ pub fn publish(build: &Build<'_>) -> Result<Published, PublishError> {
     })
 }
 
-/// Stores what `candidates` made, in parallel; fails only where nothing can be published.
-fn record_all(
-    build: &Build<'_>,
-    candidates: &[Candidate],
-    staging: &Staging,
-) -> Result<Vec<Result<Recorded, LeftOut>>, PublishError> {
-    let recorder = recorder(build, candidates, staging);
-    let count = candidates.len() as u64;
-    let step = build.reporter.step("Storing outputs", count);
-    let record = |candidate: &Candidate| {
-        let recorded = recorder.record(candidate);
-        step.done(1);
-        recorded
-    };
-    let recorded: Vec<_> = candidates.par_iter().map(record).collect();
-    drop(step);
-    let recorded = recorded.into_iter().map(|one| match one {
-        Err(LeftOut::Disk(error) | LeftOut::Copy(CopyError::Disk(error)))
-            if error.path.starts_with(build.store.root()) =>
-        {
-            Err(StoreError::Disk(error).into())
-        }
-        Err(LeftOut::Secret { name, file }) => Err(PublishError::Secret { name, place: file }),
-        other => Ok(other),
-    });
-    recorded.collect()
-}
-
-/// Small files and the values of variables stand in the manifest as they are.
-fn refuse_secrets(build: &Build<'_>, manifest: &Manifest) -> Result<(), PublishError> {
-    match disclosure::in_bytes(build.secrets, &format::plain(manifest)) {
-        None => Ok(()),
-        Some(name) => Err(PublishError::Secret {
-            name: name.to_owned(),
-            place: "a small file, or a variable that was compiled in,".to_owned(),
-        }),
+impl Build<'_> {
+    /// Stores what `candidates` made, in parallel; fails only where nothing can be published.
+    fn record_all(
+        &self,
+        candidates: &[Candidate],
+        staging: &Staging,
+    ) -> Result<Vec<Result<Recorded, LeftOut>>, PublishError> {
+        let recorder = self.recorder(candidates, staging);
+        let count = candidates.len() as u64;
+        let step = self.reporter.step("Storing outputs", count);
+        let record = |candidate: &Candidate| {
+            let recorded = recorder.record(candidate);
+            step.done(1);
+            recorded
+        };
+        let recorded: Vec<_> = candidates.par_iter().map(record).collect();
+        drop(step);
+        let recorded = recorded.into_iter().map(|one| match one {
+            Err(LeftOut::Disk(error) | LeftOut::Copy(CopyError::Disk(error)))
+                if error.path.starts_with(self.store.root()) =>
+            {
+                Err(StoreError::Disk(error).into())
+            }
+            Err(LeftOut::Secret { name, file }) => Err(PublishError::Secret { name, place: file }),
+            other => Ok(other),
+        });
+        recorded.collect()
     }
-}
 
-/// Reads cargo's records of `units`, and returns them with dependencies first.
-fn read_candidates(
-    build: &Build<'_>,
-    units: &[LiveUnit],
-    left_out: &mut Vec<(String, String)>,
-) -> Vec<Candidate> {
-    let known = |unit: &LiveUnit| Some((unit.package.clone(), unit.package_dir.clone()?));
-    let dirs: PackageDirs = units.iter().filter_map(known).collect();
-    let read = |unit: &LiveUnit| read_candidate(build, unit.clone(), &dirs);
-    let all: Vec<Result<Candidate, LeftOut>> = units.par_iter().map(read).collect();
-    let mut candidates = Vec::new();
-    for (unit, candidate) in units.iter().zip(all) {
-        match candidate {
-            Ok(candidate) => candidates.push(candidate),
-            Err(reason) => left_out.push((unit.name.to_string(), reason.to_string())),
+    /// Small files and the values of variables stand in the manifest as they are.
+    fn refuse_secrets(&self, manifest: &Manifest) -> Result<(), PublishError> {
+        match disclosure::in_bytes(self.secrets, &format::plain(manifest)) {
+            None => Ok(()),
+            Some(name) => Err(PublishError::Secret {
+                name: name.to_owned(),
+                place: "a small file, or a variable that was compiled in,".to_owned(),
+            }),
         }
     }
-    dependencies_first(candidates)
-}
 
-fn read_candidate(
-    build: &Build<'_>,
-    live: LiveUnit,
-    dirs: &PackageDirs,
-) -> Result<Candidate, LeftOut> {
-    let build_dir = &build.workspace.build_dir;
-    let fingerprint = layout::proven_fingerprint(build_dir, &live.name).ok_or(LeftOut::Unproven)?;
-    let dep_info = read_dep_info(build_dir, &live.name, build.roots)?;
-    let dir = live.package_dir.as_ref();
-    let dir = dir.or_else(|| dirs.get(&live.package));
-    let dir = dir.ok_or(LeftOut::OtherSource)?;
-    let dir = build.roots.locate(dir);
-    let source = match (live.package.is_path, dir.root) {
-        (true, _) => Source::Path,
-        (false, Root::CargoHome) => Source::Immutable,
-        (false, _) => Source::Vendored,
-    };
-    let (name, version) = (live.package.name.clone(), live.package.version.clone());
-    let package = Package {
-        name,
-        version,
-        source,
-        dir,
-    };
-    Ok(Candidate {
-        live,
-        fingerprint,
-        dep_info,
-        package,
-    })
+    /// Reads cargo's records of `units`, and returns them with dependencies first.
+    fn read_candidates(
+        &self,
+        units: &[LiveUnit],
+        left_out: &mut Vec<(String, String)>,
+    ) -> Vec<Candidate> {
+        let known = |unit: &LiveUnit| Some((unit.package.clone(), unit.package_dir.clone()?));
+        let dirs: PackageDirs = units.iter().filter_map(known).collect();
+        let read = |unit: &LiveUnit| self.read_candidate(unit.clone(), &dirs);
+        let all: Vec<Result<Candidate, LeftOut>> = units.par_iter().map(read).collect();
+        let mut candidates = Vec::new();
+        for (unit, candidate) in units.iter().zip(all) {
+            match candidate {
+                Ok(candidate) => candidates.push(candidate),
+                Err(reason) => left_out.push((unit.name.to_string(), reason.to_string())),
+            }
+        }
+        dependencies_first(candidates)
+    }
+
+    fn read_candidate(&self, live: LiveUnit, dirs: &PackageDirs) -> Result<Candidate, LeftOut> {
+        let build_dir = &self.workspace.build_dir;
+        let fingerprint =
+            layout::proven_fingerprint(build_dir, &live.name).ok_or(LeftOut::Unproven)?;
+        let dep_info = read_dep_info(build_dir, &live.name, self.roots)?;
+        let dir = live.package_dir.as_ref();
+        let dir = dir.or_else(|| dirs.get(&live.package));
+        let dir = dir.ok_or(LeftOut::OtherSource)?;
+        let dir = self.roots.locate(dir);
+        let source = match (live.package.is_path, dir.root) {
+            (true, _) => Source::Path,
+            (false, Root::CargoHome) => Source::Immutable,
+            (false, _) => Source::Vendored,
+        };
+        Ok(Candidate {
+            package: Package {
+                name: live.package.name.clone(),
+                version: live.package.version.clone(),
+                source,
+                dir,
+            },
+            live,
+            fingerprint,
+            dep_info,
+        })
+    }
+
+    /// Returns what records `candidates`; reads once what all of them need.
+    fn recorder<'a>(&'a self, candidates: &'a [Candidate], staging: &'a Staging) -> Recorder<'a> {
+        let dir = &self.workspace.build_dir;
+        let profiles = profiles(candidates.iter().map(|one| &one.live));
+        let infos = candidates.iter().filter_map(|one| one.dep_info.as_ref());
+        let places = Places::new(dir, &self.workspace.root, self.sysroot);
+        let ledger = Ledger::of(dir);
+        Recorder {
+            build: self,
+            finder: Finder::new(self.roots),
+            placed: placed_here(&ledger, self.store),
+            ledger,
+            catalog: Catalog::of(&places, profiles.iter().copied()),
+            outputs: Outputs::of(dir, profiles.iter().copied()),
+            read_by_rustc: infos.flat_map(build_paths).collect(),
+            staging,
+        }
+    }
+
+    fn watch_all(&self, candidates: &[Candidate]) -> Watched {
+        let all = candidates.iter();
+        let hashes = all.map(|one| layout::unit_hash(&one.live.name.dir));
+        let hashes: HashSet<&str> = hashes.collect();
+        let all = candidates.iter();
+        let wanted = all.flat_map(|one| watched_paths(one, self.roots));
+        let wanted: HashSet<Rooted> = wanted.collect();
+        let step = self.reporter.step("Reading sources", wanted.len() as u64);
+        let watch = |path: Rooted| {
+            let read = || inputs::watched(path.clone(), self.roots);
+            let input = (!self.compared_otherwise(&path, &hashes)).then(read);
+            step.done(1);
+            (path, input)
+        };
+        wanted.into_par_iter().map(watch).collect()
+    }
+
+    /// Tells whether a library that rustc loaded (`-Zbinary-dep-depinfo` has them all in the dep-info) is compared in another
+    /// way: as what a unit of this starting point made, which the unit that loads it depends on, or as a part of the toolchain.
+    fn compared_otherwise(&self, path: &Rooted, hashes: &HashSet<&str>) -> bool {
+        let name = path.relative().file_name().and_then(|name| name.to_str());
+        let made = name.and_then(layout::hash_in);
+        (path.root == Root::Build && made.is_some_and(|hash| hashes.contains(hash)))
+            || inputs::is_of_sysroot(&self.roots.resolve(path), self.sysroot)
+    }
+
+    /// Returns the inputs of a unit, if none of them changed since it was made.
+    fn unit_inputs(&self, candidate: &Candidate, watched: &Watched) -> Result<Vec<Input>, LeftOut> {
+        let name = &candidate.live.name;
+        let reference = match name.runs_script() {
+            true => name.script_dir().join("output"),
+            false => name.dep_info_file(),
+        };
+        let made = walk::mtime(&self.workspace.build_dir.join(reference));
+        let made = made.ok_or(LeftOut::NoOutputs)?;
+        let mut inputs = Vec::new();
+        for path in watched_paths(candidate, self.roots) {
+            let Some(input) = watched.get(&path).cloned().ok_or(LeftOut::NoOutputs)? else {
+                continue;
+            };
+            let located = self.roots.resolve(&path);
+            // git rewrites its index to refresh times alone; in a clean tree it says what it said before.
+            let refreshed = matches!(input.expected, Expected::GitIndex(_)) && !self.manifest.dirty;
+            if !refreshed && walk::newest_mtime(&located).is_some_and(|mtime| mtime > made) {
+                return Err(LeftOut::Changed(path.shown()));
+            }
+            let head = inputs::git_head(&path, self.roots, made);
+            let is_log = head.is_some() && inputs::is_git_log(&path);
+            inputs.extend(head);
+            if !is_log {
+                let path = self.roots.locate(&located);
+                inputs.push(Input { path, ..input });
+            }
+        }
+        inputs.extend(self.package_input(candidate)?);
+        inputs.sort();
+        inputs.dedup();
+        Ok(inputs)
+    }
+
+    /// Returns the input of a build script that declared nothing: all files of its package.
+    fn package_input(&self, candidate: &Candidate) -> Result<Option<Input>, LeftOut> {
+        let Some(recorded) = candidate.package.newest_file(&candidate.fingerprint) else {
+            return Ok(None);
+        };
+        let dir = self.roots.resolve(&candidate.package.dir);
+        let files = inputs::list_package(&dir).ok_or(LeftOut::PackageFiles)?;
+        if package::newest_file(&dir, &files) != recorded {
+            return Err(LeftOut::PackageFiles);
+        }
+        let input = inputs::package_files(candidate.package.dir.clone(), self.roots);
+        Ok(Some(input.ok_or(LeftOut::PackageFiles)?))
+    }
 }
 
 /// Returns `candidates` in an order in which each stands behind what it depends on.
@@ -268,30 +332,6 @@ fn dependencies_first(candidates: Vec<Candidate>) -> Vec<Candidate> {
         waiting = rest;
     }
     ordered
-}
-
-/// Returns what records `candidates`; reads once what all of them need.
-fn recorder<'a>(
-    build: &'a Build<'_>,
-    candidates: &'a [Candidate],
-    staging: &'a Staging,
-) -> Recorder<'a> {
-    let dir = &build.workspace.build_dir;
-    let profiles = profiles(candidates.iter().map(|one| &one.live));
-    let infos = candidates.iter().filter_map(|one| one.dep_info.as_ref());
-    let places = Places::new(dir, &build.workspace.root, build.sysroot);
-    let ledger = Ledger::of(dir);
-    Recorder {
-        build,
-        finder: Finder::new(build.roots),
-        placed: placed_here(&ledger, build.store),
-        ledger,
-        catalog: Catalog::of(&places, profiles.iter().copied()),
-        outputs: Outputs::of(dir, profiles.iter().copied()),
-        read_by_rustc: infos.flat_map(build_paths).collect(),
-        store: build.store,
-        staging,
-    }
 }
 
 fn profiles<'a>(units: impl Iterator<Item = &'a LiveUnit>) -> BTreeSet<&'a str> {
@@ -324,32 +364,6 @@ fn placed_here(ledger: &Ledger, store: &Store) -> HashMap<(UnitName, SystemTime)
 /// Every file or directory that some unit was made from, as it is now, read in parallel; none for what needs no comparing.
 type Watched = HashMap<Rooted, Option<Input>>;
 
-fn watch_all(build: &Build<'_>, candidates: &[Candidate]) -> Watched {
-    let all = candidates.iter();
-    let hashes = all.map(|one| layout::unit_hash(&one.live.name.dir));
-    let hashes: HashSet<&str> = hashes.collect();
-    let all = candidates.iter();
-    let wanted = all.flat_map(|one| watched_paths(one, build.roots));
-    let wanted: HashSet<Rooted> = wanted.collect();
-    let step = build.reporter.step("Reading sources", wanted.len() as u64);
-    let watch = |path: Rooted| {
-        let read = || inputs::watched(path.clone(), build.roots);
-        let input = (!compared_otherwise(build, &path, &hashes)).then(read);
-        step.done(1);
-        (path, input)
-    };
-    wanted.into_par_iter().map(watch).collect()
-}
-
-/// Tells whether a library that rustc loaded (`-Zbinary-dep-depinfo` has them all in the dep-info) is compared in another
-/// way: as what a unit of this starting point made, which the unit that loads it depends on, or as a part of the toolchain.
-fn compared_otherwise(build: &Build<'_>, path: &Rooted, hashes: &HashSet<&str>) -> bool {
-    let name = path.relative().file_name().and_then(|name| name.to_str());
-    let made = name.and_then(layout::hash_in);
-    (path.root == Root::Build && made.is_some_and(|hash| hashes.contains(hash)))
-        || inputs::is_of_sysroot(&build.roots.resolve(path), build.sysroot)
-}
-
 /// Returns the paths that cargo compares for a unit, and the whole of a vendored package, of which cargo
 /// compares nothing.
 fn watched_paths(candidate: &Candidate, roots: &Roots) -> Vec<Rooted> {
@@ -368,7 +382,9 @@ fn watched_paths(candidate: &Candidate, roots: &Roots) -> Vec<Rooted> {
     if candidate.package.source == Source::Vendored {
         paths.push(dir.clone());
     }
-    paths.retain(|path| !cargo_never_compares(path));
+    // cargo takes what lies in `$CARGO_HOME/{registry,git}` for immutable.
+    let is_downloaded = |path: &Rooted| package::is_downloaded(path.relative(), Path::new(""));
+    paths.retain(|path| path.root != Root::CargoHome || !is_downloaded(path));
     paths
 }
 
@@ -399,64 +415,4 @@ fn is_out_dir(path: &[u8]) -> bool {
     let parts: Vec<&[u8]> = path.split(|byte| *byte == b'/').collect();
     let mut all = parts.windows(3);
     all.any(|window| window[0] == b"build" && window[2] == b"out")
-}
-
-/// cargo takes what lies in `$CARGO_HOME/{registry,git}` for immutable.
-fn cargo_never_compares(path: &Rooted) -> bool {
-    path.root == Root::CargoHome && package::is_downloaded(path.relative(), Path::new(""))
-}
-
-/// Returns the inputs of a unit, if none of them changed since it was made.
-fn unit_inputs(
-    build: &Build<'_>,
-    candidate: &Candidate,
-    watched: &Watched,
-) -> Result<Vec<Input>, LeftOut> {
-    let name = &candidate.live.name;
-    let reference = match name.runs_script() {
-        true => name.script_dir().join("output"),
-        false => name.dep_info_file(),
-    };
-    let made = walk::mtime(&build.workspace.build_dir.join(reference));
-    let made = made.ok_or(LeftOut::NoOutputs)?;
-    let mut inputs = Vec::new();
-    for path in watched_paths(candidate, build.roots) {
-        let Some(input) = watched.get(&path).cloned().ok_or(LeftOut::NoOutputs)? else {
-            continue;
-        };
-        let located = build.roots.resolve(&path);
-        // git rewrites its index to refresh times alone; in a clean tree it says what it said before.
-        let refreshed = matches!(input.expected, Expected::GitIndex(_)) && !build.dirty;
-        if !refreshed && walk::newest_mtime(&located).is_some_and(|mtime| mtime > made) {
-            return Err(LeftOut::Changed(path.shown()));
-        }
-        let head = inputs::git_head(&path, build.roots, made);
-        if head.is_some() && inputs::is_git_log(&path) {
-            inputs.extend(head);
-            continue;
-        }
-        inputs.extend(head);
-        inputs.push(Input {
-            path: build.roots.locate(&located),
-            ..input
-        });
-    }
-    inputs.extend(package_input(build, candidate)?);
-    inputs.sort();
-    inputs.dedup();
-    Ok(inputs)
-}
-
-/// Returns the input of a build script that declared nothing: all files of its package.
-fn package_input(build: &Build<'_>, candidate: &Candidate) -> Result<Option<Input>, LeftOut> {
-    let Some(recorded) = candidate.package.newest_file(&candidate.fingerprint) else {
-        return Ok(None);
-    };
-    let dir = build.roots.resolve(&candidate.package.dir);
-    let files = inputs::list_package(&dir).ok_or(LeftOut::PackageFiles)?;
-    if package::newest_file(&dir, &files) != recorded {
-        return Err(LeftOut::PackageFiles);
-    }
-    let input = inputs::package_files(candidate.package.dir.clone(), build.roots);
-    Ok(Some(input.ok_or(LeftOut::PackageFiles)?))
 }

@@ -11,7 +11,7 @@ use object::{Object, ObjectSection, ReadCache, ReadRef};
 
 use crate::disk::{self, DiskError, failed};
 use crate::engine::pin::Scanned;
-use crate::engine::record::{LeftOut, MAX_INLINE_BYTES, Recorded, Recorder};
+use crate::engine::record::{MAX_INLINE_BYTES, Recorded, Recorder, Result};
 use crate::model::{Digest, Piece, Recipe};
 
 /// A stretch of an archive.
@@ -31,7 +31,7 @@ impl Recorder<'_> {
         file: &Path,
         scanned: &Scanned,
         recorded: &mut Recorded,
-    ) -> Result<Option<Recipe>, LeftOut> {
+    ) -> Result<Option<Recipe>> {
         if !is_archive(file) {
             return Ok(None);
         }
@@ -47,15 +47,10 @@ impl Recorder<'_> {
             pieces: pieces.collect::<Result<_, _>>()?,
         };
         // Nobody is given a recipe that was not followed once.
-        Ok(Some(recipe).filter(|recipe| self.store.makes(recipe)))
+        Ok(Some(recipe).filter(|recipe| self.build.store.makes(recipe)))
     }
 
-    fn piece(
-        &self,
-        file: &Path,
-        stretch: &Stretch,
-        recorded: &mut Recorded,
-    ) -> Result<Piece, LeftOut> {
+    fn piece(&self, file: &Path, stretch: &Stretch, recorded: &mut Recorded) -> Result<Piece> {
         let range = &stretch.range;
         let size_bytes = range.end - range.start;
         if stretch.known.is_none() && size_bytes <= MAX_INLINE_BYTES {
@@ -69,9 +64,8 @@ impl Recorder<'_> {
             None => digest(file, range)?,
         };
         if !self.relies_on(digest, size_bytes) {
-            let content = open(file, range)?;
-            self.store
-                .put_from(self.staging, content, (digest, size_bytes))?;
+            let (store, content) = (self.build.store, open(file, range)?);
+            store.put_from(self.staging, content, (digest, size_bytes))?;
             recorded.new_bytes += size_bytes;
             recorded.new_objects += 1;
         }
@@ -81,8 +75,9 @@ impl Recorder<'_> {
 
 /// Tells whether `path` is named as an archive.
 pub(super) fn is_archive(path: &Path) -> bool {
-    let extension = path.extension();
-    extension.is_some_and(|extension| extension == "rlib" || extension == "a")
+    ["rlib", "a"]
+        .iter()
+        .any(|one| disk::has_extension(path, one))
 }
 
 /// Returns the stretches of the archive at `path`, one behind the other from its beginning to its end; nothing if it holds
@@ -100,10 +95,8 @@ fn stretches(path: &Path, known: &HashSet<(Digest, u64)>) -> Result<Vec<Stretch>
         if known.contains(&(digest, size_bytes)) {
             stretches.extend(between(end..range.start));
             end = range.end;
-            stretches.push(Stretch {
-                range,
-                known: Some(digest),
-            });
+            let known = Some(digest);
+            stretches.push(Stretch { range, known });
         }
     }
     if !stretches.is_empty() {

@@ -9,24 +9,19 @@ use std::time::SystemTime;
 
 use crate::cargo::dep_info;
 use crate::cargo::layout::{self, Outputs};
-use crate::disk::place::{CopyError, Staging};
 use crate::disk::walk::{self, Kind};
-use crate::disk::{self, DiskError};
-use crate::engine::disclosure;
-use crate::engine::ledger::Ledger;
-use crate::engine::live::LiveUnit;
-use crate::engine::publish::{Build, Candidate};
+use crate::disk::{self, CopyError, DiskError, Staging};
+use crate::engine::publish::Candidate;
 use crate::engine::recipe::is_archive;
 use crate::engine::relocate::Catalog;
-use crate::engine::{pin, rename};
-use crate::model::fingerprint::path_hash;
-use crate::model::manifest::{Source, link_stays_in_out_dir};
-use crate::model::rewrite::Finder;
-use crate::model::session::{DEP_GRAPH, Located, SessionFile};
-use crate::model::unit::{Compiled, DepInfo, DepPath, Pin};
-use crate::model::{Content, Digest, OutputFile, Root, Rooted, Roots, Session, Unit, UnitName};
+use crate::engine::{Build, Ledger, LiveUnit, disclosure, pin, rename};
+use crate::model::manifest::link_stays_in_out_dir;
+use crate::model::session::{DEP_GRAPH, SessionFile};
+use crate::model::{
+    Compiled, Content, DepInfo, DepPath, Digest, Finder, Located, OutputFile, Pin, Root, Rooted,
+    Roots, Session, Source, Unit, UnitName, path_hash,
+};
 use crate::rustc::session;
-use crate::store::Store;
 
 /// Files up to this size are kept in the manifest: most `.d` files, messages and scripts' outputs.
 pub(super) const MAX_INLINE_BYTES: u64 = 4096;
@@ -47,8 +42,6 @@ pub(super) struct Recorder<'a> {
     pub(super) outputs: Outputs<'a>,
     /// Files in the build directory that some compile read.
     pub(super) read_by_rustc: HashSet<Vec<u8>>,
-    /// Where objects go.
-    pub(super) store: &'a Store,
     /// For unfinished objects.
     pub(super) staging: &'a Staging,
 }
@@ -65,7 +58,7 @@ pub struct Placed {
 }
 
 /// A unit as recorded.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Recorded {
     /// The unit, before it has its place in the manifest, and its package, inputs and dependencies have theirs.
     pub unit: Unit,
@@ -125,6 +118,9 @@ pub enum LeftOut {
     Copy(#[from] CopyError),
 }
 
+/// What is recorded of a unit, or why that is left out.
+pub(super) type Result<T, E = LeftOut> = std::result::Result<T, E>;
+
 impl Recorded {
     fn pin(&mut self, root: Root, seen_in: &str) {
         let seen_in = seen_in.to_owned();
@@ -138,7 +134,7 @@ impl Recorder<'_> {
     }
 
     /// Records `candidate`: stores what it made, and returns what is to be known of it.
-    pub(super) fn record(&self, candidate: &Candidate) -> Result<Recorded, LeftOut> {
+    pub(super) fn record(&self, candidate: &Candidate) -> Result<Recorded> {
         let unit = &candidate.live;
         let mut recorded = Recorded {
             unit: Unit {
@@ -148,9 +144,7 @@ impl Recorder<'_> {
                 dep_info: candidate.dep_info.clone(),
                 ..Unit::default()
             },
-            located: [].into(),
-            new_bytes: 0,
-            new_objects: 0,
+            ..Recorded::default()
         };
         match unit.name.runs_script() {
             true => self.script_run(&mut recorded)?,
@@ -164,7 +158,7 @@ impl Recorder<'_> {
         Ok(recorded)
     }
 
-    fn absolute_source(&self, candidate: &Candidate) -> Result<Option<Rooted>, LeftOut> {
+    fn absolute_source(&self, candidate: &Candidate) -> Result<Option<Rooted>> {
         let Some(path) = &candidate.live.source else {
             return Ok(None);
         };
@@ -179,11 +173,15 @@ impl Recorder<'_> {
     }
 
     /// The outputs of a compile: what has its hash in `deps` and `examples`, or in a build script's directory.
-    fn compile(&self, unit: &LiveUnit, recorded: &mut Recorded) -> Result<(), LeftOut> {
+    fn compile(&self, unit: &LiveUnit, recorded: &mut Recorded) -> Result<()> {
         let mut outputs = self.compiled_files(unit);
-        let is_made =
-            |path: &&PathBuf| !is_makefile(path) && !rename::is_mark(&path.to_string_lossy());
-        let first = outputs.iter().find(is_made).ok_or(LeftOut::NoOutputs)?;
+        let is_note = |path: &Path| {
+            ["d", rename::MARK]
+                .iter()
+                .any(|one| disk::has_extension(path, one))
+        };
+        let mut made = outputs.iter().filter(|path| !is_note(path));
+        let first = made.next().ok_or(LeftOut::NoOutputs)?;
         if let Some(noted) = self.note(unit, &self.in_build(first)) {
             if noted.compiled.renamed {
                 let seen_in = "cargo's hash of a path dependency outside the workspace";
@@ -204,7 +202,7 @@ impl Recorder<'_> {
         // Archives come last: they are made of the others, and of the session.
         outputs.sort_by_key(|path| is_archive(path));
         for path in outputs {
-            match is_makefile(&path) {
+            match disk::has_extension(&path, "d") {
                 true => {
                     self.pin_variables(&path, unit.compressed, recorded)?;
                     self.text(recorded, path, false)?;
@@ -242,12 +240,7 @@ impl Recorder<'_> {
     /// A variable that holds a root pins the unit, whether or not the value is seen in its bytes: its length
     /// may be. `OUT_DIR` is used to include files, so its value must be seen, which compressed metadata
     /// of a dylib does not allow.
-    fn pin_variables(
-        &self,
-        path: &Path,
-        compressed: bool,
-        recorded: &mut Recorded,
-    ) -> Result<(), LeftOut> {
+    fn pin_variables(&self, path: &Path, compressed: bool, recorded: &mut Recorded) -> Result<()> {
         let bytes = disk::read(&self.in_build(path), MAX_TEXT_BYTES)?;
         for (name, value) in crate::cargo::makefile::variables(&String::from_utf8_lossy(&bytes)) {
             let held = self.finder.held(value.as_bytes());
@@ -259,16 +252,17 @@ impl Recorder<'_> {
         Ok(())
     }
 
-    fn session(
-        &self,
-        unit: &LiveUnit,
-        recorded: &mut Recorded,
-    ) -> Result<Option<Session>, LeftOut> {
+    fn session(&self, unit: &LiveUnit, recorded: &mut Recorded) -> Result<Option<Session>> {
         let compiled = recorded.unit.compiled.as_ref();
         let Some(compiled) = compiled.filter(|compiled| !compiled.crashed) else {
             return Ok(None);
         };
-        let version = self.build.toolchain.short().trim_start_matches("rustc ");
+        let version = self
+            .build
+            .manifest
+            .toolchain
+            .short()
+            .trim_start_matches("rustc ");
         let (name, metadata) = (&compiled.crate_name, &compiled.metadata);
         let dir = session::crate_dir(name, metadata, compiled.executable, version);
         let incremental = Path::new(&unit.name.profile_dir).join("incremental");
@@ -286,7 +280,7 @@ impl Recorder<'_> {
         for entry in walk::below_without_links(&dir)? {
             let file = dir.join(&entry.relative);
             let (digest, size_bytes) = disk::hash::file(&file)?;
-            self.keep(&file, digest, size_bytes, recorded)?;
+            self.keep(&file, (digest, size_bytes), recorded)?;
             let name = entry.relative.to_string_lossy().into_owned();
             files.push(SessionFile {
                 name,
@@ -306,7 +300,7 @@ impl Recorder<'_> {
     }
 
     /// What a build script left: its output, and everything in `OUT_DIR`.
-    fn script_run(&self, recorded: &mut Recorded) -> Result<(), LeftOut> {
+    fn script_run(&self, recorded: &mut Recorded) -> Result<()> {
         let dir = recorded.unit.name.script_dir();
         self.text(recorded, dir.join("output"), true)?;
         for name in ["root-output", "stderr"] {
@@ -329,7 +323,7 @@ impl Recorder<'_> {
         Ok(())
     }
 
-    fn link(&self, recorded: &mut Recorded, path: PathBuf) -> Result<(), LeftOut> {
+    fn link(&self, recorded: &mut Recorded, path: PathBuf) -> Result<()> {
         let target = std::fs::read_link(self.in_build(&path));
         let target = target.map_err(disk::failed("read", &path))?;
         let target = target.as_os_str().as_encoded_bytes().to_vec();
@@ -344,7 +338,7 @@ impl Recorder<'_> {
 
     /// A file of `OUT_DIR` that holds a root pins the script's run if rustc read it, or if it is binary and
     /// holds it outside debug information; other text is rewritten, as the script would have written it.
-    fn out_dir_file(&self, recorded: &mut Recorded, path: PathBuf) -> Result<(), LeftOut> {
+    fn out_dir_file(&self, recorded: &mut Recorded, path: PathBuf) -> Result<()> {
         let file = self.in_build(&path);
         let scanned = pin::scan(&file, &self.finder, self.build.roots)?;
         let bytes = path.as_os_str().as_encoded_bytes();
@@ -366,7 +360,7 @@ impl Recorder<'_> {
         path: PathBuf,
         artifact: bool,
         debug_info_may: bool,
-    ) -> Result<(), LeftOut> {
+    ) -> Result<()> {
         let file = self.in_build(&path);
         let scanned = pin::scan(&file, &self.finder, self.build.roots)?;
         let root = match debug_info_may {
@@ -384,11 +378,9 @@ impl Recorder<'_> {
             false => match self.recipe(&file, &scanned, recorded)? {
                 Some(recipe) => Content::Recipe(recipe),
                 None => {
-                    self.keep(&file, scanned.digest, scanned.size_bytes, recorded)?;
-                    Content::Object {
-                        digest: scanned.digest,
-                        size_bytes: scanned.size_bytes,
-                    }
+                    let (digest, size_bytes) = (scanned.digest, scanned.size_bytes);
+                    self.keep(&file, (digest, size_bytes), recorded)?;
+                    Content::Object { digest, size_bytes }
                 }
             },
         };
@@ -402,7 +394,7 @@ impl Recorder<'_> {
     }
 
     /// Stores text whose roots are rewritten at the reader's.
-    fn text(&self, recorded: &mut Recorded, path: PathBuf, artifact: bool) -> Result<(), LeftOut> {
+    fn text(&self, recorded: &mut Recorded, path: PathBuf, artifact: bool) -> Result<()> {
         let bytes = disk::read(&self.in_build(&path), MAX_TEXT_BYTES)?;
         let content = Content::Inline(bytes);
         recorded.unit.files.push(OutputFile {
@@ -413,7 +405,7 @@ impl Recorder<'_> {
         Ok(())
     }
 
-    pub(super) fn refuse_secrets(&self, file: &Path) -> Result<(), LeftOut> {
+    pub(super) fn refuse_secrets(&self, file: &Path) -> Result<()> {
         match disclosure::in_file(self.build.secrets, file)? {
             None => Ok(()),
             Some(name) => Err(LeftOut::Secret {
@@ -425,19 +417,14 @@ impl Recorder<'_> {
 
     /// Tells whether the store holds an object, and will until the manifest is there.
     pub(super) fn relies_on(&self, digest: Digest, size_bytes: u64) -> bool {
-        self.store.has(digest, size_bytes) && self.store.rely_on(digest)
+        self.build.store.has(digest, size_bytes) && self.build.store.rely_on(digest)
     }
 
-    fn keep(
-        &self,
-        file: &Path,
-        digest: Digest,
-        size_bytes: u64,
-        recorded: &mut Recorded,
-    ) -> Result<(), LeftOut> {
+    fn keep(&self, file: &Path, object: (Digest, u64), recorded: &mut Recorded) -> Result<()> {
+        let (digest, size_bytes) = object;
         self.refuse_secrets(file)?;
         if !self.relies_on(digest, size_bytes) {
-            self.store.put_file(self.staging, file, digest)?;
+            self.build.store.put_file(self.staging, file, digest)?;
             recorded.new_bytes += size_bytes;
             recorded.new_objects += 1;
         }
@@ -454,11 +441,7 @@ pub fn build_paths(info: &DepInfo) -> impl Iterator<Item = Vec<u8>> + '_ {
 }
 
 /// Returns cargo's dep-info of `unit`; nothing for the run of a build script.
-pub fn read_dep_info(
-    build: &Path,
-    unit: &UnitName,
-    roots: &Roots,
-) -> Result<Option<DepInfo>, LeftOut> {
+pub fn read_dep_info(build: &Path, unit: &UnitName, roots: &Roots) -> Result<Option<DepInfo>> {
     if unit.runs_script() {
         return Ok(None);
     }
@@ -476,10 +459,6 @@ fn plain(path: &Path, content: Content) -> OutputFile {
         executable: false,
         content,
     }
-}
-
-fn is_makefile(path: &Path) -> bool {
-    path.extension().is_some_and(|extension| extension == "d")
 }
 
 fn is_text(bytes: &[u8]) -> bool {

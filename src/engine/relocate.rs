@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 
 use crate::disk::hash::each_window;
 use crate::disk::{self, DiskError, walk};
-use crate::model::root::bytes_path;
-use crate::model::session::{Located, NamesFormula, OutputNames, Place, PlacedFile, Site};
+use crate::model::session::{NamesFormula, OutputNames, Place, PlacedFile, Site};
+use crate::model::{Located, bytes_path};
 use crate::rustc::crate_source::{self, Fingerprint};
 use crate::rustc::dep_graph::Search;
 use crate::rustc::output_names;

@@ -8,22 +8,19 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 use crate::cargo::layout::{HashedFiles, hash_in};
-use crate::cargo::package;
+use crate::cargo::{makefile, package};
 use crate::config::Environment;
-use crate::disk::place::{CopyError, Finish, PLAIN, Staging, mode_for};
-use crate::disk::{self, DiskError, hash, walk};
-use crate::engine::ledger::Ledger;
-use crate::model::rewrite::Finder;
-use crate::model::{Digest, Roots};
+use crate::disk::place::mode_for;
+use crate::disk::{self, CopyError, DiskError, Finish, PLAIN, Staging, hash, walk};
+use crate::engine::wrapping::Wrapped;
+use crate::model::{Digest, Finder};
 use crate::rustc::argv::Invocation;
 use crate::rustc::run;
 
-/// What stands behind a unit's name, either of them, in the name of the file with the other.
-const MARK: &str = ".renamed";
+/// What stands behind a unit's name and a dot, either of them, in the name of the file that says only what the other is.
+pub const MARK: &str = "renamed";
 /// How many digits a name has, as cargo's.
 const DIGITS: usize = 16;
-/// The largest dep-info that is rewritten.
-const MAX_MAKEFILE_BYTES: u64 = 16 << 20;
 
 /// A unit with two names.
 #[derive(Debug)]
@@ -38,16 +35,10 @@ pub struct Renamed {
 }
 
 impl Renamed {
-    /// Returns `invocation`, compiled by `program`, under another name, if cargo's tells where it lies; none where that is
+    /// Returns `invocation` under another name, if cargo's tells where it lies; none where that is
     /// not known, or nothing would be won.
-    pub fn of(
-        program: &OsStr,
-        invocation: &Invocation,
-        roots: &Roots,
-        ledger: &Ledger,
-        environment: &Environment,
-    ) -> Option<Renamed> {
-        let root = ledger.root()?;
+    pub fn of(invocation: &Invocation, wrapped: Wrapped<'_>) -> Option<Renamed> {
+        let (environment, root) = (wrapped.environment, wrapped.ledger.root()?);
         let from = invocation.extra_filename.as_deref()?.strip_prefix('-')?;
         let package = environment.path("CARGO_MANIFEST_DIR")?;
         let incremental = invocation.incremental.is_some();
@@ -55,8 +46,8 @@ impl Renamed {
         if !outside && !invocation.externs().any(|path| other_file(path).is_some()) {
             return None;
         }
-        let to = name(program, invocation, roots, environment)?;
-        let out_dir = environment.dir().join(&invocation.out_dir);
+        let to = name(invocation, wrapped)?;
+        let out_dir = environment.dir.join(&invocation.out_dir);
         // Two work trees may share a target directory: who comes second keeps cargo's names.
         let first = read_name(&out_dir.join(mark(&invocation.crate_name, &to)));
         if first.is_some_and(|first| first != from) {
@@ -86,11 +77,12 @@ impl Renamed {
             let made = self.out_dir.join(&file);
             let wanted = self.out_dir.join(file.replace(&self.to, &self.from));
             let mtime = walk::mtime(&made);
-            if file.contains(".rcgu.") || file.ends_with(MARK) || mtime == walk::mtime(&wanted) {
+            let is_mark = disk::has_extension(&made, MARK);
+            if is_mark || file.contains(".rcgu.") || mtime == walk::mtime(&wanted) {
                 continue;
             }
-            if made.extension().is_some_and(|extension| extension == "d") {
-                let text = disk::read(&made, MAX_MAKEFILE_BYTES)?;
+            if disk::has_extension(&made, "d") {
+                let text = disk::read(&made, makefile::MAX_BYTES)?;
                 let text = String::from_utf8_lossy(&text).replace(&self.to, &self.from);
                 staging.write(&wanted, text.as_bytes(), PLAIN)?;
                 continue;
@@ -100,11 +92,6 @@ impl Renamed {
         }
         Ok(())
     }
-}
-
-/// Tells whether `file` says only what the other name of a unit is.
-pub fn is_mark(file: &str) -> bool {
-    file.ends_with(MARK)
 }
 
 /// Returns the other name of the unit of `crate_name` that cargo calls `name`, with outputs in `dir`; none where it has none.
@@ -130,7 +117,7 @@ fn other_file(path: &str) -> Option<String> {
 }
 
 fn mark(crate_name: &str, name: &str) -> String {
-    format!("{crate_name}-{name}{MARK}")
+    format!("{crate_name}-{name}.{MARK}")
 }
 
 fn read_name(mark: &Path) -> Option<String> {
@@ -149,27 +136,23 @@ fn lies_outside(dir: &Path, root: &Path, environment: &Environment) -> bool {
 
 /// Returns a name of all that tells the unit from another, the compiler and its version first, without the places and the
 /// names that cargo gave.
-fn name(
-    program: &OsStr,
-    invocation: &Invocation,
-    roots: &Roots,
-    environment: &Environment,
-) -> Option<String> {
-    let version = run::version(program, invocation.behind())?;
+fn name(invocation: &Invocation, wrapped: Wrapped<'_>) -> Option<String> {
+    let (roots, environment) = (wrapped.roots, wrapped.environment);
+    let version = run::version(wrapped.program, invocation.behind())?;
     let package = environment.path("CARGO_MANIFEST_DIR")?;
     let plain = invocation.renamed("", |_| None);
-    let source = environment.dir().join(&invocation.source);
+    let source = environment.dir.join(&invocation.source);
     let source = source.strip_prefix(&package).unwrap_or(&source).to_owned();
     let variable = |name| environment.var(name).unwrap_or_default();
     let [package_name, package_version] = ["CARGO_PKG_NAME", "CARGO_PKG_VERSION"].map(variable);
-    let profile = roots.locate(&environment.dir().join(&invocation.out_dir));
+    let profile = roots.locate(&environment.dir.join(&invocation.out_dir));
     let file_name = |path: &Path| path.file_name().unwrap_or_default().to_owned();
     let externs = invocation.externs().map(|path| match other_file(path) {
         Some(other) => file_name(Path::new(&other)),
         None => file_name(Path::new(path)),
     });
     let externs: Vec<OsString> = externs.collect();
-    let program = file_name(Path::new(program));
+    let program = file_name(Path::new(wrapped.program));
     let mut context = vec![
         program.as_os_str(),
         OsStr::new(&version),

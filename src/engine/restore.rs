@@ -10,14 +10,14 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 
 use crate::cargo::dep_info;
-use crate::disk::place::{Finish, mode_for};
-use crate::disk::{self, DiskError, space};
+use crate::disk::place::mode_for;
+use crate::disk::{self, DiskError, Finish, Result, space};
 use crate::engine::hold::Held;
-use crate::engine::plan::{Action, Decision, dependency, deps};
-use crate::engine::survey::Survey;
-use crate::model::rewrite::Finder;
-use crate::model::root::bytes_path;
-use crate::model::{Content, Fingerprint, Manifest, OutputFile, Reason, Roots, Unit};
+use crate::engine::plan::{dependency, deps};
+use crate::engine::{Action, Decision, Survey};
+use crate::model::{
+    Content, Finder, Fingerprint, Manifest, OutputFile, Reason, Roots, Unit, bytes_path,
+};
 use crate::report::Reporter;
 use crate::store::{ObjectError, Store};
 
@@ -86,9 +86,9 @@ impl Held {
     fn check_room(&self, manifest: &Manifest, decisions: &[Decision]) -> Result<(), RestoreError> {
         let placed = placed(manifest, decisions);
         let needed_bytes = placed.map(|(_, unit)| unit.size_bytes()).sum();
-        match space::free_bytes(self.build()) {
+        match space::free_bytes(&self.build) {
             Some(free_bytes) if free_bytes < needed_bytes => Err(RestoreError::NoRoom {
-                path: self.build().to_path_buf(),
+                path: self.build.to_path_buf(),
                 needed_bytes,
                 free_bytes,
             }),
@@ -107,7 +107,7 @@ struct Placing<'a> {
 
 impl Placing<'_> {
     fn path(&self, relative: impl AsRef<Path>) -> PathBuf {
-        self.held.build().join(relative)
+        self.held.build.join(relative)
     }
 
     fn finish_as(&self, executable: bool) -> Finish {
@@ -117,7 +117,7 @@ impl Placing<'_> {
 
     /// Makes every unit that will be replaced dirty, dependents before what they depend on, and makes all
     /// directories; but nothing if a link stands for one of them, through which other files would be written over.
-    fn invalidate(&self, decisions: &[Decision]) -> Result<(), DiskError> {
+    fn invalidate(&self, decisions: &[Decision]) -> Result<()> {
         let mut dirs = BTreeSet::new();
         let replaced = placed(self.manifest, decisions);
         let replaced: Vec<&Unit> = replaced.map(|(_, unit)| unit).collect();
@@ -136,7 +136,7 @@ impl Placing<'_> {
         let stays = |dir: &&PathBuf| !dir.ancestors().any(|above| outs.contains(above));
         let above = outs.iter().filter_map(|out| out.parent());
         let staying = dirs.iter().filter(stays).map(PathBuf::as_path);
-        disk::check_beneath(self.held.build(), staying.chain(above))?;
+        disk::check_beneath(&self.held.build, staying.chain(above))?;
         for unit in replaced.into_iter().rev() {
             self.make_dirty(unit)?;
         }
@@ -149,7 +149,7 @@ impl Placing<'_> {
     /// Without its hash alone, cargo would build it again and still call dependents fresh that it does not
     /// know to be stale: their freshness is settled before anything runs, from times and from files that
     /// are there. So what its own times are compared with goes as well. See note 0006.
-    fn make_dirty(&self, unit: &Unit) -> Result<(), DiskError> {
+    fn make_dirty(&self, unit: &Unit) -> Result<()> {
         disk::remove_file(&self.path(unit.name.hash_file()))?;
         if !unit.name.runs_script() {
             return disk::remove_file(&self.path(unit.name.dep_info_file()));
@@ -160,11 +160,7 @@ impl Placing<'_> {
     }
 
     /// Places the files of all units in parallel, the largest first.
-    fn place_files(
-        &self,
-        decisions: &mut [Decision],
-        reporter: &Reporter,
-    ) -> Result<Restored, DiskError> {
+    fn place_files(&self, decisions: &mut [Decision], reporter: &Reporter) -> Result<Restored> {
         let placed = placed(self.manifest, decisions);
         let files = placed.flat_map(|(at, unit)| unit.files.iter().map(move |file| (at, file)));
         let mut files: Vec<(usize, &OutputFile)> = files.collect();
@@ -183,24 +179,21 @@ impl Placing<'_> {
         };
         let lost: Vec<Option<(usize, Reason)>> =
             files.par_iter().map(place).collect::<Result<_, _>>()?;
-        let count = files.len();
+        let files = files.len();
         let mut lost: Vec<(usize, Reason)> = lost.into_iter().flatten().collect();
         // Whoever reads a damaged object first removes it, and others of the unit miss it then: the last word has the cause.
-        lost.sort_by_key(|(_, reason)| matches!(reason, Reason::ObjectDamaged { .. }));
+        lost.sort_by_key(|(_, reason)| matches!(reason, Reason::ObjectDamaged(_)));
         for (at, reason) in lost {
             let action = Action::Leave;
             decisions[at] = Decision { action, reason };
         }
-        Ok(Restored {
-            files: count,
-            bytes,
-        })
+        Ok(Restored { files, bytes })
     }
 
     fn place_file(&self, file: &OutputFile) -> Result<(), ObjectError> {
         let path = self.path(bytes_path(&file.path));
         let finish = self.finish_as(file.executable);
-        let staging = self.held.staging();
+        let staging = &self.held.staging;
         match &file.content {
             Content::Inline(bytes) if file.rewrite => {
                 staging.write(&path, &self.finder.rewrite(bytes, self.roots), finish)
@@ -219,9 +212,9 @@ impl Placing<'_> {
     }
 
     /// Writes cargo's records of a unit, the fingerprint's hash last.
-    fn finish(&self, unit: &Unit, fingerprint: &Fingerprint) -> Result<(), DiskError> {
+    fn finish(&self, unit: &Unit, fingerprint: &Fingerprint) -> Result<()> {
         let finish = self.finish_as(false);
-        let staging = self.held.staging();
+        let staging = &self.held.staging;
         if let Some(info) = &unit.dep_info {
             let bytes = dep_info::encode(info, self.roots);
             staging.write(&self.path(unit.name.dep_info_file()), &bytes, finish)?;
@@ -250,9 +243,9 @@ fn out_dir(unit: &Unit) -> PathBuf {
 fn lost_object(error: &ObjectError, file: &OutputFile) -> Reason {
     let path = String::from_utf8_lossy(&file.path).into_owned();
     match error {
-        ObjectError::Damaged(_) => Reason::ObjectDamaged { path },
-        ObjectError::Missing(_) => Reason::ObjectMissing { path },
-        ObjectError::Unreadable(_) | ObjectError::Disk(_) => Reason::ObjectUnreadable { path },
+        ObjectError::Damaged(_) => Reason::ObjectDamaged(path),
+        ObjectError::Missing(_) => Reason::ObjectMissing(path),
+        ObjectError::Unreadable(_) | ObjectError::Disk(_) => Reason::ObjectUnreadable(path),
     }
 }
 

@@ -9,19 +9,12 @@ use std::path::{Component, Path, PathBuf};
 use rayon::prelude::*;
 
 use crate::cargo::layout::{self, Layout, Outputs};
-use crate::cargo::makefile;
-use crate::cargo::message::PackageId;
-use crate::cargo::package;
-use crate::cargo::workspace::Workspace;
+use crate::cargo::{PackageId, Workspace, makefile, package};
 use crate::disk;
-use crate::engine::live::LiveUnit;
+use crate::engine::LiveUnit;
+use crate::engine::live::{self, Told};
 use crate::engine::record::read_dep_info;
-use crate::model::root::bytes_path;
-use crate::model::unit::DepPath;
-use crate::model::{Root, Roots, UnitName};
-
-/// The largest dep-info that is read.
-const MAX_MAKEFILE_BYTES: u64 = 16 << 20;
+use crate::model::{DepPath, Root, Roots, UnitName, bytes_path};
 
 /// Returns the units in the build directory of `workspace`, each once, and the names of those that cannot be told.
 pub fn units(workspace: &Workspace, roots: &Roots) -> (Vec<LiveUnit>, Vec<String>) {
@@ -34,22 +27,12 @@ pub fn units(workspace: &Workspace, roots: &Roots) -> (Vec<LiveUnit>, Vec<String
         outputs: Outputs::of(build, profiles.iter().map(String::as_str)),
     };
     let (runs, compiles): (Vec<&UnitName>, Vec<&UnitName>) =
-        layout.all().iter().partition(|unit| unit.runs_script());
-    let compile = |name| (name, scan.compile(name));
-    let told: Vec<(&UnitName, Option<LiveUnit>)> = compiles.into_par_iter().map(compile).collect();
-    let scripts = scripts(build, told.iter().filter_map(|(_, unit)| unit.as_ref()));
-    let runs = runs.into_iter();
-    let runs = runs.map(|name| (name, run(build, name, &scripts)));
-    let mut units = Vec::new();
-    let mut unknown = Vec::new();
-    for (name, unit) in told.iter().cloned().chain(runs) {
-        match unit {
-            Some(unit) => units.push(unit),
-            None => unknown.push(name.to_string()),
-        }
-    }
-    units.sort_by(|a, b| a.name.cmp(&b.name));
-    (units, unknown)
+        layout.units.iter().partition(|unit| unit.runs_script());
+    let compile = |name: &UnitName| scan.compile(name).ok_or_else(|| name.to_string());
+    let compiles: Vec<Told> = compiles.into_par_iter().map(compile).collect();
+    let scripts = scripts(build, compiles.iter().flatten());
+    let run = |name: &UnitName| run(build, name, &scripts).ok_or_else(|| name.to_string());
+    live::sorted(compiles.iter().cloned().chain(runs.into_iter().map(run)))
 }
 
 struct Scan<'a> {
@@ -63,8 +46,8 @@ impl Scan<'_> {
     fn compile(&self, name: &UnitName) -> Option<LiveUnit> {
         let build = &self.workspace.build_dir;
         let files = self.outputs.of_unit(name, |_| None);
-        let makefile = files.iter().find(|file| has_extension(file, "d"))?;
-        let text = disk::read(&build.join(makefile), MAX_MAKEFILE_BYTES).ok()?;
+        let makefile = files.iter().find(|file| disk::has_extension(file, "d"))?;
+        let text = disk::read(&build.join(makefile), makefile::MAX_BYTES).ok()?;
         let read = makefile::files(&String::from_utf8_lossy(&text));
         let read = read.iter().map(|file| self.workspace.root.join(file));
         let read: Vec<PathBuf> = read.collect();
@@ -76,7 +59,7 @@ impl Scan<'_> {
         }
         let stem = makefile.file_stem()?.to_str()?;
         // Of a dylib it matters that its metadata is compressed, and a proc-macro's library cannot be told from one.
-        let compressed = files.iter().any(|file| has_extension(file, "so"));
+        let compressed = files.iter().any(|file| disk::has_extension(file, "so"));
         Some(LiveUnit {
             name: name.clone(),
             package: self.package(name, dir)?,
@@ -152,9 +135,4 @@ fn without_dots(path: &Path) -> PathBuf {
         }
     }
     plain
-}
-
-fn has_extension(file: &Path, wanted: &str) -> bool {
-    let extension = file.extension();
-    extension.is_some_and(|extension| extension == wanted)
 }

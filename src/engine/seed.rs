@@ -10,9 +10,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::disk::place::{self, PLAIN, Staging};
-use crate::disk::{self, DiskError};
-use crate::engine::ledger::Ledger;
+use crate::disk::{self, DiskError, PLAIN, Staging, place};
+use crate::engine::Ledger;
 use crate::model::session::DEP_GRAPH;
 use crate::model::{Began, Digest, Session};
 use crate::rustc::argv::Invocation;

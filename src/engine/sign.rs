@@ -8,8 +8,7 @@ use crate::engine::push::MAX_BUNDLE_BYTES;
 use crate::model::{Digest, Manifest};
 use crate::store::format::{self, FormatError};
 use crate::store::head::Entry;
-use crate::store::pack;
-use crate::store::point::Point;
+use crate::store::{Point, pack};
 use crate::tier::{Tier, Trouble};
 use crate::trust;
 
@@ -141,20 +140,17 @@ fn read(tier: &dyn Tier, entry: &Entry, wanted: Expected<'_>) -> Result<(Vec<u8>
 
 /// Says why `manifest` is not about what is `expected`.
 fn check(manifest: &Manifest, expected: Expected<'_>) -> Result<(), Refusal> {
-    if manifest.repository != expected.repository {
-        return Err(Refusal::Repository(manifest.repository.clone()));
-    }
-    if manifest.commit != expected.commit {
-        return Err(Refusal::Commit(manifest.commit.clone()));
-    }
-    if manifest.tree != expected.tree {
-        return Err(Refusal::Tree(manifest.tree.clone()));
-    }
-    if manifest.dirty {
-        return Err(Refusal::Dirty);
-    }
-    match manifest.not_after_unix_s < expected.now_unix_s {
-        true => Err(Refusal::Expired),
-        false => Ok(()),
-    }
+    Err(if manifest.repository != expected.repository {
+        Refusal::Repository(manifest.repository.clone())
+    } else if manifest.commit != expected.commit {
+        Refusal::Commit(manifest.commit.clone())
+    } else if manifest.tree != expected.tree {
+        Refusal::Tree(manifest.tree.clone())
+    } else if manifest.dirty {
+        Refusal::Dirty
+    } else if manifest.not_after_unix_s < expected.now_unix_s {
+        Refusal::Expired
+    } else {
+        return Ok(());
+    })
 }

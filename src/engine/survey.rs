@@ -4,9 +4,9 @@
 
 use rayon::prelude::*;
 
-use crate::engine::local::{Inspector, Present};
 use crate::engine::observe::{Observed, Reader};
-use crate::engine::plan::{self, Decision, Evidence};
+use crate::engine::plan::{self, Evidence};
+use crate::engine::{Decision, Inspector, Present};
 use crate::model::Manifest;
 use crate::trust::Verified;
 
@@ -33,7 +33,7 @@ impl Survey<'_> {
         let all = manifest.get();
         let observed = reader.observe(all);
         let same_settings = reader.same_settings(all);
-        let evidence = evidence(all, &observed, inspector);
+        let evidence = inspector.evidence(all, &observed);
         Survey {
             manifest,
             decisions: plan::plan(all, &evidence, same_settings),
@@ -43,26 +43,24 @@ impl Survey<'_> {
     }
 }
 
-/// Looks at what the target directory holds of each unit.
-fn evidence(
-    manifest: &Manifest,
-    observed: &[Observed],
-    inspector: &Inspector<'_>,
-) -> Vec<Evidence> {
-    let mut states = Vec::with_capacity(observed.len());
-    for (unit, seen) in manifest.units.iter().zip(observed) {
-        let deps: Vec<_> = plan::deps(unit).map(|dep| states[dep]).collect();
-        states.push(inspector.state(unit, &seen.fingerprint, &manifest.package(unit).dir, &deps));
+impl Inspector<'_> {
+    /// Looks at what the target directory holds of each unit.
+    fn evidence(&self, manifest: &Manifest, observed: &[Observed]) -> Vec<Evidence> {
+        let mut states = Vec::with_capacity(observed.len());
+        for (unit, seen) in manifest.units.iter().zip(observed) {
+            let deps: Vec<_> = plan::deps(unit).map(|dep| states[dep]).collect();
+            states.push(self.state(unit, &seen.fingerprint, &manifest.package(unit).dir, &deps));
+        }
+        let fresh = |at: usize| states[at].present == Present::Fresh;
+        let all_fresh = (0..states.len()).all(fresh);
+        let same = |(at, unit)| !all_fresh && fresh(at) && self.is_identical(unit);
+        let units = manifest.units.par_iter().enumerate();
+        let identical: Vec<bool> = units.map(same).collect();
+        let one = |at: usize| Evidence {
+            differs: observed[at].differs.clone(),
+            present: states[at].present,
+            identical: identical[at],
+        };
+        (0..observed.len()).map(one).collect()
     }
-    let fresh = |at: usize| states[at].present == Present::Fresh;
-    let all_fresh = (0..states.len()).all(fresh);
-    let same = |(at, unit)| !all_fresh && fresh(at) && inspector.is_identical(unit);
-    let units = manifest.units.par_iter().enumerate();
-    let identical: Vec<bool> = units.map(same).collect();
-    let one = |at: usize| Evidence {
-        differs: observed[at].differs.clone(),
-        present: states[at].present,
-        identical: identical[at],
-    };
-    (0..observed.len()).map(one).collect()
 }

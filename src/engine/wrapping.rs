@@ -7,10 +7,23 @@ use std::path::{Path, PathBuf};
 
 use crate::cargo::package;
 use crate::config::Environment;
-use crate::engine::inputs;
+use crate::engine::{Ledger, inputs};
 use crate::git;
 use crate::model::{Root, Roots};
 use crate::rustc::argv::Invocation;
+
+/// A compiler that is wrapped, and what is around it.
+#[derive(Clone, Copy, Debug)]
+pub struct Wrapped<'a> {
+    /// The compiler.
+    pub program: &'a OsStr,
+    /// Where the roots are.
+    pub roots: &'a Roots,
+    /// The ledger of the build directory.
+    pub ledger: &'a Ledger,
+    /// What cargo runs it in.
+    pub environment: &'a Environment,
+}
 
 /// How far above `--out-dir` a profile's directory lies at most: `<profile>/build/<package>-<hash>`.
 const MAX_ABOVE: usize = 3;
@@ -22,12 +35,12 @@ const MAX_ABOVE: usize = 3;
 /// directory of the lock file; where one of a registry or git repository is used from cannot be told, nor does it matter.
 /// Source: cargo: core/compiler/mod.rs, `path_args` @ 1.95.
 pub fn roots(invocation: &Invocation, environment: &Environment) -> Option<Roots> {
-    let build = build_dir(invocation, environment.dir())?;
+    let build = build_dir(invocation, &environment.dir)?;
     let home = environment.cargo_home().ok()?;
     let source = &invocation.source;
     let downloaded = package::is_downloaded(source, &home);
     let workspace = match (source.is_relative(), downloaded) {
-        (true, _) => Some(environment.dir()),
+        (true, _) => Some(environment.dir.as_path()),
         (false, true) => None,
         (false, false) => locked_above(source),
     };

@@ -48,7 +48,8 @@ pub struct Commit {
 /// A git work tree.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Repository {
-    root: PathBuf,
+    /// The top of the work tree.
+    pub root: PathBuf,
 }
 
 impl Repository {
@@ -60,11 +61,6 @@ impl Repository {
         })?;
         let root = path(trim(&output));
         Ok(Repository { root })
-    }
-
-    /// Returns the top of the work tree.
-    pub fn root(&self) -> &Path {
-        &self.root
     }
 
     /// Returns what the repository is called in every clone: host and path of its `origin`, or the absolute path of an
@@ -227,13 +223,11 @@ pub fn enclosing_work_tree(dir: &Path) -> Option<PathBuf> {
 }
 
 /// Returns the files below `dir` that git tracks or would add, relative to `dir`.
-pub fn files(dir: &Path) -> Result<Vec<PathBuf>, GitError> {
+pub fn files(dir: &Path) -> Result<BTreeSet<PathBuf>, GitError> {
     let list = ["ls-files", "-z", "--cached", "--others"].into_iter();
     let output = git(dir, list.chain(["--exclude-standard", "--", "."]))?;
     let names = output.split(|byte| *byte == 0);
-    let files = names.filter(|name| !name.is_empty()).map(path);
-    let files: BTreeSet<PathBuf> = files.collect();
-    Ok(files.into_iter().collect())
+    Ok(names.filter(|name| !name.is_empty()).map(path).collect())
 }
 
 /// Clones the repository at `from` to `to`, and checks `commit` out there.

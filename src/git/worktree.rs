@@ -18,7 +18,7 @@ const PLAINLY: [&str; 3] = [
 pub fn add(repository: &Repository, path: &Path, commit: &str) -> Result<(), GitError> {
     let add = ["worktree", "add", "--quiet", "--force", "--detach"].map(OsStr::new);
     let args = [&add[..], &[path.as_os_str(), OsStr::new(commit)]].concat();
-    plainly(repository.root(), &args)
+    plainly(&repository.root, &args)
 }
 
 /// Checks `commit` out in the work tree at `path`; removes all else there but what is named `kept`.
@@ -33,7 +33,7 @@ pub fn switch(path: &Path, commit: &str, kept: &str) -> Result<(), GitError> {
 pub fn remove(repository: &Repository, path: &Path) -> Result<(), GitError> {
     let remove = ["worktree", "remove", "--force"].map(OsStr::new);
     let args = [&remove[..], &[path.as_os_str()]].concat();
-    plainly(repository.root(), &args)
+    plainly(&repository.root, &args)
 }
 
 fn plainly(dir: &Path, args: &[&OsStr]) -> Result<(), GitError> {

@@ -13,7 +13,7 @@ use super::session::{DEP_GRAPH, Located, SITE_BYTES, Session};
 use super::unit::{Content, OutputFile, Unit, UnitName};
 
 /// A starting point, without the objects.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {
     /// Whose commit it is, as the publisher calls the repository; empty where it has no name.
     pub repository: String,
@@ -72,7 +72,7 @@ impl Part {
 }
 
 /// What compiled the units; a starting point serves only the same one.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Toolchain {
     /// The text of `rustc -vV`.
     pub rustc: String,
@@ -226,33 +226,30 @@ const UNKNOWN_COST_MS: u64 = 500;
 /// Returns a path of `unit` that placing it would write outside the build directory.
 fn escaping_path(unit: &Unit) -> Option<String> {
     let name = &unit.name;
-    let parts = [&name.profile_dir, &name.dir, &name.stem];
+    let parts = [&name.profile_dir, &name.dir, &name.stem].into_iter();
     let session = unit.session.iter().flat_map(|session| {
         let files = session.files.iter().map(|file| &file.name);
         [&session.crate_dir, &session.name].into_iter().chain(files)
     });
-    let mut texts = parts.into_iter().chain(session);
-    let text = texts.find(|part| !stays_beneath(part.as_bytes()));
-    let mut names = [&name.dir, &name.stem].into_iter();
-    let nested = names.find(|part| part.contains('/'));
-    let local = unit.fingerprint.local.iter().find_map(|local| match local {
+    let local = unit.fingerprint.local.iter();
+    let local = local.filter_map(|local| match local {
         Local::CheckDepInfo { dep_info: path, .. } | Local::RerunIfChanged { output: path, .. } => {
-            let bytes = path.as_os_str().as_encoded_bytes();
-            (!stays_beneath(bytes)).then(|| path.display().to_string())
+            Some(path.as_os_str().as_encoded_bytes())
         }
         Local::Precalculated(_) | Local::RerunIfEnvChanged { .. } => None,
     });
-    let file = unit.files.iter().find(|file| {
-        let link = match &file.content {
-            Content::Symlink(target) => link_stays_in_out_dir(name, &file.path, target),
-            _ => true,
-        };
-        !(stays_beneath(&file.path) && link)
+    let files = unit.files.iter().map(|file| &file.path[..]);
+    let texts = parts.chain(session).map(String::as_bytes);
+    let mut paths = texts.chain(local).chain(files);
+    let escaping = paths.find(|path| !stays_beneath(path));
+    let mut names = [&name.dir, &name.stem].into_iter().map(String::as_bytes);
+    let nested = names.find(|part| part.contains(&b'/'));
+    let mut links = unit.files.iter().filter(|file| match &file.content {
+        Content::Symlink(target) => !link_stays_in_out_dir(name, &file.path, target),
+        _ => false,
     });
-    text.or(nested)
-        .cloned()
-        .or(local)
-        .or_else(|| file.map(|file| String::from_utf8_lossy(&file.path).into_owned()))
+    let path = escaping.or(nested).or_else(|| Some(&links.next()?.path))?;
+    Some(String::from_utf8_lossy(path).into_owned())
 }
 
 /// Returns a path of `unit` that leads through one of `links`.

@@ -11,7 +11,6 @@ use super::root::{Root, Roots};
 #[derive(Debug)]
 pub struct Finder {
     automaton: AhoCorasick,
-    searchers: Vec<memmem::Finder<'static>>,
     spellings: Vec<(Root, Vec<u8>)>,
 }
 
@@ -35,10 +34,8 @@ impl Finder {
             .match_kind(MatchKind::LeftmostLongest)
             .build(spellings.iter().map(|(_, path)| path))
             .expect("a handful of short patterns is within every limit of the automaton");
-        let searcher = |(_, path): &(Root, Vec<u8>)| memmem::Finder::new(path).into_owned();
         Finder {
             automaton,
-            searchers: spellings.iter().map(searcher).collect(),
             spellings,
         }
     }
@@ -48,9 +45,8 @@ impl Finder {
     /// rustc packs string constants without a separator, so the next byte says nothing, and a root that
     /// lies in another is reported with it.
     pub fn held<'a>(&'a self, bytes: &'a [u8]) -> impl Iterator<Item = Occurrence> + 'a {
-        let all = self.searchers.iter().zip(&self.spellings);
-        all.flat_map(move |(searcher, (root, path))| {
-            searcher.find_iter(bytes).map(move |start| Occurrence {
+        self.spellings.iter().flat_map(move |(root, path)| {
+            memmem::find_iter(bytes, path).map(move |start| Occurrence {
                 root: *root,
                 start,
                 end: start + path.len(),

@@ -28,7 +28,7 @@ use url::Url;
 
 use crate::config::RemoteConfig;
 use crate::disk::{self, lock};
-use crate::tier::{Listed, Listing, Replaced, Tier, Trouble, Watch};
+use crate::tier::{Listed, Listing, Replaced, Result, Tier, Trouble, Watch};
 use client::{Attentive, Told};
 
 /// How long a whole request may take as long as something comes.
@@ -80,10 +80,8 @@ impl Opener {
             .worker_threads(1)
             .enable_all()
             .build()?;
-        Ok(Opener {
-            runtime: Arc::new(runtime),
-            wait,
-        })
+        let runtime = Arc::new(runtime);
+        Ok(Opener { runtime, wait })
     }
 
     /// Opens the remote at `config`; `variables` are those of the provider. Asks it nothing yet.
@@ -140,10 +138,8 @@ impl Opener {
             retry_timeout: self.wait,
             ..RetryConfig::default()
         };
-        let connector = Attentive {
-            wait: self.wait,
-            told: told.clone(),
-        };
+        let (wait, told) = (self.wait, told.clone());
+        let connector = Attentive { wait, told };
         let lower = variables.map(|(name, value)| (name.to_ascii_lowercase(), value));
         // Each provider has a builder of its own type, with the same methods.
         macro_rules! built {
@@ -204,15 +200,13 @@ impl Remote {
         options: GetOptions,
         limit: u64,
         watch: Watch<'_>,
-    ) -> Result<(Vec<u8>, UpdateVersion), Trouble> {
+    ) -> Result<(Vec<u8>, UpdateVersion)> {
         let late = |_| Trouble::Unreachable(format!("nothing came for {:.1?}", self.wait));
         let location = self.key(key);
         let answer = timeout(self.wait, self.store.get_opts(&location, options));
         let answer = answer.await.map_err(late)?.map_err(trouble)?;
-        let version = UpdateVersion {
-            e_tag: answer.meta.e_tag.clone(),
-            version: answer.meta.version.clone(),
-        };
+        let (e_tag, version) = (answer.meta.e_tag.clone(), answer.meta.version.clone());
+        let version = UpdateVersion { e_tag, version };
         let size = answer.range.end.saturating_sub(answer.range.start);
         if size > limit {
             return Err(Trouble::TooLarge(limit));
@@ -234,12 +228,7 @@ impl Remote {
     }
 
     /// Writes the file `key` as `mode` says; the inner error is the store's.
-    fn write(
-        &self,
-        key: &str,
-        bytes: Vec<u8>,
-        mode: PutMode,
-    ) -> Result<object_store::Result<()>, Trouble> {
+    fn write(&self, key: &str, bytes: Vec<u8>, mode: PutMode) -> Result<object_store::Result<()>> {
         let limit = self.wait + Duration::from_secs(bytes.len() as u64 / SLOWEST_WRITE);
         let late = |_| Trouble::Unreachable(format!("it was not taken in {limit:.1?}"));
         let location = self.key(key);
@@ -287,17 +276,12 @@ impl Tier for Remote {
         self.directory.as_deref().filter(|_| self.by_user)
     }
 
-    fn get(&self, key: &str, limit_bytes: u64, watch: Watch<'_>) -> Result<Vec<u8>, Trouble> {
+    fn get(&self, key: &str, limit_bytes: u64, watch: Watch<'_>) -> Result<Vec<u8>> {
         let fetch = self.fetch(key, GetOptions::default(), limit_bytes, watch);
         self.runtime.block_on(fetch).map(|(bytes, _)| bytes)
     }
 
-    fn get_range(
-        &self,
-        key: &str,
-        range: Range<u64>,
-        watch: Watch<'_>,
-    ) -> Result<Vec<u8>, Trouble> {
+    fn get_range(&self, key: &str, range: Range<u64>, watch: Watch<'_>) -> Result<Vec<u8>> {
         let limit = range.end - range.start;
         let options = GetOptions {
             range: Some(GetRange::Bounded(range)),
@@ -307,12 +291,12 @@ impl Tier for Remote {
         self.runtime.block_on(fetch).map(|(bytes, _)| bytes)
     }
 
-    fn put(&self, key: &str, bytes: Vec<u8>) -> Result<(), Trouble> {
+    fn put(&self, key: &str, bytes: Vec<u8>) -> Result<()> {
         let written = self.write(key, bytes, PutMode::Overwrite)?;
         written.map_err(trouble)
     }
 
-    fn replace(&self, key: &str, seen: Option<&[u8]>, bytes: Vec<u8>) -> Result<Replaced, Trouble> {
+    fn replace(&self, key: &str, seen: Option<&[u8]>, bytes: Vec<u8>) -> Result<Replaced> {
         let lock = self.directory.as_ref().map(|dir| dir.join(LOCK));
         let lock = lock.map(|path| lock::exclusive(&path, || {}));
         let fetch = self.fetch(key, GetOptions::default(), MAX_REPLACED_BYTES, &|_| true);
@@ -337,7 +321,7 @@ impl Tier for Remote {
         }
     }
 
-    fn list(&self, key: &str) -> Result<Listing, Trouble> {
+    fn list(&self, key: &str) -> Result<Listing> {
         let location = self.key(key);
         let late = |_| Trouble::Unreachable(format!("it was not listed in {LISTING_LIMIT:.1?}"));
         let listed = self.store.list_with_delimiter(Some(&location));
@@ -356,7 +340,7 @@ impl Tier for Remote {
         })
     }
 
-    fn remove(&self, keys: &[String], removed: &dyn Fn()) -> Result<(), Trouble> {
+    fn remove(&self, keys: &[String], removed: &dyn Fn()) -> Result<()> {
         // One by one: not every store knows the request that removes many.
         let one = |key: &String| {
             let location = self.key(key);
@@ -364,20 +348,17 @@ impl Tier for Remote {
                 let late = |_| Trouble::Unreachable(format!("no answer for {:.1?}", self.wait));
                 let answer = timeout(self.wait, self.store.delete(&location)).await;
                 match answer.map_err(late)?.map_err(trouble) {
-                    Err(Trouble::Absent) => Ok(()),
-                    answer => answer,
+                    Err(trouble) if trouble != Trouble::Absent => return Err(trouble),
+                    _ => removed(),
                 }
+                Ok(())
             }
         };
         let all = stream::iter(keys.iter().map(one)).buffer_unordered(REMOVALS);
-        let counted = all.try_for_each(|()| async {
-            removed();
-            Ok(())
-        });
-        self.runtime.block_on(counted)
+        self.runtime.block_on(all.try_collect())
     }
 
-    fn put_new(&self, key: &str, bytes: Vec<u8>) -> Result<bool, Trouble> {
+    fn put_new(&self, key: &str, bytes: Vec<u8>) -> Result<bool> {
         match self.write(key, bytes, PutMode::Create)? {
             Err(error) if is_other(&error) => Ok(false),
             written => written.map(|()| true).map_err(trouble),

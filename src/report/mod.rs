@@ -1,5 +1,6 @@
 //! What people see while they wait: progress on standard error, only on a terminal.
 
+use std::fmt::Display;
 use std::io::IsTerminal;
 use std::time::Duration;
 
@@ -24,10 +25,8 @@ const REDRAW: Duration = Duration::from_millis(120);
 impl Reporter {
     /// Returns a reporter for this process's standard error; `quiet` keeps notes back.
     pub fn new(quiet: bool) -> Reporter {
-        Reporter {
-            bars: !quiet && std::io::stderr().is_terminal(),
-            quiet,
-        }
+        let bars = !quiet && std::io::stderr().is_terminal();
+        Reporter { bars, quiet }
     }
 
     /// Begins a step of `length` parts; 0 for one of unknown length.
@@ -56,7 +55,7 @@ impl Reporter {
 
     /// Says one line that the user should see now.
     #[expect(clippy::print_stderr, reason = "report speaks to the user")]
-    pub fn note(&self, line: &str) {
+    pub fn note(&self, line: impl Display) {
         if !self.quiet {
             eprintln!("{line}");
         }
@@ -64,7 +63,7 @@ impl Reporter {
 
     /// Says one line about something that went wrong, and was got over.
     #[expect(clippy::print_stderr, reason = "report speaks to the user")]
-    pub fn warn(&self, line: &str) {
+    pub fn warn(&self, line: impl Display) {
         eprintln!("headstart: {line}");
     }
 }

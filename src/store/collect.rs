@@ -8,11 +8,10 @@ use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
 use super::format::{self, FormatError};
-use super::{Store, StoreError};
+use super::{Result, Store, StoreError};
 use crate::disk::{self, DiskError, walk};
-use crate::model::Digest;
-use crate::model::epoch::SECONDS_A_DAY;
 use crate::model::retention::{Held, Object, Plan, is_idle};
+use crate::model::{Digest, SECONDS_A_DAY};
 
 /// What says with which signatures a manifest came stays this long after it: a manifest that came back without it, by a process
 /// that was stopped in between, would be believed for lying here.
@@ -46,7 +45,7 @@ pub struct Removed {
 
 impl Store {
     /// Returns the time by the clock of the store's file system, which is the one that its files are dated by.
-    pub fn time(&self) -> Result<i64, StoreError> {
+    pub fn time(&self) -> Result<i64> {
         let staging = self.staging("time")?;
         let now = used(staging.dir())?.map_or(i64::MIN, |(now, _)| now);
         Ok(now)
@@ -75,7 +74,7 @@ impl Store {
     ///
     /// A manifest that nobody of this version can use counts as expired. One of a later version is an error: what it refers
     /// to is not known.
-    pub fn inventory(&self, read: &dyn Fn()) -> Result<Inventory, StoreError> {
+    pub fn inventory(&self, read: &dyn Fn()) -> Result<Inventory> {
         let mut all = Inventory::default();
         let mut positions: HashMap<Digest, u32> = HashMap::new();
         let objects = self.root.join("objects");
@@ -108,18 +107,14 @@ impl Store {
         Ok(all)
     }
 
-    /// Returns until when the manifest `digest` may be used, and which objects of the store it refers to.
-    fn referred(
-        &self,
-        digest: Digest,
-        positions: &HashMap<Digest, u32>,
-    ) -> Result<(i64, Vec<u32>), StoreError> {
+    /// Returns until when the manifest `digest` may be used, and which of the objects that are `known`, by their positions, it refers to.
+    fn referred(&self, digest: Digest, known: &HashMap<Digest, u32>) -> Result<(i64, Vec<u32>)> {
         match self.manifest(digest) {
             Ok(manifest) => {
                 // A delta that is fetched later needs its base.
                 let bases = self.index(digest, &manifest).unwrap_or_default().bases;
                 let objects = manifest.objects().into_iter().chain(bases);
-                let here = objects.filter_map(|(object, _)| positions.get(&object).copied());
+                let here = objects.filter_map(|(object, _)| known.get(&object).copied());
                 Ok((manifest.not_after_unix_s, here.collect()))
             }
             Err(StoreError::Unusable { problem, .. }) if !is_later(&problem) => {
@@ -139,7 +134,7 @@ impl Store {
         plan: &Plan,
         now_unix_s: i64,
         before: &dyn Fn(),
-    ) -> Result<Removed, StoreError> {
+    ) -> Result<Removed> {
         let mut sweep = Sweep {
             now_unix_s,
             before,

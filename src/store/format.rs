@@ -31,6 +31,9 @@ pub enum FormatError {
     Malformed(#[from] Malformed),
 }
 
+/// What stored bytes say, or why they say nothing.
+pub type Result<T, E = FormatError> = std::result::Result<T, E>;
+
 /// Returns all that `manifest` says, not compressed.
 pub fn plain(manifest: &Manifest) -> Vec<u8> {
     postcard::to_allocvec(manifest).expect("a manifest holds only plain values")
@@ -51,11 +54,7 @@ pub(super) fn joined(magic: &[u8; 8], version: u16, part: &[u8], rest: &[u8]) ->
 }
 
 /// Returns what stands in `bytes` behind `magic` and `version`.
-pub(super) fn versioned<'a>(
-    bytes: &'a [u8],
-    magic: &[u8; 8],
-    version: u16,
-) -> Result<&'a [u8], FormatError> {
+pub(super) fn versioned<'a>(bytes: &'a [u8], magic: &[u8; 8], version: u16) -> Result<&'a [u8]> {
     let rest = bytes.strip_prefix(magic).ok_or(FormatError::Damaged)?;
     let (found, rest) = rest.split_first_chunk().ok_or(FormatError::Damaged)?;
     match u16::from_le_bytes(*found) {
@@ -65,14 +64,14 @@ pub(super) fn versioned<'a>(
 }
 
 /// Returns the part of `bytes` whose size stands before it, and what comes behind.
-pub(super) fn sized(bytes: &[u8]) -> Result<(&[u8], &[u8]), FormatError> {
+pub(super) fn sized(bytes: &[u8]) -> Result<(&[u8], &[u8])> {
     let (size, rest) = bytes.split_first_chunk().ok_or(FormatError::Damaged)?;
     let size = usize::try_from(u64::from_le_bytes(*size)).map_err(|_| FormatError::Damaged)?;
     rest.split_at_checked(size).ok_or(FormatError::Damaged)
 }
 
 /// Returns the manifest in `bytes`, checked against its own rules.
-pub fn decode(bytes: &[u8]) -> Result<Manifest, FormatError> {
+pub fn decode(bytes: &[u8]) -> Result<Manifest> {
     let rest = versioned(bytes, MAGIC, VERSION)?;
     let (size, packed) = rest.split_first_chunk().ok_or(FormatError::Damaged)?;
     let size_bytes = u64::from_le_bytes(*size);

@@ -2,10 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::format::{self, FormatError};
+use super::format::{self, FormatError, Result};
 use super::point::Point;
-use crate::model::epoch::Epoch;
-use crate::model::{Digest, Toolchain};
+use crate::model::{Digest, Epoch, Toolchain};
 
 /// How many starting points a head lists.
 const MAX_ENTRIES: usize = 500;
@@ -122,7 +121,7 @@ pub fn encode(signed: &[u8], signatures: &[String]) -> Vec<u8> {
 }
 
 /// Returns the head in `bytes`.
-pub fn decode(bytes: &[u8]) -> Result<Read, FormatError> {
+pub fn decode(bytes: &[u8]) -> Result<Read> {
     let (list, signed) = format::sized(format::versioned(bytes, MAGIC, VERSION)?)?;
     let signatures = serde_json::from_slice(list).map_err(|_| FormatError::Damaged)?;
     let plain = zstd::bulk::decompress(signed, MAX_HEAD_BYTES).map_err(|_| FormatError::Damaged)?;

@@ -12,11 +12,11 @@ pub mod recipe;
 
 use std::path::{Path, PathBuf};
 
-use crate::disk::place::{CopyError, Finish, MODE_STORED, PLAIN, Staging};
-use crate::disk::{self, DiskError, walk};
+use crate::disk::place::MODE_STORED;
+use crate::disk::{self, CopyError, DiskError, Finish, PLAIN, Staging, walk};
 use crate::model::{Digest, Manifest};
 use format::FormatError;
-use point::Point;
+pub use point::Point;
 
 /// An opened store.
 #[derive(Debug)]
@@ -57,6 +57,9 @@ pub enum StoreError {
     Disk(#[from] DiskError),
 }
 
+/// What a store is asked, or why it could not serve.
+pub type Result<T, E = StoreError> = std::result::Result<T, E>;
+
 /// The store format that this version writes and reads.
 const KNOWN: u32 = 1;
 /// The file that says which format a store has.
@@ -89,7 +92,7 @@ pub enum ObjectError {
 
 impl Store {
     /// Opens the store at `root` for reading.
-    pub fn open(root: &Path) -> Result<Store, StoreError> {
+    pub fn open(root: &Path) -> Result<Store> {
         match disk::read(&root.join(VERSION_FILE), 256) {
             Ok(bytes) => check_version(root, &bytes)?,
             Err(error) if !error.is_missing() => return Err(error.into()),
@@ -103,7 +106,7 @@ impl Store {
     }
 
     /// Opens the store at `root` for writing; makes it where there is nothing, or an empty directory.
-    pub fn create(root: &Path) -> Result<Store, StoreError> {
+    pub fn create(root: &Path) -> Result<Store> {
         match Store::open(root) {
             Err(StoreError::Missing(_)) => {}
             opened => return opened,
@@ -123,7 +126,7 @@ impl Store {
     }
 
     /// Returns a place for unfinished files of this store.
-    pub fn staging(&self, name: &str) -> Result<Staging, StoreError> {
+    pub fn staging(&self, name: &str) -> Result<Staging> {
         Ok(Staging::new(&self.root.join("tmp"), name)?)
     }
 
@@ -188,20 +191,12 @@ impl Store {
     }
 
     /// Stores `manifest`, and returns its name.
-    pub fn put_manifest(
-        &self,
-        staging: &Staging,
-        manifest: &Manifest,
-    ) -> Result<Digest, StoreError> {
+    pub fn put_manifest(&self, staging: &Staging, manifest: &Manifest) -> Result<Digest> {
         self.put_manifest_bytes(staging, &format::encode(manifest))
     }
 
     /// Stores a manifest's bytes, and returns its name.
-    pub fn put_manifest_bytes(
-        &self,
-        staging: &Staging,
-        bytes: &[u8],
-    ) -> Result<Digest, StoreError> {
+    pub fn put_manifest_bytes(&self, staging: &Staging, bytes: &[u8]) -> Result<Digest> {
         let digest = Digest::of(bytes);
         write(staging, &self.manifest_path(digest), bytes, STORED)?;
         Ok(digest)
@@ -219,21 +214,21 @@ impl Store {
     }
 
     /// Keeps the number that the list of the tier `name` was seen with.
-    pub fn put_sequence(&self, name: &str, sequence: u64) -> Result<(), StoreError> {
+    pub fn put_sequence(&self, name: &str, sequence: u64) -> Result<()> {
         let newest = self.sequence(name).unwrap_or(0).max(sequence);
         let (staging, text) = (self.staging("seen")?, newest.to_string());
         write(&staging, &self.sequence_path(name), text.as_bytes(), PLAIN)
     }
 
-    /// Keeps that the manifest `digest` came from a tier, with its signatures; to be called before it is stored.
+    /// Keeps that the manifest `name` came from a tier, with its signatures; to be called before it is stored.
     pub fn put_adopted(
         &self,
         staging: &Staging,
-        digest: Digest,
+        name: Digest,
         signatures: &[String],
-    ) -> Result<(), StoreError> {
+    ) -> Result<()> {
         let list = serde_json::to_vec(signatures).expect("texts are plain values");
-        write(staging, &self.file("adopted", digest), &list, PLAIN)
+        write(staging, &self.file("adopted", name), &list, PLAIN)
     }
 
     /// Returns the signatures of the manifest `digest` if it came from a tier; it is believed by them alone.
@@ -256,23 +251,17 @@ impl Store {
     }
 
     /// Returns the bytes of the manifest `digest`, checked against its name.
-    pub fn manifest_bytes(&self, digest: Digest) -> Result<Vec<u8>, StoreError> {
+    pub fn manifest_bytes(&self, digest: Digest) -> Result<Vec<u8>> {
+        let unusable = |problem| Err(unusable("manifest", digest.short(), problem));
         match disk::read(&self.manifest_path(digest), MAX_MANIFEST_BYTES) {
-            Err(error) if error.is_missing() => Err(unusable(digest, FormatError::Missing)),
-            Ok(bytes) if Digest::of(&bytes) != digest => {
-                Err(unusable(digest, FormatError::Damaged))
-            }
+            Err(error) if error.is_missing() => unusable(FormatError::Missing),
+            Ok(bytes) if Digest::of(&bytes) != digest => unusable(FormatError::Damaged),
             other => Ok(other?),
         }
     }
 
     /// Keeps where a tier has the objects of the manifest `digest`: the packed index of its bundle.
-    pub fn put_index(
-        &self,
-        staging: &Staging,
-        digest: Digest,
-        packed: &[u8],
-    ) -> Result<(), StoreError> {
+    pub fn put_index(&self, staging: &Staging, digest: Digest, packed: &[u8]) -> Result<()> {
         write(staging, &self.file("indexes", digest), packed, STORED)
     }
 
@@ -283,13 +272,13 @@ impl Store {
     }
 
     /// Returns the manifest `digest`; its content has been checked against its name and its own rules.
-    pub fn manifest(&self, digest: Digest) -> Result<Manifest, StoreError> {
+    pub fn manifest(&self, digest: Digest) -> Result<Manifest> {
         let bytes = self.manifest_bytes(digest)?;
-        format::decode(&bytes).map_err(|problem| unusable(digest, problem))
+        format::decode(&bytes).map_err(|problem| unusable("manifest", digest.short(), problem))
     }
 
     /// Makes `point` the starting point of its commit for its toolchain and commands.
-    pub fn put_point(&self, staging: &Staging, point: &Point) -> Result<(), StoreError> {
+    pub fn put_point(&self, staging: &Staging, point: &Point) -> Result<()> {
         write(staging, &self.point_path(point), &point.encode(), PLAIN)
     }
 
@@ -299,11 +288,8 @@ impl Store {
         let mut points = Vec::new();
         let mut problems = Vec::new();
         for entry in std::fs::read_dir(&dir).into_iter().flatten().flatten() {
-            let unusable = |problem| StoreError::Unusable {
-                what: "point",
-                name: entry.file_name().to_string_lossy().into_owned(),
-                problem,
-            };
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let unusable = |problem| unusable("point", name, problem);
             let read = disk::read(&entry.path(), MAX_POINT_BYTES).map_err(StoreError::from);
             match read.and_then(|bytes| Point::decode(&bytes).map_err(unusable)) {
                 Ok(point) => points.push(point),
@@ -347,15 +333,15 @@ impl Store {
 }
 
 /// Writes the file at `path`, and makes its directory if need be.
-fn write(staging: &Staging, path: &Path, bytes: &[u8], finish: Finish) -> Result<(), StoreError> {
+fn write(staging: &Staging, path: &Path, bytes: &[u8], finish: Finish) -> Result<()> {
     path.parent().map_or(Ok(()), disk::make_dir)?;
     Ok(staging.write(path, bytes, finish)?)
 }
 
-fn unusable(manifest: Digest, problem: FormatError) -> StoreError {
+fn unusable(what: &'static str, name: String, problem: FormatError) -> StoreError {
     StoreError::Unusable {
-        what: "manifest",
-        name: manifest.short(),
+        what,
+        name,
         problem,
     }
 }
@@ -366,7 +352,7 @@ fn is_empty(dir: &Path) -> bool {
     })
 }
 
-fn check_version(root: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+fn check_version(root: &Path, bytes: &[u8]) -> Result<()> {
     let number = bytes.strip_prefix(VERSION_PREFIX.as_bytes());
     let number = number.and_then(|number| std::str::from_utf8(number).ok());
     match number.and_then(|number| number.trim().parse().ok()) {

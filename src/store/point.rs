@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::format::FormatError;
+use super::format::{FormatError, Result};
 use crate::model::{Digest, Manifest, Part, Toolchain, Unit};
 
 /// The point version that this version writes and reads.
@@ -84,7 +84,7 @@ impl Point {
     }
 
     /// Returns the point in `bytes`.
-    pub fn decode(bytes: &[u8]) -> Result<Point, FormatError> {
+    pub fn decode(bytes: &[u8]) -> Result<Point> {
         let header: Header = serde_json::from_slice(bytes).map_err(|_| FormatError::Damaged)?;
         if header.version != VERSION {
             return Err(FormatError::Newer(header.version));
@@ -95,7 +95,7 @@ impl Point {
     }
 
     /// Checks that it is of this version, and that its commit can be a file's name.
-    pub fn check(&self) -> Result<(), FormatError> {
+    pub fn check(&self) -> Result<()> {
         match self.commit.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             _ if self.version != VERSION => Err(FormatError::Newer(self.version)),
             true if self.part.check().is_ok() => Ok(()),

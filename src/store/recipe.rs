@@ -5,8 +5,7 @@ use std::io::{self, Read};
 use std::path::Path;
 
 use super::{ObjectError, Store};
-use crate::disk::place::{CopyError, Finish, Staging};
-use crate::disk::{self, failed, hash};
+use crate::disk::{self, CopyError, Finish, Staging, failed, hash};
 use crate::model::{Digest, Piece, Recipe};
 
 impl Store {

@@ -47,6 +47,9 @@ pub enum Trouble {
     TooLarge(u64),
 }
 
+/// What a tier gave, or why not.
+pub type Result<T, E = Trouble> = std::result::Result<T, E>;
+
 /// How a tier failed at what was asked of it.
 #[derive(Debug, thiserror::Error)]
 #[error("{what}: {trouble}")]
@@ -78,27 +81,26 @@ pub trait Tier: fmt::Debug + Send + Sync {
     fn directory(&self) -> Option<&Path>;
 
     /// Returns the file `key`, which may have `limit_bytes` at most.
-    fn get(&self, key: &str, limit_bytes: u64, watch: Watch<'_>) -> Result<Vec<u8>, Trouble>;
+    fn get(&self, key: &str, limit_bytes: u64, watch: Watch<'_>) -> Result<Vec<u8>>;
 
     /// Returns a part of the file `key`; it may end early where the file does.
-    fn get_range(&self, key: &str, range: Range<u64>, watch: Watch<'_>)
-    -> Result<Vec<u8>, Trouble>;
+    fn get_range(&self, key: &str, range: Range<u64>, watch: Watch<'_>) -> Result<Vec<u8>>;
 
     /// Writes the file `key`.
-    fn put(&self, key: &str, bytes: Vec<u8>) -> Result<(), Trouble>;
+    fn put(&self, key: &str, bytes: Vec<u8>) -> Result<()>;
 
     /// Writes the file `key` in the place of `seen`, which was read there before; of nothing, if that is none.
-    fn replace(&self, key: &str, seen: Option<&[u8]>, bytes: Vec<u8>) -> Result<Replaced, Trouble>;
+    fn replace(&self, key: &str, seen: Option<&[u8]>, bytes: Vec<u8>) -> Result<Replaced>;
 
     /// Returns what lies directly in the directory `key`; nothing where there is none.
-    fn list(&self, key: &str) -> Result<Listing, Trouble>;
+    fn list(&self, key: &str) -> Result<Listing>;
 
     /// Removes the files `keys`, and calls `removed` for each; one that is not there any more is success. Ends with the first
     /// that cannot be removed.
-    fn remove(&self, keys: &[String], removed: &dyn Fn()) -> Result<(), Trouble>;
+    fn remove(&self, keys: &[String], removed: &dyn Fn()) -> Result<()>;
 
     /// Writes the file `key` if there is none, and tells whether it did. Only as good as the tier's word.
-    fn put_new(&self, key: &str, bytes: Vec<u8>) -> Result<bool, Trouble>;
+    fn put_new(&self, key: &str, bytes: Vec<u8>) -> Result<bool>;
 
     /// Returns the date of the last response, by the tier's own clock, in seconds since 1970; none where it gives none.
     fn told_unix_s(&self) -> Option<i64>;
@@ -117,7 +119,7 @@ pub enum Replaced {
 
 /// Asks a tier for what must not fail for a moment's trouble: again, with pauses, as long as it cannot be
 /// reached, or is busy for no longer than such a pause.
-pub fn persistently<T>(mut ask: impl FnMut() -> Result<T, Trouble>) -> Result<T, Trouble> {
+pub fn persistently<T>(mut ask: impl FnMut() -> Result<T>) -> Result<T> {
     for pause in PAUSES {
         match ask() {
             Err(Trouble::Unreachable(_)) => std::thread::sleep(pause),
@@ -179,9 +181,8 @@ impl Tiers {
             tier,
             failed: OnceLock::new(),
         };
-        Tiers {
-            slots: tiers.into_iter().map(slot).collect(),
-        }
+        let slots = tiers.into_iter().map(slot).collect();
+        Tiers { slots }
     }
 
     /// Tells whether there are none.
@@ -199,8 +200,8 @@ impl Tiers {
     pub fn ask(
         &self,
         tier: &dyn Tier,
-        ask: impl FnOnce(&dyn Tier) -> Result<Vec<u8>, Trouble>,
-    ) -> Result<Vec<u8>, Trouble> {
+        ask: impl FnOnce(&dyn Tier) -> Result<Vec<u8>>,
+    ) -> Result<Vec<u8>> {
         let answer = ask(tier);
         if let Err(trouble @ (Trouble::Denied(_) | Trouble::Unreachable(_) | Trouble::Busy(_))) =
             &answer
@@ -217,9 +218,9 @@ impl Tiers {
     /// Returns the first answer that was taken, else the last trouble: absence only where no tier failed, now or before.
     pub fn find<T>(
         &self,
-        mut ask: impl FnMut(&dyn Tier) -> Result<Vec<u8>, Trouble>,
-        mut check: impl FnMut(Vec<u8>) -> Result<T, Trouble>,
-    ) -> Result<T, Trouble> {
+        mut ask: impl FnMut(&dyn Tier) -> Result<Vec<u8>>,
+        mut check: impl FnMut(Vec<u8>) -> Result<T>,
+    ) -> Result<T> {
         let mut failed = self.slots.iter().filter_map(|slot| slot.failed.get());
         let mut trouble = failed.next().cloned().unwrap_or(Trouble::Absent);
         for tier in self.well() {
@@ -236,13 +237,13 @@ impl Tiers {
 
 #[cfg(test)]
 mod tests {
-    use super::{Listing, Replaced, Tier, Tiers, Trouble, Watch};
+    use super::{Listing, Replaced, Result, Tier, Tiers, Trouble, Watch};
     use std::ops::Range;
     use std::path::Path;
 
     /// Gives the same answer to everybody, and takes nothing.
     #[derive(Debug)]
-    struct Always(Result<Vec<u8>, Trouble>);
+    struct Always(Result<Vec<u8>>);
 
     impl Tier for Always {
         fn name(&self) -> &str {
@@ -257,36 +258,31 @@ mod tests {
             None
         }
 
-        fn get(&self, _: &str, _: u64, _: Watch<'_>) -> Result<Vec<u8>, Trouble> {
+        fn get(&self, _: &str, _: u64, _: Watch<'_>) -> Result<Vec<u8>> {
             self.0.clone()
         }
 
-        fn get_range(&self, _: &str, _: Range<u64>, _: Watch<'_>) -> Result<Vec<u8>, Trouble> {
+        fn get_range(&self, _: &str, _: Range<u64>, _: Watch<'_>) -> Result<Vec<u8>> {
             self.0.clone()
         }
 
-        fn put(&self, _: &str, _: Vec<u8>) -> Result<(), Trouble> {
+        fn put(&self, _: &str, _: Vec<u8>) -> Result<()> {
             Err(Trouble::Denied("nobody writes".to_owned()))
         }
 
-        fn replace(
-            &self,
-            key: &str,
-            _: Option<&[u8]>,
-            bytes: Vec<u8>,
-        ) -> Result<Replaced, Trouble> {
+        fn replace(&self, key: &str, _: Option<&[u8]>, bytes: Vec<u8>) -> Result<Replaced> {
             self.put(key, bytes).map(|()| Replaced::Blindly)
         }
 
-        fn list(&self, _: &str) -> Result<Listing, Trouble> {
+        fn list(&self, _: &str) -> Result<Listing> {
             Err(Trouble::Denied("nobody asks that".to_owned()))
         }
 
-        fn remove(&self, _: &[String], _: &dyn Fn()) -> Result<(), Trouble> {
+        fn remove(&self, _: &[String], _: &dyn Fn()) -> Result<()> {
             Err(Trouble::Denied("nobody asks that".to_owned()))
         }
 
-        fn put_new(&self, _: &str, _: Vec<u8>) -> Result<bool, Trouble> {
+        fn put_new(&self, _: &str, _: Vec<u8>) -> Result<bool> {
             Err(Trouble::Denied("nobody asks that".to_owned()))
         }
 
@@ -295,12 +291,12 @@ mod tests {
         }
     }
 
-    fn tiers(answers: &[Result<Vec<u8>, Trouble>]) -> Tiers {
+    fn tiers(answers: &[Result<Vec<u8>>]) -> Tiers {
         let tier = |answer: &Result<_, _>| Box::new(Always(answer.clone())) as Box<dyn Tier>;
         Tiers::new(answers.iter().map(tier).collect())
     }
 
-    fn find(tiers: &Tiers) -> Result<Vec<u8>, Trouble> {
+    fn find(tiers: &Tiers) -> Result<Vec<u8>> {
         tiers.find(|tier| tier.get("x", 1, &|_| true), Ok)
     }
 
@@ -331,7 +327,7 @@ mod tests {
         let tiers = tiers(&[Ok(vec![1]), Ok(vec![2])]);
         let mut asked = 0;
         let full = Trouble::Here("no space left".to_owned());
-        let found: Result<(), Trouble> = tiers.find(
+        let found: Result<()> = tiers.find(
             |tier| tier.get("x", 1, &|_| true),
             |_| {
                 asked += 1;

@@ -8,8 +8,7 @@ use serde::Deserialize;
 use toml_edit::{ArrayOfTables, DocumentMut, Item, Table, value};
 
 use super::keys::{KeyId, PublicKey};
-use crate::disk::place::{self, Finish, Staging};
-use crate::disk::{self, DiskError, lock};
+use crate::disk::{self, DiskError, lock, place};
 
 /// The name of the file.
 const FILE: &str = "trust.toml";
@@ -108,11 +107,7 @@ pub fn change<T>(dir: &Path, change: impl FnOnce(&mut Beliefs) -> T) -> Result<T
     let done = change(&mut beliefs);
     let after = beliefs.document.to_string();
     if after != before {
-        // A link to a file elsewhere, as people keep their configuration, must stay one.
-        let path = disk::canonical(&file(dir));
-        let mode = place::mode_of(&path).unwrap_or(place::MODE_FILE);
-        let staging = Staging::new(path.parent().unwrap_or(dir), ".headstart-trust")?;
-        staging.write(&path, after.as_bytes(), Finish::with_mode(mode))?;
+        place::write_kept(&file(dir), after.as_bytes())?;
     }
     Ok(done)
 }
@@ -167,20 +162,16 @@ impl Beliefs {
         self.revoked().any(|one| one == id)
     }
 
-    /// Returns the keys whose signatures are believed in `repository`; without a name, those that are believed in all.
-    pub fn believed(&self, repository: Option<&str>) -> Vec<PublicKey> {
-        self.of(Role::Signs, repository)
-    }
-
     /// Returns the keys that are believed in `repository` to say who signs there; nobody does where it has no name.
     pub fn roots(&self, repository: &str) -> Vec<PublicKey> {
         match repository {
             "" => Vec::new(),
-            repository => self.of(Role::Root, Some(repository)),
+            repository => self.believed(Role::Root, Some(repository)),
         }
     }
 
-    fn of(&self, role: Role, repository: Option<&str>) -> Vec<PublicKey> {
+    /// Returns the keys that are believed with `role` in `repository`; without a name, those that are believed in all.
+    pub fn believed(&self, role: Role, repository: Option<&str>) -> Vec<PublicKey> {
         let here = |one: &&Belief| {
             let is_here = one.repository == EVERY_REPOSITORY || repository == Some(&one.repository);
             is_here && !self.is_revoked(one.key.id())

@@ -3,7 +3,7 @@
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use super::{TrustError, Verified};
+use super::{Result, TrustError, Verified};
 
 /// A store whose manifests are believed.
 #[derive(Clone, Debug)]
@@ -11,7 +11,7 @@ pub struct Believed(());
 
 /// Returns the belief in the store at `root`: it is this user's or root's, and not open to all; or the user
 /// said so with `--believe-store`.
-pub fn store(root: &Path, said_so: bool) -> Result<Believed, TrustError> {
+pub fn store(root: &Path, said_so: bool) -> Result<Believed> {
     const WRITABLE_BY_OTHERS: u32 = 0o002;
     let meta = std::fs::metadata(root).ok().filter(|_| !said_so);
     let Some(meta) = meta else {

@@ -6,11 +6,10 @@
 use std::path::{Path, PathBuf};
 
 use super::TrustError;
-use super::beliefs::{self, Beliefs, BeliefsError};
+use super::beliefs::{self, Beliefs, BeliefsError, Role};
 use super::keys::{KeyId, PublicKey};
 use super::statement::{self, Statement, StatementError};
-use crate::disk::place::{PLAIN, Staging};
-use crate::disk::{self, lock};
+use crate::disk::{self, PLAIN, Staging, lock};
 
 /// The directory of the newest statements, one for each repository.
 const DIR: &str = "keys";
@@ -21,7 +20,8 @@ pub struct Keyring {
     dir: PathBuf,
     beliefs: Beliefs,
     repository: Option<String>,
-    statement: Option<Statement>,
+    /// The newest statement that is known; none without a root that is believed.
+    pub statement: Option<Statement>,
 }
 
 impl Keyring {
@@ -48,11 +48,6 @@ impl Keyring {
     /// Returns the name of the repository; empty if it has none.
     pub fn repository(&self) -> &str {
         self.repository.as_deref().unwrap_or_default()
-    }
-
-    /// Returns the newest statement that is known; none without a root that is believed.
-    pub fn statement(&self) -> Option<&Statement> {
-        self.statement.as_ref()
     }
 
     /// Returns where a tier keeps what a root says; none if no root is believed here.
@@ -90,7 +85,9 @@ impl Keyring {
 
     /// Returns the keys that are believed in the repository.
     pub fn here(&self) -> Vec<PublicKey> {
-        let mut keys = self.beliefs.believed(self.repository.as_deref());
+        let mut keys = self
+            .beliefs
+            .believed(Role::Signs, self.repository.as_deref());
         for key in self.statement.iter().flat_map(|one| &one.keys) {
             if !self.beliefs.is_revoked(key.id()) && !keys.contains(key) {
                 keys.push(key.clone());
@@ -102,14 +99,13 @@ impl Keyring {
 
     /// Returns those of them that are believed in every repository.
     pub fn anywhere(&self) -> Vec<PublicKey> {
-        let mut keys = self.beliefs.believed(None);
+        let mut keys = self.beliefs.believed(Role::Signs, None);
         keys.retain(|key| !self.is_revoked(key.id()));
         keys
     }
 
     fn is_revoked(&self, id: KeyId) -> bool {
-        let mut said = self.statement.iter();
-        said.any(|one| one.revoked.contains(&id))
+        self.statement.iter().any(|one| one.revoked.contains(&id))
     }
 
     fn path(&self) -> PathBuf {

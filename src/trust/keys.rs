@@ -159,12 +159,10 @@ impl SecretKey {
 /// Returns a new secret key as the text of its file, encrypted if there is a password, and its public half.
 pub fn new_pair(password: Option<&str>) -> (String, PublicKey) {
     use minisign::KeyPair;
-    let (pair, kind) = match password.map(str::to_owned) {
-        None => (KeyPair::generate_unencrypted_keypair(), "secret"),
-        some => (
-            KeyPair::generate_encrypted_keypair(some),
-            "encrypted secret",
-        ),
+    let kind = password.map_or("secret", |_| "encrypted secret");
+    let pair = match password.map(str::to_owned) {
+        None => KeyPair::generate_unencrypted_keypair(),
+        some => KeyPair::generate_encrypted_keypair(some),
     };
     let pair = pair.expect("the system has random numbers");
     let comment = format!("minisign {kind} key");

@@ -51,6 +51,9 @@ pub enum TrustError {
     Unreadable(&'static str),
 }
 
+/// What is believed, or why not.
+pub type Result<T, E = TrustError> = std::result::Result<T, E>;
+
 /// Returns the ids as a text of their own.
 fn ids(all: &[KeyId]) -> String {
     let ids: Vec<String> = all.iter().map(ToString::to_string).collect();

@@ -7,7 +7,7 @@ use std::io::Cursor;
 use minisign::SignatureBox;
 
 use super::keys::{KeyId, PublicKey, decoded};
-use super::{TrustError, Verified};
+use super::{Result, TrustError, Verified};
 
 /// How many signatures of one thing are looked at: who can write them must not keep a reader busy.
 const MAX_SIGNATURES: usize = 16;
@@ -22,11 +22,7 @@ const COMMENT_SIGNATURE_BYTES: usize = 64;
 ///
 /// One signature by one of `keys` is enough, whatever the others are. Each of `signatures` is the text of a `.minisig` file.
 /// The old kind, over the bytes and not their digest, is refused: any other signature passes for one of those over a digest.
-pub fn verify(
-    bytes: &[u8],
-    signatures: &[String],
-    keys: &[PublicKey],
-) -> Result<PublicKey, TrustError> {
+pub fn verify(bytes: &[u8], signatures: &[String], keys: &[PublicKey]) -> Result<PublicKey> {
     let (mut mismatch, mut strangers, mut unreadable) = (None, Vec::new(), None);
     for text in signatures.iter().take(MAX_SIGNATURES) {
         let signature = match parse(text) {
@@ -61,7 +57,7 @@ pub fn signed<T>(
     bytes: &[u8],
     signatures: &[String],
     keys: &[PublicKey],
-) -> Result<Verified<T>, TrustError> {
+) -> Result<Verified<T>> {
     verify(bytes, signatures, keys).map(|_| Verified(value))
 }
 

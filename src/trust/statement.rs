@@ -62,6 +62,9 @@ pub enum StatementError {
     },
 }
 
+/// A statement, or why it does not count.
+type Result<T, E = StatementError> = std::result::Result<T, E>;
+
 /// Returns where a tier keeps the newest statement about `repository`.
 pub fn key(repository: &str) -> String {
     format!("v1/keys/{}", file_name(repository))
@@ -86,11 +89,7 @@ impl Statement {
     }
 
     /// Returns the statement in `bytes`, which one of `roots` signed, and which is about `repository`.
-    pub fn read(
-        bytes: &[u8],
-        repository: &str,
-        roots: &[PublicKey],
-    ) -> Result<Statement, StatementError> {
+    pub fn read(bytes: &[u8], repository: &str, roots: &[PublicKey]) -> Result<Statement> {
         let text = std::str::from_utf8(bytes).map_err(|_| unreadable("it is no UTF-8"))?;
         let (text, signatures) = match text.rfind(SIGNATURE) {
             Some(at) => (&text[..=at], vec![text[at + 1..].to_owned()]),
@@ -105,7 +104,7 @@ impl Statement {
     }
 
     /// Returns the statement that `text` is, whoever wrote it.
-    fn parse(text: &str) -> Result<Statement, StatementError> {
+    fn parse(text: &str) -> Result<Statement> {
         let wrong = |error: toml::de::Error| unreadable(error.message());
         let header: Header = toml::from_str(text).map_err(wrong)?;
         match header.version {

@@ -7,18 +7,18 @@ use std::ffi::{OsStr, OsString};
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use memchr::memmem;
+
 use crate::config::Environment;
 use crate::disk;
-use crate::disk::place::{self, Staging};
-use crate::engine::ledger::{Ledger, Note};
+use crate::disk::{Staging, place};
+use crate::engine::ledger::Note;
 use crate::engine::rename::Renamed;
 use crate::engine::seed::{Beginning, Sown};
-use crate::engine::{relocate, wrapping};
-use crate::model::rewrite::Finder;
-use crate::model::root::bytes_path;
+use crate::engine::wrapping::{self, Wrapped};
+use crate::engine::{Ledger, relocate};
 use crate::model::session::OutputNames;
-use crate::model::unit::Compiled;
-use crate::model::{Began, Digest, Root, Roots};
+use crate::model::{Began, Compiled, Digest, Finder, Root, Roots, bytes_path};
 use crate::report::Reporter;
 use crate::rustc::argv::{Invocation, Line};
 use crate::rustc::run::{self, Ended};
@@ -31,6 +31,11 @@ const CANNOT_RUN: u8 = 127;
 const MAX_RESPONSE_BYTES: u64 = 64 << 20;
 /// Turns all seeding off when it is `0`, `off` or `no`.
 const SEED_VAR: &str = "HEADSTART_SEED";
+/// What stands in a line by which rustc blames a source. Inside of a message quotes are escaped, so it is never its text.
+/// Source: rustc: rustc_errors/src/json.rs, in the order of its fields.
+const ERROR_IN_SOURCE: &[u8] = b"\"level\":\"error\",\"spans\":[{";
+/// The same where it blames no place: it could not read its own bitcode, or the program did not link.
+const ERROR_NOWHERE: &[u8] = b"\"level\":\"error\",\"spans\":[]";
 /// Variables that rustc or clippy hash beside the arguments.
 const HASHED_VARIABLES: [&str; 3] = ["RUSTC_BOOTSTRAP", "CLIPPY_ARGS", "CLIPPY_CONF_DIR"];
 
@@ -53,11 +58,16 @@ pub fn run(args: &[OsString], environment: &Environment, clock: fn() -> SystemTi
     let done = match unknown {
         Some(flag) => Done::plainly(program, given, Began::UnknownFlag { flag }),
         None => {
-            let compile = |told: &Invocation, ready: Option<&dyn Fn()>| {
-                let compile = Compile::new(program, told, &roots, &ledger, environment);
-                compile.run(expanded.is_some(), ready)
+            let wrapped = Wrapped {
+                program,
+                roots: &roots,
+                ledger: &ledger,
+                environment,
             };
-            match Renamed::of(program, &invocation, &roots, &ledger, environment) {
+            let compile = |told: &Invocation, ready: Option<&dyn Fn()>| {
+                Compile::new(wrapped, told).run(expanded.is_some(), ready)
+            };
+            match Renamed::of(&invocation, wrapped) {
                 None => compile(&invocation, None),
                 Some(renamed) => under_another_name(&renamed, &ledger, compile)
                     .unwrap_or_else(|| Done::plainly(program, given, Began::NoSession)),
@@ -71,7 +81,7 @@ pub fn run(args: &[OsString], environment: &Environment, clock: fn() -> SystemTi
         // A note that cannot be written costs the next publish a session, never this build anything.
         drop(ledger.write_note(&invocation.ledger_key(), &note));
         if invocation.source.is_relative() {
-            drop(ledger.note_workspace(environment.dir()));
+            drop(ledger.note_workspace(&environment.dir));
         }
     }
     code(program, done.ended)
@@ -90,15 +100,18 @@ fn code(program: &OsStr, ended: std::io::Result<Ended>) -> u8 {
     match ended {
         Ok(ended) => ended.code(),
         Err(error) => {
-            warn(&format!("cannot run {}: {error}", program.display()));
+            warn(format!("cannot run {}: {error}", program.display()));
             CANNOT_RUN
         }
     }
 }
 
-fn warn(line: &str) {
+fn warn(line: String) {
     Reporter::new(true).warn(line);
 }
+
+/// How rustc ended, and from what it began.
+type Ran = (std::io::Result<Ended>, Began);
 
 /// How a compile went.
 struct Done {
@@ -151,15 +164,10 @@ struct Compile<'a> {
 }
 
 impl<'a> Compile<'a> {
-    fn new(
-        program: &'a OsStr,
-        invocation: &'a Invocation,
-        roots: &Roots,
-        ledger: &'a Ledger,
-        environment: &Environment,
-    ) -> Compile<'a> {
+    fn new(wrapped: Wrapped<'a>, invocation: &'a Invocation) -> Compile<'a> {
+        let (program, roots, environment) = (wrapped.program, wrapped.roots, wrapped.environment);
         let remaps = remaps(roots);
-        let out_dir = relocate::told(&invocation.out_dir, environment.dir());
+        let out_dir = relocate::told(&invocation.out_dir, &environment.dir);
         let mut args = invocation.with_out_dir(out_dir);
         args.extend_from_slice(&remaps);
         let arguments = invocation.incremental.is_some().then(|| {
@@ -183,7 +191,7 @@ impl<'a> Compile<'a> {
                 invocation,
                 further: remaps,
                 arguments,
-                ledger,
+                ledger: wrapped.ledger,
                 seeding: !environment.is_off(SEED_VAR),
             },
         }
@@ -222,12 +230,7 @@ impl<'a> Compile<'a> {
         })
     }
 
-    fn run_seeded(
-        &self,
-        args: &[OsString],
-        sown: &Sown,
-        ready: Option<&dyn Fn()>,
-    ) -> (std::io::Result<Ended>, Began) {
+    fn run_seeded(&self, args: &[OsString], sown: &Sown, ready: Option<&dyn Fn()>) -> Ran {
         let invocation = self.beginning.invocation;
         let mut announced: Vec<Vec<u8>> = Vec::new();
         // Errors that no source is to blame for are held back until it is known whether they are the session's.
@@ -237,8 +240,8 @@ impl<'a> Compile<'a> {
                 announced.push(line.to_vec());
                 ready.inspect(|ready| ready());
             }
-            in_source |= is_error(line, Blames::Source);
-            match is_error(line, Blames::Nothing) {
+            in_source |= memmem::find(line, ERROR_IN_SOURCE).is_some();
+            match memmem::find(line, ERROR_NOWHERE).is_some() {
                 true => held.push(line.to_vec()),
                 false => run::forward(line),
             }
@@ -262,7 +265,7 @@ impl<'a> Compile<'a> {
             return (ended, began);
         };
         let name = &invocation.crate_name;
-        warn(&format!(
+        warn(format!(
             "rustc {how} on a session of {} for {name}; compiling it again without",
             commit.get(..12).unwrap_or(&commit)
         ));
@@ -288,25 +291,6 @@ impl<'a> Compile<'a> {
         arg.push(path);
         Some(vec![arg])
     }
-}
-
-/// What an error of rustc's is about.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Blames {
-    /// A place in a source.
-    Source,
-    /// No place: rustc could not read its own bitcode, or the program did not link.
-    Nothing,
-}
-
-/// Tells whether `line` is an error that blames so. Source: rustc: rustc_errors/src/json.rs, in the order of its fields.
-fn is_error(line: &[u8], blames: Blames) -> bool {
-    let mark: &[u8] = match blames {
-        Blames::Source => b"\"level\":\"error\",\"spans\":[{",
-        Blames::Nothing => b"\"level\":\"error\",\"spans\":[]",
-    };
-    // Inside of a message quotes are escaped, so the mark is never its text.
-    line.windows(mark.len()).any(|part| part == mark)
 }
 
 /// Tells whether rustc says by `line` that a file is ready. Source: cargo: core/compiler/mod.rs, `on_stderr_line_inner`.
@@ -351,7 +335,7 @@ fn note(invocation: &Invocation, done: &Done, started: SystemTime, ended: System
 
 #[cfg(test)]
 mod tests {
-    use super::{Blames, is_artifact, is_error, remaps};
+    use super::{ERROR_IN_SOURCE, ERROR_NOWHERE, is_artifact, remaps};
     use crate::model::Roots;
     use std::path::Path;
 
@@ -379,8 +363,8 @@ mod tests {
             let line = format!(
                 r#"{{"$message_type":"diagnostic","message":"x","code":null,"level":"error","spans":[{spans}],"children":[]}}"#
             );
-            let is = |blames| is_error(line.as_bytes(), blames);
-            (is(Blames::Source), is(Blames::Nothing))
+            let is = |mark| memchr::memmem::find(line.as_bytes(), mark).is_some();
+            (is(ERROR_IN_SOURCE), is(ERROR_NOWHERE))
         };
         assert_eq!(says(r#"{"file_name":"src/lib.rs"}"#), (true, false));
         assert_eq!(says(""), (false, true));

@@ -326,7 +326,7 @@ impl World<'_> {
                 let mut weeks = self.sky.list("v1/packs").expect("it can be listed").dirs;
                 weeks.reverse();
                 if let Some(at) = which.checked_rem(weeks.len()) {
-                    let epoch: Epoch = weeks[at].parse().expect("it is one");
+                    let epoch = Epoch::parse(&weeks[at]).expect("it is one");
                     let days = REFERRED_DAYS - epoch.days_over(self.now);
                     let midnight = (self.now / DAY_S + 1 + days) * DAY_S;
                     self.passes(midnight - 1);

@@ -223,7 +223,7 @@ impl Config {
 
     fn believed(&self, repository: Option<&str>) -> Vec<PublicKey> {
         let beliefs = beliefs::read(self.0.root()).expect("the file is good");
-        beliefs.believed(repository)
+        beliefs.believed(Role::Signs, repository)
     }
 
     fn text(&self) -> String {
