@@ -464,6 +464,20 @@ fn init_shows_writes_and_takes_back() {
     assert_eq!(text(), "[build]\nrustc-wrapper = \"sccache\"\n");
 }
 
+/// What is old in a CARGO_HOME, the user's programs among it, would go with the first change to the configuration.
+#[test]
+fn init_leaves_alone_what_lies_beside_the_configuration() {
+    let scratch = Scratch::new();
+    scratch.write("home/bin/tool", "mine");
+    let bin = fs::File::open(scratch.path("home/bin")).expect("it was made");
+    bin.set_modified(std::time::UNIX_EPOCH).expect("it is ours");
+    let mut command = Command::new(PROGRAM);
+    let command = clean(&mut command).current_dir(scratch.root());
+    let command = command.env("CARGO_HOME", scratch.path("home"));
+    sane(output(command.args(["init", "--yes"]))).succeeded();
+    assert!(scratch.path("home/bin/tool").is_file());
+}
+
 /// A profile in the wrong file would not reach the CI that publishes; one that others tuned must not be lost.
 #[test]
 fn init_writes_the_release_lane_into_the_workspace() {

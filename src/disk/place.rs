@@ -322,13 +322,22 @@ fn new_file(path: &Path, mode: u32) -> Result<File> {
 
 /// Writes `bytes` to the file at `path`, which is the user's own: it keeps its mode, and stays a link if it is one to a file
 /// elsewhere, as people keep their configuration. Makes its directory if need be.
+#[expect(clippy::disallowed_methods, reason = "disk renames")]
 pub fn write_kept(path: &Path, bytes: &[u8]) -> Result<()> {
     let path = super::canonical(path);
     let dir = path.parent().unwrap_or(Path::new("."));
     make_dir(dir)?;
-    let mode = std::fs::metadata(&path).map(|meta| meta.permissions().mode() & 0o7777);
-    let finish = Finish::with_mode(mode.unwrap_or(MODE_FILE));
-    Staging::new(dir, ".headstart")?.write(&path, bytes, finish)
+    let kept = std::fs::metadata(&path).map(|meta| meta.permissions().mode() & 0o7777);
+    let mode = std::fs::Permissions::from_mode(kept.unwrap_or(MODE_FILE));
+    // Not in a staging directory, beside which whatever is old goes: here that is the user's.
+    let made = tempfile::Builder::new()
+        .prefix(".headstart-")
+        .permissions(mode)
+        .tempfile_in(dir);
+    let mut file = made.map_err(failed("make a file in", dir))?;
+    file.write_all(bytes).map_err(failed("write", &path))?;
+    let placed = file.persist(&path).map(drop);
+    placed.map_err(|error| failed("place", &path)(error.error))
 }
 
 /// Removes the directories beside `own` that nobody has touched for a day.

@@ -107,7 +107,7 @@ impl Store {
         Ok(all)
     }
 
-    /// Returns until when the manifest `digest` may be used, and which of the objects that are `known`, by their positions, it refers to.
+    /// Returns until when the manifest `digest` may be used, and the positions of those `known` objects that it refers to.
     fn referred(&self, digest: Digest, known: &HashMap<Digest, u32>) -> Result<(i64, Vec<u32>)> {
         match self.manifest(digest) {
             Ok(manifest) => {
