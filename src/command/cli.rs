@@ -12,6 +12,16 @@ const STYLES: Styles = Styles::styled()
     .usage(AnsiColor::Green.on_default().bold())
     .literal(AnsiColor::Cyan.on_default().bold());
 
+/// What stands below the options in each command's help.
+const HELP: &str = include_str!("help.txt");
+
+fn help(command: &str) -> &'static str {
+    let mut texts = HELP.split("=== ").filter_map(|text| text.split_once('\n'));
+    let found = texts.find(|(name, _)| *name == command);
+    let (_, text) = found.expect("help.txt has every command that names it");
+    text.trim_end()
+}
+
 /// Starts every Rust build from the nearest build somebody already did.
 #[derive(Debug, Parser)]
 #[command(name = "headstart", version, styles = STYLES, propagate_version = true)]
@@ -40,13 +50,7 @@ pub enum Command {
     /// Find the first bad commit among published ones, without compiling
     Bisect(BisectArgs),
     /// Check all that headstart needs here, and say what is wrong and what to do
-    #[command(after_help = "Examples:
-  headstart doctor
-  headstart doctor --remote s3://bucket/path
-  headstart doctor --json | jq '.checks[] | select(.verdict == \"wrong\")'
-
-Nothing of yours is changed. A remote that may be written to gets one file of 1 MB, `v1/doctor`. \
-Exit codes: 0 when nothing is wrong, 1 otherwise.")]
+    #[command(after_help = help("doctor"))]
     Doctor(StoreArgs),
     /// Make headstart cargo's wrapper, so that plain cargo compiles through it
     Init(InitArgs),
@@ -64,9 +68,7 @@ Exit codes: 0 when nothing is wrong, 1 otherwise.")]
     /// Print what a debugger must know to find the sources of dependencies
     Debugger(DebuggerArgs),
     /// Print a completion script for a shell
-    #[command(after_help = "Examples:
-  headstart completions bash > ~/.local/share/bash-completion/completions/headstart
-  headstart completions fish > ~/.config/fish/completions/headstart.fish")]
+    #[command(after_help = help("completions"))]
     Completions {
         /// The shell.
         shell: clap_complete::Shell,
@@ -96,12 +98,7 @@ pub struct StoreArgs {
 
 /// `headstart publish`.
 #[derive(Debug, Default, Args)]
-#[command(after_help = "Examples:
-  headstart publish -- build --workspace --all-targets
-  headstart publish --store /srv/headstart -- build --then test --no-run
-  headstart publish --unsigned -- build       then `headstart sign` where the key is
-  headstart publish -- clippy --workspace
-  headstart publish -- x check compiler       in rustc's own source, for all that `x` builds")]
+#[command(after_help = help("publish"))]
 pub struct PublishArgs {
     /// Where and how.
     #[command(flatten)]
@@ -131,12 +128,7 @@ pub struct PublishArgs {
 
 /// `headstart sign`.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:
-  headstart sign                           what was published of HEAD
-  headstart sign --manifest $MANIFEST      that alone, as `publish --unsigned --json` named it
-
-It needs a clone and a key, and neither cargo nor what was built. It vouches for the manifest being of this repository, \
-commit and tree. Whether a build made it from them, only the job that published it knows.")]
+#[command(after_help = help("sign"))]
 pub struct SignArgs {
     /// The commit
     #[arg(long, value_name = "REV", default_value = "HEAD")]
@@ -169,12 +161,7 @@ pub struct RemoteArgs {
 
 /// `headstart start`.
 #[derive(Debug, Default, Args)]
-#[command(after_help = "Examples:
-  headstart start && cargo build
-  headstart start -- test --no-run     start, then run cargo with headstart as its wrapper
-  headstart start -- build --then test
-  headstart start -- x check compiler  in rustc's own source
-  headstart start --dry-run --json     what would be placed, unit by unit")]
+#[command(after_help = help("start"))]
 pub struct StartArgs {
     /// Where and how.
     #[command(flatten)]
@@ -214,14 +201,7 @@ pub struct FetchArgs {
 
 /// `headstart gc`.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:
-  headstart gc --dry-run                 what would go of the local store
-  headstart gc --max-size 20G
-  headstart gc --remotes                 of the configured remotes as well
-  headstart gc --lifecycle s3 --remote s3://bucket/path > rules.json
-
-It may run beside anything: nothing goes that was written or used in the last hour. `publish` and `start` run it by themselves, behind
-everything else, for a store that was not collected for a day.")]
+#[command(after_help = help("gc"))]
 pub struct GcArgs {
     /// Where and how.
     #[command(flatten)]
@@ -255,10 +235,7 @@ pub enum Provider {
 
 /// `headstart demo`.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:
-  headstart demo
-  headstart demo --workspace ~/src/ripgrep
-  headstart demo -- build --workspace")]
+#[command(after_help = help("demo"))]
 pub struct DemoArgs {
     /// A cargo workspace with git history [default: the current one, else a generated sample]
     #[arg(long, value_name = "PATH")]
@@ -276,9 +253,7 @@ pub struct DemoArgs {
 
 /// `headstart status`.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:
-  headstart status
-  headstart status --units        each unit's verdict in the last start")]
+#[command(after_help = help("status"))]
 pub struct StatusArgs {
     /// Where and how.
     #[command(flatten)]
@@ -293,10 +268,7 @@ pub struct StatusArgs {
 
 /// `headstart explain`.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:
-  headstart explain               what was compiled since the last start, and why
-  headstart explain serde         everything about one package or crate
-  headstart explain --all --json")]
+#[command(after_help = help("explain"))]
 pub struct ExplainArgs {
     /// A package, a crate, or a part of a unit's name [default: all that were compiled]
     pub unit: Option<String>,
@@ -313,27 +285,7 @@ pub struct ExplainArgs {
 
 /// `headstart bisect`.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:
-  headstart bisect --good v1.2 -- ./check.sh
-  headstart bisect --good v1.2 --bad main -- sh -c 'app --version | grep -q 1.2'
-  headstart bisect --good v1.2 --then-build -- sh -c '! \"$HEADSTART_BIN_app\" --broken'
-  headstart bisect --good v1.2 --then-build='build --bin app' -- ./check.sh
-
-COMMAND says of each commit: 0 good; 1 to 127 bad, but 125 skip; anything else ends the bisect. It runs in a work tree of that \
-commit, apart from yours, in the workspace's root; a path to it is tried where you are first. The target directory there holds \
-the programs and tests of the workspace as they were published, and nothing else. They are what was built, also where they hold \
-a path of the builder's: a test that opens files or programs by such a path looks for them there.
-
-  PATH                                          programs come first
-  HEADSTART_BIN_<name>, CARGO_BIN_EXE_<name>    a program
-  HEADSTART_EXAMPLE_<name>                      an example
-  HEADSTART_TEST_<package>_<kind>_<name>        a test; kind is lib, bin, test, example or bench
-
-What is not a letter or a digit is `_` in names that begin with HEADSTART; `-- env` shows them all, in the file that is then \
-named. A commit that lacks one of the programs that both ends have is skipped.
-
-Interrupted, the same command line goes on where it was: verdicts are kept, as long as COMMAND and the files it names are the \
-same. Exit codes: 0 when a first bad commit was found, 2 when commits that were skipped may be it as well, 1 otherwise.")]
+#[command(after_help = help("bisect"))]
 pub struct BisectArgs {
     /// Where and how.
     #[command(flatten)]
@@ -371,10 +323,7 @@ pub struct BisectArgs {
 
 /// `headstart init`.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:
-  headstart init                  show the change to your own configuration, ask, write it
-  headstart init --workspace      in this workspace's .cargo/config.toml instead
-  headstart init --undo           take it back")]
+#[command(after_help = help("init"))]
 pub struct InitArgs {
     /// Change this workspace's `.cargo/config.toml` instead of the one in `CARGO_HOME`
     #[arg(long)]
@@ -395,12 +344,7 @@ pub struct InitArgs {
 
 /// `headstart key`.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:
-  HEADSTART_KEY_PASSWORD=... headstart key new --out ci.key
-  headstart key show ci.key.pub
-  headstart key rotate --root root.key --add new.pub --revoke E7620F1842B4E81F
-
-Keys and signatures are minisign's: that program makes and reads them too.")]
+#[command(after_help = help("key"))]
 pub struct KeyArgs {
     /// What to do.
     #[command(subcommand)]
@@ -436,13 +380,7 @@ pub enum KeyCommand {
 
 /// `headstart key rotate`.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:
-  headstart key rotate --root root.key --add ci.key.pub
-  headstart key rotate --root root.key --add new.pub --revoke E7620F1842B4E81F
-Where the root key is on a machine without network, or minisign holds it:
-  headstart key rotate --add new.pub --out statement
-  minisign -S -s root.key -m statement && cat statement statement.minisig > signed
-  headstart key rotate --publish signed")]
+#[command(after_help = help("key rotate"))]
 pub struct RotateArgs {
     /// The root's secret key, which signs; readers believe it with `headstart trust add --root`
     #[arg(long, value_name = "FILE")]
@@ -469,14 +407,7 @@ pub struct RotateArgs {
 
 /// `headstart trust`.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:
-  headstart trust list
-  headstart trust add ci.key.pub                       in this clone's repository
-  headstart trust add ci.key.pub --repository '*'      in every repository
-  headstart trust add --root root.key.pub              whoever this key says signs here
-  headstart trust revoke E7620F1842B4E81F
-
-Whoever is believed runs code on this machine: their proc-macros, and what their build scripts made.")]
+#[command(after_help = help("trust"))]
 pub struct TrustArgs {
     /// What to do.
     #[command(subcommand)]
@@ -528,11 +459,7 @@ pub enum TrustCommand {
 
 /// `headstart debugger`.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:
-  headstart debugger gdb > gdbinit && gdb -x gdbinit target/debug/app
-  headstart debugger lldb > lldbinit && lldb -s lldbinit target/debug/app
-
-From the workspace's root a debugger finds the workspace's own sources without this.")]
+#[command(after_help = help("debugger"))]
 pub struct DebuggerArgs {
     /// Which debugger.
     #[arg(value_enum)]
