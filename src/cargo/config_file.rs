@@ -6,17 +6,7 @@ use toml_edit::{DocumentMut, Item, Table, value};
 const LANE: &str = "release-lane";
 
 /// What makes the lane, as it is written.
-const LANE_TEXT: &str = "\
-# Release, rebuilt incrementally: cargo build --profile release-lane
-[profile.release-lane]
-inherits = \"release\"
-incremental = true
-codegen-units = 256
-lto = false
-
-[profile.release-lane.package.\"*\"]
-codegen-units = 16
-";
+const LANE_TEXT: &str = include_str!("release_lane.toml");
 
 /// Why a configuration is not changed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
