@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, anyhow, ensure};
 
 use super::cli::{RemoteArgs, StoreArgs};
 use super::trust::here;
@@ -128,7 +128,7 @@ impl<'a> Far<'a> {
             let read = match answer {
                 Ok(bytes) => self.read_head(tier, &key, &bytes, store),
                 Err(Trouble::Absent) => continue,
-                Err(trouble) => Err(trouble.to_string()),
+                Err(trouble) => Err(trouble.into()),
             };
             match read {
                 Ok(more) => listed.extend(more),
@@ -149,17 +149,15 @@ impl<'a> Far<'a> {
         key: &str,
         bytes: &[u8],
         store: &Store,
-    ) -> Result<Vec<Listed>, String> {
-        let read = head::decode(bytes).map_err(|error| format!("its list {error}"))?;
+    ) -> Result<Vec<Listed>> {
+        let read = head::decode(bytes).map_err(|error| anyhow!("its list {error}"))?;
         let believed = self.belief(tier);
         if believed.is_none() {
-            trust::verify(&read.signed, &read.signatures, &self.keyring.here())
-                .map_err(|error| error.to_string())?;
+            trust::verify(&read.signed, &read.signatures, &self.keyring.here())?;
             let list = format!("{} {key}", tier.name());
             let last = store.sequence(&list);
-            if last.is_some_and(|last| last > read.head.sequence) {
-                return Err("its list is older than one that was seen before".to_owned());
-            }
+            let newest = last.is_none_or(|last| last <= read.head.sequence);
+            ensure!(newest, "its list is older than one that was seen before");
             // What cannot be kept is not noticed the next time.
             drop(store.put_sequence(&list, read.head.sequence));
         }
@@ -187,16 +185,15 @@ impl<'a> Far<'a> {
     }
 
     /// Returns the manifest `name`, written in `epoch`, with its index, from the nearest tier that has both whole.
-    pub(super) fn bundle(&self, epoch: Epoch, name: Digest) -> Result<Vec<u8>, String> {
+    pub(super) fn bundle(&self, epoch: Epoch, name: Digest) -> Result<Vec<u8>, Trouble> {
         let key = pack::bundle_key(epoch, name);
-        let found = self.tiers.find(
+        self.tiers.find(
             |tier| tier.get(&key, MAX_BUNDLE_BYTES, &|_| self.in_time()),
             |bytes| match pack::split_bundle(&bytes, name) {
                 Ok(_) => Ok(bytes),
                 Err(error) => Err(Trouble::Unreachable(error.to_string())),
             },
-        );
-        found.map_err(|trouble| trouble.to_string())
+        )
     }
 
     /// Returns the manifest in `bytes`, or why nobody is believed to vouch for it.
@@ -205,8 +202,8 @@ impl<'a> Far<'a> {
         bytes: &[u8],
         signatures: &[String],
         believed: Option<&Believed>,
-    ) -> Result<Verified<Manifest>, String> {
-        let manifest = format::decode(bytes).map_err(|error| format!("its manifest {error}"))?;
+    ) -> Result<Verified<Manifest>> {
+        let manifest = format::decode(bytes).map_err(|error| anyhow!("its manifest {error}"))?;
         if let Some(believed) = believed {
             return Ok(believed.vouch(manifest));
         }
@@ -218,8 +215,8 @@ impl<'a> Far<'a> {
         };
         let named = manifest.repository.clone();
         trust::signed(manifest, bytes, signatures, &keys).map_err(|error| match other {
-            true => format!("it is of the repository `{named}`, and {error}"),
-            false => error.to_string(),
+            true => anyhow!("it is of the repository `{named}`, and {error}"),
+            false => error.into(),
         })
     }
 

@@ -1,6 +1,6 @@
 //! Where starting points come from: the store here, and what the remotes list.
 
-use anyhow::Result;
+use anyhow::{Result, anyhow, ensure};
 
 use super::cli::StartArgs;
 use super::far::{Far, Listed};
@@ -76,51 +76,48 @@ impl<'a> Sources<'a> {
     /// other there is a line that says why not.
     pub(super) fn candidates(&self, points: Vec<Point>) -> Vec<Candidate> {
         let candidate = |point: Point| {
-            let unused = |why| {
-                let commit = short(&point.commit);
-                format!("the starting point {commit} is not used: {why}")
-            };
+            let commit = short(&point.commit);
+            let unused = |why| anyhow!("the starting point {commit} is not used: {why}");
             self.bring(&point).map_err(unused)?;
             self.read(point)
         };
         let warn = |why| self.call.reporter.warn(why);
         let all = points.into_iter().map(candidate);
-        all.filter_map(|one: Result<_, String>| one.map_err(warn).ok())
-            .collect()
+        all.filter_map(|one| one.map_err(warn).ok()).collect()
     }
 
     /// Returns the starting point of `point`, brought here if need be; or why it cannot be used.
-    pub(super) fn candidate(&self, point: &Point) -> Result<Candidate, String> {
+    pub(super) fn candidate(&self, point: &Point) -> Result<Candidate> {
         self.bring(point)?;
         self.read(point.clone())
     }
 
-    fn read(&self, point: Point) -> Result<Candidate, String> {
+    fn read(&self, point: Point) -> Result<Candidate> {
         let now_unix_s = self.call.now_unix_s();
         if point.not_after_unix_s >= now_unix_s {
             // Noted first: what is read afterwards was not on its way out.
             self.store.note_use(point.manifest);
         }
         let name = point.manifest.short();
-        let manifest = self.store.manifest(point.manifest);
-        let manifest = manifest.map_err(|error| error.to_string())?;
-        let is = |other: &str| Err(format!("manifest {name} is {other} its point says"));
-        if manifest.toolchain != point.toolchain {
-            return is("of another toolchain than");
-        }
-        if !point.is_of(&manifest) {
-            return is("not what");
-        }
-        if manifest.not_after_unix_s < now_unix_s {
-            let commit = short(&point.commit);
-            return Err(format!("the starting point {commit} has expired"));
-        }
+        let manifest = self.store.manifest(point.manifest)?;
+        let same = manifest.toolchain == point.toolchain;
+        ensure!(
+            same,
+            "manifest {name} is of another toolchain than its point says"
+        );
+        let same = point.is_of(&manifest);
+        ensure!(same, "manifest {name} is not what its point says");
+        let (commit, lasts) = (
+            short(&point.commit),
+            manifest.not_after_unix_s >= now_unix_s,
+        );
+        ensure!(lasts, "the starting point {commit} has expired");
         let manifest = self.believed.vouch(manifest);
         Ok(Candidate { point, manifest })
     }
 
     /// Brings the manifest of `point` here if it is not, or says why it is not to be had, or not to be believed today.
-    fn bring(&self, point: &Point) -> Result<(), String> {
+    fn bring(&self, point: &Point) -> Result<()> {
         let of = |one: &&Listed| one.entry.point.manifest == point.manifest;
         let listed = self.listed.iter().find(of);
         match (self.store.has_manifest(point.manifest), listed) {
@@ -131,7 +128,7 @@ impl<'a> Sources<'a> {
     }
 
     /// What came from a tier once is believed by its signatures and today's keys, not because it is here.
-    fn still_believed(&self, point: &Point, listed: Option<&Listed>) -> Result<(), String> {
+    fn still_believed(&self, point: &Point, listed: Option<&Listed>) -> Result<()> {
         let (store, far) = (&self.store, &self.far);
         let Some(signatures) = store.adopted(point.manifest) else {
             return Ok(());
@@ -139,8 +136,7 @@ impl<'a> Sources<'a> {
         if far.believes_all || listed.is_some_and(|one| one.believed.is_some()) {
             return Ok(());
         }
-        let bytes = store.manifest_bytes(point.manifest);
-        let bytes = bytes.map_err(|error| error.to_string())?;
+        let bytes = store.manifest_bytes(point.manifest)?;
         let Err(why) = far.verified(&bytes, &signatures, None) else {
             return Ok(());
         };
@@ -150,12 +146,12 @@ impl<'a> Sources<'a> {
             return Err(why);
         };
         far.verified(&bytes, newer, None)?;
-        let keep = || store.put_adopted(&store.staging("adopt")?, point.manifest, newer);
-        keep().map_err(|error: StoreError| error.to_string())
+        let staging = store.staging("adopt")?;
+        Ok(store.put_adopted(&staging, point.manifest, newer)?)
     }
 
     /// Brings the manifest of `listed` into the local store, with the index of its objects; or says why not.
-    fn adopt(&self, listed: &Listed) -> Result<(), String> {
+    fn adopt(&self, listed: &Listed) -> Result<()> {
         let (point, signatures) = (&listed.entry.point, &listed.entry.signatures);
         let bundle = self.far.bundle(listed.entry.epoch, point.manifest)?;
         let (bytes, packed) =
@@ -163,22 +159,16 @@ impl<'a> Sources<'a> {
         let believed = listed.believed.as_ref();
         let manifest = self.far.verified(bytes, signatures, believed)?;
         let manifest = manifest.get();
-        if manifest.toolchain != point.toolchain || !point.is_of(manifest) {
-            return Err("it is another starting point than its list says".to_owned());
-        }
-        if manifest.not_after_unix_s < self.call.now_unix_s() {
-            return Err("it has expired".to_owned());
-        }
+        let same = manifest.toolchain == point.toolchain && point.is_of(manifest);
+        ensure!(same, "it is another starting point than its list says");
+        let lasts = manifest.not_after_unix_s >= self.call.now_unix_s();
+        ensure!(lasts, "it has expired");
         let index = pack::decode_index(packed, manifest);
-        index.map_err(|error| format!("its index {error}"))?;
-        let keep = || -> Result<(), StoreError> {
-            let staging = self.store.staging("adopt")?;
-            let store = &self.store;
-            store.put_adopted(&staging, point.manifest, signatures)?;
-            store.put_index(&staging, point.manifest, packed)?;
-            store.put_manifest_bytes(&staging, bytes)?;
-            store.put_point(&staging, point)
-        };
-        keep().map_err(|error| error.to_string())
+        index.map_err(|error| anyhow!("its index {error}"))?;
+        let (store, staging) = (&self.store, self.store.staging("adopt")?);
+        store.put_adopted(&staging, point.manifest, signatures)?;
+        store.put_index(&staging, point.manifest, packed)?;
+        store.put_manifest_bytes(&staging, bytes)?;
+        Ok(store.put_point(&staging, point)?)
     }
 }

@@ -17,8 +17,7 @@ use super::{Call, Clock, Failure, Setup, start, wrapped};
 use crate::cargo::command::{self as cargo, KEPT_BACK};
 use crate::cargo::{CargoCommand, CargoError, Live, Messages, PackageId, message};
 use crate::config::Environment;
-use crate::disk;
-use crate::disk::{PLAIN, Staging};
+use crate::disk::{self, PLAIN, Staging};
 use crate::engine::bisect::Verdict;
 use crate::engine::programs::{self, Program, Wanted};
 use crate::git::Repository;
@@ -117,7 +116,8 @@ impl Trials<'_> {
         self.sources.far.again();
         let mut placed = Vec::new();
         for point in points {
-            let candidate = self.sources.candidate(point).map_err(NotHad)?;
+            let candidate = self.sources.candidate(point);
+            let candidate = candidate.map_err(|why| NotHad(why.to_string()))?;
             let (manifest, only) = (&candidate.manifest, &self.args.only[..]);
             let wanted = Wanted { manifest, only };
             let Sources { far, store, .. } = &self.sources;
