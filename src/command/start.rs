@@ -185,7 +185,8 @@ impl<'a> Starter<'a> {
         if !search.setup.part.target_dir.is_empty() {
             // Another program runs this cargo, with variables and a lock file of its own: only cargo can judge them.
             locked = None;
-            set_by_cargo.extend(units().flat_map(Unit::variables).map(str::to_owned));
+            let variables = units().flat_map(Unit::variables);
+            set_by_cargo.extend(variables.map(|(name, _)| name.to_owned()));
         }
         Ok(Starter {
             search,
@@ -272,10 +273,8 @@ fn nearest(surveys: &[Survey<'_>]) -> usize {
 fn noted(manifest: &Manifest, decisions: &[Decision]) -> Vec<Noted> {
     let note = |(unit, decision): (&Unit, &Decision)| {
         let package = manifest.package(unit);
-        let (code, text) = (
-            decision.reason.code().to_owned(),
-            decision.reason.to_string(),
-        );
+        let reason = &decision.reason;
+        let (code, text) = (reason.code().to_owned(), reason.to_string());
         Noted {
             unit: unit.name.to_string(),
             package: format!("{} {}", package.name, package.version),

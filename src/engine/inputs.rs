@@ -61,22 +61,20 @@ pub fn package_files(path: Rooted, roots: &Roots) -> Option<Input> {
 /// Returns what the reader sees where `input` is expected.
 pub fn compare(input: &Input, roots: &Roots) -> Seen {
     let path = roots.resolve(&input.path);
-    fn same<T: PartialEq>(found: Option<T>, expected: &T) -> Seen {
-        match found {
-            Some(found) if found == *expected => Seen::Same,
-            Some(_) => Seen::Different,
-            None => Seen::Missing,
-        }
-    }
-    match &input.expected {
+    let found = match input.expected {
         // A pipe or a device is no file that a unit was made from, and may never end.
-        Expected::File(_) if !path.is_file() => Seen::Missing,
-        Expected::File(digest) => same(hash::of(&path), digest),
-        Expected::Tree(digest) => same(hash::tree(&path).ok(), digest),
-        Expected::PackageFiles(digest) => same(package_digest(&path), digest),
-        Expected::GitHead(commit) => same(git::head_of_git_dir(&path), commit),
-        Expected::GitIndex(digest) => same(git::index_digest(&path), digest),
-        Expected::Nothing => Seen::Missing,
+        Expected::File(_) if !path.is_file() => None,
+        Expected::File(_) => hash::of(&path).map(Expected::File),
+        Expected::Tree(_) => hash::tree(&path).ok().map(Expected::Tree),
+        Expected::PackageFiles(_) => package_digest(&path).map(Expected::PackageFiles),
+        Expected::GitHead(_) => git::head_of_git_dir(&path).map(Expected::GitHead),
+        Expected::GitIndex(_) => git::index_digest(&path).map(Expected::GitIndex),
+        Expected::Nothing => None,
+    };
+    match found {
+        Some(found) if found == input.expected => Seen::Same,
+        Some(_) => Seen::Different,
+        None => Seen::Missing,
     }
 }
 

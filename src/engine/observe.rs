@@ -129,21 +129,13 @@ impl Reader<'_> {
 
     /// Returns the first variable that cargo would find changed.
     fn variable(&self, unit: &Unit) -> Option<Reason> {
-        let locals = unit.fingerprint.local.iter();
-        let declared = locals.filter_map(|local| match local {
-            Local::RerunIfEnvChanged { var, val } => Some((var, val)),
-            _ => None,
-        });
-        let read = unit.dep_info.iter().flat_map(|info| &info.env);
-        let read = read.map(|(name, value)| (name, value));
         // cargo and its clippy set these for the compilers that they start; only they can judge them.
         let theirs = |name: &str| name.starts_with("CARGO") || name.starts_with("CLIPPY_");
         let ours = |name: &str| !theirs(name) && !self.set_by_cargo.contains(name);
-        let differs =
-            |name, value: &Option<String>| self.environment.text(name) != value.as_deref();
-        let mut all = declared.chain(read);
-        let (name, _) = all.find(|(name, value)| ours(name) && differs(name, value))?;
-        Some(Reason::Variable(name.clone()))
+        let differs = |name, value| self.environment.text(name) != value;
+        let mut all = unit.variables();
+        let (name, _) = all.find(|(name, value)| ours(name) && differs(name, *value))?;
+        Some(Reason::Variable(name.to_owned()))
     }
 
     /// Returns the fingerprint of `unit` at the reader's roots; none unless the builder's own can be reproduced.

@@ -127,15 +127,16 @@ impl Unit {
         made.chain(self.session_objects().map(|(_, size_bytes)| size_bytes))
     }
 
-    /// Returns the variables that it was made from.
-    pub fn variables(&self) -> impl Iterator<Item = &str> {
+    /// Returns the variables that it was made from, with their values where they were set.
+    pub fn variables(&self) -> impl Iterator<Item = (&str, Option<&str>)> {
         let declared = self.fingerprint.local.iter();
         let declared = declared.filter_map(|local| match local {
-            Local::RerunIfEnvChanged { var, .. } => Some(var.as_str()),
+            Local::RerunIfEnvChanged { var, val } => Some((var, val)),
             _ => None,
         });
         let read = self.dep_info.iter().flat_map(|info| &info.env);
-        declared.chain(read.map(|(name, _)| name.as_str()))
+        let all = declared.chain(read.map(|(name, value)| (name, value)));
+        all.map(|(name, value)| (name.as_str(), value.as_deref()))
     }
 
     /// Returns every object of what it made and of its session, with its size.
