@@ -44,25 +44,25 @@ pub fn roots(invocation: &Invocation, environment: &Environment) -> Option<Roots
         (false, true) => None,
         (false, false) => locked_above(source),
     };
-    let roots = match workspace {
-        Some(workspace) => in_workspace(workspace, &build, &home),
-        None => Roots::without_workspace(&build, &home),
-    };
-    Some(inputs::with_aliases(roots))
+    let above = workspace.and_then(git::enclosing_work_tree);
+    let repository = above.as_deref().filter(|top| Some(*top) != workspace);
+    let all = [
+        (Root::Workspace, workspace),
+        (Root::Build, Some(&*build)),
+        (Root::CargoHome, Some(&*home)),
+        (Root::Repository, repository),
+    ];
+    let known = all
+        .into_iter()
+        .filter_map(|(root, dir)| dir.map(|dir| (root, dir)));
+    let add = |roots: Roots, (root, dir)| roots.with_alias(root, dir);
+    Some(inputs::with_aliases(known.fold(Roots::default(), add)))
 }
 
 /// Returns the outermost directory above `source` that has a lock file; a package may have one of its own.
 fn locked_above(source: &Path) -> Option<&Path> {
     let locked = |dir: &&Path| dir.join("Cargo.lock").is_file();
     source.ancestors().skip(1).filter(locked).last()
-}
-
-fn in_workspace(workspace: &Path, build: &Path, home: &Path) -> Roots {
-    let roots = Roots::new(workspace, build, home);
-    match git::enclosing_work_tree(workspace) {
-        Some(top) if top != workspace => roots.with_alias(Root::Repository, &top),
-        _ => roots,
-    }
 }
 
 /// Returns cargo's build directory, with the profile's directory in it found by cargo's records.

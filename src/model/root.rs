@@ -109,12 +109,6 @@ impl Roots {
             .with_alias(Root::CargoHome, cargo_home)
     }
 
-    /// Returns the roots of a compile that does not tell where the workspace is.
-    pub fn without_workspace(build: &Path, cargo_home: &Path) -> Roots {
-        let roots = Roots::default().with_alias(Root::Build, build);
-        roots.with_alias(Root::CargoHome, cargo_home)
-    }
-
     /// Returns the directories that outputs name instead of the roots.
     pub fn remapped() -> Roots {
         use Root::{Build, CargoHome, Repository, Workspace};
