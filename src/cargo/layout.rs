@@ -48,11 +48,8 @@ impl Layout {
     /// among them.
     pub fn candidates(&self, profile: &str, package: &str, stem: &str) -> Vec<UnitName> {
         let wanted = |unit: &&UnitName| {
-            let own = unit
-                .dir
-                .rsplit_once('-')
-                .is_some_and(|(name, _)| name == package);
-            own && unit.stem == stem && unit.profile_dir == profile
+            let name = unit.dir.rsplit_once('-').map(|(name, _)| name);
+            name == Some(package) && unit.stem == stem && unit.profile_dir == profile
         };
         self.units.iter().filter(wanted).cloned().collect()
     }

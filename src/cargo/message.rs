@@ -62,10 +62,8 @@ impl Artifact {
     /// Source: cargo: compilation_files.rs, `fingerprint_file_path` @ 1.95.
     pub fn stem(&self) -> String {
         let kind = match self.target.kind.first().map(String::as_str) {
-            Some("bin") => "bin",
-            Some("example") => "example",
+            Some(kind @ ("bin" | "example" | "bench")) => kind,
             Some("test") => "integration-test",
-            Some("bench") => "bench",
             Some("custom-build") => "build-script",
             _ => "lib",
         };

@@ -6,7 +6,6 @@ use std::process::ExitCode;
 
 use super::cli::InitArgs;
 use super::{Failure, Setup};
-use crate::cargo::CargoCommand;
 use crate::cargo::config_file::{self, ConfigFileError};
 use crate::config::Environment;
 use crate::disk::{self, DiskError, place};
@@ -93,11 +92,10 @@ fn refused(file: &Path, error: &ConfigFileError) -> Failure {
 fn file(args: &InitArgs, environment: &Environment) -> anyhow::Result<PathBuf> {
     let dir = match args.workspace || args.release_lane {
         false => environment.cargo_home()?,
-        true => {
-            let command = CargoCommand { args: Vec::new() };
-            let setup = Setup::of(&command, environment, None)?;
-            setup.workspace.root.join(".cargo")
-        }
+        true => Setup::here(environment, None)?
+            .workspace
+            .root
+            .join(".cargo"),
     };
     let files = [dir.join("config"), dir.join("config.toml")];
     let old = files.iter().find(|file| file.is_file());

@@ -71,20 +71,15 @@ impl Search<'_> {
 
     /// Returns the parts of this repository that have starting points of the nearest commits that have any.
     pub(super) fn parts(&self) -> anyhow::Result<BTreeSet<Part>> {
-        let mut parts = BTreeSet::new();
-        let mut found_commits = 0;
-        for commit in &self.commits()? {
+        let apart = |commit: &String| -> BTreeSet<Part> {
             let points = self.sources.points(commit).into_iter();
             let ours = points.filter(|point| point.toolchain == self.setup.toolchain);
             let all = ours.map(|point| point.part);
-            let apart: BTreeSet<Part> = all.filter(|part| !part.target_dir.is_empty()).collect();
-            found_commits += usize::from(!apart.is_empty());
-            parts.extend(apart);
-            if found_commits == MAX_CANDIDATES {
-                break;
-            }
-        }
-        Ok(parts)
+            all.filter(|part| !part.target_dir.is_empty()).collect()
+        };
+        let commits = self.commits()?;
+        let found = commits.iter().map(apart).filter(|parts| !parts.is_empty());
+        Ok(found.take(MAX_CANDIDATES).flatten().collect())
     }
 
     fn repository(&self) -> Result<Repository, GitError> {

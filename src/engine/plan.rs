@@ -187,7 +187,7 @@ fn placed(manifest: &Manifest, evidence: &[Evidence], offered: &[Offer]) -> Vec<
 }
 
 /// A unit that cargo builds again is near if a session of it can make that incremental.
-fn built_again(manifest: &Manifest, at: usize, reason: &Reason) -> Action {
+pub(super) fn built_again(manifest: &Manifest, at: usize, reason: &Reason) -> Action {
     match (reason, &manifest.units[at].session) {
         (Reason::NotLocked | Reason::Unproven | Reason::OtherSettings, _) | (_, None) => {
             Action::Leave

@@ -7,9 +7,8 @@ use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
-use crate::disk;
 use crate::disk::place::MODE_EXECUTABLE;
-use crate::disk::{Finish, Staging};
+use crate::disk::{self, Finish, Staging};
 use crate::model::unit::kind_and_name;
 use crate::model::{Content, Digest, Manifest, Source, Unit, UnitName, bytes_path};
 use crate::store::{ObjectError, Store};

@@ -13,7 +13,7 @@ use crate::cargo::dep_info;
 use crate::disk::place::mode_for;
 use crate::disk::{self, DiskError, Finish, Result, space};
 use crate::engine::hold::Held;
-use crate::engine::plan::{dependency, deps};
+use crate::engine::plan::{built_again, dependency, deps};
 use crate::engine::{Action, Decision, Survey};
 use crate::model::{
     Content, Finder, Fingerprint, Manifest, OutputFile, Reason, Roots, Unit, bytes_path,
@@ -255,11 +255,8 @@ fn amend_dependents(manifest: &Manifest, decisions: &mut [Decision]) {
         let is_lost = |dep: &usize| matches!(decisions[*dep].action, Action::Leave | Action::Seed);
         let lost = deps(unit).find(is_lost);
         if let (Action::Place, Some(dep)) = (decisions[at].action, lost) {
-            let action = match unit.session {
-                Some(_) => Action::Seed,
-                None => Action::Leave,
-            };
             let reason = dependency(manifest, dep);
+            let action = built_again(manifest, at, &reason);
             decisions[at] = Decision { action, reason };
         }
     }

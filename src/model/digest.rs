@@ -66,18 +66,11 @@ impl<'de> Deserialize<'de> for Digest {
     }
 }
 
-/// What was given is not 64 hex digits.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not a digest (64 hex digits)")]
-pub struct NotADigest(String);
-
 impl FromStr for Digest {
-    type Err = NotADigest;
+    type Err = blake3::HexError;
 
-    fn from_str(text: &str) -> Result<Digest, NotADigest> {
-        let hash = blake3::Hash::from_hex(text);
-        let hash = hash.map_err(|_| NotADigest(text.to_owned()))?;
-        Ok(Digest::from(hash))
+    fn from_str(text: &str) -> Result<Digest, blake3::HexError> {
+        blake3::Hash::from_hex(text).map(Digest::from)
     }
 }
 

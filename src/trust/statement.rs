@@ -16,7 +16,7 @@ pub const MAX_BYTES: u64 = 64 << 10;
 const SIGNATURE: &str = "\nuntrusted comment:";
 
 /// Which keys sign for a repository.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Statement {
     version: u16,
@@ -81,10 +81,7 @@ impl Statement {
         Statement {
             version: VERSION,
             repository,
-            generation: 0,
-            written_unix_s: 0,
-            keys: Vec::new(),
-            revoked: Vec::new(),
+            ..Statement::default()
         }
     }
 

@@ -10,8 +10,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use memchr::memmem;
 
 use crate::config::Environment;
-use crate::disk;
-use crate::disk::{Staging, place};
+use crate::disk::{self, Staging, place};
 use crate::engine::ledger::Note;
 use crate::engine::rename::Renamed;
 use crate::engine::seed::{Beginning, Sown};
