@@ -87,10 +87,8 @@ fn profile_dirs(build: &Path) -> Vec<String> {
 
 /// Returns the `<kind>-<name>` of each unit recorded in a fingerprint directory.
 fn stems(dir: &Path) -> Vec<String> {
-    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
-    let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
-    let stems = names.filter_map(|name| name.strip_suffix(".json").map(str::to_owned));
-    stems.collect()
+    let stem = |name: String| name.strip_suffix(".json").map(str::to_owned);
+    walk::names(dir).filter_map(stem).collect()
 }
 
 /// Returns the fingerprint that cargo recorded for `unit`.
@@ -143,8 +141,7 @@ impl HashedFiles {
     /// Returns the files of `dir`; none where there is no such directory.
     pub fn of(dir: &Path) -> HashedFiles {
         let mut files: HashMap<String, Vec<String>> = HashMap::new();
-        for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
-            let name = entry.file_name().into_string().unwrap_or_default();
+        for name in walk::names(dir) {
             if let Some(hash) = hash_in(&name) {
                 files.entry(hash.to_owned()).or_default().push(name);
             }

@@ -106,6 +106,12 @@ pub fn same_inode(a: &Path, b: &Path) -> bool {
     id(a).is_some_and(|a| Some(a) == id(b))
 }
 
+/// Returns the names of what is in `dir`, in no order; none where there is no such directory.
+pub fn names(dir: &Path) -> impl Iterator<Item = String> + use<> {
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    entries.filter_map(|one| one.file_name().into_string().ok())
+}
+
 /// Returns the sorted names of the directories in `dir`; none where there is no such directory.
 pub fn subdirectories(dir: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();

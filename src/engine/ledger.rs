@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 
 use crate::cargo::layout::{OWN_DIR, unit_hash};
-use crate::disk::{self, DiskError, PLAIN, Staging, place};
+use crate::disk::{self, DiskError, PLAIN, Staging, place, walk};
 use crate::engine::Seed;
 use crate::model::{Began, Compiled, Digest, UnitName, bytes_path};
 use crate::rustc::argv::ledger_key;
@@ -159,7 +159,7 @@ impl Ledger {
         let note = self.note(key)?;
         let started = UNIX_EPOCH + Duration::from_millis(note.started_unix_ms);
         let ended = started + Duration::from_millis(note.compiled.elapsed_ms);
-        let made = disk::walk::mtime(output)?;
+        let made = walk::mtime(output)?;
         (made + CLOCK_SLACK >= started && made <= ended + CLOCK_SLACK).then_some(note.compiled)
     }
 
@@ -169,16 +169,13 @@ impl Ledger {
     }
 
     fn note_keys(&self) -> impl Iterator<Item = String> {
-        let notes = std::fs::read_dir(self.dir.join("compiled"));
-        let notes = notes.into_iter().flatten().flatten();
-        notes.filter_map(|note| note.file_name().into_string().ok())
+        walk::names(&self.dir.join("compiled"))
     }
 
     /// Returns every note of a compile, in no order.
     pub fn notes(&self) -> Vec<(String, Note)> {
-        let keys = self.note_keys();
-        keys.filter_map(|key| Some((key.clone(), self.note(&key)?)))
-            .collect()
+        let noted = |key: String| self.note(&key).map(|note| (key, note));
+        self.note_keys().filter_map(noted).collect()
     }
 
     /// Keeps the seed of the unit `key` for its next compile.
