@@ -34,12 +34,12 @@ pub fn run(args: &DemoArgs, call: Call<'_>) -> Result<ExitCode> {
     };
     let mut builder = tempfile::Builder::new();
     let made = builder.prefix("headstart-demo-").tempdir_in(&parent);
-    let scratch =
-        made.with_context(|| format!("cannot make a scratch directory in {}", parent.display()))?;
+    let failed = || format!("cannot make a scratch directory in {}", parent.display());
+    let scratch = made.with_context(failed)?;
     remove_when_interrupted(scratch.path());
     let dir = scratch.path().display();
-    call.reporter
-        .note(format!("working in {dir}, which is removed at the end"));
+    let note = format!("working in {dir}, which is removed at the end");
+    call.reporter.note(note);
     let demo = Demo {
         args,
         call,
@@ -103,10 +103,7 @@ impl Demo<'_> {
             store: self.store(),
             ..StartArgs::default()
         };
-        let call = Call {
-            environment: &environment,
-            ..self.call
-        };
+        let call = self.call.at(&environment);
         let none = |error: anyhow::Error| match error.downcast::<NoStart>() {
             Ok(none) => Failure::new(none.to_string(), "please report this").into(),
             Err(error) => error,
@@ -157,11 +154,8 @@ impl Demo<'_> {
             ..PublishArgs::default()
         };
         let clock = Clock::start();
-        let call = Call {
-            environment: &self.at(dir),
-            ..self.call
-        };
-        let outcome = publish::publish_build(&args, call)?;
+        let environment = self.at(dir);
+        let outcome = publish::publish_build(&args, self.call.at(&environment))?;
         drop(step);
         let (point, took) = (&outcome.published.point, outcome.publish_time);
         let (units, size) = (point.units, bytes(point.size_bytes));

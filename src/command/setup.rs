@@ -41,7 +41,15 @@ pub struct Setup {
     pub part: Part,
 }
 
-impl Call<'_> {
+impl<'a> Call<'a> {
+    /// Returns this call as if it was typed in `environment`.
+    pub fn at(self, environment: &'a Environment) -> Call<'a> {
+        Call {
+            environment,
+            ..self
+        }
+    }
+
     /// Returns the directory of `headstart.toml` for commands that do not ask cargo where the workspace is.
     pub fn settled_dir(&self) -> PathBuf {
         let dir = &self.environment.dir;

@@ -13,7 +13,7 @@ use anyhow::{Context, Result};
 use super::cli::BisectArgs;
 use super::scratch::{Judged, Scratch, TARGET};
 use super::sources::{NoStart, Sources};
-use super::{Call, Clock, Failure, Setup, start, wrapped};
+use super::{Clock, Failure, Setup, start, wrapped};
 use crate::cargo::command::{self as cargo, KEPT_BACK};
 use crate::cargo::{CargoCommand, CargoError, Live, Messages, PackageId, message};
 use crate::config::Environment;
@@ -154,28 +154,22 @@ impl Trials<'_> {
         let mut lines = Vec::new();
         let commands = commands.iter().cloned().map(|args| CargoCommand { args });
         for command in commands {
-            match self.build_one(&command, &environment)? {
-                Ok(more) => lines.extend(more),
-                Err(messages) => {
-                    let log = self.scratch.log(commit)?;
-                    self.staging.write(&log, messages.as_bytes(), PLAIN)?;
-                    return Err(NotHad("it does not build".to_owned()).into());
-                }
-            }
+            lines.extend(self.build_one(commit, &command, &environment)?);
         }
         let live = message::live(&lines);
         Ok(live.iter().filter_map(built).collect())
     }
 
-    /// Starts, and runs the cargo `command`; returns cargo's report, or what it said when it failed.
+    /// Starts, and runs the cargo `command`; returns cargo's report.
     fn build_one(
         &self,
+        commit: &str,
         command: &CargoCommand,
         environment: &Environment,
-    ) -> Result<Result<Vec<String>, String>> {
+    ) -> Result<Vec<String>> {
         let setup = match Setup::of(command, environment, None) {
             Ok(setup) => setup,
-            Err(error) => return Ok(Err(format!("{error:#}"))),
+            Err(error) => return self.not_built(commit, &format!("{error:#}")),
         };
         let stays = |dir: &Path| disk::canonical(dir).starts_with(&environment.dir);
         if !stays(&setup.workspace.root) || !stays(&setup.workspace.target_dir) {
@@ -183,20 +177,23 @@ impl Trials<'_> {
             let hint = "say how to build with --then-build='build ...'";
             return Err(Failure::new(what, hint).into());
         }
-        let call = Call {
-            environment,
-            ..self.sources.call
-        };
+        let call = self.sources.call.at(environment);
         match start::start(self.sources.args, &setup, call) {
             // Without a starting point it is a plain build.
             Err(error) if !error.is::<NoStart>() => call.reporter.warn(error),
             _ => {}
         }
         match cargo::run(command, wrapped(environment, Messages::Kept), |_| ()) {
-            Ok(report) => Ok(Ok(report)),
-            Err(CargoError::Failed { stderr, .. }) => Ok(Err(stderr)),
-            Err(error) => Err(error.into()),
+            Err(CargoError::Failed { stderr, .. }) => self.not_built(commit, &stderr),
+            report => Ok(report?),
         }
+    }
+
+    /// Keeps what was said instead of a build.
+    fn not_built(&self, commit: &str, messages: &str) -> Result<Vec<String>> {
+        let log = self.scratch.log(commit)?;
+        self.staging.write(&log, messages.as_bytes(), PLAIN)?;
+        Err(NotHad("it does not build".to_owned()).into())
     }
 
     /// Runs COMMAND in `workspace`, and returns its exit code.
@@ -213,10 +210,8 @@ impl Trials<'_> {
         command.env("CARGO_TARGET_DIR", workspace.join(TARGET));
         let dirs = programs::directories(programs);
         for name in ["PATH", "LD_LIBRARY_PATH"] {
-            let dirs = dirs.iter().map(OsString::as_os_str);
-            let all: Vec<&OsStr> = dirs
-                .chain(self.sources.call.environment.var(name))
-                .collect();
+            let own = self.sources.call.environment.var(name);
+            let all: Vec<&OsStr> = dirs.iter().map(OsString::as_os_str).chain(own).collect();
             command.env(name, all.join(OsStr::new(":")));
         }
         for one in programs {
