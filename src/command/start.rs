@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::bootstrap::Checkout;
 use super::cli::StartArgs;
-use super::failure::{self};
+use super::failure;
 use super::search::Search;
 use super::sources::{Candidate, NoStart, Sources};
 use super::{Call, Clock, Failure, Setup, bring, gc, print_first, print_json, short, wrapped};
@@ -237,7 +237,7 @@ impl<'a> Starter<'a> {
                 commit: manifest.commit.clone(),
                 manifest: candidate.point.manifest,
                 unix_s: sources.call.now_unix_s(),
-                mtime: held.mtime(),
+                mtime: held.mtime,
                 decisions: noted.clone(),
             };
             Ledger::of(&setup.workspace.build_dir).add_start(&held.staging, started)?;

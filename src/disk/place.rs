@@ -16,7 +16,8 @@ use crate::model::Digest;
 /// A directory on the file system of the files to be placed, for files that are not complete yet.
 #[derive(Debug)]
 pub struct Staging {
-    dir: PathBuf,
+    /// The directory itself, for what another program writes.
+    pub dir: PathBuf,
     next: AtomicU64,
     reflink: AtomicBool,
     umask: u32,
@@ -52,9 +53,10 @@ pub const MODE_STORED: u32 = 0o444;
 
 /// Returns the mode of an output.
 pub fn mode_for(executable: bool) -> u32 {
-    match executable {
-        true => MODE_EXECUTABLE,
-        false => MODE_FILE,
+    if executable {
+        MODE_EXECUTABLE
+    } else {
+        MODE_FILE
     }
 }
 
@@ -91,11 +93,6 @@ impl Staging {
         staging.umask = !made.permissions().mode() & MODE_EXECUTABLE;
         drop(std::fs::remove_file(&probe));
         Ok(staging)
-    }
-
-    /// Returns the directory itself, for what another program writes.
-    pub fn dir(&self) -> &Path {
-        &self.dir
     }
 
     /// Tells whether the file system makes reflinks.
@@ -240,9 +237,7 @@ impl Drop for Staging {
 /// Copies the file `from` to `to`, whose directory is made; for scratch directories only.
 #[expect(clippy::disallowed_methods, reason = "disk copies")]
 pub fn copy(from: &Path, to: &Path) -> Result<()> {
-    if let Some(parent) = to.parent() {
-        make_dir(parent)?;
-    }
+    to.parent().map_or(Ok(()), make_dir)?;
     let copied = std::fs::copy(from, to).map(|_| ());
     copied.map_err(failed("copy", from))
 }
@@ -367,27 +362,15 @@ fn pour(
     mut to: &File,
     mut buffer: Vec<u8>,
 ) -> Result<(Digest, u64), PourError> {
-    let mut hasher = blake3::Hasher::new();
+    let (mut hasher, full) = (blake3::Hasher::new(), buffer.len());
     loop {
-        let filled = fill(&mut from, &mut buffer).map_err(PourError::Read)?;
-        hasher.update(&buffer[..filled]);
-        to.write_all(&buffer[..filled]).map_err(PourError::Write)?;
-        if filled < buffer.len() {
+        buffer.clear();
+        let read = from.by_ref().take(full as u64).read_to_end(&mut buffer);
+        let filled = read.map_err(PourError::Read)?;
+        hasher.update(&buffer);
+        to.write_all(&buffer).map_err(PourError::Write)?;
+        if filled < full {
             return Ok((hasher.finalize().into(), hasher.count()));
         }
     }
-}
-
-/// Reads until `buffer` is full or there is no more, and returns how much that was.
-fn fill(from: &mut impl Read, buffer: &mut [u8]) -> std::io::Result<usize> {
-    let mut filled = 0;
-    while filled < buffer.len() {
-        match from.read(&mut buffer[filled..]) {
-            Ok(0) => break,
-            Ok(count) => filled += count,
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(filled)
 }

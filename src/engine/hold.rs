@@ -17,7 +17,8 @@ pub struct Held {
     pub build: PathBuf,
     /// The place for unfinished files.
     pub staging: Staging,
-    mtime: SystemTime,
+    /// The time that placed files are given.
+    pub mtime: SystemTime,
     _locks: Vec<Lock>,
 }
 
@@ -82,11 +83,6 @@ pub fn make_target_dir(build: &Path) -> Result<()> {
 }
 
 impl Held {
-    /// Returns the time that placed files are given.
-    pub fn mtime(&self) -> SystemTime {
-        self.mtime
-    }
-
     /// Makes what is placed from now on newer than what was placed before, so that cargo builds again what
     /// was compiled against something that a further starting point replaces.
     pub fn later(&mut self) {

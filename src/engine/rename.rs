@@ -138,7 +138,7 @@ fn lies_outside(dir: &Path, root: &Path, environment: &Environment) -> bool {
 /// names that cargo gave.
 fn name(invocation: &Invocation, wrapped: Wrapped<'_>) -> Option<String> {
     let (roots, environment) = (wrapped.roots, wrapped.environment);
-    let version = run::version(wrapped.program, invocation.behind())?;
+    let version = run::version(wrapped.program, invocation.behind.as_deref())?;
     let package = environment.path("CARGO_MANIFEST_DIR")?;
     let plain = invocation.renamed("", |_| None);
     let source = environment.dir.join(&invocation.source);

@@ -111,7 +111,7 @@ impl Placing<'_> {
     }
 
     fn finish_as(&self, executable: bool) -> Finish {
-        let (mode, mtime) = (mode_for(executable), Some(self.held.mtime()));
+        let (mode, mtime) = (mode_for(executable), Some(self.held.mtime));
         Finish { mode, mtime }
     }
 

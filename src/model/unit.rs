@@ -25,8 +25,7 @@ pub struct UnitName {
 impl UnitName {
     /// Returns the path of the fingerprint directory, relative to the build directory.
     pub fn fingerprint_dir(&self) -> PathBuf {
-        let profile = PathBuf::from(&self.profile_dir);
-        profile.join(".fingerprint").join(&self.dir)
+        PathBuf::from_iter([&*self.profile_dir, ".fingerprint", &*self.dir])
     }
 
     /// Returns the path of the file with the fingerprint's hash, relative to the build directory.
@@ -46,8 +45,7 @@ impl UnitName {
 
     /// Returns the path of a build script's directory, or of its run's, relative to the build directory.
     pub fn script_dir(&self) -> PathBuf {
-        let profile = PathBuf::from(&self.profile_dir);
-        profile.join("build").join(&self.dir)
+        PathBuf::from_iter([&*self.profile_dir, "build", &*self.dir])
     }
 
     /// Returns what kind of unit it is, in cargo's words: `lib`, `test-bin`, `run-build-script`, ...

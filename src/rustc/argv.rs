@@ -48,7 +48,7 @@ pub struct Invocation {
     /// Whether it makes only libraries that need no standard library of their own.
     pub plain_library: bool,
     /// The rustc that another compiler is given first: `clippy-driver rustc …`.
-    behind: Option<OsString>,
+    pub behind: Option<OsString>,
     parts: Vec<Part>,
 }
 
@@ -238,11 +238,6 @@ impl Invocation {
     /// Returns the name of this unit's seed in the ledger.
     pub fn seed_key(&self) -> String {
         seed_key(&self.crate_name, &self.metadata)
-    }
-
-    /// Returns the rustc that another compiler is given first.
-    pub fn behind(&self) -> Option<&OsStr> {
-        self.behind.as_deref()
     }
 
     /// Returns the files that `--extern` names.

@@ -47,7 +47,7 @@ impl Store {
     /// Returns the time by the clock of the store's file system, which is the one that its files are dated by.
     pub fn time(&self) -> Result<i64> {
         let staging = self.staging("time")?;
-        let now = used(staging.dir())?.map_or(i64::MIN, |(now, _)| now);
+        let now = used(&staging.dir)?.map_or(i64::MIN, |(now, _)| now);
         Ok(now)
     }
 

@@ -284,7 +284,7 @@ impl<'a> Compile<'a> {
             text.extend_from_slice(arg.as_encoded_bytes());
             text.push(b'\n');
         }
-        let path = staging.dir().join("args");
+        let path = staging.dir.join("args");
         staging.write(&path, &text, place::PLAIN).ok()?;
         let mut arg = OsString::from("@");
         arg.push(path);
