@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::bootstrap::Checkout;
 use super::cli::PublishArgs;
-use super::failure::{self};
+use super::failure;
 use super::key::signing_keys;
 use super::trust::here;
 use super::{
@@ -85,10 +85,9 @@ pub fn run(args: &PublishArgs, call: Call<'_>) -> Result<ExitCode> {
         Err(error) if args.required => return Err(error),
         ready => ready,
     };
-    match &ready {
+    if let Err(error) = &ready {
         // Before cargo runs: whoever watches may prefer to stop it.
-        Err(error) => failure::print_and_go_on("this will not be published", error),
-        Ok(ready) => ready.note_roots(),
+        failure::print_and_go_on("this will not be published", error);
     }
     let is_ready = ready.is_ok();
     let built = build(args, Messages::Shown, call)?;
@@ -137,7 +136,6 @@ fn say(args: &PublishArgs, outcomes: &[Outcome]) -> Result<ExitCode> {
 pub fn publish_build(args: &PublishArgs, call: Call<'_>) -> Result<Outcome> {
     check_commands(&CargoCommand::split(&args.cargo), call.environment)?;
     let ready = Ready::of(args, call)?;
-    ready.note_roots();
     let outcomes = ready.publish(&build(args, Messages::Kept, call)?)?;
     let first = outcomes.into_iter().next();
     first.context("a build of no workspace")
@@ -168,7 +166,7 @@ fn build(args: &PublishArgs, messages: Messages, call: Call<'_>) -> Result<Built
 }
 
 impl<'a> Ready<'a> {
-    /// Finds out what is published and where to; changes nothing but that the store is there.
+    /// Finds out what is published and where to; changes nothing but that the store is there, and what the wrapper is told.
     fn of(args: &'a PublishArgs, call: Call<'a>) -> Result<Ready<'a>> {
         let (environment, commands) = (call.environment, CargoCommand::split(&args.cargo));
         let repository = Repository::discover(&environment.dir)?;
@@ -183,6 +181,10 @@ impl<'a> Ready<'a> {
         };
         let typed = args.store.store.as_deref();
         let store = Store::create(&environment.store(typed, Some(configured))?)?;
+        if let What::Rustc(checkout) = &what {
+            // For the wrapper, which cannot tell them by itself.
+            checkout.note_roots();
+        }
         Ok(Ready {
             args,
             call,
@@ -193,13 +195,6 @@ impl<'a> Ready<'a> {
             what,
             store,
         })
-    }
-
-    /// Notes for the wrapper what it cannot tell by itself.
-    fn note_roots(&self) {
-        if let What::Rustc(checkout) = &self.what {
-            checkout.note_roots();
-        }
     }
 
     /// Stores what was built, and writes it to the remotes.

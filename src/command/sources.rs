@@ -107,10 +107,8 @@ impl<'a> Sources<'a> {
         );
         let same = point.is_of(&manifest);
         ensure!(same, "manifest {name} is not what its point says");
-        let (commit, lasts) = (
-            short(&point.commit),
-            manifest.not_after_unix_s >= now_unix_s,
-        );
+        let commit = short(&point.commit);
+        let lasts = manifest.not_after_unix_s >= now_unix_s;
         ensure!(lasts, "the starting point {commit} has expired");
         let manifest = self.believed.vouch(manifest);
         Ok(Candidate { point, manifest })
