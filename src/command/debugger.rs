@@ -27,9 +27,8 @@ fn lines(debugger: Debugger, roots: &Roots) -> Vec<String> {
     match debugger {
         Debugger::Gdb => {
             let one = |(from, to)| format!("set substitute-path {from} {to}");
-            dirs.map(one)
-                .chain([format!("directory {workspace}")])
-                .collect()
+            let directory = format!("directory {workspace}");
+            dirs.map(one).chain([directory]).collect()
         }
         Debugger::Lldb => {
             let one = |(from, to)| format!("settings append target.source-map {from} \"{to}\"");

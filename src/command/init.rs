@@ -92,10 +92,10 @@ fn refused(file: &Path, error: &ConfigFileError) -> Failure {
 fn file(args: &InitArgs, environment: &Environment) -> anyhow::Result<PathBuf> {
     let dir = match args.workspace || args.release_lane {
         false => environment.cargo_home()?,
-        true => Setup::here(environment, None)?
-            .workspace
-            .root
-            .join(".cargo"),
+        true => {
+            let workspace = Setup::here(environment, None)?.workspace;
+            workspace.root.join(".cargo")
+        }
     };
     let files = [dir.join("config"), dir.join("config.toml")];
     let old = files.iter().find(|file| file.is_file());

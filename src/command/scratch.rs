@@ -74,10 +74,8 @@ impl Scratch {
             return Err(Failure::new(what, "name a directory elsewhere with --scratch").into());
         }
         let name = root.file_name().unwrap_or_default().to_string_lossy();
-        let dir = parent.join(format!(
-            "{name}-{}",
-            identity(args, call, root, ends).short()
-        ));
+        let id = identity(args, call, root, ends).short();
+        let dir = parent.join(format!("{name}-{id}"));
         disk::make_dir(&dir)?;
         let dir = disk::canonical(&dir);
         let reporter = call.reporter;

@@ -75,9 +75,7 @@ impl Recorder<'_> {
 
 /// Tells whether `path` is named as an archive.
 pub(super) fn is_archive(path: &Path) -> bool {
-    ["rlib", "a"]
-        .iter()
-        .any(|one| disk::has_extension(path, one))
+    disk::has_extension(path, "rlib") || disk::has_extension(path, "a")
 }
 
 /// Returns the stretches of the archive at `path`, one behind the other from its beginning to its end; nothing if it holds

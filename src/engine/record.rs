@@ -175,11 +175,8 @@ impl Recorder<'_> {
     /// The outputs of a compile: what has its hash in `deps` and `examples`, or in a build script's directory.
     fn compile(&self, unit: &LiveUnit, recorded: &mut Recorded) -> Result<()> {
         let mut outputs = self.compiled_files(unit);
-        let is_note = |path: &Path| {
-            ["d", rename::MARK]
-                .iter()
-                .any(|one| disk::has_extension(path, one))
-        };
+        let is_note =
+            |path: &Path| disk::has_extension(path, "d") || disk::has_extension(path, rename::MARK);
         let mut made = outputs.iter().filter(|path| !is_note(path));
         let first = made.next().ok_or(LeftOut::NoOutputs)?;
         if let Some(noted) = self.note(unit, &self.in_build(first)) {
@@ -257,12 +254,8 @@ impl Recorder<'_> {
         let Some(compiled) = compiled.filter(|compiled| !compiled.crashed) else {
             return Ok(None);
         };
-        let version = self
-            .build
-            .manifest
-            .toolchain
-            .short()
-            .trim_start_matches("rustc ");
+        let version = self.build.manifest.toolchain.short();
+        let version = version.trim_start_matches("rustc ");
         let (name, metadata) = (&compiled.crate_name, &compiled.metadata);
         let dir = session::crate_dir(name, metadata, compiled.executable, version);
         let incremental = Path::new(&unit.name.profile_dir).join("incremental");

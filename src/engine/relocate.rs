@@ -166,21 +166,16 @@ fn crates_in(dir: &Path) -> BTreeMap<String, [Option<PathBuf>; 3]> {
 /// Returns all that rustc may have hashed for a crate with `files`: any of them may not have been there yet, or not
 /// have been asked for.
 fn sources(files: &[Option<PlacedFile>; 3]) -> Vec<Located> {
-    let present: Vec<usize> = (0..3).filter(|at| files[*at].is_some()).collect();
-    let subsets = 1..1_u32 << present.len();
-    subsets
-        .flat_map(|subset| {
-            let chosen = |at: usize| {
-                let bit = present.iter().position(|one| *one == at)?;
-                files[at].clone().filter(|_| subset & (1 << bit) != 0)
-            };
-            let files = [chosen(0), chosen(1), chosen(2)];
-            crate_source::formulas().map(move |formula| {
-                let files = files.clone();
-                Located::Crate { files, formula }
-            })
+    let has = |bits: u8, at: usize| bits >> at & 1 == 1;
+    let present = |subset: &u8| (0..3).all(|at| !has(*subset, at) || files[at].is_some());
+    let all = (1..8).filter(present).flat_map(|subset| {
+        let files = [0, 1, 2].map(|at| files[at].clone().filter(|_| has(subset, at)));
+        crate_source::formulas().map(move |formula| {
+            let files = files.clone();
+            Located::Crate { files, formula }
         })
-        .collect()
+    });
+    all.collect()
 }
 
 #[cfg(test)]

@@ -104,13 +104,12 @@ impl Scan<'_> {
 
 /// Returns the package of each build script, by the hash of its compile.
 fn scripts<'a>(build: &Path, units: impl Iterator<Item = &'a LiveUnit>) -> HashMap<u64, PackageId> {
-    units
-        .filter(|unit| unit.name.stem.starts_with("build-script-"))
-        .filter_map(|unit| {
-            let fingerprint = layout::proven_fingerprint(build, &unit.name)?;
-            Some((fingerprint.hash(), unit.package.clone()))
-        })
-        .collect()
+    let scripts = units.filter(|unit| unit.name.stem.starts_with("build-script-"));
+    let known = scripts.filter_map(|unit| {
+        let fingerprint = layout::proven_fingerprint(build, &unit.name)?;
+        Some((fingerprint.hash(), unit.package.clone()))
+    });
+    known.collect()
 }
 
 /// Returns the run `name` of one of `scripts`.

@@ -52,9 +52,7 @@ pub fn roots(invocation: &Invocation, environment: &Environment) -> Option<Roots
         (Root::CargoHome, Some(&*home)),
         (Root::Repository, repository),
     ];
-    let known = all
-        .into_iter()
-        .filter_map(|(root, dir)| dir.map(|dir| (root, dir)));
+    let known = all.into_iter().filter_map(|(root, dir)| Some((root, dir?)));
     let add = |roots: Roots, (root, dir)| roots.with_alias(root, dir);
     Some(inputs::with_aliases(known.fold(Roots::default(), add)))
 }

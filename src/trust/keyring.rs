@@ -85,9 +85,8 @@ impl Keyring {
 
     /// Returns the keys that are believed in the repository.
     pub fn here(&self) -> Vec<PublicKey> {
-        let mut keys = self
-            .beliefs
-            .believed(Role::Signs, self.repository.as_deref());
+        let here = self.repository.as_deref();
+        let mut keys = self.beliefs.believed(Role::Signs, here);
         for key in self.statement.iter().flat_map(|one| &one.keys) {
             if !self.beliefs.is_revoked(key.id()) && !keys.contains(key) {
                 keys.push(key.clone());
