@@ -8,22 +8,6 @@ use std::path::{Path, PathBuf};
 use crate::model::rewrite::Finder;
 use crate::model::{Digest, Roots};
 
-/// What a command line is to us.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Line {
-    /// The compile of a unit.
-    Unit(Box<Invocation>),
-    /// A compile with a flag that we do not know.
-    Unknown {
-        /// The flag.
-        flag: String,
-        /// The rest of the line.
-        invocation: Box<Invocation>,
-    },
-    /// A question to rustc, or anything else that is no unit of cargo's.
-    NoUnit,
-}
-
 /// A compile by cargo.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Invocation {
@@ -59,24 +43,18 @@ struct Part {
     value: Option<String>,
 }
 
-/// Flags that stand before a value.
-const WITH_VALUE: [&str; 26] = [
+/// Flags that stand before a value, and that rustc hashes.
+const HASHED: [&str; 19] = [
     "--crate-name",
     "--edition",
-    "--error-format",
     "--json",
-    "--diagnostic-width",
     "--crate-type",
     "--emit",
     "--cfg",
     "--check-cfg",
-    "--out-dir",
-    "--extern",
     "--cap-lints",
     "--target",
-    "--sysroot",
     "--remap-path-prefix",
-    "--color",
     "--allow",
     "--warn",
     "--deny",
@@ -84,20 +62,12 @@ const WITH_VALUE: [&str; 26] = [
     "--force-warn",
     "--codegen",
     "-C",
-    "-L",
     "-l",
     "-Z",
 ];
-/// Lint flags in their short form, with a value as well.
-const LINTS: [&str; 4] = ["-A", "-W", "-D", "-F"];
-/// Flags that stand alone.
-const ALONE: [&str; 5] = ["--test", "-v", "--verbose", "-g", "-O"];
-/// The flag of the main source.
-const SOURCE: &str = "";
-
-/// Flags that rustc does not hash, and that say where things lie or how messages look.
+/// Flags before a value that rustc does not hash, and that say where things lie or how messages look.
 /// Source: rustc: rustc_session/src/options.rs, `UNTRACKED` @ 1.95.
-const NOT_HASHED: [&str; 8] = [
+const NOT_HASHED: [&str; 7] = [
     "--extern",
     "-L",
     "--out-dir",
@@ -105,9 +75,14 @@ const NOT_HASHED: [&str; 8] = [
     "--error-format",
     "--diagnostic-width",
     "--color",
-    SOURCE,
 ];
-/// Codegen options of the same kind.
+/// Lint flags in their short form, with a value as well.
+const LINTS: [&str; 4] = ["-A", "-W", "-D", "-F"];
+/// Flags that stand alone.
+const ALONE: [&str; 5] = ["--test", "-v", "--verbose", "-g", "-O"];
+/// The flag of the main source, which rustc does not hash either.
+const SOURCE: &str = "";
+/// Codegen options that are not hashed.
 const CODEGEN_NOT_HASHED: [&str; 5] = [
     "incremental",
     "extra-filename",
@@ -117,33 +92,6 @@ const CODEGEN_NOT_HASHED: [&str; 5] = [
 ];
 /// What of `--json` rustc hashes.
 const JSON_HASHED: [&str; 2] = ["artifacts", "future-incompat"];
-
-impl Line {
-    /// Returns what `args`, those behind the compiler's path, are. Response files have been expanded.
-    pub fn parse(args: &[OsString]) -> Line {
-        let texts: Option<Vec<&str>> = args.iter().map(|arg| arg.to_str()).collect();
-        let Some(texts) = texts else {
-            return Line::NoUnit;
-        };
-        let (behind, rest) = match texts.split_first() {
-            Some((first, rest)) if is_rustc(Path::new(first)) => {
-                (Some(OsString::from(first)), rest)
-            }
-            _ => (None, &texts[..]),
-        };
-        let is_unit = |name: &str| rest.iter().any(|arg| arg.starts_with(name));
-        let asks = rest.contains(&"-") || is_unit("--print") || !is_unit("--out-dir");
-        if asks || !is_unit("--crate-name") {
-            return Line::NoUnit;
-        }
-        let (parts, unknown) = parts(rest);
-        match (Invocation::of(behind, parts).map(Box::new), unknown) {
-            (None, _) => Line::NoUnit,
-            (Some(invocation), None) => Line::Unit(invocation),
-            (Some(invocation), Some(flag)) => Line::Unknown { flag, invocation },
-        }
-    }
-}
 
 /// Returns the known flags of a command line, and the first that is not known.
 fn parts(args: &[&str]) -> (Vec<Part>, Option<String>) {
@@ -163,7 +111,8 @@ fn parts(args: &[&str]) -> (Vec<Part>, Option<String>) {
             };
             flags.iter().find_map(of)
         };
-        let (flag, value) = match known(&WITH_VALUE).or_else(|| known(&LINTS)) {
+        let long = known(&HASHED).or_else(|| known(&NOT_HASHED));
+        let (flag, value) = match long.or_else(|| known(&LINTS)) {
             Some((flag, Some(value))) => (flag, Some(value)),
             Some((flag, None)) => (flag, args.next().copied()),
             None if !arg.starts_with('-') => (SOURCE, Some(*arg)),
@@ -186,6 +135,27 @@ fn parts(args: &[&str]) -> (Vec<Part>, Option<String>) {
 }
 
 impl Invocation {
+    /// Returns the compile in `args`, those behind the compiler's path, and the first flag that is not known, if there is one.
+    ///
+    /// None for a question to rustc, and for anything else that is no unit of cargo's. Response files have been expanded.
+    pub fn parse(args: &[OsString]) -> Option<(Invocation, Option<String>)> {
+        let texts: Option<Vec<&str>> = args.iter().map(|arg| arg.to_str()).collect();
+        let texts = texts?;
+        let (behind, rest) = match texts.split_first() {
+            Some((first, rest)) if is_rustc(Path::new(first)) => {
+                (Some(OsString::from(first)), rest)
+            }
+            _ => (None, &texts[..]),
+        };
+        let is_unit = |name: &str| rest.iter().any(|arg| arg.starts_with(name));
+        let asks = rest.contains(&"-") || is_unit("--print") || !is_unit("--out-dir");
+        if asks || !is_unit("--crate-name") {
+            return None;
+        }
+        let (parts, unknown) = parts(rest);
+        Some((Invocation::of(behind, parts)?, unknown))
+    }
+
     fn of(behind: Option<OsString>, parts: Vec<Part>) -> Option<Invocation> {
         let mut unit = Invocation {
             behind,
@@ -326,7 +296,8 @@ impl Part {
     }
 
     fn is_hashed(&self) -> bool {
-        !NOT_HASHED.contains(&self.flag)
+        self.flag != SOURCE
+            && !NOT_HASHED.contains(&self.flag)
             && !CODEGEN_NOT_HASHED.iter().any(|name| self.is_codegen(name))
     }
 
@@ -375,7 +346,7 @@ fn is_rustc(path: &Path) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{Invocation, Line};
+    use super::Invocation;
     use crate::model::Roots;
     use crate::model::rewrite::Finder;
     use std::ffi::{OsStr, OsString};
@@ -387,15 +358,15 @@ mod tests {
         --out-dir /w/target/debug/deps -C incremental=/w/target/debug/incremental \
         -L dependency=/w/target/debug/deps --extern a=/w/target/debug/deps/liba-1.rmeta --cfg x=\"/w/y\"";
 
-    fn parse(line: &str) -> Line {
+    fn parse(line: &str) -> Option<(Invocation, Option<String>)> {
         let args: Vec<OsString> = line.split_whitespace().map(OsString::from).collect();
-        Line::parse(&args)
+        Invocation::parse(&args)
     }
 
     #[track_caller]
     fn unit(line: &str) -> Invocation {
         match parse(line) {
-            Line::Unit(unit) => *unit,
+            Some((unit, None)) => unit,
             other => panic!("{other:?}"),
         }
     }
@@ -429,14 +400,14 @@ mod tests {
     /// cargo asks rustc for its version and targets through the wrapper; the answers must stay as they are.
     #[test]
     fn probes_are_no_units() {
-        assert_eq!(parse("-vV"), Line::NoUnit);
+        assert_eq!(parse("-vV"), None);
         assert_eq!(
             parse("- --crate-name ___ --print=file-names --crate-type bin"),
-            Line::NoUnit
+            None
         );
         assert_eq!(
             parse("--crate-name probe --out-dir /t --emit=metadata -"),
-            Line::NoUnit
+            None
         );
     }
 
@@ -445,7 +416,7 @@ mod tests {
     fn an_unknown_flag_makes_the_line_unknown() {
         for flag in ["--novel=1", "-o", "--emit=link=/x"] {
             let line = format!("{LIB} {flag}");
-            assert!(matches!(parse(&line), Line::Unknown { .. }), "{flag}");
+            assert!(matches!(parse(&line), Some((_, Some(_)))), "{flag}");
         }
     }
 
@@ -488,7 +459,7 @@ mod tests {
                 .iter()
                 .any(|arg| arg.to_string_lossy().contains("target"))
         );
-        let Line::Unit(probe) = Line::parse(&probe) else {
+        let Some((probe, None)) = Invocation::parse(&probe) else {
             panic!("a probe is a unit")
         };
         assert_eq!(

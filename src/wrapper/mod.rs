@@ -19,7 +19,7 @@ use crate::engine::{Ledger, relocate};
 use crate::model::session::OutputNames;
 use crate::model::{Began, Compiled, Digest, Finder, Root, Roots, bytes_path};
 use crate::report::Reporter;
-use crate::rustc::argv::{Invocation, Line};
+use crate::rustc::argv::Invocation;
 use crate::rustc::run::{self, Ended};
 
 /// rustc's exit code after it said what is wrong.
@@ -44,10 +44,9 @@ pub fn run(args: &[OsString], environment: &Environment, clock: fn() -> SystemTi
         return 1;
     };
     let expanded = expand(given);
-    let (invocation, unknown) = match Line::parse(expanded.as_deref().unwrap_or(given)) {
-        Line::Unit(invocation) => (invocation, None),
-        Line::Unknown { flag, invocation } => (invocation, Some(flag)),
-        Line::NoUnit => return code(program, run::run(program, given)),
+    let parsed = Invocation::parse(expanded.as_deref().unwrap_or(given));
+    let Some((invocation, unknown)) = parsed else {
+        return code(program, run::run(program, given));
     };
     let Some(roots) = wrapping::roots(&invocation, environment) else {
         return code(program, run::run(program, given));
