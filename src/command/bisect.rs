@@ -172,8 +172,7 @@ impl Bisect<'_> {
         loop {
             match bisect::next(&self.state()) {
                 Next::Ask(at) => self.judge(at)?,
-                Next::GoodIsBad => return Err(self.wrong_end(0)),
-                Next::BadIsGood => return Err(self.wrong_end(self.line.len() - 1)),
+                Next::WrongEnd(at) => return Err(self.wrong_end(at)),
                 Next::Between { good, bad } => {
                     let answer = Answer { good, bad };
                     let then_build = self.trials.args.then_build.is_some();

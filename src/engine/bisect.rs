@@ -30,10 +30,8 @@ pub struct Commit {
 pub enum Next {
     /// Judge the commit at this position.
     Ask(usize),
-    /// The first commit of the line, taken for good, is bad.
-    GoodIsBad,
-    /// The last commit of the line, taken for bad, is good.
-    BadIsGood,
+    /// The commit at this end of the line is not what it was taken for.
+    WrongEnd(usize),
     /// All that can be known is: this one is good, that one is bad, and nothing can be told of those between.
     Between {
         /// The last good one.
@@ -48,13 +46,9 @@ pub enum Next {
 /// Ends that can be judged are judged first: a command that fails for a reason of its own would lead anywhere.
 pub fn next(line: &[Commit]) -> Next {
     let last = line.len() - 1;
-    let ends = [
-        (last, Verdict::Good, Next::BadIsGood),
-        (0, Verdict::Bad, Next::GoodIsBad),
-    ];
-    for (end, wrong, why) in ends {
+    for (end, wrong) in [(last, Verdict::Good), (0, Verdict::Bad)] {
         match line[end].verdict {
-            Some(verdict) if verdict == wrong => return why,
+            Some(verdict) if verdict == wrong => return Next::WrongEnd(end),
             None if line[end].askable => return Next::Ask(end),
             _ => {}
         }
@@ -167,8 +161,8 @@ mod tests {
             verdict,
         };
         let (good, bad) = (known(Some(Verdict::Good)), known(Some(Verdict::Bad)));
-        assert_eq!(next(&[known(None), good]), Next::BadIsGood);
-        assert_eq!(next(&[bad, bad]), Next::GoodIsBad);
+        assert_eq!(next(&[known(None), good]), Next::WrongEnd(1));
+        assert_eq!(next(&[bad, bad]), Next::WrongEnd(0));
         assert_eq!(next(&[good, known(None)]), Next::Ask(1));
         let unknown = Commit {
             askable: false,
