@@ -56,7 +56,8 @@ impl Locked {
 /// Source: cargo: sources/path.rs, `list_files` @ 1.95.
 #[derive(Debug)]
 pub struct FileRules {
-    include: Option<Gitignore>,
+    /// What the manifest lists as belonging to the package, if it does; git is then not asked.
+    pub include: Option<Gitignore>,
     exclude: Gitignore,
 }
 
@@ -73,11 +74,6 @@ impl FileRules {
             false => Some(matcher(dir, &include)?),
         };
         Some(FileRules { include, exclude })
-    }
-
-    /// Tells whether the manifest lists what belongs to the package; git is then not asked.
-    pub fn includes(&self) -> bool {
-        self.include.is_some()
     }
 
     /// Tells whether `file`, relative to the package, belongs to it.

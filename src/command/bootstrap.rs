@@ -119,15 +119,10 @@ impl Checkout {
         Ok(setup)
     }
 
-    /// Returns what a cargo here would build with the compiler of stage 0.
-    pub fn whole(&self) -> Result<Setup> {
-        Setup::here(&self.environment, None)
-    }
-
     /// Starts every part that has starting points; fails with [`NoStart`] where none has.
     pub(super) fn start(&self, args: &StartArgs, call: Call<'_>) -> Result<Vec<Outcome>> {
         let checkout = self.clone().with_tools()?;
-        let whole = checkout.whole()?;
+        let whole = Setup::here(&checkout.environment, None)?;
         let sources = Sources::open(args, call, &whole)?;
         let (setup, sources, reporter) = (&whole, &sources, call.reporter);
         let parts = Search { setup, sources }.parts()?;

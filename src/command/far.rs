@@ -36,7 +36,7 @@ pub(super) const STALE_DAYS: i64 = 14;
 #[derive(Debug)]
 pub struct Far<'a> {
     call: Call<'a>,
-    tiers: Tiers,
+    pub(super) tiers: Tiers,
     keyring: Keyring,
     pub(super) believes_all: bool,
     wait: Duration,
@@ -85,11 +85,6 @@ impl<'a> Far<'a> {
     /// Gives lists and manifests their time once more, for a command that comes back to them much later.
     pub fn again(&mut self) {
         self.opened = Clock::start();
-    }
-
-    /// Tells whether there are no tiers.
-    pub fn is_empty(&self) -> bool {
-        self.tiers.is_empty()
     }
 
     /// Returns what the tiers list for `toolchain`, each starting point once. Whom a root names there is believed from now on.
@@ -229,7 +224,7 @@ impl<'a> Far<'a> {
         worth: impl FnOnce(u64) -> Duration,
         store: &Store,
     ) -> Result<bool, StoreError> {
-        if self.is_empty() {
+        if self.tiers.is_empty() {
             return Ok(false);
         }
         let Some(index) = store.index(name, manifest) else {
@@ -271,10 +266,9 @@ impl<'a> Far<'a> {
                 reporter.note(format!("fetched {} in {seconds:.1} s", bytes(size)));
             }
             lacking => {
+                let quicker = "compiling is quicker than fetching them".to_owned();
                 let why = match &fetched.trouble {
-                    Some(Trouble::Stopped) | None => {
-                        "compiling is quicker than fetching them".to_owned()
-                    }
+                    Some(Trouble::Stopped) | None => quicker,
                     Some(trouble) => trouble.to_string(),
                 };
                 let what = format!("{lacking} objects of {commit} did not come");

@@ -41,7 +41,7 @@ impl<'a> Sources<'a> {
         let root = call.environment.store(typed, Some(configured))?;
         let mut far = Far::of(call, &args.store, args.believe_store, configured)?;
         let store = match Store::open(&root) {
-            Err(StoreError::Missing(_)) if !far.is_empty() => Store::create(&root)?,
+            Err(StoreError::Missing(_)) if !far.tiers.is_empty() => Store::create(&root)?,
             Err(error @ StoreError::Missing(_)) => return Err(NoStart(error.to_string()).into()),
             store => store?,
         };

@@ -141,7 +141,7 @@ pub(super) fn start_from(sources: &Sources<'_>, setup: &Setup) -> Result<Outcome
     if starter.held.is_some() {
         let wanted = bring::wanted(&surveys, chosen, &offered);
         bring::bring(sources, &candidates, &wanted)?;
-        if !sources.far.is_empty() {
+        if !sources.far.tiers.is_empty() {
             bring::rest_later(sources, &candidates[chosen]);
         }
     }

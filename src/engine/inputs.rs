@@ -99,7 +99,7 @@ pub fn is_of_sysroot(path: &Path, sysroot: &Path) -> bool {
 /// are inherited. Source: cargo: sources/path.rs, `list_files` @ 1.95.
 pub fn list_package(dir: &Path) -> Option<Vec<PathBuf>> {
     let rules = FileRules::of(dir)?;
-    if rules.includes() {
+    if rules.include.is_some() {
         let all = walk::below(dir).ok()?.into_iter();
         let files = all.filter(|entry| entry.kind == walk::Kind::File);
         let files = files.map(|entry| entry.relative).collect();

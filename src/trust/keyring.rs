@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use super::TrustError;
 use super::beliefs::{self, Beliefs, BeliefsError, Role};
 use super::keys::{KeyId, PublicKey};
-use super::statement::{self, Statement, StatementError};
+use super::statement::{self, Statement, StatementError, add_new};
 use crate::disk::{self, PLAIN, Staging, lock};
 
 /// The directory of the newest statements, one for each repository.
@@ -87,10 +87,8 @@ impl Keyring {
     pub fn here(&self) -> Vec<PublicKey> {
         let here = self.repository.as_deref();
         let mut keys = self.beliefs.believed(Role::Signs, here);
-        for key in self.statement.iter().flat_map(|one| &one.keys) {
-            if !self.beliefs.is_revoked(key.id()) && !keys.contains(key) {
-                keys.push(key.clone());
-            }
+        if let Some(said) = &self.statement {
+            add_new(&mut keys, &said.keys);
         }
         keys.retain(|key| !self.is_revoked(key.id()));
         keys
@@ -104,7 +102,8 @@ impl Keyring {
     }
 
     fn is_revoked(&self, id: KeyId) -> bool {
-        self.statement.iter().any(|one| one.revoked.contains(&id))
+        let said = self.statement.as_ref();
+        self.beliefs.is_revoked(id) || said.is_some_and(|one| one.revoked.contains(&id))
     }
 
     fn path(&self) -> PathBuf {

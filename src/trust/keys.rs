@@ -31,7 +31,8 @@ pub enum KeyError {
 /// The number by which a key and its signatures find each other; shown as minisign does, in 16 upper-case hex digits.
 ///
 /// Says nothing about who signed: anybody can make a key with any id.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, thiserror::Error)]
+#[error("{0:016X}")]
 #[serde(try_from = "String")]
 pub struct KeyId(u64);
 
@@ -199,12 +200,6 @@ impl TryFrom<String> for PublicKey {
 
     fn try_from(text: String) -> Result<PublicKey, KeyError> {
         PublicKey::parse(&text)
-    }
-}
-
-impl fmt::Display for KeyId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:016X}", self.0)
     }
 }
 

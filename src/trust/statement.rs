@@ -146,7 +146,7 @@ impl Statement {
     }
 }
 
-fn add_new<T: Clone + PartialEq>(all: &mut Vec<T>, further: &[T]) {
+pub(super) fn add_new<T: Clone + PartialEq>(all: &mut Vec<T>, further: &[T]) {
     for one in further {
         if !all.contains(one) {
             all.push(one.clone());
