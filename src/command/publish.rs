@@ -56,7 +56,6 @@ type Answer = (String, Result<Pushed, PushError>);
 struct Ready<'a> {
     args: &'a PublishArgs,
     call: Call<'a>,
-    commands: Vec<CargoCommand>,
     repository: Repository,
     commit: String,
     dirty: bool,
@@ -188,7 +187,6 @@ impl<'a> Ready<'a> {
         Ok(Ready {
             args,
             call,
-            commands,
             repository,
             commit,
             dirty,
@@ -214,7 +212,7 @@ impl<'a> Ready<'a> {
 
     fn publish_one(&self, setup: &Setup, built: &Built) -> Result<Outcome> {
         let (store, call, now_unix_s) = (&self.store, self.call, self.call.now_unix_s());
-        let commands = self.commands.iter();
+        let commands = CargoCommand::split(&self.args.cargo).into_iter();
         let build = Build {
             workspace: &setup.workspace,
             roots: &setup.roots,
@@ -227,7 +225,7 @@ impl<'a> Ready<'a> {
                 published_unix_s: now_unix_s,
                 not_after_unix_s: now_unix_s + i64::from(self.args.keep_days) * SECONDS_A_DAY,
                 toolchain: setup.toolchain.clone(),
-                commands: commands.map(|command| command.args.clone()).collect(),
+                commands: commands.map(|command| command.args).collect(),
                 part: setup.part.clone(),
                 roots: setup.roots.clone(),
                 ..Manifest::default()

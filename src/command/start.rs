@@ -279,7 +279,7 @@ fn noted(manifest: &Manifest, decisions: &[Decision]) -> Vec<Noted> {
             unit: unit.name.to_string(),
             package: format!("{} {}", package.name, package.version),
             kind: unit.name.kind().to_owned(),
-            verdict: decision.action.verdict().to_owned(),
+            verdict: decision.action.to_string(),
             reason: ReasonText { code, text },
         }
     };
@@ -299,7 +299,8 @@ fn merge(outcome: &mut Outcome, other: Outcome) {
 impl Outcome {
     /// Returns how many units got the verdict of `action`.
     pub fn count(&self, action: Action) -> usize {
-        let same = |one: &&Noted| one.verdict == action.verdict();
+        let verdict = action.to_string();
+        let same = |one: &&Noted| one.verdict == verdict;
         self.decisions.iter().filter(same).count()
     }
 }

@@ -15,29 +15,21 @@ pub struct Decision {
     pub reason: Reason,
 }
 
-/// What is done with a unit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What is done with a unit; shown as the verdict that people and `--json` read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Action {
     /// Placed: cargo finds it fresh.
+    #[error("fresh")]
     Place,
     /// What is here stays: cargo finds it fresh.
+    #[error("kept")]
     Keep,
     /// cargo compiles it, incrementally from the starting point's session or a newer one here.
+    #[error("near")]
     Seed,
     /// cargo compiles it from nothing, or decides itself.
+    #[error("absent")]
     Leave,
-}
-
-impl Action {
-    /// Returns the verdict that people and `--json` read.
-    pub fn verdict(self) -> &'static str {
-        match self {
-            Action::Place => "fresh",
-            Action::Keep => "kept",
-            Action::Seed => "near",
-            Action::Leave => "absent",
-        }
-    }
 }
 
 /// What the reader has of a unit.
