@@ -12,7 +12,8 @@ use std::path::Path;
 use std::time::Instant;
 
 use headstart::engine::delta;
-use headstart::model::{Digest, Manifest};
+use headstart::model::session::{DEP_GRAPH, QUERY_CACHE};
+use headstart::model::{Digest, Manifest, Unit};
 use headstart::store::pack::{self, Index};
 use headstart::store::{Store, format};
 
@@ -37,11 +38,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     points.sort_by_key(|point| point.published_unix_s);
     println!("commit\tkind\tobjects\traw\twhole\tstored\tdelta_raw\tencode_s\tdecode_s");
     let mut seen = HashSet::new();
+    // The dep-graph beside each query cache.
+    let mut graphs: HashMap<Digest, Digest> = HashMap::new();
     for point in points {
         let Some((manifest, index)) = bundle(remote, point.manifest)? else {
             continue;
         };
         let kinds = kinds(&manifest);
+        graphs.extend(manifest.units.iter().filter_map(graph));
         let objects = index.all_objects(&manifest);
         let mut sums: BTreeMap<&str, Sum> = BTreeMap::new();
         for (frame, (digest, size)) in index.frames.iter().zip(&objects) {
@@ -55,9 +59,15 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             let path = store.object(*digest);
             sum.whole += pack::compress(File::open(&path)?, *size)?.len() as u64;
             if let (Some((_, base)), false) = (frame.delta, times.is_empty()) {
-                let base = store.object(objects[base as usize].0);
+                let before = objects[base as usize].0;
+                let base = store.object(before);
+                let graph = |cache: &Digest| graphs.get(cache).map(|graph| store.object(*graph));
+                let both = graph(&before).zip(graph(digest));
+                let both = both
+                    .as_ref()
+                    .map(|(before, now)| (before.as_path(), now.as_path()));
                 let begun = Instant::now();
-                let made = delta::encode(&base, &path)?.ok_or("it was a delta before")?;
+                let made = delta::encode(&base, &path, both)?.ok_or("it was a delta before")?;
                 sum.encode_s += begun.elapsed().as_secs_f64();
                 let begun = Instant::now();
                 let mut content = delta::decode(&base, (made.0, &made.1), *size)?;
@@ -98,6 +108,13 @@ fn bundle(remote: &Path, name: Digest) -> io::Result<Option<(Manifest, Index)>> 
         return Ok(Some((manifest, index)));
     }
     Ok(None)
+}
+
+/// Returns the query cache of a unit, and the dep-graph beside it.
+fn graph(unit: &Unit) -> Option<(Digest, Digest)> {
+    let files = &unit.session.as_ref()?.files;
+    let named = |name: &str| files.iter().find(|file| file.name == name);
+    Some((named(QUERY_CACHE)?.digest, named(DEP_GRAPH)?.digest))
 }
 
 /// Returns what kind of file each object of `manifest` is, or is a piece of.

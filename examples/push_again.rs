@@ -1,6 +1,6 @@
-//! Writes all starting points of a store to a remote directory once more, oldest first.
+//! Writes all starting points of a store, or those of some commits, to a remote directory once more, oldest first.
 //!
-//!     cargo run --release --example push_again -- STORE REMOTE
+//!     cargo run --release --example push_again -- STORE REMOTE [COMMIT...]
 //!
 //! Shows what another way to write packs would have made of builds that were published before.
 
@@ -14,8 +14,8 @@ use headstart::store::Store;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [store, remote] = &arguments[..] else {
-        return Err("usage: push_again STORE REMOTE".into());
+    let [store, remote, commits @ ..] = &arguments[..] else {
+        return Err("usage: push_again STORE REMOTE [COMMIT...]".into());
     };
     let store = Store::open(Path::new(store))?;
     let config = RemoteConfig {
@@ -26,6 +26,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let opener = Opener::new(std::time::Duration::from_secs(2))?;
     let tier = opener.open(&config, std::iter::empty())?;
     let mut points = store.all_points();
+    points.retain(|point| {
+        commits.is_empty() || commits.iter().any(|one| point.commit.starts_with(one))
+    });
     points.sort_by_key(|point| point.published_unix_s);
     for point in points {
         let begun = std::time::Instant::now();

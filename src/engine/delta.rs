@@ -5,79 +5,77 @@
 use std::io::{self, Read};
 use std::path::Path;
 
-use zstd::zstd_safe::{self, CParameter};
+use rayon::prelude::*;
 
-use super::graph_delta;
+use super::patch::Patch;
+use super::{cache_delta, graph_delta};
 use crate::disk::open_at;
 use crate::model::Digest;
 use crate::rustc::dep_graph;
 use crate::rustc::nodes::Nodes;
+use crate::rustc::query_cache::QueryCache;
 use crate::store::pack::{self, Codec};
 
 /// Smaller objects are stored whole: all of them are a fiftieth of what is stored.
 pub const MIN_BYTES: u64 = 16 << 10;
-/// The largest dep-graph that is stored as a delta to another, and the largest such base: the two are in memory at once.
-const MAX_GRAPH_BYTES: u64 = 160 << 20;
-/// Other content is cut in stretches of so many bytes, each a delta to what lies around the same place of the base.
-const STRETCH_BYTES: u64 = 32 << 20;
+/// The largest file that is read whole to be a delta to another, and the largest such base: the two are in memory at once.
+const MAX_WHOLE_BYTES: u64 = 160 << 20;
+/// Other content is cut in stretches of so many bytes, each a delta to what lies around the same place of the base. Fewer in tests of this
+/// module.
+const STRETCH_BYTES: u64 = if cfg!(test) { 64 << 10 } else { 32 << 20 };
 /// How much more of the base that is, on either side.
-const AROUND_BYTES: u64 = 16 << 20;
+const AROUND_BYTES: u64 = STRETCH_BYTES / 2;
+/// What the columns of a stretch have at most beside half of its own size.
+const SLACK_BYTES: u64 = 64 << 10;
 /// zstd's level for them.
-const LEVEL: i32 = 3;
-/// Files up to this size are searched finely: a query cache takes half as much for it, a program no less but for longer.
-const MAX_FINE_BYTES: u64 = 96 << 20;
-/// The shortest match that is looked for then, in bytes.
-const FINE_MATCH: u32 = 4;
-/// The size of the two tables that are looked in then, 32 MiB each at most.
-const FINE_LOG: u32 = 23;
-/// What a window needs to reach from the end of a stretch to the beginning of its part of the base.
-const WINDOW_LOG: u32 = 27;
+const LEVEL: i32 = 9;
 
-/// Returns `content` as a delta to `base`, and how to read it; none where no delta is worth trying.
-pub fn encode(base: &Path, content: &Path) -> io::Result<Option<(Codec, Vec<u8>)>> {
+/// Returns `content` as a delta to `base`, and how to read it; none where no delta is worth trying, or it is no gain. With `graphs`, the
+/// dep-graphs of the sessions that both are of, they may be query caches.
+pub fn encode(
+    base: &Path,
+    content: &Path,
+    graphs: Option<(&Path, &Path)>,
+) -> io::Result<Option<(Codec, Vec<u8>)>> {
     let size = |path: &Path| path.metadata().map(|meta| meta.len());
     let (base_bytes, size_bytes) = (size(base)?, size(content)?);
     if size_bytes < MIN_BYTES || !pack::may_be_base(base_bytes, size_bytes) {
         return Ok(None);
     }
     let header = read(content, 0, dep_graph::MAX_HEADER_BYTES as u64)?;
-    if base_bytes.max(size_bytes) <= MAX_GRAPH_BYTES
-        && dep_graph::header(&header).is_some()
-        && let Some(delta) = graph(base, std::fs::read(content)?)?
-    {
-        return Ok(Some((Codec::Graph, delta)));
+    if base_bytes.max(size_bytes) <= MAX_WHOLE_BYTES && dep_graph::header(&header).is_some() {
+        let cache = graphs.map(|graphs| cache(base, content, graphs));
+        if let Some(delta) = cache.transpose()?.flatten() {
+            return Ok(Some((Codec::Cache, delta)));
+        }
+        if let Some(delta) = graph(base, std::fs::read(content)?)? {
+            return Ok(Some((Codec::Graph, delta)));
+        }
     }
-    let mut delta = Vec::new();
-    let mut start = 0;
-    while start < size_bytes {
-        let size = STRETCH_BYTES.min(size_bytes - start);
-        let stretch = read(content, start, size)?;
-        let frame = frame(
-            &around(base, start)?,
-            &stretch,
-            size_bytes <= MAX_FINE_BYTES,
-        );
-        delta.extend(frame.map_err(|code| io::Error::other(zstd_safe::get_error_name(code)))?);
-        start += size;
-    }
-    Ok(Some((Codec::Bytes, delta)))
+    let stretches = (0..size_bytes.div_ceil(STRETCH_BYTES)).into_par_iter();
+    let frame = |number| stretch(base, (content, size_bytes), number * STRETCH_BYTES);
+    let frames: Option<Vec<Vec<u8>>> = stretches.map(frame).collect::<io::Result<_>>()?;
+    Ok(frames.map(|frames| (Codec::Bytes, frames.concat())))
 }
 
-/// Returns `stretch` as a frame that refers to `around`. In one call, since a stream would keep all that a window reaches.
-fn frame(around: &[u8], stretch: &[u8], finely: bool) -> Result<Vec<u8>, zstd_safe::ErrorCode> {
-    let mut context = zstd_safe::CCtx::create();
-    context.set_parameter(CParameter::CompressionLevel(LEVEL))?;
-    context.set_parameter(CParameter::WindowLog(WINDOW_LOG))?;
-    context.set_parameter(CParameter::EnableLongDistanceMatching(true))?;
-    if finely {
-        context.set_parameter(CParameter::MinMatch(FINE_MATCH))?;
-        context.set_parameter(CParameter::HashLog(FINE_LOG))?;
-        context.set_parameter(CParameter::ChainLog(FINE_LOG))?;
-    }
-    context.ref_prefix(around)?;
-    let mut frame = Vec::with_capacity(zstd_safe::compress_bound(stretch.len()));
-    context.compress2(&mut frame, stretch)?;
-    Ok(frame)
+/// Returns the stretch of `content` that begins at `start` as a delta to `base`; none if that is no gain.
+fn stretch(
+    base: &Path,
+    (content, size_bytes): (&Path, u64),
+    start: u64,
+) -> io::Result<Option<Vec<u8>>> {
+    let size = STRETCH_BYTES.min(size_bytes - start);
+    let patch = Patch::between(&around(base, start)?, &read(content, start, size)?);
+    let plain = postcard::to_allocvec(&patch).map_err(io::Error::other)?;
+    drop(patch);
+    let gains = plain.len() as u64 <= most_plain(size);
+    gains
+        .then(|| zstd::bulk::compress(&plain, LEVEL))
+        .transpose()
+}
+
+fn most_plain(size_bytes: u64) -> u64 {
+    size_bytes / 2 + SLACK_BYTES
 }
 
 /// Returns the dep-graph `content` as a delta to `base`, if that makes it again; none if they are no dep-graphs of a known form.
@@ -98,19 +96,50 @@ fn graph(base: &Path, content: Vec<u8>) -> io::Result<Option<Vec<u8>>> {
     Ok(delta.filter(makes))
 }
 
+/// Returns the query cache `content` as a delta to `base`; none if they are not those of the sessions of `graphs`, or of no known
+/// form.
+fn cache(
+    base: &Path,
+    content: &Path,
+    (base_graph, graph): (&Path, &Path),
+) -> io::Result<Option<Vec<u8>>> {
+    let (base, content) = (std::fs::read(base)?, std::fs::read(content)?);
+    let (Some(before), Some(now)) = (QueryCache::read(&base), QueryCache::read(&content)) else {
+        return Ok(None);
+    };
+    // One graph in memory after the other.
+    let keys = |cache: &QueryCache<'_>, graph: &Path| -> io::Result<_> {
+        let is_small = graph.metadata()?.len() <= MAX_WHOLE_BYTES;
+        let graph = is_small.then(|| std::fs::read(graph)).transpose()?;
+        let keys = |graph: Vec<u8>| cache_delta::keys(cache, &Nodes::read(&graph)?);
+        Ok(graph.and_then(keys))
+    };
+    let (Some(base_keys), Some(keys)) = (keys(&before, base_graph)?, keys(&now, graph)?) else {
+        return Ok(None);
+    };
+    Ok(cache_delta::encode((&before, &base_keys), (&now, &keys)))
+}
+
+/// What makes a content of a size of its base and a delta; nothing where it makes none.
+type Whole = fn(&[u8], &[u8], usize) -> Option<Vec<u8>>;
+
 /// Returns a reader of what `delta` makes of `base`; whoever reads checks that it is what should come.
 pub fn decode<'a>(
     base: &'a Path,
     (codec, delta): (Codec, &'a [u8]),
     size_bytes: u64,
 ) -> io::Result<Box<dyn Read + 'a>> {
-    match codec {
-        Codec::Graph if base.metadata()?.len().max(size_bytes) > MAX_GRAPH_BYTES => Err(damaged()),
-        Codec::Graph => {
-            let size = usize::try_from(size_bytes).map_err(|_| damaged())?;
-            let graph = graph_delta::decode(&std::fs::read(base)?, delta, size);
-            Ok(Box::new(io::Cursor::new(graph.ok_or_else(damaged)?)))
+    let whole = |decode: Whole| {
+        if base.metadata()?.len().max(size_bytes) > MAX_WHOLE_BYTES {
+            return Err(damaged());
         }
+        let size = usize::try_from(size_bytes).map_err(|_| damaged())?;
+        let made = decode(&std::fs::read(base)?, delta, size);
+        Ok(Box::new(io::Cursor::new(made.ok_or_else(damaged)?)) as Box<dyn Read>)
+    };
+    match codec {
+        Codec::Graph => whole(graph_delta::decode),
+        Codec::Cache => whole(cache_delta::decode),
         Codec::Bytes => Ok(Box::new(Stretches {
             base,
             rest: delta,
@@ -143,15 +172,18 @@ impl Read for Stretches<'_> {
             return Ok(read);
         }
         let size = STRETCH_BYTES.min(self.size_bytes - self.begun);
-        let around = around(self.base, self.begun)?;
-        let decoder = zstd::Decoder::with_ref_prefix(&mut self.rest, &around)?;
-        let mut stretch = std::mem::take(&mut self.stretch).into_inner();
-        stretch.clear();
+        let most = most_plain(size);
+        let decoder = zstd::Decoder::with_buffer(&mut self.rest)?;
+        let mut plain = Vec::new();
         // One more, so that the frame is read to its end, and one that is longer is seen.
-        let mut frame = decoder.single_frame().take(size + 1);
-        if frame.read_to_end(&mut stretch)? as u64 != size {
+        let mut frame = decoder.single_frame().take(most + 1);
+        if frame.read_to_end(&mut plain)? as u64 > most {
             return Err(damaged());
         }
+        let patch: Patch = postcard::from_bytes(&plain).map_err(|_| damaged())?;
+        let around = around(self.base, self.begun)?;
+        let size_here = usize::try_from(size).map_err(|_| damaged())?;
+        let stretch = patch.apply(&around, size_here).ok_or_else(damaged)?;
         self.stretch = io::Cursor::new(stretch);
         self.begun += size;
         self.stretch.read(buffer)
@@ -176,7 +208,7 @@ fn read(path: &Path, start: u64, size: u64) -> io::Result<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
-    use super::{AROUND_BYTES, MAX_GRAPH_BYTES, STRETCH_BYTES, decode, encode};
+    use super::{AROUND_BYTES, LEVEL, MAX_WHOLE_BYTES, Patch, STRETCH_BYTES, decode, encode};
     use crate::store::pack::Codec;
     use std::fs;
     use std::io::Read;
@@ -195,7 +227,7 @@ mod tests {
         let (before, after) = (dir.path().join("before"), dir.path().join("after"));
         fs::write(&before, base).unwrap();
         fs::write(&after, content).unwrap();
-        let (codec, delta) = encode(&before, &after).unwrap().unwrap();
+        let (codec, delta) = encode(&before, &after, None).unwrap().unwrap();
         assert_eq!(codec, Codec::Bytes);
         assert!(
             delta.len() as u64 <= most,
@@ -249,7 +281,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let base = dir.path().join("base");
         fs::write(&base, noise(1, 1000)).unwrap();
-        let frame = |size: usize| zstd::bulk::compress(&vec![1; size], 3).unwrap();
+        let frame = |size: usize| {
+            let patch = Patch::between(b"", &vec![1; size]);
+            zstd::bulk::compress(&postcard::to_allocvec(&patch).unwrap(), LEVEL).unwrap()
+        };
         let read = |delta: &[u8], size: u64| {
             let mut all = Vec::new();
             let reader = decode(&base, (Codec::Bytes, delta), size);
@@ -262,11 +297,13 @@ mod tests {
         assert_eq!(read(&frame(19_999), 20_000), None);
         assert_eq!(read(&[frame(0), frame(20_000)].concat(), 20_000), None);
         assert_eq!(read(b"", 20_000), None);
-        // A dep-graph is not read from a base that is too large to be one.
+        // None is read from a base that is too large to be one.
         fs::File::create(&base)
             .unwrap()
-            .set_len(MAX_GRAPH_BYTES + 1)
+            .set_len(MAX_WHOLE_BYTES + 1)
             .unwrap();
-        assert!(decode(&base, (Codec::Graph, b""), 20_000).is_err());
+        for codec in [Codec::Graph, Codec::Cache] {
+            assert!(decode(&base, (codec, b""), 20_000).is_err());
+        }
     }
 }

@@ -4,15 +4,13 @@
 //! by query and key, and edges are written as what differs from those of the matching node. See note 0019.
 
 use std::collections::{HashMap, VecDeque};
-use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
+use super::runs::{NEW, Runs};
 use crate::rustc::crate_source::Fingerprint;
 use crate::rustc::nodes::{self, Node, Nodes};
 
-/// The position of what the base does not have.
-const NEW: u32 = u32::MAX;
 /// How much of the graph a delta has at most before it is compressed, as a divisor; one that has more is no gain, and its columns
 /// take a multiple of it in memory.
 const LARGEST: usize = 8;
@@ -39,15 +37,6 @@ struct Delta {
     edges: Runs,
     /// New edges, each by how much smaller it is than the edge before, or the node's own position.
     targets: Vec<i32>,
-}
-
-/// Sequences of positions, as runs of consecutive ones and counts of [`NEW`] before each.
-#[derive(Debug, Default, Serialize, Deserialize)]
-struct Runs {
-    new: Vec<u32>,
-    /// Where the run begins, from the end of the one before in the same sequence.
-    jumps: Vec<i32>,
-    lengths: Vec<u32>,
 }
 
 /// How the nodes of a graph follow from those of its base.
@@ -197,53 +186,6 @@ impl Delta {
     }
 }
 
-impl Runs {
-    /// Adds the sequence `places`, and returns of how many runs it is.
-    fn add(&mut self, places: &[u32]) -> u32 {
-        let (mut rest, mut expected, mut runs) = (places, 0, 0);
-        while !rest.is_empty() {
-            let new = rest.iter().take_while(|place| **place == NEW).count();
-            rest = &rest[new..];
-            let start = rest.first().copied().unwrap_or(expected);
-            let run = rest.iter().zip(start..NEW);
-            let length = run.take_while(|(place, next)| **place == *next).count();
-            rest = &rest[length..];
-            self.new.push(to_u32(new));
-            self.jumps.push(start.wrapping_sub(expected).cast_signed());
-            self.lengths.push(to_u32(length));
-            expected = start + to_u32(length);
-            runs += 1;
-        }
-        runs
-    }
-
-    /// Returns what reads one run after the other: how many new ones come first, and the run behind them. What it is given
-    /// is the end of the run before, and then of this one.
-    fn read(&self) -> impl FnMut(&mut u32) -> Option<(u32, Range<usize>)> + '_ {
-        let mut columns = self.new.iter().zip(&self.jumps).zip(&self.lengths);
-        move |end| {
-            let ((new, jump), length) = columns.next()?;
-            let start = end.wrapping_add(jump.cast_unsigned());
-            *end = start.checked_add(*length)?;
-            Some((*new, start as usize..*end as usize))
-        }
-    }
-
-    /// Returns all of it as one sequence of at most `most` positions below `count`.
-    fn places(&self, count: u32, most: usize) -> Option<Vec<u32>> {
-        let (mut next_run, mut end, mut places) = (self.read(), 0, Vec::new());
-        for _ in &self.lengths {
-            let (new, run) = next_run(&mut end)?;
-            if run.end > count as usize || places.len() + new as usize + run.len() > most {
-                return None;
-            }
-            places.extend(std::iter::repeat_n(NEW, new as usize));
-            places.extend(to_u32(run.start)..to_u32(run.end));
-        }
-        Some(places)
-    }
-}
-
 impl<'a> Matching<'a> {
     /// Returns the matching of nodes that are at `places` in `base`; none if two of them are at the same.
     fn new(base: &'a Nodes<'a>, places: &[u32]) -> Option<Matching<'a>> {
@@ -316,10 +258,6 @@ fn sorted(base: &Nodes<'_>) -> Vec<(u32, u32)> {
 fn short(node: &Node<'_>) -> u32 {
     let [a, b, c, d, ..] = *node.key;
     u32::from_le_bytes([a, b, c, d]) ^ u32::from(node.kind)
-}
-
-fn to_u32(count: usize) -> u32 {
-    u32::try_from(count).expect("a graph has fewer than 2^32 nodes and edges")
 }
 
 #[cfg(test)]

@@ -2,8 +2,13 @@
 
 use std::collections::HashMap;
 
+use crate::cargo::layout::hash_in;
+use crate::model::session::{DEP_GRAPH, QUERY_CACHE};
 use crate::model::{Digest, Manifest, Unit, UnitName, retention};
 use crate::store::pack::{Codec, Frame, Index, MAX_STEPS, PackName};
+
+/// A delta of so small a part of the object, which is an eighth of what zstd leaves of most, is small.
+pub(super) const SMALL: u64 = 40;
 
 /// Where a tier has an object.
 #[derive(Clone, Copy, Debug)]
@@ -24,8 +29,10 @@ pub(super) struct Stored {
 #[derive(Debug, Default)]
 pub(super) struct Known {
     objects: HashMap<Digest, Stored>,
-    /// The object of each place in the newest starting point that has the place.
+    /// The object of each place in the newest starting point that has the place, and of each place without cargo's hashes.
     places: HashMap<Place, Digest>,
+    /// The dep-graph beside each query cache.
+    graphs: HashMap<Digest, Digest>,
 }
 
 /// Where a starting point has an object: its unit, the file, and which piece of it.
@@ -64,8 +71,29 @@ impl Known {
             }
         }
         for (place, digest) in manifest.units.iter().flat_map(places) {
+            self.places.entry(of_any_version(&place)).or_insert(digest);
             self.places.entry(place).or_insert(digest);
         }
+        self.add_graphs(manifest);
+    }
+
+    /// Notes which dep-graph of `manifest` is of the same session as which query cache.
+    pub(super) fn add_graphs(&mut self, manifest: &Manifest) {
+        for session in manifest
+            .units
+            .iter()
+            .filter_map(|unit| unit.session.as_ref())
+        {
+            let named = |name: &str| session.files.iter().find(|file| file.name == name);
+            if let (Some(cache), Some(graph)) = (named(QUERY_CACHE), named(DEP_GRAPH)) {
+                self.graphs.insert(cache.digest, graph.digest);
+            }
+        }
+    }
+
+    /// Returns the dep-graph of the session that has the query cache `cache`, if that is one.
+    pub(super) fn graph(&self, cache: Digest) -> Option<Digest> {
+        self.graphs.get(&cache).copied()
     }
 
     /// Returns where the object `digest` is; none where the tier may lack it.
@@ -117,23 +145,35 @@ impl Known {
         std::iter::successors(base(digest), move |digest| base(*digest))
     }
 
-    /// Returns for those objects of `manifest` that are not known what they may be stored as deltas to: first what is nearest, the object that was in the
-    /// same place before or what that is a delta to, then the whole behind that.
-    pub(super) fn bases(&self, manifest: &Manifest) -> HashMap<Digest, Vec<Digest>> {
+    /// Returns to what those objects of `manifest` that are not known may be stored as deltas, as far as something was in the
+    /// same place before.
+    pub(super) fn bases(&self, manifest: &Manifest) -> HashMap<Digest, Digest> {
         let is_new = |(_, digest): &(Place, Digest)| self.get(*digest).is_none();
-        let bases = |(place, digest): (Place, Digest)| {
-            let before = *self
-                .places
-                .get(&place)
-                .filter(|one| self.get(**one).is_some())?;
-            let mut bases = vec![before];
-            bases.extend(self.steps(before));
-            let nearest = bases.len().saturating_sub(MAX_STEPS);
-            bases.drain(..nearest);
-            Some((digest, bases))
+        let base = |(place, digest): (Place, Digest)| {
+            // A package of another version has another hash, and so have all units above it.
+            let at = |place: &Place| self.places.get(place).copied();
+            let before = at(&place).or_else(|| at(&of_any_version(&place)))?;
+            Some((digest, self.base_like(before)?))
         };
         let places = manifest.units.iter().flat_map(places).filter(is_new);
-        places.filter_map(bases).collect()
+        places.filter_map(base).collect()
+    }
+
+    /// Returns what comes after `before` is a delta to: to that itself, unless it is as many steps from a whole object as there may be. Then
+    /// to its base; or to the whole, if it was much to that already: so this is one step from the whole, and near what
+    /// comes next.
+    fn base_like(&self, before: Digest) -> Option<Digest> {
+        let Stored {
+            size_bytes,
+            stored_bytes,
+            ..
+        } = self.get(before)?;
+        let steps: Vec<Digest> = self.steps(before).collect();
+        match steps.len() < MAX_STEPS {
+            true => Some(before),
+            false if *stored_bytes < size_bytes / SMALL => steps.first().copied(),
+            false => steps.last().copied(),
+        }
     }
 }
 
@@ -147,6 +187,21 @@ fn places(unit: &Unit) -> impl Iterator<Item = (Place, Digest)> + '_ {
     let session = session.map(|file| ((file.name.as_bytes(), 0), file.digest));
     made.chain(session)
         .map(|((file, piece), digest)| ((unit.name.clone(), file.to_vec(), piece), digest))
+}
+
+/// Returns `place` without the hashes that cargo makes of a package's version and of what it is built with.
+fn of_any_version((unit, file, piece): &Place) -> Place {
+    let unit = UnitName {
+        dir: without_hash(&unit.dir),
+        ..unit.clone()
+    };
+    let file = without_hash(&String::from_utf8_lossy(file));
+    (unit, file.into_bytes(), *piece)
+}
+
+fn without_hash(name: &str) -> String {
+    let hash = hash_in(name).map(|hash| format!("-{hash}"));
+    hash.map_or_else(|| name.to_owned(), |hash| name.replace(&hash, ""))
 }
 
 fn to_u32(position: usize) -> u32 {

@@ -5,6 +5,7 @@
 
 mod assembly;
 pub mod bisect;
+mod cache_delta;
 pub mod choose;
 pub mod collect;
 pub mod delta;
@@ -20,6 +21,7 @@ pub mod live;
 pub mod local;
 pub mod observe;
 pub mod offer;
+mod patch;
 pub mod pin;
 pub mod plan;
 pub mod programs;
@@ -30,6 +32,7 @@ pub mod record;
 pub mod relocate;
 pub mod rename;
 pub mod restore;
+mod runs;
 pub mod scan;
 pub mod seed;
 pub mod sign;

@@ -14,7 +14,7 @@ use rayon::prelude::*;
 use crate::disk::hash;
 use crate::engine::delta;
 use crate::engine::fetch;
-use crate::engine::known::{Known, Stored};
+use crate::engine::known::{Known, SMALL, Stored};
 use crate::engine::list::{List, ListError, Signer};
 use crate::model::epoch::Epoch;
 use crate::model::{Digest, Manifest};
@@ -26,12 +26,12 @@ use crate::tier::{self, Tier, persistently};
 
 /// How many earlier starting points are asked what the tier has.
 const MAX_PREDECESSORS: usize = 2;
+/// How many starting points here are asked which dep-graph a query cache belongs to.
+const MAX_HERE: usize = 64;
 /// How many packs are on their way at once.
 const UPLOADS: usize = 2;
-/// How much is compressed at once.
-const BATCH_BYTES: u64 = 32 << 20;
-/// A delta of so small a part of the object, which is an eighth of what zstd leaves of most, needs no better base.
-const SMALL: u64 = 40;
+/// How much is compressed at once, and takes memory with its bases.
+const BATCH_BYTES: u64 = 128 << 20;
 /// The largest bundle that is fetched.
 pub const MAX_BUNDLE_BYTES: u64 = 320 << 20;
 
@@ -163,16 +163,40 @@ impl Push<'_> {
         let mut lacking = manifest.objects();
         lacking.retain(|(digest, _)| known.get(*digest).is_none());
         let bases = known.bases(manifest);
-        self.bring(&known, bases.values().map(|bases| bases[0]))?;
+        known.add_graphs(manifest);
+        self.graphs_here(&mut known, &bases);
+        let graphs = bases.values().filter_map(|base| known.graph(*base));
+        self.bring(&known, bases.values().copied().chain(graphs))?;
         // Deltas lie beside each other, as they are asked for together; the largest come first, while no pack takes memory.
         lacking.sort_by_key(|(digest, size_bytes)| match bases.contains_key(digest) {
             true => (false, Reverse(*size_bytes)),
             false => (true, Reverse(0)),
         });
-        for (digest, stored) in self.write_packs(&lacking, &bases)? {
+        let written = self.write_packs(&lacking, (&known, &bases))?;
+        for (digest, stored) in written {
             known.insert(digest, stored);
         }
         Ok(known.index(manifest.objects()))
+    }
+
+    /// Notes the dep-graphs beside those query caches among `bases` of which the tier's last starting points are not, as far as those
+    /// here are.
+    fn graphs_here(&self, known: &mut Known, bases: &HashMap<Digest, Digest>) {
+        let of_caches = bases
+            .iter()
+            .filter(|(object, _)| known.graph(**object).is_some());
+        let mut lacking: Vec<Digest> = of_caches.map(|(_, base)| *base).collect();
+        let mut points = self.store.all_points();
+        points.sort_by_key(|point| Reverse(point.published_unix_s));
+        for point in points.into_iter().take(MAX_HERE) {
+            lacking.retain(|cache| known.graph(*cache).is_none());
+            if lacking.is_empty() {
+                return;
+            }
+            if let Ok(manifest) = self.store.manifest(point.manifest) {
+                known.add_graphs(&manifest);
+            }
+        }
     }
 
     /// Brings those of `bases` here that are not, as on a machine that is thrown away after each build: what is fetched once is
@@ -215,12 +239,13 @@ impl Push<'_> {
     fn write_packs(
         &mut self,
         lacking: &[(Digest, u64)],
-        bases: &HashMap<Digest, Vec<Digest>>,
+        (known, bases): (&Known, &HashMap<Digest, Digest>),
     ) -> Result<Vec<(Digest, Stored)>, PushError> {
         let written = std::thread::scope(|scope| {
             let mut filler = Filler {
                 scope,
                 push: self,
+                known,
                 bases,
                 pack: Vec::new(),
                 written: Vec::new(),
@@ -254,7 +279,8 @@ fn read_bundle(bytes: &[u8], name: Digest) -> Option<(Index, Manifest)> {
 struct Filler<'scope, 'a> {
     scope: &'scope Scope<'scope, 'a>,
     push: &'a Push<'a>,
-    bases: &'a HashMap<Digest, Vec<Digest>>,
+    known: &'a Known,
+    bases: &'a HashMap<Digest, Digest>,
     pack: Vec<u8>,
     written: Vec<(Digest, Stored)>,
     /// Of how many of those it is known in which pack they are.
@@ -314,31 +340,33 @@ impl Filler<'_, '_> {
         Ok(self.written)
     }
 
-    /// Returns the object as it is written: whole, or as a delta where that pays; to what is nearest if it is small, so that what
-    /// changed much is one step from the whole, and others can be a step from that.
+    /// Returns the object as it is written: whole, or as a delta where that pays.
     fn packed(&self, (object, size_bytes): (Digest, u64)) -> Result<Packed, PushError> {
         let path = self.push.store.object(object);
-        let mut best: Option<Packed> = None;
-        for base in self.bases.get(&object).into_iter().flatten() {
-            let Some(delta) = self.delta(&path, *base) else {
-                continue;
-            };
-            if (delta.0.len() as u64) < size_bytes / SMALL {
-                return Ok(delta);
-            }
-            best = Some(delta);
+        let base = self.bases.get(&object);
+        let mut delta = base.and_then(|base| self.delta((object, &path), *base));
+        let is_small = |(delta, _): &mut Packed| (delta.len() as u64) < size_bytes / SMALL;
+        if let Some(small) = delta.take_if(is_small) {
+            return Ok(small);
         }
         let whole = File::open(&path).and_then(|file| pack::compress(file, size_bytes));
         let whole = whole.map_err(|cause| PushError::Object { object, cause })?;
         let pays = |(delta, _): &Packed| delta.len() < whole.len() / 4 * 3;
-        Ok(best.filter(pays).unwrap_or((whole, None)))
+        Ok(delta.filter(pays).unwrap_or((whole, None)))
     }
 
-    /// Returns the file at `path` as a delta to `base`; none where that is damaged, or somebody collects it meanwhile.
-    fn delta(&self, path: &Path, base: Digest) -> Option<Packed> {
-        let before = self.push.store.object(base);
+    /// Returns `object`, the file at `path`, as a delta to `base`; none where that is damaged, or somebody collects it meanwhile.
+    fn delta(&self, (object, path): (Digest, &Path), base: Digest) -> Option<Packed> {
+        let store = self.push.store;
+        let before = store.object(base);
         hash::file(&before).ok().filter(|(seen, _)| *seen == base)?;
-        let (codec, delta) = delta::encode(&before, path).ok()??;
+        let graph = |cache| self.known.graph(cache).map(|graph| store.object(graph));
+        let graphs = graph(base).zip(graph(object));
+        let graphs = graphs
+            .as_ref()
+            .filter(|(before, now)| before.exists() && now.exists());
+        let graphs = graphs.map(|(before, now)| (before.as_path(), now.as_path()));
+        let (codec, delta) = delta::encode(&before, path, graphs).ok()??;
         Some((delta, Some((codec, base))))
     }
 

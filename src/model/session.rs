@@ -9,6 +9,8 @@ use super::digest::Digest;
 
 /// The file of a session that [`Site`]s lie in.
 pub const DEP_GRAPH: &str = "dep-graph.bin";
+/// The file of a session that has the results of queries, with positions of nodes in [`DEP_GRAPH`].
+pub const QUERY_CACHE: &str = "query-cache.bin";
 /// The size of a hash in it.
 pub const SITE_BYTES: u64 = 16;
 

@@ -6,6 +6,7 @@ pub mod dep_graph;
 pub mod nodes;
 pub mod output_names;
 pub mod probe;
+pub mod query_cache;
 pub mod run;
 pub mod session;
 pub mod tried;

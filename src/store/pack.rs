@@ -25,7 +25,7 @@ const MAX_INDEX_BYTES: usize = 64 << 20;
 /// The first bytes of what is stored of a manifest far away.
 const MAGIC: &[u8; 8] = b"HEADSBDL";
 /// The version of it that this version writes and reads.
-const VERSION: u16 = 2;
+const VERSION: u16 = 3;
 /// How many deltas are applied at most for one object: with two, what changed much needs not be written whole to be what the next
 /// commits are small deltas to.
 pub const MAX_STEPS: usize = 2;
@@ -73,8 +73,10 @@ pub struct Frame {
 pub enum Codec {
     /// As what differs in the nodes of a dep-graph.
     Graph,
-    /// As zstd frames that refer to the base.
+    /// As stretches of bytes, of which most lie somewhere in the base.
     Bytes,
+    /// As results of a query cache in another order, at other positions.
+    Cache,
 }
 
 /// One request for a part of a pack.

@@ -1,0 +1,421 @@
+//! Bytes as what differs from others in which much of them lies elsewhere, with other numbers in it: a program whose functions
+//! moved.
+//!
+//! What is alike is copied, and what of that is another byte is said by how much: an address that moved differs by as
+//! much as its neighbours, so these differences are few and compressed well. After bsdiff (C. Percival, "Naive differences
+//! of executable code", 2003), but what is alike is found by hashes of sixteen bytes, without sorting all suffixes.
+
+use serde::{Deserialize, Serialize};
+
+/// How many bytes must be the same for a place to be looked at.
+const ANCHOR_BYTES: usize = 16;
+/// Which places of the base are found: every so many bytes.
+const STRIDE: usize = 8;
+/// How many bits of a found place say which, so that all below 256 MiB are; the others are of the hash, since looking whether it is the same
+/// there is slow.
+const PLACE_BITS: u32 = 25;
+/// How many places are known at most, as a power of two.
+const MAX_LOG: u32 = 23;
+/// How many more bytes must be the same elsewhere than where the last copy goes on.
+const GAIN_BYTES: usize = 8;
+/// How many bytes are compared at once to see whether it goes on.
+const LOOK_BYTES: usize = 32;
+
+/// What makes the content of its base, in columns.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(super) struct Patch {
+    /// For each copy, where it begins in the base, from where the one before ended;
+    jumps: Vec<i32>,
+    /// how long it is;
+    copied: Vec<u32>,
+    /// and how many new bytes follow.
+    added: Vec<u32>,
+    new: Vec<u8>,
+    /// For each stretch of bytes that are others than those which were copied, how many lie before it,
+    gaps: Vec<u32>,
+    /// how long it is,
+    widths: Vec<u32>,
+    /// and how much larger each is.
+    larger: Vec<u8>,
+}
+
+/// A place of the base, and of the content, from which on they are alike.
+#[derive(Clone, Copy)]
+struct Alike {
+    base: usize,
+    content: usize,
+}
+
+/// Where the base has what.
+struct Places<'a> {
+    base: &'a [u8],
+    /// How many bits of a hash say where it is in `by_hash`.
+    log: u32,
+    /// The last place of each hash, one more than it is, and more bits of that hash.
+    by_hash: Vec<u32>,
+}
+
+impl Patch {
+    /// Returns what makes `content` of `base`, both below 4 GiB.
+    pub(super) fn between(base: &[u8], content: &[u8]) -> Patch {
+        let places = Places::of(base);
+        let (mut patch, mut end) = (Patch::default(), 0);
+        let (mut last, mut looked) = (
+            Alike {
+                base: 0,
+                content: 0,
+            },
+            0,
+        );
+        loop {
+            let next = places.next(content, last, looked);
+            let (next, length) = next.unwrap_or((Alike::end(base, content), 0));
+            looked = next.content + length;
+            let forward = forward(base, content, last, next.content);
+            let back = match length {
+                0 => 0,
+                _ => back(base, content, last.content, next),
+            };
+            let (forward, back) = without_overlap(base, content, (last, forward), (next, back));
+            let begun = Alike {
+                base: next.base - back,
+                content: next.content - back,
+            };
+            let copied_to = Alike {
+                base: last.base + forward,
+                content: last.content + forward,
+            };
+            patch.jumps.push(jump(end, last.base));
+            patch.copied.push(to_u32(forward));
+            patch.added.push(to_u32(begun.content - copied_to.content));
+            patch
+                .new
+                .extend_from_slice(&content[copied_to.content..begun.content]);
+            end = copied_to.base;
+            if length == 0 {
+                patch.differ(base, content);
+                return patch;
+            }
+            last = begun;
+        }
+    }
+
+    /// Notes which of the copied bytes are others.
+    fn differ(&mut self, base: &[u8], content: &[u8]) {
+        let (mut copies, mut end) = (self.copies(), 0);
+        let (mut at, mut gap) = (0, 0);
+        let (mut gaps, mut widths, mut larger) = (Vec::new(), Vec::new(), Vec::new());
+        while let Some((start, copied, added)) = copies(&mut end) {
+            let pairs = content[at..at + copied]
+                .iter()
+                .zip(&base[start..start + copied]);
+            let mut was_same = true;
+            for (now, before) in pairs {
+                let is_same = now == before;
+                match (is_same, was_same) {
+                    (true, _) => gap += 1,
+                    (false, true) => {
+                        gaps.push(std::mem::take(&mut gap));
+                        widths.push(1);
+                    }
+                    (false, false) => *widths.last_mut().expect("one began") += 1,
+                }
+                larger.extend((!is_same).then(|| now.wrapping_sub(*before)));
+                was_same = is_same;
+            }
+            at += copied + added;
+            gap += to_u32(added);
+        }
+        drop(copies);
+        (self.gaps, self.widths, self.larger) = (gaps, widths, larger);
+    }
+
+    /// Returns what reads one copy after the other: where in the base, how much, and how many new bytes follow. What it is given is
+    /// where the copy before ended.
+    fn copies(&self) -> impl FnMut(&mut usize) -> Option<(usize, usize, usize)> + '_ {
+        let mut columns = self.jumps.iter().zip(&self.copied).zip(&self.added);
+        move |end| {
+            let ((jump, copied), added) = columns.next()?;
+            let start = end.checked_add_signed(isize::try_from(*jump).ok()?)?;
+            *end = start.checked_add(*copied as usize)?;
+            Some((start, *copied as usize, *added as usize))
+        }
+    }
+
+    /// Returns the content of `size_bytes` that this makes of `base`; none if it makes none, or one of another size.
+    pub(super) fn apply(&self, base: &[u8], size_bytes: usize) -> Option<Vec<u8>> {
+        let mut content = Vec::with_capacity(size_bytes);
+        let (mut copies, mut end, mut new) = (self.copies(), 0, &self.new[..]);
+        for _ in &self.jumps {
+            let (start, copied, added) = copies(&mut end)?;
+            if content.len() + copied + added > size_bytes {
+                return None;
+            }
+            content.extend_from_slice(base.get(start..end)?);
+            let (own, rest) = new.split_at_checked(added)?;
+            content.extend_from_slice(own);
+            new = rest;
+        }
+        let (mut at, mut larger) = (0_usize, &self.larger[..]);
+        for (gap, width) in self.gaps.iter().zip(&self.widths) {
+            at = at.checked_add(*gap as usize)?;
+            let (own, rest) = larger.split_at_checked(*width as usize)?;
+            let others = content.get_mut(at..)?.get_mut(..own.len())?;
+            for (other, larger) in others.iter_mut().zip(own) {
+                *other = other.wrapping_add(*larger);
+            }
+            at += own.len();
+            larger = rest;
+        }
+        (content.len() == size_bytes).then_some(content)
+    }
+}
+
+impl Alike {
+    /// Returns where both end.
+    fn end(base: &[u8], content: &[u8]) -> Alike {
+        Alike {
+            base: base.len(),
+            content: content.len(),
+        }
+    }
+}
+
+impl<'a> Places<'a> {
+    fn of(base: &'a [u8]) -> Places<'a> {
+        let log = (base.len() / STRIDE).max(2).ilog2();
+        let mut places = Places {
+            base,
+            log: log.min(MAX_LOG),
+            by_hash: vec![0; 1 << log.min(MAX_LOG)],
+        };
+        let anchors = base.windows(ANCHOR_BYTES).step_by(STRIDE);
+        for (at, anchor) in (1..1 << PLACE_BITS).zip(anchors) {
+            let (slot, check) = places.hash(anchor);
+            places.by_hash[slot] = check << PLACE_BITS | at;
+        }
+        places
+    }
+
+    /// Returns where the base may have `anchor`.
+    fn find(&self, anchor: &[u8]) -> Option<usize> {
+        let (slot, check) = self.hash(anchor);
+        let found = self.by_hash[slot];
+        let place = found & ((1 << PLACE_BITS) - 1);
+        let place = place
+            .checked_sub(1)
+            .filter(|_| found >> PLACE_BITS == check);
+        place.map(|place| place as usize * STRIDE)
+    }
+
+    /// Returns where `anchor` belongs, and more of its hash.
+    fn hash(&self, anchor: &[u8]) -> (usize, u32) {
+        let (one, other) = anchor.split_at(8);
+        let word = |bytes: &[u8]| u64::from_le_bytes(bytes.try_into().expect("it is 16 bytes"));
+        let mixed = word(one).wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ word(other).rotate_left(23);
+        let mixed = mixed.wrapping_mul(0xd6e8_feb8_6659_fd93);
+        let check = (mixed >> 32) as u32 & ((1 << (32 - PLACE_BITS)) - 1);
+        ((mixed >> (64 - self.log)) as usize, check)
+    }
+
+    /// Returns the first place from `looked` on where `content` is more like another part of the base than where `last` goes on, and
+    /// for how long it is the same.
+    fn next(&self, content: &[u8], last: Alike, looked: usize) -> Option<(Alike, usize)> {
+        let mut at = looked;
+        while let Some(anchor) = content.get(at..at + ANCHOR_BYTES) {
+            let goes_on = &self.base[(last.base + at - last.content).min(self.base.len())..];
+            if is_alike(&content[at..], goes_on) {
+                at += LOOK_BYTES;
+                continue;
+            }
+            let elsewhere = self.find(anchor);
+            let length = elsewhere.map_or(0, |place| same(&content[at..], &self.base[place..]));
+            if length < ANCHOR_BYTES {
+                at += 1;
+                continue;
+            }
+            let going_on = content[at..at + length].iter().zip(goes_on);
+            let as_is = going_on.filter(|(one, other)| one == other).count();
+            if length > as_is + GAIN_BYTES {
+                let base = elsewhere?;
+                return Some((Alike { base, content: at }, length));
+            }
+            at += length;
+        }
+        None
+    }
+}
+
+/// Returns for how many bytes from `last` on, and at most to `end`, the base is most like the content.
+fn forward(base: &[u8], content: &[u8], last: Alike, end: usize) -> usize {
+    let pairs = base[last.base..].iter().zip(&content[last.content..end]);
+    most_alike(pairs.map(|(one, other)| one == other))
+}
+
+/// Returns the same for the bytes before `next`, at most from `start` on.
+fn back(base: &[u8], content: &[u8], start: usize, next: Alike) -> usize {
+    let before = content[start..next.content].iter().rev();
+    let pairs = base[..next.base].iter().rev().zip(before);
+    most_alike(pairs.map(|(one, other)| one == other))
+}
+
+/// Returns how many to take so that those which are the same outnumber the others by most.
+fn most_alike(are_same: impl Iterator<Item = bool>) -> usize {
+    let (mut score, mut best, mut taken) = (0_i64, 0, 0);
+    for (at, is_same) in are_same.enumerate() {
+        score += if is_same { 1 } else { -1 };
+        if score > best {
+            (best, taken) = (score, at + 1);
+        }
+    }
+    taken
+}
+
+/// Returns how far both copies go where they would overlap: the bytes are split where most of them are the same.
+fn without_overlap(
+    base: &[u8],
+    content: &[u8],
+    (last, forward): (Alike, usize),
+    (next, back): (Alike, usize),
+) -> (usize, usize) {
+    let begun = next.content - back;
+    let Some(overlap) = (last.content + forward).checked_sub(begun) else {
+        return (forward, back);
+    };
+    let (one, other) = (last.base + forward - overlap, next.base - back);
+    let (mut score, mut best, mut taken) = (0_i64, 0, 0);
+    for at in 0..overlap {
+        let now = content[begun + at];
+        score += i64::from(base[one + at] == now) - i64::from(base[other + at] == now);
+        if score > best {
+            (best, taken) = (score, at + 1);
+        }
+    }
+    (forward - overlap + taken, back - taken)
+}
+
+/// Tells whether few of the next bytes differ, so that they are hardly more like any others.
+fn is_alike(one: &[u8], other: &[u8]) -> bool {
+    let next = one.first_chunk::<LOOK_BYTES>().zip(other.first_chunk());
+    next.is_some_and(|(one, other): (_, &[u8; LOOK_BYTES])| {
+        let differing = one.iter().zip(other).filter(|(one, other)| one != other);
+        differing.count() <= GAIN_BYTES
+    })
+}
+
+/// Returns how many bytes are the same from the beginning.
+fn same(one: &[u8], other: &[u8]) -> usize {
+    let words = one.chunks_exact(8).zip(other.chunks_exact(8));
+    let whole = words.take_while(|(one, other)| one == other).count() * 8;
+    let rest = one[whole..].iter().zip(&other[whole..]);
+    whole + rest.take_while(|(one, other)| one == other).count()
+}
+
+fn jump(from: usize, to: usize) -> i32 {
+    to_u32(to).wrapping_sub(to_u32(from)).cast_signed()
+}
+
+fn to_u32(count: usize) -> u32 {
+    u32::try_from(count).expect("below 4 GiB")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Patch;
+    use proptest::prelude::*;
+
+    fn noise(seed: u8, size: usize) -> Vec<u8> {
+        let mut bytes = vec![0; size];
+        let hasher = blake3::Hasher::new_keyed(&[seed; 32]);
+        hasher.finalize_xof().fill(&mut bytes);
+        bytes
+    }
+
+    fn size(base: &[u8], content: &[u8]) -> usize {
+        let patch = Patch::between(base, content);
+        assert!(patch.apply(base, content.len()).unwrap() == content);
+        assert!(patch.apply(base, content.len() + 1).is_none());
+        assert!(content.is_empty() || patch.apply(base, content.len() - 1).is_none());
+        let plain = postcard::to_allocvec(&patch).unwrap();
+        zstd::bulk::compress(&plain, 9).unwrap().len()
+    }
+
+    /// Each function that moved would cost all calls of it and behind it.
+    #[test]
+    fn addresses_that_moved_are_little() {
+        let functions: Vec<Vec<u8>> = (0..200).map(|seed| noise(seed, 200)).collect();
+        let program = |moved: u32| -> Vec<u8> {
+            let calls = (0..).zip(&functions);
+            let with_call = |(at, code): (u32, &Vec<u8>)| {
+                let address = (0x20_0000 + 999 * at + moved).to_le_bytes();
+                [&code[..100], &address, &code[100..]].concat()
+            };
+            calls.flat_map(with_call).collect()
+        };
+        assert!(size(&program(0), &program(0)) < 60);
+        assert!(size(&program(0), &program(16)) < 600);
+        let (before, after) = (program(0), program(0x1234));
+        let swapped = [&after[20_000..], &after[..20_000]].concat();
+        assert!(size(&before, &swapped) < 900);
+    }
+
+    /// A file that grew somewhere would cost as much again as it has.
+    #[test]
+    fn what_is_new_is_said_once() {
+        let base = noise(1, 100_000);
+        let grown = [&base[..50_000], &noise(2, 1000), &base[50_000..]].concat();
+        assert!(size(&base, &grown) < 1100);
+        assert!(size(&base, &base[30_000..]) < 60);
+        assert!(size(&base, &[&base[90_000..], &base[..10_000]].concat()) < 60);
+        assert!(size(&base, &base.repeat(3)) < 80);
+        for (base, content) in [(0, 0), (0, 500), (500, 0), (15, 15), (16, 16), (40, 500)] {
+            size(&base_of(base), &base_of(content));
+        }
+    }
+
+    fn base_of(size: usize) -> Vec<u8> {
+        noise(3, size)
+    }
+
+    fn parts() -> impl Strategy<Value = Vec<u8>> {
+        let part = (0u8..4, 0usize..300, 0usize..300);
+        let parts = prop::collection::vec(part, 0..8);
+        parts.prop_map(|parts| {
+            let part = |(seed, start, size): (u8, usize, usize)| {
+                let mut part = noise(seed, 600)[start..start + size].to_vec();
+                if let Some(byte) = part.get_mut(size / 2) {
+                    *byte = seed;
+                }
+                part
+            };
+            parts.into_iter().flat_map(part).collect()
+        })
+    }
+
+    proptest! {
+        /// What comes back otherwise is thrown away by whoever reads it, and stored in vain.
+        #[test]
+        fn the_content_comes_back(base in parts(), content in parts()) {
+            let patch = Patch::between(&base, &content);
+            prop_assert_eq!(patch.apply(&base, content.len()).unwrap(), content);
+        }
+
+        /// A patch is not signed: whatever is in it, a reader must neither stop nor fill its memory.
+        #[test]
+        fn hostile_patches_end(
+            base in parts(),
+            content in parts(),
+            damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..9),
+        ) {
+            let patch = Patch::between(&base, &content);
+            let mut plain = postcard::to_allocvec(&patch).unwrap();
+            for (at, byte) in damage {
+                let at = at.index(plain.len());
+                plain[at] = byte;
+            }
+            let patch: Result<Patch, _> = postcard::from_bytes(&plain);
+            let made = patch.ok().and_then(|patch| patch.apply(&base, content.len()));
+            prop_assert!(made.is_none_or(|made| made.len() == content.len()));
+        }
+    }
+}
