@@ -2,8 +2,8 @@
 //!
 //! rustc writes the results in the order of its hash tables, which is another in each session; each has the position of its node
 //! in front, which is another too; and where a type or a name was written before, its position in the file stands instead. So what a cache would be
-//! is first foretold of its base, with results in the order that they have now and positions translated. What differs from that is a
-//! [`Patch`]. See note 0019.
+//! is first foretold of its base, with results in the order that they have now and positions translated. What differs from that is
+//! [`Copies`]. See note 0019.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
@@ -11,20 +11,20 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
-use super::patch::Patch;
+use super::copies::{Copies, in_memory};
 use super::runs::{NEW, Runs};
 use crate::rustc::crate_source::Fingerprint;
 use crate::rustc::nodes::Nodes;
 use crate::rustc::query_cache::{self, QueryCache, TYPE_OFFSET};
 
 /// How much of the cache a delta has at most before it is compressed, as a divisor.
-const LARGEST: usize = 2;
+const LARGEST: usize = 4;
 /// How many bytes more that is, for small caches.
 const SLACK_BYTES: usize = 64 << 10;
 /// How much larger than the cache what is foretold of it may be, as a factor.
-const FORETOLD: usize = 2;
-/// The fewest bytes of a result and its node.
-const RESULT_BYTES: usize = 2;
+const FORETOLD: usize = 3;
+/// The fewest bytes of a result, its node, and what the index says of it.
+const RESULT_BYTES: usize = 5;
 /// zstd's level: most is zeros.
 const LEVEL: i32 = 9;
 
@@ -45,20 +45,28 @@ struct Delta {
     /// and by how much larger than expected each is now: than where the result went in which that position is.
     moved: Vec<i32>,
     /// What differs from what is foretold.
-    patch: Patch,
+    copies: Copies,
 }
 
 /// How results of the base became those of the cache.
 struct Foretold<'a> {
     base: &'a QueryCache<'a>,
-    /// For each result where it is in the base, its node, and where it begins behind that.
-    results: Vec<(u32, u32, u32)>,
+    results: Vec<Told>,
     /// Where the last one ends.
     end: u32,
     /// By how much each result of the base moved, if it is in the cache.
     shifts: Vec<Option<u32>>,
     /// The numbers that are others now.
     numbers: HashMap<u32, u32>,
+}
+
+/// A result of the cache.
+struct Told {
+    /// Where it is in the base.
+    place: u32,
+    node: u32,
+    /// Where it begins behind the node.
+    start: u32,
 }
 
 /// Returns what the results of `cache` are results of, by the dep-graph of the same session; none if it is that of another.
@@ -95,8 +103,8 @@ pub(super) fn encode(
     foretold.numbers = delta.numbers(&foretold)?;
     let guess = foretold.bytes(cache.bytes.len())?;
     drop(foretold);
-    delta.patch = Patch::between(&guess, cache.bytes);
-    let again = delta.patch.apply(&guess, cache.bytes.len());
+    delta.copies = Copies::between(&guess, cache.bytes);
+    let again = delta.copies.apply(in_memory(&guess), cache.bytes.len());
     again.filter(|again| again == cache.bytes)?;
     drop(guess);
     let plain = postcard::to_allocvec(&delta).ok()?;
@@ -116,7 +124,7 @@ pub(super) fn decode(base: &[u8], delta: &[u8], size_bytes: usize) -> Option<Vec
     foretold.numbers = delta.numbers(&foretold)?;
     let guess = foretold.bytes(size_bytes)?;
     drop(foretold);
-    delta.patch.apply(&guess, size_bytes)
+    delta.copies.apply(in_memory(&guess), size_bytes)
 }
 
 fn most_plain(size_bytes: usize) -> usize {
@@ -164,7 +172,11 @@ impl Delta {
                 let stored = base.results[*place as usize];
                 shifts[*place as usize] = Some(start.wrapping_sub(stored.start));
             }
-            results.push((*place, last_node, start));
+            results.push(Told {
+                place: *place,
+                node: last_node,
+                start,
+            });
             at = start.checked_add(length.checked_add_signed(*longer)?)?;
         }
         (results.len() == places.len()).then_some(Foretold {
@@ -179,16 +191,15 @@ impl Delta {
     /// Notes which numbers of the base are others in `cache`, as most results say that have as many bytes as before.
     fn add_numbers(&mut self, foretold: &Foretold<'_>, cache: &QueryCache<'_>) {
         let mut found: HashMap<u32, (u32, i32)> = HashMap::new();
-        for (at, (place, ..)) in foretold.results.iter().enumerate() {
-            let (now, was) = (cache.body(at), foretold.body(*place));
+        for (at, told) in foretold.results.iter().enumerate() {
+            let (now, was) = (cache.body(at), foretold.body(told.place));
             if now.len() != was.len() {
                 continue;
             }
             let (body, first) = (&cache.bytes[now], was.start);
             for (bytes, number) in foretold.base.numbers(was) {
                 let same = &body[bytes.start - first..bytes.end - first];
-                let other = query_cache::small(same);
-                if query_cache::size(other) as usize == bytes.len() && is_number(same) {
+                if let Some(other) = query_cache::small(same) {
                     vote(found.entry(number), other);
                 }
             }
@@ -242,26 +253,27 @@ impl Foretold<'_> {
     /// Returns what the cache of `size_bytes` would be; none if that is much larger.
     fn bytes(&self, size_bytes: usize) -> Option<Vec<u8>> {
         let most = size_bytes.saturating_mul(FORETOLD) + SLACK_BYTES;
+        let fits = |made: &Vec<u8>, more: usize| (made.len() + more <= most).then_some(());
         let base = self.base;
         let mut made = Vec::with_capacity(size_bytes);
         made.extend_from_slice(&base.bytes[..base.begin()]);
-        for (place, node, _) in &self.results {
-            query_cache::write(&mut made, *node);
-            let body = self.body(*place);
-            if made.len() + body.len() > most {
-                return None;
-            }
-            self.translated(&mut made, body, |number| self.numbers.get(&number).copied());
+        let translated = |number: u32| self.numbers.get(&number).copied();
+        for told in &self.results {
+            query_cache::write(&mut made, told.node);
+            let body = self.body(told.place);
+            fits(&made, body.len())?;
+            self.translated(&mut made, body, translated);
         }
-        let behind = base.end..base.footer;
-        self.translated(&mut made, behind, |number| {
-            self.numbers.get(&number).copied()
-        });
+        fits(&made, base.bytes.len())?;
+        self.translated(&mut made, base.end..base.footer, translated);
         made.extend_from_slice(&base.bytes[base.footer..base.index.start]);
         query_cache::write(&mut made, to_u32(self.results.len()));
-        for (_, node, start) in &self.results {
-            query_cache::write(&mut made, *node);
-            query_cache::write(&mut made, start.wrapping_sub(query_cache::size(*node)));
+        for told in &self.results {
+            query_cache::write(&mut made, told.node);
+            query_cache::write(
+                &mut made,
+                told.start.wrapping_sub(query_cache::size(told.node)),
+            );
         }
         let (from, to) = (to_u32(base.end), to_u32(base.footer));
         let moved = |number: u32| {
@@ -300,12 +312,6 @@ fn vote(found: Entry<'_, u32, (u32, i32)>, other: u32) {
         (false, 0) => (*most, *lead) = (other, 1),
         (false, _) => *lead -= 1,
     }
-}
-
-/// Tells whether `bytes` are one number: only the last says that none follows.
-fn is_number(bytes: &[u8]) -> bool {
-    let ends = bytes.iter().position(|byte| *byte < 0x80);
-    ends.is_some_and(|end| end + 1 == bytes.len())
 }
 
 fn to_u32(count: usize) -> u32 {

@@ -2,12 +2,15 @@
 //!
 //! Whoever stores what comes of it checks its digest: a delta that is damaged, or of another base, makes no object.
 
+use std::fs::File;
 use std::io::{self, Read};
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use rayon::prelude::*;
 
-use super::patch::Patch;
+use super::copies::{Copies, in_memory};
 use super::{cache_delta, graph_delta};
 use crate::disk::open_at;
 use crate::model::Digest;
@@ -18,15 +21,15 @@ use crate::store::pack::{self, Codec};
 
 /// Smaller objects are stored whole: all of them are a fiftieth of what is stored.
 pub const MIN_BYTES: u64 = 16 << 10;
-/// The largest file that is read whole to be a delta to another, and the largest such base: the two are in memory at once.
+/// The largest dep-graph or query cache that is a delta to another, and the largest such base: both are in memory at once.
 const MAX_WHOLE_BYTES: u64 = 160 << 20;
-/// Other content is cut in stretches of so many bytes, each a delta to what lies around the same place of the base. Fewer in tests of this
-/// module.
+/// Other content is cut in stretches of so many bytes, each a delta to what lies around the same place of the base. Fewer in unit
+/// tests.
 const STRETCH_BYTES: u64 = if cfg!(test) { 64 << 10 } else { 32 << 20 };
 /// How much more of the base that is, on either side.
 const AROUND_BYTES: u64 = STRETCH_BYTES / 2;
-/// What the columns of a stretch have at most beside half of its own size.
-const SLACK_BYTES: u64 = 64 << 10;
+/// What the columns of a stretch have at most beside its own size.
+const SLACK_BYTES: u64 = 4 << 10;
 /// zstd's level for them.
 const LEVEL: i32 = 9;
 
@@ -65,17 +68,15 @@ fn stretch(
     start: u64,
 ) -> io::Result<Option<Vec<u8>>> {
     let size = STRETCH_BYTES.min(size_bytes - start);
-    let patch = Patch::between(&around(base, start)?, &read(content, start, size)?);
-    let plain = postcard::to_allocvec(&patch).map_err(io::Error::other)?;
-    drop(patch);
-    let gains = plain.len() as u64 <= most_plain(size);
+    let (base, stretch) = (around(base, start)?, read(content, start, size)?);
+    let copies = Copies::between(&base, &stretch);
+    let again = copies.apply(in_memory(&base), stretch.len());
+    let is_right = again.is_some_and(|again| again == stretch);
+    let plain = postcard::to_allocvec(&copies).map_err(io::Error::other)?;
+    let gains = is_right && plain.len() as u64 <= size + SLACK_BYTES;
     gains
         .then(|| zstd::bulk::compress(&plain, LEVEL))
         .transpose()
-}
-
-fn most_plain(size_bytes: u64) -> u64 {
-    size_bytes / 2 + SLACK_BYTES
 }
 
 /// Returns the dep-graph `content` as a delta to `base`, if that makes it again; none if they are no dep-graphs of a known form.
@@ -141,12 +142,21 @@ pub fn decode<'a>(
         Codec::Graph => whole(graph_delta::decode),
         Codec::Cache => whole(cache_delta::decode),
         Codec::Bytes => Ok(Box::new(Stretches {
-            base,
+            base: File::open(base)?,
             rest: delta,
             begun: 0,
             size_bytes,
             stretch: io::Cursor::default(),
         })),
+    }
+}
+
+/// Returns about how much memory [`decode`] takes for an object of `size_bytes`, and reading what it returns.
+pub fn memory_bytes(codec: Codec, base_bytes: u64, size_bytes: u64) -> u64 {
+    match codec {
+        Codec::Graph => base_bytes.saturating_add(size_bytes),
+        Codec::Cache => base_bytes.saturating_add(size_bytes.saturating_mul(2)),
+        Codec::Bytes => size_bytes.min(STRETCH_BYTES).saturating_mul(2),
     }
 }
 
@@ -156,7 +166,7 @@ fn damaged() -> io::Error {
 
 /// Stretches of an object, one behind the other.
 struct Stretches<'a> {
-    base: &'a Path,
+    base: File,
     rest: &'a [u8],
     /// Where the next one begins.
     begun: u64,
@@ -172,7 +182,7 @@ impl Read for Stretches<'_> {
             return Ok(read);
         }
         let size = STRETCH_BYTES.min(self.size_bytes - self.begun);
-        let most = most_plain(size);
+        let most = size + SLACK_BYTES;
         let decoder = zstd::Decoder::with_buffer(&mut self.rest)?;
         let mut plain = Vec::new();
         // One more, so that the frame is read to its end, and one that is longer is seen.
@@ -180,10 +190,16 @@ impl Read for Stretches<'_> {
         if frame.read_to_end(&mut plain)? as u64 > most {
             return Err(damaged());
         }
-        let patch: Patch = postcard::from_bytes(&plain).map_err(|_| damaged())?;
-        let around = around(self.base, self.begun)?;
+        let copies: Copies = postcard::from_bytes(&plain).map_err(|_| damaged())?;
+        drop(plain);
         let size_here = usize::try_from(size).map_err(|_| damaged())?;
-        let stretch = patch.apply(&around, size_here).ok_or_else(damaged)?;
+        let from = self.begun.saturating_sub(AROUND_BYTES);
+        let base = |part: Range<usize>, to: &mut Vec<u8>| {
+            let (begun, at) = (to.len(), from + part.start as u64);
+            to.resize(begun + part.len(), 0);
+            self.base.read_exact_at(&mut to[begun..], at).ok()
+        };
+        let stretch = copies.apply(base, size_here).ok_or_else(damaged)?;
         self.stretch = io::Cursor::new(stretch);
         self.begun += size;
         self.stretch.read(buffer)
@@ -208,7 +224,9 @@ fn read(path: &Path, start: u64, size: u64) -> io::Result<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
-    use super::{AROUND_BYTES, LEVEL, MAX_WHOLE_BYTES, Patch, STRETCH_BYTES, decode, encode};
+    use super::{
+        AROUND_BYTES, Copies, LEVEL, MAX_WHOLE_BYTES, SLACK_BYTES, STRETCH_BYTES, decode, encode,
+    };
     use crate::store::pack::Codec;
     use std::fs;
     use std::io::Read;
@@ -281,10 +299,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let base = dir.path().join("base");
         fs::write(&base, noise(1, 1000)).unwrap();
-        let frame = |size: usize| {
-            let patch = Patch::between(b"", &vec![1; size]);
-            zstd::bulk::compress(&postcard::to_allocvec(&patch).unwrap(), LEVEL).unwrap()
+        let plain = |size: usize| {
+            let copies = Copies::between(b"", &vec![1; size]);
+            postcard::to_allocvec(&copies).unwrap()
         };
+        let frame = |size: usize| zstd::bulk::compress(&plain(size), LEVEL).unwrap();
         let read = |delta: &[u8], size: u64| {
             let mut all = Vec::new();
             let reader = decode(&base, (Codec::Bytes, delta), size);
@@ -297,6 +316,14 @@ mod tests {
         assert_eq!(read(&frame(19_999), 20_000), None);
         assert_eq!(read(&[frame(0), frame(20_000)].concat(), 20_000), None);
         assert_eq!(read(b"", 20_000), None);
+        // What stands behind the columns is passed over, but not if it is much.
+        let padded = |size: u64| {
+            let mut plain = plain(20_000);
+            plain.resize(usize::try_from(size).unwrap(), 0);
+            zstd::bulk::compress(&plain, LEVEL).unwrap()
+        };
+        assert_eq!(read(&padded(20_000 + SLACK_BYTES), 20_000), Some(20_000));
+        assert_eq!(read(&padded(20_001 + SLACK_BYTES), 20_000), None);
         // None is read from a base that is too large to be one.
         fs::File::create(&base)
             .unwrap()

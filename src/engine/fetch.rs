@@ -5,12 +5,13 @@
 
 use std::collections::BTreeSet;
 use std::io::{self, Read};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, OnceLock};
 
 use crate::disk::place::{CopyError, Staging};
 use crate::disk::{self, hash};
 use crate::engine::delta;
+use crate::engine::room::Room;
 use crate::model::{Digest, Manifest};
 use crate::store::Store;
 use crate::store::pack::{self, Codec, Index, MAX_STEPS, Request};
@@ -18,8 +19,6 @@ use crate::tier::{Tiers, Trouble, Watch};
 
 /// How many requests are on their way at once.
 const IN_FLIGHT: usize = 16;
-/// From this size on, of themselves or of their bases, deltas are applied one after the other: that takes memory.
-const LARGE_BYTES: u64 = 4 << 20;
 
 /// What is fetched.
 #[derive(Clone, Copy, Debug)]
@@ -53,8 +52,7 @@ struct Fetch<'a> {
     watch: Watch<'a>,
     /// Why nobody is asked any more.
     ended: OnceLock<Trouble>,
-    /// Held by who makes a large object of its base, which takes memory for both.
-    large: Mutex<()>,
+    room: Room,
 }
 
 /// Returns which of `objects` of `manifest` the local store lacks, and the bases that it lacks for them, by the positions of
@@ -95,7 +93,7 @@ pub fn fetch(
         staging,
         watch,
         ended: OnceLock::new(),
-        large: Mutex::new(()),
+        room: Room::default(),
     };
     let has_base = |at: &usize| {
         let base = fetch.delta(*at);
@@ -171,7 +169,8 @@ impl Fetch<'_> {
         let mut stored = Ok(());
         for at in &request.objects {
             let frame = self.wanted.index.frame(*at, request, bytes);
-            match self.store_one(*at, frame) {
+            let what = (self.wanted.index, &self.objects[..]);
+            match store_frame(what, (*at, frame), self.store, self.staging, &self.room) {
                 Ok(()) => {}
                 Err(CopyError::Disk(error)) => return Err(Trouble::Here(error.to_string())),
                 Err(CopyError::Damaged(_)) => {
@@ -183,24 +182,16 @@ impl Fetch<'_> {
         }
         stored
     }
-
-    fn store_one(&self, at: usize, frame: &[u8]) -> Result<(), CopyError> {
-        let base_bytes = self.delta(at).map_or(0, |(_, (_, size_bytes))| size_bytes);
-        let is_large = base_bytes > 0 && self.objects[at].1.max(base_bytes) > LARGE_BYTES;
-        let _alone = is_large.then(|| self.large.lock().expect("nobody panics with it"));
-        let what = (self.wanted.index, &self.objects[..]);
-        store_frame(what, at, frame, self.store, self.staging)
-    }
 }
 
 /// Stores the object at `at` of an index, which `frame` is. What it is a delta to must be here; it is removed if it is damaged, to
 /// be fetched again.
 pub fn store_frame(
     (index, objects): (&Index, &[(Digest, u64)]),
-    at: usize,
-    frame: &[u8],
+    (at, frame): (usize, &[u8]),
     store: &Store,
     staging: &Staging,
+    room: &Room,
 ) -> Result<(), CopyError> {
     let object = objects[at];
     let put = |content: io::Result<Box<dyn Read + '_>>| match content {
@@ -210,8 +201,9 @@ pub fn store_frame(
     let Some((codec, base)) = index.frames[at].delta else {
         return put(pack::decompress(frame).map(|content| Box::new(content) as _));
     };
-    let (base, _) = objects[base as usize];
+    let (base, base_bytes) = objects[base as usize];
     let path = store.object(base);
+    let _memory = room.take(delta::memory_bytes(codec, base_bytes, object.1));
     let stored = put(delta::decode(&path, (codec, frame), object.1));
     if matches!(stored, Err(CopyError::Damaged(_)))
         && hash::file(&path).is_ok_and(|(seen, _)| seen != base)

@@ -25,11 +25,20 @@ pub(super) struct Stored {
     pub delta: Option<(Codec, Digest)>,
 }
 
+/// What an object may be stored as a delta to.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Base {
+    /// The object.
+    pub object: Digest,
+    /// Of a query cache, the dep-graphs of the sessions of both, the base's first.
+    pub graphs: Option<(Digest, Digest)>,
+}
+
 /// What a tier has.
 #[derive(Debug, Default)]
 pub(super) struct Known {
     objects: HashMap<Digest, Stored>,
-    /// The object of each place in the newest starting point that has the place, and of each place without cargo's hashes.
+    /// The object of each place in the newest starting point that has the place.
     places: HashMap<Place, Digest>,
     /// The dep-graph beside each query cache.
     graphs: HashMap<Digest, Digest>,
@@ -71,29 +80,9 @@ impl Known {
             }
         }
         for (place, digest) in manifest.units.iter().flat_map(places) {
-            self.places.entry(of_any_version(&place)).or_insert(digest);
             self.places.entry(place).or_insert(digest);
         }
-        self.add_graphs(manifest);
-    }
-
-    /// Notes which dep-graph of `manifest` is of the same session as which query cache.
-    pub(super) fn add_graphs(&mut self, manifest: &Manifest) {
-        for session in manifest
-            .units
-            .iter()
-            .filter_map(|unit| unit.session.as_ref())
-        {
-            let named = |name: &str| session.files.iter().find(|file| file.name == name);
-            if let (Some(cache), Some(graph)) = (named(QUERY_CACHE), named(DEP_GRAPH)) {
-                self.graphs.insert(cache.digest, graph.digest);
-            }
-        }
-    }
-
-    /// Returns the dep-graph of the session that has the query cache `cache`, if that is one.
-    pub(super) fn graph(&self, cache: Digest) -> Option<Digest> {
-        self.graphs.get(&cache).copied()
+        self.graphs.extend(graphs(manifest));
     }
 
     /// Returns where the object `digest` is; none where the tier may lack it.
@@ -147,33 +136,48 @@ impl Known {
 
     /// Returns to what those objects of `manifest` that are not known may be stored as deltas, as far as something was in the
     /// same place before.
-    pub(super) fn bases(&self, manifest: &Manifest) -> HashMap<Digest, Digest> {
-        let is_new = |(_, digest): &(Place, Digest)| self.get(*digest).is_none();
-        let base = |(place, digest): (Place, Digest)| {
-            // A package of another version has another hash, and so have all units above it.
-            let at = |place: &Place| self.places.get(place).copied();
-            let before = at(&place).or_else(|| at(&of_any_version(&place)))?;
-            Some((digest, self.base_like(before)?))
+    pub(super) fn bases(&self, manifest: &Manifest) -> HashMap<Digest, Base> {
+        let all: HashMap<Place, Digest> = manifest.units.iter().flat_map(places).collect();
+        // A package of another version has another hash, and so have all units above it.
+        let gone = self
+            .places
+            .iter()
+            .filter(|(place, _)| !all.contains_key(place));
+        let gone = gone.map(|(place, digest)| (of_any_version(place), *digest));
+        let gone: HashMap<Place, Digest> = gone.collect();
+        let graphs: HashMap<Digest, Digest> = graphs(manifest).collect();
+        let base = |(place, digest): (&Place, &Digest)| {
+            let at_once = self.places.get(place);
+            let before = at_once.or_else(|| gone.get(&of_any_version(place)))?;
+            let graph = graphs.get(digest).copied();
+            Some((*digest, self.base_like(*before, graph)?))
         };
-        let places = manifest.units.iter().flat_map(places).filter(is_new);
-        places.filter_map(base).collect()
+        let is_new = |(_, digest): &(&Place, &Digest)| self.get(**digest).is_none();
+        all.iter().filter(is_new).filter_map(base).collect()
     }
 
-    /// Returns what comes after `before` is a delta to: to that itself, unless it is as many steps from a whole object as there may be. Then
-    /// to its base; or to the whole, if it was much to that already: so this is one step from the whole, and near what
-    /// comes next.
-    fn base_like(&self, before: Digest) -> Option<Digest> {
-        let Stored {
-            size_bytes,
-            stored_bytes,
-            ..
-        } = self.get(before)?;
-        let steps: Vec<Digest> = self.steps(before).collect();
-        match steps.len() < MAX_STEPS {
-            true => Some(before),
-            false if *stored_bytes < size_bytes / SMALL => steps.first().copied(),
-            false => steps.last().copied(),
-        }
+    /// Returns what comes after `before`, a query cache if it has a `graph`, is a delta to: to that itself, unless it is as many steps from a
+    /// whole object as there may be. Then to its base; or to the whole, if it was much to that already: so this is one
+    /// step from the whole, and near what comes next. A query cache goes by its dep-graph, so that the graph of its base
+    /// is known.
+    fn base_like(&self, before: Digest, graph: Option<Digest>) -> Option<Base> {
+        let its_graph = self.graphs.get(&before).copied();
+        let judged = self.get(its_graph.unwrap_or(before))?;
+        let chain = |digest: Digest| -> Vec<Digest> {
+            std::iter::once(digest).chain(self.steps(digest)).collect()
+        };
+        let (own, graphs) = (chain(before), its_graph.map_or(Vec::new(), chain));
+        let longest = own.len().max(graphs.len());
+        let back = match longest <= MAX_STEPS {
+            true => 0,
+            false if judged.stored_bytes < judged.size_bytes / SMALL => 1,
+            false => MAX_STEPS,
+        };
+        self.get(before)?;
+        Some(Base {
+            object: *own.get(back).or(own.last())?,
+            graphs: graphs.get(back).copied().zip(graph),
+        })
     }
 }
 
@@ -189,19 +193,30 @@ fn places(unit: &Unit) -> impl Iterator<Item = (Place, Digest)> + '_ {
         .map(|((file, piece), digest)| ((unit.name.clone(), file.to_vec(), piece), digest))
 }
 
-/// Returns `place` without the hashes that cargo makes of a package's version and of what it is built with.
-fn of_any_version((unit, file, piece): &Place) -> Place {
-    let unit = UnitName {
-        dir: without_hash(&unit.dir),
-        ..unit.clone()
-    };
-    let file = without_hash(&String::from_utf8_lossy(file));
-    (unit, file.into_bytes(), *piece)
+/// Returns the query caches of `manifest`, with the dep-graphs beside them.
+fn graphs(manifest: &Manifest) -> impl Iterator<Item = (Digest, Digest)> + '_ {
+    manifest.units.iter().filter_map(|unit| {
+        let files = &unit.session.as_ref()?.files;
+        let named = |name: &str| files.iter().find(|file| file.name == name);
+        Some((named(QUERY_CACHE)?.digest, named(DEP_GRAPH)?.digest))
+    })
 }
 
-fn without_hash(name: &str) -> String {
-    let hash = hash_in(name).map(|hash| format!("-{hash}"));
-    hash.map_or_else(|| name.to_owned(), |hash| name.replace(&hash, ""))
+/// Returns `place` without the hashes that cargo makes of a package's version and of what it is built with.
+fn of_any_version((unit, file, piece): &Place) -> Place {
+    let file = String::from_utf8_lossy(file).into_owned();
+    let hashes = [hash_in(&unit.dir), hash_in(&file)];
+    let without = |name: &str| {
+        let hashes = hashes.iter().flatten();
+        hashes.fold(name.to_owned(), |name, hash| {
+            name.replace(&format!("-{hash}"), "")
+        })
+    };
+    let unit = UnitName {
+        dir: without(&unit.dir),
+        ..unit.clone()
+    };
+    (unit, without(&file).into_bytes(), *piece)
 }
 
 fn to_u32(position: usize) -> u32 {

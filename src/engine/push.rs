@@ -14,8 +14,9 @@ use rayon::prelude::*;
 use crate::disk::hash;
 use crate::engine::delta;
 use crate::engine::fetch;
-use crate::engine::known::{Known, SMALL, Stored};
+use crate::engine::known::{Base, Known, SMALL, Stored};
 use crate::engine::list::{List, ListError, Signer};
+use crate::engine::room::Room;
 use crate::model::epoch::Epoch;
 use crate::model::{Digest, Manifest};
 use crate::store::head::{self, Entry, Head, MAX_HEAD_BYTES};
@@ -26,11 +27,9 @@ use crate::tier::{self, Tier, persistently};
 
 /// How many earlier starting points are asked what the tier has.
 const MAX_PREDECESSORS: usize = 2;
-/// How many starting points here are asked which dep-graph a query cache belongs to.
-const MAX_HERE: usize = 64;
 /// How many packs are on their way at once.
 const UPLOADS: usize = 2;
-/// How much is compressed at once, and takes memory with its bases.
+/// How much is compressed at once; one larger object is alone. Its bases take as much memory again.
 const BATCH_BYTES: u64 = 128 << 20;
 /// The largest bundle that is fetched.
 pub const MAX_BUNDLE_BYTES: u64 = 320 << 20;
@@ -163,40 +162,17 @@ impl Push<'_> {
         let mut lacking = manifest.objects();
         lacking.retain(|(digest, _)| known.get(*digest).is_none());
         let bases = known.bases(manifest);
-        known.add_graphs(manifest);
-        self.graphs_here(&mut known, &bases);
-        let graphs = bases.values().filter_map(|base| known.graph(*base));
-        self.bring(&known, bases.values().copied().chain(graphs))?;
+        let graphs = bases.values().filter_map(|base| Some(base.graphs?.0));
+        self.bring(&known, bases.values().map(|base| base.object).chain(graphs))?;
         // Deltas lie beside each other, as they are asked for together; the largest come first, while no pack takes memory.
         lacking.sort_by_key(|(digest, size_bytes)| match bases.contains_key(digest) {
             true => (false, Reverse(*size_bytes)),
             false => (true, Reverse(0)),
         });
-        let written = self.write_packs(&lacking, (&known, &bases))?;
-        for (digest, stored) in written {
+        for (digest, stored) in self.write_packs(&lacking, &bases)? {
             known.insert(digest, stored);
         }
         Ok(known.index(manifest.objects()))
-    }
-
-    /// Notes the dep-graphs beside those query caches among `bases` of which the tier's last starting points are not, as far as those
-    /// here are.
-    fn graphs_here(&self, known: &mut Known, bases: &HashMap<Digest, Digest>) {
-        let of_caches = bases
-            .iter()
-            .filter(|(object, _)| known.graph(**object).is_some());
-        let mut lacking: Vec<Digest> = of_caches.map(|(_, base)| *base).collect();
-        let mut points = self.store.all_points();
-        points.sort_by_key(|point| Reverse(point.published_unix_s));
-        for point in points.into_iter().take(MAX_HERE) {
-            lacking.retain(|cache| known.graph(*cache).is_none());
-            if lacking.is_empty() {
-                return;
-            }
-            if let Ok(manifest) = self.store.manifest(point.manifest) {
-                known.add_graphs(&manifest);
-            }
-        }
     }
 
     /// Brings those of `bases` here that are not, as on a machine that is thrown away after each build: what is fetched once is
@@ -214,7 +190,7 @@ impl Push<'_> {
         let mut objects: Vec<(Digest, u64)> = lacking.into_iter().collect();
         let index = known.index(objects.clone());
         objects.extend(&index.bases);
-        let staging = store.staging("push")?;
+        let (staging, room) = (store.staging("push")?, Room::default());
         for steps in 0..=MAX_STEPS {
             let all = 0..objects.len();
             let wanted = |at: &usize| index.steps(*at).count() == steps && lacks(&objects[*at]);
@@ -227,7 +203,13 @@ impl Push<'_> {
                 for at in &request.objects {
                     let frame = index.frame(*at, request, &bytes);
                     let what = (&index, &objects[..]);
-                    drop(fetch::store_frame(what, *at, frame, store, &staging));
+                    drop(fetch::store_frame(
+                        what,
+                        (*at, frame),
+                        store,
+                        &staging,
+                        &room,
+                    ));
                 }
             });
         }
@@ -239,13 +221,12 @@ impl Push<'_> {
     fn write_packs(
         &mut self,
         lacking: &[(Digest, u64)],
-        (known, bases): (&Known, &HashMap<Digest, Digest>),
+        bases: &HashMap<Digest, Base>,
     ) -> Result<Vec<(Digest, Stored)>, PushError> {
         let written = std::thread::scope(|scope| {
             let mut filler = Filler {
                 scope,
                 push: self,
-                known,
                 bases,
                 pack: Vec::new(),
                 written: Vec::new(),
@@ -279,8 +260,7 @@ fn read_bundle(bytes: &[u8], name: Digest) -> Option<(Index, Manifest)> {
 struct Filler<'scope, 'a> {
     scope: &'scope Scope<'scope, 'a>,
     push: &'a Push<'a>,
-    known: &'a Known,
-    bases: &'a HashMap<Digest, Digest>,
+    bases: &'a HashMap<Digest, Base>,
     pack: Vec<u8>,
     written: Vec<(Digest, Stored)>,
     /// Of how many of those it is known in which pack they are.
@@ -344,7 +324,7 @@ impl Filler<'_, '_> {
     fn packed(&self, (object, size_bytes): (Digest, u64)) -> Result<Packed, PushError> {
         let path = self.push.store.object(object);
         let base = self.bases.get(&object);
-        let mut delta = base.and_then(|base| self.delta((object, &path), *base));
+        let mut delta = base.and_then(|base| self.delta(&path, base));
         let is_small = |(delta, _): &mut Packed| (delta.len() as u64) < size_bytes / SMALL;
         if let Some(small) = delta.take_if(is_small) {
             return Ok(small);
@@ -355,19 +335,22 @@ impl Filler<'_, '_> {
         Ok(delta.filter(pays).unwrap_or((whole, None)))
     }
 
-    /// Returns `object`, the file at `path`, as a delta to `base`; none where that is damaged, or somebody collects it meanwhile.
-    fn delta(&self, (object, path): (Digest, &Path), base: Digest) -> Option<Packed> {
+    /// Returns the file at `path` as a delta to `base`; none where that is damaged, or somebody collects it meanwhile.
+    fn delta(&self, path: &Path, base: &Base) -> Option<Packed> {
         let store = self.push.store;
-        let before = store.object(base);
-        hash::file(&before).ok().filter(|(seen, _)| *seen == base)?;
-        let graph = |cache| self.known.graph(cache).map(|graph| store.object(graph));
-        let graphs = graph(base).zip(graph(object));
+        let before = store.object(base.object);
+        hash::file(&before)
+            .ok()
+            .filter(|(seen, _)| *seen == base.object)?;
+        let graphs = base
+            .graphs
+            .map(|(before, now)| (store.object(before), store.object(now)));
         let graphs = graphs
             .as_ref()
             .filter(|(before, now)| before.exists() && now.exists());
         let graphs = graphs.map(|(before, now)| (before.as_path(), now.as_path()));
         let (codec, delta) = delta::encode(&before, path, graphs).ok()??;
-        Some((delta, Some((codec, base))))
+        Some((delta, Some((codec, base.object))))
     }
 
     /// Sends the pack on its way, once there are not too many others.

@@ -66,31 +66,36 @@ impl<'a> QueryCache<'a> {
             at = at.checked_add(name_bytes)?;
         }
         let begun = at;
-        let results = pairs(bytes, &mut at)?;
-        let index = begun..at;
-        let said = pairs(bytes, &mut at)?;
-        let behind = match (said.first(), number(bytes, &mut at)?) {
-            (Some((_, position)), _) => *position,
-            (None, 0) => u32::try_from(footer).ok()?,
-            (None, _) => u32::try_from(number(bytes, &mut at)?).ok()?,
-        };
-        let positions = results.iter().map(|(_, position)| *position);
-        let in_order = positions
-            .chain([behind])
-            .is_sorted_by(|one, next| one < next);
-        if !in_order || behind as usize > footer || results.is_empty() {
-            return None;
+        let mut results: Vec<Stored> = Vec::new();
+        for _ in 0..number(bytes, &mut at)? {
+            let node = u32::try_from(number(bytes, &mut at)?).ok()?;
+            let position = position(bytes, &mut at)?;
+            let is_behind = results.last().is_none_or(|last| last.start <= position);
+            let mut end = position as usize;
+            let is_there = number(bytes, &mut end)? == u128::from(node);
+            let start = position.checked_add(size(node))?;
+            if !is_behind || !is_there || start as usize != end {
+                return None;
+            }
+            results.push(Stored { node, start });
         }
-        let stored = |(node, position): (u32, u32)| {
-            let mut start = position as usize;
-            let is_there = number(bytes, &mut start)? == u128::from(node);
-            let start = u32::try_from(start).ok()?;
-            is_there.then_some(Stored { node, start })
+        let index = begun..at;
+        // What was said, and allocations: where the first of them is.
+        let end = match number(bytes, &mut at)? {
+            0 => match number(bytes, &mut at)? {
+                0 => footer,
+                _ => position(bytes, &mut at)? as usize,
+            },
+            _ => {
+                number(bytes, &mut at)?;
+                position(bytes, &mut at)? as usize
+            }
         };
-        Some(QueryCache {
+        let last = results.last()?.start as usize;
+        (last <= end && end <= footer && footer <= begun).then_some(QueryCache {
             bytes,
-            results: results.into_iter().map(stored).collect::<Option<_>>()?,
-            end: behind as usize,
+            results,
+            end,
             footer,
             index,
         })
@@ -112,18 +117,22 @@ impl<'a> QueryCache<'a> {
 
     /// Returns the numbers of `part` of the file that may be positions in it: where they are, and which.
     pub fn numbers(&self, part: Range<usize>) -> impl Iterator<Item = (Range<usize>, u32)> + '_ {
-        let largest = u32::try_from(self.bytes.len()).map_or(u32::MAX, |size| size + TYPE_OFFSET);
+        let size_bytes = u32::try_from(self.bytes.len()).unwrap_or(u32::MAX);
+        let largest = size_bytes.saturating_add(TYPE_OFFSET);
         let mut begun = part.start;
         let ends = part.filter(|at| self.bytes[*at] < 0x80);
-        ends.filter_map(move |end| {
-            let run = begun..end + 1;
-            begun = end + 1;
+        ends.filter_map(move |last| {
+            let run = begun..last + 1;
+            begun = run.end;
             // What a hash in front ends with may look like the beginning of it.
-            let sizes = (MIN_NUMBER_BYTES..=MAX_NUMBER_BYTES.min(run.len())).rev();
-            sizes
-                .map(|size| run.end - size..run.end)
-                .map(|place| (place.clone(), small(&self.bytes[place])))
-                .find(|(_, number)| *number <= largest)
+            for size in (MIN_NUMBER_BYTES..=MAX_NUMBER_BYTES.min(run.len())).rev() {
+                let place = run.end - size..run.end;
+                let number = small(&self.bytes[place.clone()]);
+                if let Some(number) = number.filter(|number| *number <= largest) {
+                    return Some((place, number));
+                }
+            }
+            None
         })
     }
 }
@@ -135,10 +144,12 @@ impl Stored {
     }
 }
 
-/// Returns the number that `bytes` are, at most four.
-pub fn small(bytes: &[u8]) -> u32 {
+/// Returns the number that `bytes` are, at most four; none if they are not as rustc writes one.
+pub fn small(bytes: &[u8]) -> Option<u32> {
+    let (last, others) = bytes.split_last()?;
+    let is_one = (1..0x80).contains(last) && others.iter().all(|byte| *byte >= 0x80);
     let digits = bytes.iter().rev().map(|byte| u32::from(byte & 0x7f));
-    digits.fold(0, |number, digit| number << 7 | digit)
+    is_one.then(|| digits.fold(0, |number, digit| number << 7 | digit))
 }
 
 /// Returns how many bytes `number` takes.
@@ -170,15 +181,9 @@ fn number(bytes: &[u8], at: &mut usize) -> Option<u128> {
     None
 }
 
-/// Reads a list of nodes and positions.
-fn pairs(bytes: &[u8], at: &mut usize) -> Option<Vec<(u32, u32)>> {
-    let count = number(bytes, at)?;
-    let mut pairs = Vec::new();
-    while (pairs.len() as u128) < count {
-        let node = u32::try_from(number(bytes, at)?).ok()?;
-        pairs.push((node, u32::try_from(number(bytes, at)?).ok()?));
-    }
-    Some(pairs)
+/// Reads a position.
+fn position(bytes: &[u8], at: &mut usize) -> Option<u32> {
+    u32::try_from(number(bytes, at)?).ok()
 }
 
 #[cfg(test)]
@@ -256,6 +261,27 @@ pub(crate) mod tests {
         assert!(QueryCache::read(&cache(&[], 1)).is_none());
     }
 
+    /// A part from behind the end to before the beginning would end whoever reads it.
+    #[test]
+    fn results_do_not_overlap() {
+        let all = [(5, vec![1, 2]), (300, vec![3]), (2, vec![9; 40])];
+        let whole = cache(&all, 0);
+        let index = QueryCache::read(&whole).unwrap().index;
+        // The second where the first is, within the second, and its node in more bytes than it takes.
+        assert_eq!(whole[index.start + 3..index.start + 6], [0xac, 2, 24]);
+        for position in [21, 25, 26, 127] {
+            let mut damaged = whole.clone();
+            damaged[index.start + 5] = position;
+            assert!(QueryCache::read(&damaged).is_none(), "{position}");
+        }
+        let mut longer = cache(&[(5, vec![1, 2]), (44, vec![0x80, 3])], 0);
+        let index = QueryCache::read(&longer).unwrap().index;
+        longer[24] |= 0x80;
+        longer[25] = 0;
+        assert_eq!(longer[index.start + 3], 44);
+        assert!(QueryCache::read(&longer).is_none());
+    }
+
     /// A position would stay as it was, or a hash be taken for one.
     #[test]
     fn numbers_are_found_behind_hashes() {
@@ -267,7 +293,7 @@ pub(crate) mod tests {
         let body = read.body(0);
         let numbers: Vec<_> = read.numbers(body.clone()).collect();
         assert_eq!(numbers, [(body.start + 5..body.start + 8, 20_000)]);
-        assert_eq!(small(&bytes[numbers[0].0.clone()]), 20_000);
+        assert_eq!(small(&bytes[numbers[0].0.clone()]), Some(20_000));
         bytes[body.start + 7] = 0xff;
         let read = QueryCache::read(&bytes).unwrap();
         assert_eq!(read.numbers(body).count(), 0);
@@ -286,8 +312,8 @@ pub(crate) mod tests {
                 bytes[at] = byte;
             }
             if let Some(read) = QueryCache::read(&bytes) {
-                let bodies = (0..read.results.len()).map(|at| read.body(at));
-                prop_assert!(bodies.map(|body| read.numbers(body).count()).sum::<usize>() <= bytes.len());
+                let bodies = (0..read.results.len()).map(|at| bytes[read.body(at)].len());
+                prop_assert!(bodies.sum::<usize>() <= bytes.len());
             }
         }
     }

@@ -247,3 +247,22 @@ fn write_over(path: &std::path::Path, bytes: &[u8]) {
     fs::remove_file(path).expect("it is ours");
     fs::write(path, bytes).expect("it is ours");
 }
+
+/// A new version would cost everything above it whole: cargo's hashes in all names are others.
+#[test]
+fn what_has_another_version_is_a_delta_to_the_one_before() {
+    let far = Far::published(None);
+    let before = packs(&far);
+    let source = &far.chain.source;
+    source.replace("crates/c2/Cargo.toml", "0.1.0", "0.2.0");
+    let locked = |version: &str| format!("name = \"c2\"\nversion = \"{version}\"");
+    source.replace("Cargo.lock", &locked("0.1.0"), &locked("0.2.0"));
+    source.replace("crates/c2/src/lib.rs", "+ 1", "+ 11");
+    source.commit("next");
+    let (_, index) = there(&far, &far.publish(None));
+    let is_new = |pack: u32| !before.contains(&index.packs[pack as usize].digest.hex());
+    let new = index.frames.iter().filter(|frame| is_new(frame.pack));
+    let deltas = new.filter(|frame| frame.delta.is_some()).count();
+    assert!(deltas > 3, "{deltas}");
+    assert_eq!(changed_again(&far, "again"), "seeded");
+}

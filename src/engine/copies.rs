@@ -5,6 +5,8 @@
 //! much as its neighbours, so these differences are few and compressed well. After bsdiff (C. Percival, "Naive differences
 //! of executable code", 2003), but what is alike is found by hashes of sixteen bytes, without sorting all suffixes.
 
+use std::ops::Range;
+
 use serde::{Deserialize, Serialize};
 
 /// How many bytes must be the same for a place to be looked at.
@@ -23,7 +25,7 @@ const LOOK_BYTES: usize = 32;
 
 /// What makes the content of its base, in columns.
 #[derive(Debug, Default, Serialize, Deserialize)]
-pub(super) struct Patch {
+pub(super) struct Copies {
     /// For each copy, where it begins in the base, from where the one before ended;
     jumps: Vec<i32>,
     /// how long it is;
@@ -31,7 +33,7 @@ pub(super) struct Patch {
     /// and how many new bytes follow.
     added: Vec<u32>,
     new: Vec<u8>,
-    /// For each stretch of bytes that are others than those which were copied, how many lie before it,
+    /// For each run of bytes that are others than those which were copied, how many lie between it and the one before,
     gaps: Vec<u32>,
     /// how long it is,
     widths: Vec<u32>,
@@ -40,7 +42,7 @@ pub(super) struct Patch {
 }
 
 /// A place of the base, and of the content, from which on they are alike.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 struct Alike {
     base: usize,
     content: usize,
@@ -55,27 +57,22 @@ struct Places<'a> {
     by_hash: Vec<u32>,
 }
 
-impl Patch {
-    /// Returns what makes `content` of `base`, both below 4 GiB.
-    pub(super) fn between(base: &[u8], content: &[u8]) -> Patch {
+impl Copies {
+    /// Returns what makes `content` of `base`, both below 2 GiB.
+    pub(super) fn between(base: &[u8], content: &[u8]) -> Copies {
         let places = Places::of(base);
-        let (mut patch, mut end) = (Patch::default(), 0);
-        let (mut last, mut looked) = (
-            Alike {
-                base: 0,
-                content: 0,
-            },
-            0,
-        );
+        let (mut made, mut end) = (Copies::default(), 0);
+        let (mut last, mut looked) = (Alike::default(), 0);
         loop {
             let next = places.next(content, last, looked);
             let (next, length) = next.unwrap_or((Alike::end(base, content), 0));
-            looked = next.content + length;
             let forward = forward(base, content, last, next.content);
+            // What was the same as elsewhere stays so: a run of zeros would be gone through from its beginning for each place.
             let back = match length {
                 0 => 0,
-                _ => back(base, content, last.content, next),
+                _ => back(base, content, looked, next),
             };
+            looked = next.content + length;
             let (forward, back) = without_overlap(base, content, (last, forward), (next, back));
             let begun = Alike {
                 base: next.base - back,
@@ -85,16 +82,15 @@ impl Patch {
                 base: last.base + forward,
                 content: last.content + forward,
             };
-            patch.jumps.push(jump(end, last.base));
-            patch.copied.push(to_u32(forward));
-            patch.added.push(to_u32(begun.content - copied_to.content));
-            patch
-                .new
+            made.jumps.push(jump(end, last.base));
+            made.copied.push(to_u32(forward));
+            made.added.push(to_u32(begun.content - copied_to.content));
+            made.new
                 .extend_from_slice(&content[copied_to.content..begun.content]);
             end = copied_to.base;
             if length == 0 {
-                patch.differ(base, content);
-                return patch;
+                made.differ(base, content);
+                return made;
             }
             last = begun;
         }
@@ -102,13 +98,13 @@ impl Patch {
 
     /// Notes which of the copied bytes are others.
     fn differ(&mut self, base: &[u8], content: &[u8]) {
-        let (mut copies, mut end) = (self.copies(), 0);
+        let mut copies = self.copies();
         let (mut at, mut gap) = (0, 0);
         let (mut gaps, mut widths, mut larger) = (Vec::new(), Vec::new(), Vec::new());
-        while let Some((start, copied, added)) = copies(&mut end) {
-            let pairs = content[at..at + copied]
-                .iter()
-                .zip(&base[start..start + copied]);
+        while let Some((copied, added)) = copies() {
+            let now = &content[at..at + copied.len()];
+            at += now.len() + added;
+            let pairs = now.iter().zip(&base[copied]);
             let mut was_same = true;
             for (now, before) in pairs {
                 let is_same = now == before;
@@ -123,35 +119,49 @@ impl Patch {
                 larger.extend((!is_same).then(|| now.wrapping_sub(*before)));
                 was_same = is_same;
             }
-            at += copied + added;
             gap += to_u32(added);
         }
         drop(copies);
         (self.gaps, self.widths, self.larger) = (gaps, widths, larger);
     }
 
-    /// Returns what reads one copy after the other: where in the base, how much, and how many new bytes follow. What it is given is
-    /// where the copy before ended.
-    fn copies(&self) -> impl FnMut(&mut usize) -> Option<(usize, usize, usize)> + '_ {
-        let mut columns = self.jumps.iter().zip(&self.copied).zip(&self.added);
-        move |end| {
+    /// Returns what reads one copy after the other: what of the base, and how many new bytes follow.
+    fn copies(&self) -> impl FnMut() -> Option<(Range<usize>, usize)> + '_ {
+        let (mut columns, mut end) = (
+            self.jumps.iter().zip(&self.copied).zip(&self.added),
+            0_usize,
+        );
+        move || {
             let ((jump, copied), added) = columns.next()?;
             let start = end.checked_add_signed(isize::try_from(*jump).ok()?)?;
-            *end = start.checked_add(*copied as usize)?;
-            Some((start, *copied as usize, *added as usize))
+            end = start.checked_add(*copied as usize)?;
+            Some((start..end, *added as usize))
         }
     }
 
-    /// Returns the content of `size_bytes` that this makes of `base`; none if it makes none, or one of another size.
-    pub(super) fn apply(&self, base: &[u8], size_bytes: usize) -> Option<Vec<u8>> {
+    /// Returns the content of `size_bytes` that this makes of a base, of which `read` adds parts to what it is given; none if it makes
+    /// none, or one of another size.
+    pub(super) fn apply(
+        &self,
+        mut read: impl FnMut(Range<usize>, &mut Vec<u8>) -> Option<()>,
+        size_bytes: usize,
+    ) -> Option<Vec<u8>> {
+        // Each but the first and the last begins where so many bytes are the same.
+        if self.jumps.len() > size_bytes / ANCHOR_BYTES + 2 {
+            return None;
+        }
         let mut content = Vec::with_capacity(size_bytes);
-        let (mut copies, mut end, mut new) = (self.copies(), 0, &self.new[..]);
+        let (mut copies, mut new) = (self.copies(), &self.new[..]);
         for _ in &self.jumps {
-            let (start, copied, added) = copies(&mut end)?;
-            if content.len() + copied + added > size_bytes {
+            let (copied, added) = copies()?;
+            let size = content
+                .len()
+                .checked_add(copied.len())?
+                .checked_add(added)?;
+            if size > size_bytes {
                 return None;
             }
-            content.extend_from_slice(base.get(start..end)?);
+            read(copied, &mut content)?;
             let (own, rest) = new.split_at_checked(added)?;
             content.extend_from_slice(own);
             new = rest;
@@ -168,6 +178,14 @@ impl Patch {
             larger = rest;
         }
         (content.len() == size_bytes).then_some(content)
+    }
+}
+
+/// Returns what reads parts of `base`.
+pub(super) fn in_memory(base: &[u8]) -> impl FnMut(Range<usize>, &mut Vec<u8>) -> Option<()> + '_ {
+    |part, to| {
+        to.extend_from_slice(base.get(part)?);
+        Some(())
     }
 }
 
@@ -190,9 +208,14 @@ impl<'a> Places<'a> {
             by_hash: vec![0; 1 << log.min(MAX_LOG)],
         };
         let anchors = base.windows(ANCHOR_BYTES).step_by(STRIDE);
+        let mut last = (0, u32::MAX);
         for (at, anchor) in (1..1 << PLACE_BITS).zip(anchors) {
-            let (slot, check) = places.hash(anchor);
-            places.by_hash[slot] = check << PLACE_BITS | at;
+            let hash = places.hash(anchor);
+            // The first of a run of one byte goes on for longest.
+            if hash != last {
+                places.by_hash[hash.0] = hash.1 << PLACE_BITS | at;
+            }
+            last = hash;
         }
         places
     }
@@ -321,7 +344,7 @@ fn to_u32(count: usize) -> u32 {
 
 #[cfg(test)]
 mod tests {
-    use super::Patch;
+    use super::{Copies, in_memory};
     use proptest::prelude::*;
 
     fn noise(seed: u8, size: usize) -> Vec<u8> {
@@ -332,11 +355,11 @@ mod tests {
     }
 
     fn size(base: &[u8], content: &[u8]) -> usize {
-        let patch = Patch::between(base, content);
-        assert!(patch.apply(base, content.len()).unwrap() == content);
-        assert!(patch.apply(base, content.len() + 1).is_none());
-        assert!(content.is_empty() || patch.apply(base, content.len() - 1).is_none());
-        let plain = postcard::to_allocvec(&patch).unwrap();
+        let copies = Copies::between(base, content);
+        assert!(copies.apply(in_memory(base), content.len()).unwrap() == content);
+        assert!(copies.apply(in_memory(base), content.len() + 1).is_none());
+        assert!(content.is_empty() || copies.apply(in_memory(base), content.len() - 1).is_none());
+        let plain = postcard::to_allocvec(&copies).unwrap();
         zstd::bulk::compress(&plain, 9).unwrap().len()
     }
 
@@ -368,6 +391,12 @@ mod tests {
         assert!(size(&base, &base[30_000..]) < 60);
         assert!(size(&base, &[&base[90_000..], &base[..10_000]].concat()) < 60);
         assert!(size(&base, &base.repeat(3)) < 80);
+        // What is the same everywhere is one copy, and gone through once.
+        let zeros = [noise(4, 1000), vec![0; 1 << 20]].concat();
+        let more = [&noise(4, 1000)[..], &[0; 3 << 20]].concat();
+        assert!(size(&zeros, &more) < 400);
+        let lines = b"twenty-five bytes a line\n".repeat(40_000);
+        assert!(size(&lines, &[b"x", &lines[..]].concat()) < 2000);
         for (base, content) in [(0, 0), (0, 500), (500, 0), (15, 15), (16, 16), (40, 500)] {
             size(&base_of(base), &base_of(content));
         }
@@ -396,25 +425,25 @@ mod tests {
         /// What comes back otherwise is thrown away by whoever reads it, and stored in vain.
         #[test]
         fn the_content_comes_back(base in parts(), content in parts()) {
-            let patch = Patch::between(&base, &content);
-            prop_assert_eq!(patch.apply(&base, content.len()).unwrap(), content);
+            let copies = Copies::between(&base, &content);
+            prop_assert_eq!(copies.apply(in_memory(&base), content.len()).unwrap(), content);
         }
 
-        /// A patch is not signed: whatever is in it, a reader must neither stop nor fill its memory.
+        /// Copies are not signed: whatever is in it, a reader must neither stop nor fill its memory.
         #[test]
-        fn hostile_patches_end(
+        fn hostile_copies_end(
             base in parts(),
             content in parts(),
             damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..9),
         ) {
-            let patch = Patch::between(&base, &content);
-            let mut plain = postcard::to_allocvec(&patch).unwrap();
+            let copies = Copies::between(&base, &content);
+            let mut plain = postcard::to_allocvec(&copies).unwrap();
             for (at, byte) in damage {
                 let at = at.index(plain.len());
                 plain[at] = byte;
             }
-            let patch: Result<Patch, _> = postcard::from_bytes(&plain);
-            let made = patch.ok().and_then(|patch| patch.apply(&base, content.len()));
+            let copies: Result<Copies, _> = postcard::from_bytes(&plain);
+            let made = copies.ok().and_then(|copies| copies.apply(in_memory(&base), content.len()));
             prop_assert!(made.is_none_or(|made| made.len() == content.len()));
         }
     }
