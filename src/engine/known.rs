@@ -222,3 +222,95 @@ fn of_any_version((unit, file, piece): &Place) -> Place {
 fn to_u32(position: usize) -> u32 {
     u32::try_from(position).expect("fewer than 2^32 objects and packs")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Base, Codec, Known, PackName, Stored, of_any_version};
+    use crate::model::epoch::Epoch;
+    use crate::model::{Digest, UnitName};
+
+    fn object(name: &str) -> Digest {
+        Digest::of(name.as_bytes())
+    }
+
+    /// Adds the object `name` of 4000 bytes, of which so many are stored, as a delta to `base`.
+    fn add(known: &mut Known, name: &str, stored_bytes: u64, base: Option<&str>) {
+        let stored = Stored {
+            size_bytes: 4000,
+            pack: PackName {
+                epoch: Epoch::of(0),
+                digest: object("pack"),
+            },
+            offset: 0,
+            stored_bytes,
+            delta: base.map(|base| (Codec::Bytes, object(base))),
+        };
+        known.insert(object(name), stored);
+    }
+
+    fn base(known: &Known, before: &str, graph: Option<&str>) -> (Digest, Option<Digest>) {
+        let Base { object, graphs } = known.base_like(object(before), graph.map(object)).unwrap();
+        (object, graphs.map(|(base, _)| base))
+    }
+
+    /// A chain would grow with each commit, or each commit pay for what changed long ago.
+    #[test]
+    fn a_base_is_near_or_the_whole() {
+        let mut known = Known::default();
+        add(&mut known, "one", 1000, None);
+        assert_eq!(base(&known, "one", None).0, object("one"));
+        add(&mut known, "two", 500, Some("one"));
+        assert_eq!(base(&known, "two", None).0, object("two"));
+        add(&mut known, "small", 50, Some("two"));
+        assert_eq!(base(&known, "small", None).0, object("two"));
+        add(&mut known, "large", 500, Some("two"));
+        assert_eq!(base(&known, "large", None).0, object("one"));
+        assert!(known.base_like(object("none"), None).is_none());
+    }
+
+    /// The dep-graph of another session says nothing of a query cache.
+    #[test]
+    fn a_query_cache_and_its_graph_have_bases_of_one_session() {
+        let mut known = Known::default();
+        for (number, stored_bytes) in [(1, 1000), (2, 300), (3, 50)] {
+            for kind in ["cache", "graph"] {
+                // The cache changes much each time.
+                let stored_bytes = if kind == "cache" { 500 } else { stored_bytes };
+                let before = (number > 1).then(|| format!("{kind} {}", number - 1));
+                let name = format!("{kind} {number}");
+                add(&mut known, &name, stored_bytes, before.as_deref());
+            }
+            let pair = ["cache", "graph"].map(|kind| object(&format!("{kind} {number}")));
+            known.graphs.insert(pair[0], pair[1]);
+        }
+        let of_cache = base(&known, "cache 3", Some("graph 4"));
+        assert_eq!(of_cache, (object("cache 2"), Some(object("graph 2"))));
+        assert_eq!(base(&known, "graph 3", None), (object("graph 2"), None));
+        // Of a graph that is whole, nothing older is known.
+        add(&mut known, "graph 3", 1000, None);
+        assert_eq!(base(&known, "cache 3", Some("graph 4")).1, None);
+    }
+
+    /// The same unit in another version has another name.
+    #[test]
+    fn places_are_the_same_in_any_version() {
+        let place = |hash: &str, file: &str| {
+            let unit = UnitName {
+                profile_dir: "debug".to_owned(),
+                dir: format!("c-2-{hash}"),
+                stem: "lib-c-2".to_owned(),
+            };
+            of_any_version(&(unit, file.replace("HASH", hash).into_bytes(), 0))
+        };
+        for file in [
+            "debug/deps/libc_2-HASH.rlib",
+            "debug/build/c-2-HASH/out/a-b.rs",
+            "x.o",
+        ] {
+            let [one, other] =
+                ["0123456789abcdef", "fedcba9876543210"].map(|hash| place(hash, file));
+            assert_eq!(one, other, "{file}");
+            assert_eq!(one.0.dir, "c-2");
+        }
+    }
+}
