@@ -49,10 +49,10 @@ pub fn encode(
     if base_bytes.max(size_bytes) <= MAX_WHOLE_BYTES && dep_graph::header(&header).is_some() {
         let cache = graphs.map(|graphs| cache(base, content, graphs));
         if let Some(delta) = cache.transpose()?.flatten() {
-            return Ok(Some((Codec::Cache, delta)));
+            return Ok(delta.map(|delta| (Codec::Cache, delta)));
         }
         if let Some(delta) = graph(base, std::fs::read(content)?)? {
-            return Ok(Some((Codec::Graph, delta)));
+            return Ok(delta.map(|delta| (Codec::Graph, delta)));
         }
     }
     let stretches = (0..size_bytes.div_ceil(STRETCH_BYTES)).into_par_iter();
@@ -79,14 +79,15 @@ fn stretch(
         .transpose()
 }
 
-/// Returns the dep-graph `content` as a delta to `base`, if that makes it again; none if they are no dep-graphs of a known form.
-fn graph(base: &Path, content: Vec<u8>) -> io::Result<Option<Vec<u8>>> {
+/// Returns the dep-graph `content` as a delta to `base`; none if they are no dep-graphs of a known form, and none inside if that
+/// is no gain, or does not make it again.
+fn graph(base: &Path, content: Vec<u8>) -> io::Result<Option<Option<Vec<u8>>>> {
     let Some(graph) = Nodes::read(&content) else {
         return Ok(None);
     };
     let base = std::fs::read(base)?;
     let nodes = Nodes::read(&base);
-    let delta = nodes.and_then(|base| graph_delta::encode(&base, &graph));
+    let delta = nodes.map(|base| graph_delta::encode(&base, &graph));
     let (size, digest) = (content.len(), Digest::of(&content));
     // Two graphs in memory are enough.
     drop(content);
@@ -94,16 +95,16 @@ fn graph(base: &Path, content: Vec<u8>) -> io::Result<Option<Vec<u8>>> {
         let again = graph_delta::decode(&base, delta, size);
         again.is_some_and(|again| Digest::of(&again) == digest)
     };
-    Ok(delta.filter(makes))
+    Ok(delta.map(|delta| delta.filter(makes)))
 }
 
 /// Returns the query cache `content` as a delta to `base`; none if they are not those of the sessions of `graphs`, or of no known
-/// form.
+/// form, and none inside if that is no gain.
 fn cache(
     base: &Path,
     content: &Path,
     (base_graph, graph): (&Path, &Path),
-) -> io::Result<Option<Vec<u8>>> {
+) -> io::Result<Option<Option<Vec<u8>>>> {
     let (base, content) = (std::fs::read(base)?, std::fs::read(content)?);
     let (Some(before), Some(now)) = (QueryCache::read(&base), QueryCache::read(&content)) else {
         return Ok(None);
@@ -118,7 +119,10 @@ fn cache(
     let (Some(base_keys), Some(keys)) = (keys(&before, base_graph)?, keys(&now, graph)?) else {
         return Ok(None);
     };
-    Ok(cache_delta::encode((&before, &base_keys), (&now, &keys)))
+    Ok(Some(cache_delta::encode(
+        (&before, &base_keys),
+        (&now, &keys),
+    )))
 }
 
 /// What makes a content of a size of its base and a delta; nothing where it makes none.

@@ -30,7 +30,7 @@ const MAX_PREDECESSORS: usize = 2;
 /// How many packs are on their way at once.
 const UPLOADS: usize = 2;
 /// How much is compressed at once; one larger object is alone. Its bases take as much memory again.
-const BATCH_BYTES: u64 = 128 << 20;
+const BATCH_BYTES: u64 = 256 << 20;
 /// The largest bundle that is fetched.
 pub const MAX_BUNDLE_BYTES: u64 = 320 << 20;
 
@@ -320,7 +320,8 @@ impl Filler<'_, '_> {
         Ok(self.written)
     }
 
-    /// Returns the object as it is written: whole, or as a delta where that pays.
+    /// Returns the object as it is written: whole, or as a delta where that pays. A large delta does not: what comes next would be as
+    /// unlike the whole behind it as this.
     fn packed(&self, (object, size_bytes): (Digest, u64)) -> Result<Packed, PushError> {
         let path = self.push.store.object(object);
         let base = self.bases.get(&object);
@@ -331,7 +332,7 @@ impl Filler<'_, '_> {
         }
         let whole = File::open(&path).and_then(|file| pack::compress(file, size_bytes));
         let whole = whole.map_err(|cause| PushError::Object { object, cause })?;
-        let pays = |(delta, _): &Packed| delta.len() < whole.len() / 4 * 3;
+        let pays = |(delta, _): &Packed| delta.len() < whole.len() / 2;
         Ok(delta.filter(pays).unwrap_or((whole, None)))
     }
 
