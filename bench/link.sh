@@ -29,7 +29,7 @@ publish() { # <said> <remotes...>
 start() { # <clone> <store> <remote>
     (cd "$scratch/$1" && "$headstart" start --required --believe-store --store "$scratch/$2" --remote "$3" >/dev/null 2>"$scratch/start.log") || { cat "$scratch/start.log" >&2; exit 1; }
 }
-rest() { # <store> <remote>
+rest() { # <store> <remote> <manifest>; nothing comes where the disk has too little room
     "$headstart" fetch --quiet --store "$scratch/$1" --remote "$2" "$3"
 }
 
@@ -40,7 +40,7 @@ go "$scratch/publisher" "$after"
 publish after.json deltas whole
 manifest=$(python3 -c 'import json, sys; print(json.load(open(sys.argv[1]))["manifest"])' "$scratch/after.json")
 first=$(python3 -c 'import json, sys; print(json.load(open(sys.argv[1]))["manifest"])' "$scratch/before.json")
-rm -rf "$scratch/publishers"
+rm -rf "$scratch/publishers" "$scratch/publisher/target"
 port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
 mkdir "$scratch/nginx"
 cat >"$scratch/nginx/conf" <<EOF

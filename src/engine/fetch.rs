@@ -8,6 +8,8 @@ use std::io::{self, Read};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use rayon::prelude::*;
+
 use crate::disk::place::{CopyError, Staging};
 use crate::disk::{self, hash};
 use crate::engine::delta;
@@ -166,21 +168,25 @@ impl Fetch<'_> {
 
     /// Stores what `bytes` hold of `request`; one object that is damaged does not cost the others.
     fn store_all(&self, request: &Request, bytes: &[u8]) -> Result<(), Trouble> {
-        let mut stored = Ok(());
-        for at in &request.objects {
+        let store = |at: &usize| {
             let frame = self.wanted.index.frame(*at, request, bytes);
             let what = (self.wanted.index, &self.objects[..]);
-            match store_frame(what, (*at, frame), self.store, self.staging, &self.room) {
-                Ok(()) => {}
-                Err(CopyError::Disk(error)) => return Err(Trouble::Here(error.to_string())),
-                Err(CopyError::Damaged(_)) => {
+            match store_frame(what, (*at, frame), self.store, self.staging, &self.room).err()? {
+                CopyError::Disk(error) => Some(Trouble::Here(error.to_string())),
+                CopyError::Damaged(_) => {
                     let pack = request.pack.digest.short();
                     let why = format!("pack {pack} is damaged there");
-                    stored = Err(Trouble::Unreachable(why));
+                    Some(Trouble::Unreachable(why))
                 }
             }
-        }
-        stored
+        };
+        let troubles = request.objects.par_iter().filter_map(store);
+        // What cannot be kept here ends it all.
+        let worst = troubles.reduce_with(|one, other| match one {
+            Trouble::Here(_) => one,
+            _ => other,
+        });
+        worst.map_or(Ok(()), Err)
     }
 }
 

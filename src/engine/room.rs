@@ -3,7 +3,7 @@
 use std::sync::{Condvar, Mutex, PoisonError};
 
 /// What deltas that are applied at once take together.
-const MAX_BYTES: u64 = 256 << 20;
+const MAX_BYTES: u64 = 320 << 20;
 
 /// Memory that is shared.
 #[derive(Debug, Default)]
