@@ -12,8 +12,8 @@ use std::path::Path;
 use std::time::Instant;
 
 use headstart::engine::delta;
-use headstart::model::session::{DEP_GRAPH, QUERY_CACHE};
-use headstart::model::{Digest, Manifest, Unit};
+use headstart::model::session::Session;
+use headstart::model::{Digest, Manifest};
 use headstart::store::pack::{self, Index};
 use headstart::store::{Store, format};
 
@@ -45,7 +45,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             continue;
         };
         let kinds = kinds(&manifest);
-        graphs.extend(manifest.units.iter().filter_map(graph));
+        let sessions = manifest
+            .units
+            .iter()
+            .filter_map(|unit| unit.session.as_ref());
+        graphs.extend(sessions.filter_map(Session::cache_and_graph));
         let objects = index.all_objects(&manifest);
         let mut sums: BTreeMap<&str, Sum> = BTreeMap::new();
         for (frame, (digest, size)) in index.frames.iter().zip(&objects) {
@@ -108,13 +112,6 @@ fn bundle(remote: &Path, name: Digest) -> io::Result<Option<(Manifest, Index)>> 
         return Ok(Some((manifest, index)));
     }
     Ok(None)
-}
-
-/// Returns the query cache of a unit, and the dep-graph beside it.
-fn graph(unit: &Unit) -> Option<(Digest, Digest)> {
-    let files = &unit.session.as_ref()?.files;
-    let named = |name: &str| files.iter().find(|file| file.name == name);
-    Some((named(QUERY_CACHE)?.digest, named(DEP_GRAPH)?.digest))
 }
 
 /// Returns what kind of file each object of `manifest` is, or is a piece of.

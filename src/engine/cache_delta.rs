@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::copies::{Copies, in_memory};
 use super::runs::{NEW, Runs};
 use crate::rustc::crate_source::Fingerprint;
+use crate::rustc::leb128;
 use crate::rustc::nodes::Nodes;
 use crate::rustc::query_cache::{self, QueryCache, TYPE_OFFSET};
 
@@ -167,7 +168,7 @@ impl Delta {
             let (node, length) = before(base, *place, last_node);
             last_further = further.cast_unsigned().wrapping_add(last_further);
             last_node = node.wrapping_add(last_further);
-            let start = at.checked_add(query_cache::size(last_node))?;
+            let start = at.checked_add(leb128::size(last_node))?;
             if *place != NEW {
                 let stored = base.results[*place as usize];
                 shifts[*place as usize] = Some(start.wrapping_sub(stored.start));
@@ -259,7 +260,7 @@ impl Foretold<'_> {
         made.extend_from_slice(&base.bytes[..base.begin()]);
         let translated = |number: u32| self.numbers.get(&number).copied();
         for told in &self.results {
-            query_cache::write(&mut made, told.node);
+            leb128::write(&mut made, told.node);
             let body = self.body(told.place);
             fits(&made, body.len())?;
             self.translated(&mut made, body, translated);
@@ -267,13 +268,10 @@ impl Foretold<'_> {
         fits(&made, base.bytes.len())?;
         self.translated(&mut made, base.end..base.footer, translated);
         made.extend_from_slice(&base.bytes[base.footer..base.index.start]);
-        query_cache::write(&mut made, to_u32(self.results.len()));
+        leb128::write(&mut made, to_u32(self.results.len()));
         for told in &self.results {
-            query_cache::write(&mut made, told.node);
-            query_cache::write(
-                &mut made,
-                told.start.wrapping_sub(query_cache::size(told.node)),
-            );
+            leb128::write(&mut made, told.node);
+            leb128::write(&mut made, told.start.wrapping_sub(leb128::size(told.node)));
         }
         let (from, to) = (to_u32(base.end), to_u32(base.footer));
         let moved = |number: u32| {
@@ -294,9 +292,9 @@ impl Foretold<'_> {
         let mut written = part.start;
         for (bytes, number) in self.base.numbers(part.clone()) {
             let Some(other) = other(number) else { continue };
-            if query_cache::size(other) as usize == bytes.len() {
+            if leb128::size(other) as usize == bytes.len() {
                 made.extend_from_slice(&self.base.bytes[written..bytes.start]);
-                query_cache::write(made, other);
+                leb128::write(made, other);
                 written = bytes.end;
             }
         }
@@ -321,9 +319,10 @@ fn to_u32(count: usize) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::{Delta, Key, NEW, Runs, TYPE_OFFSET, decode, encode, keys};
+    use crate::rustc::leb128;
     use crate::rustc::nodes::{self, Nodes};
+    use crate::rustc::query_cache::QueryCache;
     use crate::rustc::query_cache::tests::{HEADER_BYTES, cache};
-    use crate::rustc::query_cache::{self, QueryCache};
     use proptest::prelude::*;
     use std::collections::HashMap;
 
@@ -339,8 +338,8 @@ mod tests {
         let (mut starts, mut at) = (HashMap::new(), HEADER_BYTES + 2 + FIRST_BYTES);
         for (place, (key, parts)) in (1..).zip(all) {
             let sizes = parts.iter().map(|part| if part.is_ok() { 1 } else { 3 });
-            starts.insert(*key, at + query_cache::size(node(place)));
-            at += query_cache::size(node(place)) + sizes.sum::<u32>();
+            starts.insert(*key, at + leb128::size(node(place)));
+            at += leb128::size(node(place)) + sizes.sum::<u32>();
         }
         let body = |(place, (_, parts)): (u32, &Made)| {
             let mut body = Vec::new();
@@ -349,7 +348,7 @@ mod tests {
                     Ok(byte) => body.push(*byte),
                     Err(key) => {
                         let target = starts.get(key).unwrap_or(&FIRST_BYTES);
-                        query_cache::write(&mut body, target + TYPE_OFFSET);
+                        leb128::write(&mut body, target + TYPE_OFFSET);
                     }
                 }
             }

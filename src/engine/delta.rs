@@ -34,7 +34,7 @@ const SLACK_BYTES: u64 = 4 << 10;
 const LEVEL: i32 = 9;
 
 /// Returns `content` as a delta to `base`, and how to read it; none where no delta is worth trying, or it is no gain. With `graphs`, the
-/// dep-graphs of the sessions that both are of, they may be query caches.
+/// dep-graphs of the sessions that both are of, they are query caches.
 pub fn encode(
     base: &Path,
     content: &Path,
@@ -47,12 +47,12 @@ pub fn encode(
     }
     let header = read(content, 0, dep_graph::MAX_HEADER_BYTES as u64)?;
     if base_bytes.max(size_bytes) <= MAX_WHOLE_BYTES && dep_graph::header(&header).is_some() {
-        let cache = graphs.map(|graphs| cache(base, content, graphs));
-        if let Some(delta) = cache.transpose()?.flatten() {
-            return Ok(delta.map(|delta| (Codec::Cache, delta)));
-        }
-        if let Some(delta) = graph(base, std::fs::read(content)?)? {
-            return Ok(delta.map(|delta| (Codec::Graph, delta)));
+        let (codec, made) = match graphs {
+            Some(graphs) => (Codec::Cache, cache(base, content, graphs)?),
+            None => (Codec::Graph, graph(base, std::fs::read(content)?)?),
+        };
+        if let Some(delta) = made {
+            return Ok(delta.map(|delta| (codec, delta)));
         }
     }
     let stretches = (0..size_bytes.div_ceil(STRETCH_BYTES)).into_par_iter();

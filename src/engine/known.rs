@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use crate::cargo::layout::hash_in;
-use crate::model::session::{DEP_GRAPH, QUERY_CACHE};
+use crate::model::session::Session;
 use crate::model::{Digest, Manifest, Unit, UnitName, retention};
 use crate::store::pack::{Codec, Frame, Index, MAX_STEPS, PackName};
 
@@ -161,21 +161,21 @@ impl Known {
     /// step from the whole, and near what comes next. A query cache goes by its dep-graph, so that the graph of its base
     /// is known.
     fn base_like(&self, before: Digest, graph: Option<Digest>) -> Option<Base> {
+        let own = self.get(before)?;
         let its_graph = self.graphs.get(&before).copied();
-        let judged = self.get(its_graph.unwrap_or(before))?;
+        let judged = its_graph.map_or(Some(own), |graph| self.get(graph))?;
         let chain = |digest: Digest| -> Vec<Digest> {
             std::iter::once(digest).chain(self.steps(digest)).collect()
         };
-        let (own, graphs) = (chain(before), its_graph.map_or(Vec::new(), chain));
-        let longest = own.len().max(graphs.len());
+        let (objects, graphs) = (chain(before), its_graph.map_or(Vec::new(), chain));
+        let longest = objects.len().max(graphs.len());
         let back = match longest <= MAX_STEPS {
             true => 0,
             false if judged.stored_bytes < judged.size_bytes / SMALL => 1,
             false => MAX_STEPS,
         };
-        self.get(before)?;
         Some(Base {
-            object: *own.get(back).or(own.last())?,
+            object: *objects.get(back).or(objects.last())?,
             graphs: graphs.get(back).copied().zip(graph),
         })
     }
@@ -195,11 +195,11 @@ fn places(unit: &Unit) -> impl Iterator<Item = (Place, Digest)> + '_ {
 
 /// Returns the query caches of `manifest`, with the dep-graphs beside them.
 fn graphs(manifest: &Manifest) -> impl Iterator<Item = (Digest, Digest)> + '_ {
-    manifest.units.iter().filter_map(|unit| {
-        let files = &unit.session.as_ref()?.files;
-        let named = |name: &str| files.iter().find(|file| file.name == name);
-        Some((named(QUERY_CACHE)?.digest, named(DEP_GRAPH)?.digest))
-    })
+    let sessions = manifest
+        .units
+        .iter()
+        .filter_map(|unit| unit.session.as_ref());
+    sessions.filter_map(Session::cache_and_graph)
 }
 
 /// Returns `place` without the hashes that cargo makes of a package's version and of what it is built with.

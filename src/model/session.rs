@@ -27,6 +27,18 @@ pub struct Session {
     pub sites: Vec<Site>,
 }
 
+impl Session {
+    /// Returns the file called `name`.
+    pub fn file(&self, name: &str) -> Option<&SessionFile> {
+        self.files.iter().find(|file| file.name == name)
+    }
+
+    /// Returns the query cache, and the dep-graph whose nodes it names by position.
+    pub fn cache_and_graph(&self) -> Option<(Digest, Digest)> {
+        Some((self.file(QUERY_CACHE)?.digest, self.file(DEP_GRAPH)?.digest))
+    }
+}
+
 /// One file of a session.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SessionFile {

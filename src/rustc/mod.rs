@@ -3,6 +3,7 @@
 pub mod argv;
 pub mod crate_source;
 pub mod dep_graph;
+pub mod leb128;
 pub mod nodes;
 pub mod output_names;
 pub mod probe;

@@ -6,7 +6,7 @@
 use std::ops::Range;
 
 use super::crate_source::Fingerprint;
-use super::dep_graph;
+use super::{dep_graph, leb128};
 
 /// What of a node has a fixed size: kind, width and number of its edges in two bytes, its index, key and value.
 const FIXED_BYTES: usize = 38;
@@ -173,12 +173,7 @@ pub fn write(
     bytes.extend(key);
     bytes.extend(value);
     if short.is_none() {
-        let mut rest = count;
-        while rest >= 0x80 {
-            bytes.push(rest as u8 | 0x80);
-            rest >>= 7;
-        }
-        bytes.push(rest as u8);
+        leb128::write(bytes, count as u64);
     }
     for edge in edges {
         bytes.extend(&edge.to_le_bytes()[..width as usize]);

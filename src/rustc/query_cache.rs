@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use super::dep_graph;
+use super::{dep_graph, leb128};
 
 /// The tag of the part that says where everything is.
 const FOOTER: u128 = 0xC0FFEE_C0FFEE_C0FFEE_C0FFEE_C0FFEE;
@@ -49,7 +49,7 @@ impl<'a> QueryCache<'a> {
         let (_, footer) = bytes.strip_suffix(dep_graph::END)?.split_last_chunk()?;
         let footer = usize::try_from(u64::from_le_bytes(*footer)).ok()?;
         let mut files = footer;
-        (number(bytes, &mut files)? == FOOTER).then_some(())?;
+        (leb128::read(bytes, &mut files)? == FOOTER).then_some(())?;
         let with = |name_bytes: usize| QueryCache::with(bytes, footer, files, name_bytes);
         FILE_NAME_BYTES.into_iter().find_map(with)
     }
@@ -61,19 +61,19 @@ impl<'a> QueryCache<'a> {
         mut at: usize,
         name_bytes: usize,
     ) -> Option<QueryCache<'a>> {
-        for _ in 0..number(bytes, &mut at)? {
-            number(bytes, &mut at)?;
+        for _ in 0..leb128::read(bytes, &mut at)? {
+            leb128::read(bytes, &mut at)?;
             at = at.checked_add(name_bytes)?;
         }
         let begun = at;
         let mut results: Vec<Stored> = Vec::new();
-        for _ in 0..number(bytes, &mut at)? {
-            let node = u32::try_from(number(bytes, &mut at)?).ok()?;
+        for _ in 0..leb128::read(bytes, &mut at)? {
+            let node = u32::try_from(leb128::read(bytes, &mut at)?).ok()?;
             let position = position(bytes, &mut at)?;
             let is_behind = results.last().is_none_or(|last| last.start <= position);
             let mut end = position as usize;
-            let is_there = number(bytes, &mut end)? == u128::from(node);
-            let start = position.checked_add(size(node))?;
+            let is_there = leb128::read(bytes, &mut end)? == u128::from(node);
+            let start = position.checked_add(leb128::size(node))?;
             if !is_behind || !is_there || start as usize != end {
                 return None;
             }
@@ -81,13 +81,13 @@ impl<'a> QueryCache<'a> {
         }
         let index = begun..at;
         // What was said, and allocations: where the first of them is.
-        let end = match number(bytes, &mut at)? {
-            0 => match number(bytes, &mut at)? {
+        let end = match leb128::read(bytes, &mut at)? {
+            0 => match leb128::read(bytes, &mut at)? {
                 0 => footer,
                 _ => position(bytes, &mut at)? as usize,
             },
             _ => {
-                number(bytes, &mut at)?;
+                leb128::read(bytes, &mut at)?;
                 position(bytes, &mut at)? as usize
             }
         };
@@ -140,7 +140,7 @@ impl<'a> QueryCache<'a> {
 impl Stored {
     /// Returns where it begins, with its node.
     pub fn begin(&self) -> u32 {
-        self.start - size(self.node)
+        self.start - leb128::size(self.node)
     }
 }
 
@@ -152,43 +152,15 @@ pub fn small(bytes: &[u8]) -> Option<u32> {
     is_one.then(|| digits.fold(0, |number, digit| number << 7 | digit))
 }
 
-/// Returns how many bytes `number` takes.
-pub fn size(number: u32) -> u32 {
-    (32 - number.leading_zeros()).div_ceil(7).max(1)
-}
-
-/// Writes `number`, in seven bits a byte.
-pub fn write(bytes: &mut Vec<u8>, number: u32) {
-    let mut rest = number;
-    while rest >= 0x80 {
-        bytes.push(rest as u8 | 0x80);
-        rest >>= 7;
-    }
-    bytes.push(rest as u8);
-}
-
-/// Reads a number at `at`, and moves that behind it.
-fn number(bytes: &[u8], at: &mut usize) -> Option<u128> {
-    let mut number = 0;
-    for shift in (0..126).step_by(7) {
-        let byte = *bytes.get(*at)?;
-        *at += 1;
-        number |= u128::from(byte & 0x7f) << shift;
-        if byte < 0x80 {
-            return Some(number);
-        }
-    }
-    None
-}
-
 /// Reads a position.
 fn position(bytes: &[u8], at: &mut usize) -> Option<u32> {
-    u32::try_from(number(bytes, at)?).ok()
+    u32::try_from(leb128::read(bytes, at)?).ok()
 }
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use super::{QueryCache, small, write};
+    use super::super::leb128::write;
+    use super::{QueryCache, small};
     use proptest::prelude::*;
 
     /// How many bytes stand before the first result.
@@ -206,7 +178,7 @@ pub(crate) mod tests {
             write(&mut bytes, *node);
             bytes.extend(body);
         }
-        write(&mut index, 0);
+        write(&mut index, 0_u32);
         write(&mut index, allocations);
         for allocation in 0..allocations {
             write(&mut index, u32::try_from(bytes.len()).unwrap());
@@ -219,8 +191,8 @@ pub(crate) mod tests {
             tag >>= 7;
         }
         bytes.push(tag as u8);
-        write(&mut bytes, 2);
-        for file in [0, 1] {
+        write(&mut bytes, 2_u32);
+        for file in [0_u32, 1] {
             write(&mut bytes, file);
             bytes.extend([7; 24]);
         }
@@ -286,7 +258,7 @@ pub(crate) mod tests {
     #[test]
     fn numbers_are_found_behind_hashes() {
         let mut body = vec![1, 2, 0xff, 0xfe, 0xff];
-        write(&mut body, 20_000);
+        write(&mut body, 20_000_u32);
         body.extend([3, 0x80, 0x01]);
         let mut bytes = cache(&[(1, body.clone()), (2, vec![0; 30_000])], 0);
         let read = QueryCache::read(&bytes).unwrap();
