@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::num::NonZero;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{ExitCode, Stdio};
 use std::time::Duration;
 
@@ -13,9 +14,10 @@ use super::far::Far;
 use super::sources::{Candidate, Sources};
 use super::{Call, Failure};
 use crate::config::Environment;
-use crate::disk::space;
+use crate::disk::{Staging, space};
+use crate::engine::arrivals::Arrivals;
 use crate::engine::offer::Offered;
-use crate::engine::{Action, Survey};
+use crate::engine::{Action, Ledger, Survey, restore};
 use crate::model::{Digest, UnitName};
 use crate::store::{Store, StoreError};
 
@@ -31,7 +33,8 @@ pub(super) const LATER_NICE: i32 = 19;
 /// What is wanted of one starting point.
 #[derive(Debug, Default)]
 pub(super) struct Wanted {
-    objects: Vec<Digest>,
+    outputs: Vec<Digest>,
+    sessions: Vec<Digest>,
     /// How long compiling would take without them, on one core.
     worth_ms: u64,
 }
@@ -45,7 +48,7 @@ pub(super) fn wanted(surveys: &[Survey<'_>], chosen: usize, offered: &[Offered])
         match decision.action {
             Action::Place => {
                 let objects = unit.outputs().map(|(object, _)| object);
-                wanted[chosen].objects.extend(objects);
+                wanted[chosen].outputs.extend(objects);
                 wanted[chosen].worth_ms += manifest.cost_ms(unit);
             }
             Action::Seed | Action::Leave => drop(compiled.insert(&unit.name)),
@@ -57,27 +60,43 @@ pub(super) fn wanted(surveys: &[Survey<'_>], chosen: usize, offered: &[Offered])
         let unit = &manifest.units[one.unit];
         if compiled.contains(&unit.name) {
             let objects = unit.session_objects().map(|(object, _)| object);
-            wanted[one.from].objects.extend(objects);
+            wanted[one.from].sessions.extend(objects);
             wanted[one.from].worth_ms += manifest.cost_ms(unit);
         }
     }
     wanted
 }
 
-/// Brings what is `wanted` and not here. What does not come is compiled.
+/// Brings what is `wanted` and not here: sessions into the store; outputs of `survey` beside where they are placed in `build`, which
+/// are returned. What does not come is compiled.
 pub(super) fn bring(
     sources: &Sources<'_>,
     candidates: &[Candidate],
     wanted: &[Wanted],
-) -> Result<(), StoreError> {
+    (survey, build): (&Survey<'_>, &Path),
+) -> Result<Option<Arrivals>, StoreError> {
+    if sources.far.tiers.is_empty() {
+        return Ok(None);
+    }
+    let store = &sources.store;
+    let sessions: HashSet<Digest> = wanted
+        .iter()
+        .flat_map(|one| one.sessions.iter().copied())
+        .collect();
+    let staging = Staging::new(&Ledger::of(build).staging_parent(), "arrivals")?;
+    let placed = restore::placed(survey.manifest.get(), &survey.decisions);
+    let files = placed.flat_map(|(_, unit)| &unit.files);
+    let arrivals = Arrivals::of(files, &sessions, store, staging);
     let cores = std::thread::available_parallelism().map_or(1, NonZero::get) as u64;
     for (Candidate { point, manifest }, wanted) in candidates.iter().zip(wanted) {
         let what = (point.manifest, manifest.get());
-        let objects = wanted.objects.iter().copied();
+        let objects = wanted.outputs.iter().chain(&wanted.sessions).copied();
         let worth = |_| Duration::from_millis(wanted.worth_ms / cores);
-        sources.far.fetch(what, objects, worth, &sources.store)?;
+        sources
+            .far
+            .fetch(what, objects, worth, (store, Some(&arrivals)))?;
     }
-    Ok(())
+    Ok(Some(arrivals))
 }
 
 /// Has another process fetch the rest of `point` for later builds: sessions of units that are fresh now.
@@ -140,7 +159,7 @@ pub fn run(args: &FetchArgs, call: Call<'_>) -> anyhow::Result<ExitCode> {
     let room = space::free_bytes(store.root()).is_none_or(|free| free / 2 > size);
     let objects = all.into_iter().map(|(object, _)| object);
     let worth = |stored_bytes| LATER.min(Duration::from_secs(stored_bytes / SLOWEST_LATER));
-    if !room || far.fetch((name, &manifest), objects, worth, &store)? {
+    if !room || far.fetch((name, &manifest), objects, worth, (&store, None))? {
         store.unclaim_rest(name);
     }
     Ok(ExitCode::SUCCESS)

@@ -13,7 +13,8 @@ use super::trust::here;
 use super::{Call, Clock, keyring, short};
 use crate::config::{Environment, RemoteConfig};
 use crate::disk::space;
-use crate::engine::fetch::{self, Wanted};
+use crate::engine::arrivals::Arrivals;
+use crate::engine::fetch::{self, Keep, Wanted};
 use crate::engine::push::MAX_BUNDLE_BYTES;
 use crate::model::{Digest, Epoch, Manifest, SECONDS_A_DAY, Toolchain};
 use crate::report::bytes;
@@ -215,14 +216,15 @@ impl<'a> Far<'a> {
         })
     }
 
-    /// Brings those of `objects` of `manifest`, called `name`, into `store` that are not there, unless compiling what needs them
-    /// is quicker: `worth` says how long that takes, given their size where they are. Tells whether asking again might bring more.
+    /// Brings those of `objects` of `manifest`, called `name`, into `store` that are not there, or where they are placed at once;
+    /// unless compiling what needs them is quicker: `worth` says how long that takes, given their size where they are. Tells
+    /// whether asking again might bring more.
     pub fn fetch(
         &self,
         (name, manifest): (Digest, &Manifest),
         objects: impl Iterator<Item = Digest>,
         worth: impl FnOnce(u64) -> Duration,
-        store: &Store,
+        (store, arrivals): (&Store, Option<&Arrivals>),
     ) -> Result<bool, StoreError> {
         if self.tiers.is_empty() {
             return Ok(false);
@@ -258,7 +260,12 @@ impl<'a> Far<'a> {
             index: &index,
             objects: &objects,
         };
-        let fetched = fetch::fetch(wanted, &self.tiers, store, &staging, &watch);
+        let keep = Keep {
+            store,
+            staging: &staging,
+            arrivals,
+        };
+        let fetched = fetch::fetch(wanted, &self.tiers, keep, &watch);
         drop(step);
         match fetched.lacking {
             0 => {

@@ -14,6 +14,7 @@ use super::search::Search;
 use super::sources::{Candidate, NoStart, Sources};
 use super::{Call, Clock, Failure, Setup, bring, gc, print_first, print_json, short, wrapped};
 use crate::cargo::{CargoCommand, Locked, Messages, command as cargo};
+use crate::engine::arrivals::Arrivals;
 use crate::engine::hold::{self, Held};
 use crate::engine::ledger::{Decision as Noted, ReasonText, Started};
 use crate::engine::observe::Reader;
@@ -138,15 +139,18 @@ pub(super) fn start_from(sources: &Sources<'_>, setup: &Setup) -> Result<Outcome
     let mut surveys: Vec<Survey<'_>> = candidates.iter().map(survey).collect();
     let offered = starter.offer(&surveys)?;
     let chosen = nearest(&surveys);
-    if starter.held.is_some() {
+    let mut arrivals = None;
+    if let Some(held) = &starter.held {
         let wanted = bring::wanted(&surveys, chosen, &offered);
-        bring::bring(sources, &candidates, &wanted)?;
+        let placed = (&surveys[chosen], held.build.as_path());
+        arrivals = bring::bring(sources, &candidates, &wanted, placed)?;
         if !sources.far.tiers.is_empty() {
             bring::rest_later(sources, &candidates[chosen]);
         }
     }
     let commit = candidates[chosen].point.commit.clone();
-    let mut outcome = starter.place(&candidates[chosen], surveys.swap_remove(chosen))?;
+    let survey = surveys.swap_remove(chosen);
+    let mut outcome = starter.place(&candidates[chosen], survey, arrivals.as_ref())?;
     outcome.seeds = offered.len();
     for (at, other) in candidates.iter().enumerate() {
         if at != chosen && other.point.commit == commit {
@@ -154,7 +158,7 @@ pub(super) fn start_from(sources: &Sources<'_>, setup: &Setup) -> Result<Outcome
                 held.later();
             }
             let survey = starter.survey(other);
-            merge(&mut outcome, starter.place(other, survey)?);
+            merge(&mut outcome, starter.place(other, survey, None)?);
         }
     }
     outcome.behind = search.behind(&commit);
@@ -221,14 +225,19 @@ impl<'a> Starter<'a> {
         Ok(offered?)
     }
 
-    /// Places what `survey`, that of `candidate`, decides.
-    fn place(&mut self, candidate: &Candidate, mut survey: Survey<'_>) -> Result<Outcome> {
+    /// Places what `survey`, that of `candidate`, decides, of the store and of what came for it.
+    fn place(
+        &mut self,
+        candidate: &Candidate,
+        mut survey: Survey<'_>,
+        arrivals: Option<&Arrivals>,
+    ) -> Result<Outcome> {
         let Search { setup, sources, .. } = self.search;
         let manifest = candidate.manifest.get();
         let mut restored = Restored::default();
         if let Some(held) = &self.held {
-            let (store, reporter) = (&sources.store, &sources.call.reporter);
-            restored = held.restore(&mut survey, &setup.roots, store, reporter)?;
+            let (from, reporter) = ((&sources.store, arrivals), &sources.call.reporter);
+            restored = held.restore(&mut survey, &setup.roots, from, reporter)?;
         }
         self.inspector = Inspector::new(&setup.workspace.build_dir, &setup.roots);
         let noted = noted(manifest, &survey.decisions);

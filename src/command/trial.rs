@@ -122,7 +122,7 @@ impl Trials<'_> {
             let wanted = Wanted { manifest, only };
             let Sources { far, store, .. } = &self.sources;
             let what = (point.manifest, manifest.get());
-            far.fetch(what, wanted.objects(), |_| FETCHING, store)?;
+            far.fetch(what, wanted.objects(), |_| FETCHING, (store, None))?;
             let programs = wanted.place(target, store, &self.staging);
             placed.extend(programs.map_err(|error| match error {
                 ObjectError::Disk(error) => anyhow::Error::from(error),

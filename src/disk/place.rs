@@ -172,7 +172,14 @@ impl Staging {
         now.map_err(failed("inspect", &aside))
     }
 
-    fn aside(&self) -> PathBuf {
+    /// Gives the complete file at `aside`, one of [`Staging::aside`], its look and its place.
+    pub fn settle_as(&self, aside: &Path, path: &Path, finish: Finish) -> Result<()> {
+        let file = reopen(aside, finish.mode & !self.umask);
+        self.settle(file, aside, path, finish)
+    }
+
+    /// Returns a path for an unfinished file, which nobody else uses.
+    pub fn aside(&self) -> PathBuf {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         self.dir.join(number.to_string())
     }
@@ -286,6 +293,29 @@ pub fn overwrite<'a>(path: &Path, patches: impl Iterator<Item = (u64, &'a [u8])>
         written.map_err(failed("write", path))?;
     }
     Ok(())
+}
+
+/// Writes all of `content` at `offset` into the file at `path`, which is made if need be, and must be nobody else's; if it is not
+/// `size_bytes` long with the digest `digest`, that is an error. Touches no other part of the file.
+pub fn write_part(
+    path: &Path,
+    offset: u64,
+    mut content: impl Read,
+    (digest, size_bytes): (Digest, u64),
+) -> Result<(), CopyError> {
+    let mut options = OpenOptions::new();
+    let opened = options.write(true).create(true).truncate(false).open(path);
+    let mut file = opened.map_err(failed("open", path))?;
+    let sought = std::io::Seek::seek(&mut file, std::io::SeekFrom::Start(offset));
+    sought.map_err(failed("write", path))?;
+    let buffer = super::hash::buffer(size_bytes);
+    match pour(content.by_ref().take(size_bytes), &file, buffer) {
+        Err(PourError::Write(error)) => Err(failed("write", path)(error).into()),
+        Ok(seen) if seen == (digest, size_bytes) && matches!(content.read(&mut [0]), Ok(0)) => {
+            Ok(())
+        }
+        Ok(_) | Err(PourError::Read(_)) => Err(CopyError::Damaged(path.to_path_buf())),
+    }
 }
 
 /// Puts `bytes` in the place of `range` of the file at `path`, which must be nobody else's; where their sizes differ, all

@@ -3,7 +3,8 @@
 //! An object is stored only if it has the digest and the size that the manifest says; so a tier that lies, or an index that
 //! is wrong, costs what it costs to compile.
 
-use std::collections::BTreeSet;
+use std::cmp::Reverse;
+use std::collections::{BTreeSet, HashSet};
 use std::io::{self, Read};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,6 +13,7 @@ use rayon::prelude::*;
 
 use crate::disk::place::{CopyError, Staging};
 use crate::disk::{self, hash};
+use crate::engine::arrivals::Arrivals;
 use crate::engine::delta;
 use crate::engine::room::Room;
 use crate::model::{Digest, Manifest};
@@ -33,10 +35,21 @@ pub struct Wanted<'a> {
     pub objects: &'a [usize],
 }
 
+/// Where what comes is kept.
+#[derive(Clone, Copy, Debug)]
+pub struct Keep<'a> {
+    /// The local store.
+    pub store: &'a Store,
+    /// For its unfinished objects.
+    pub staging: &'a Staging,
+    /// Where objects go that are placed at once, instead of into the store.
+    pub arrivals: Option<&'a Arrivals>,
+}
+
 /// What came.
 #[derive(Debug, Default)]
 pub struct Fetched {
-    /// Objects that are now in the local store.
+    /// Objects that are now here.
     pub objects: usize,
     /// Objects that are not.
     pub lacking: usize,
@@ -44,14 +57,28 @@ pub struct Fetched {
     pub trouble: Option<Trouble>,
 }
 
+impl Keep<'_> {
+    fn has(&self, (object, size_bytes): (Digest, u64)) -> bool {
+        self.arrivals.is_some_and(|there| there.has(object)) || self.store.has(object, size_bytes)
+    }
+
+    fn put(&self, mut content: impl Read, object: (Digest, u64)) -> Result<(), CopyError> {
+        let arrived = self
+            .arrivals
+            .and_then(|there| there.put(&mut content, object));
+        arrived.unwrap_or_else(|| self.store.put_from(self.staging, content, object))
+    }
+}
+
 /// One fetch under way.
 struct Fetch<'a> {
     wanted: Wanted<'a>,
     objects: Vec<(Digest, u64)>,
     tiers: &'a Tiers,
-    store: &'a Store,
-    staging: &'a Staging,
+    keep: Keep<'a>,
     watch: Watch<'a>,
+    /// Frames whose objects others are deltas to, which look for them in the store.
+    bases: HashSet<usize>,
     /// Why nobody is asked any more.
     ended: OnceLock<Trouble>,
     room: Room,
@@ -64,7 +91,7 @@ pub fn lacking(
     store: &Store,
     objects: impl Iterator<Item = Digest>,
 ) -> Vec<usize> {
-    let wanted: std::collections::HashSet<Digest> = objects.collect();
+    let wanted: HashSet<Digest> = objects.collect();
     let all = index.all_objects(manifest);
     let is_lacking = |at: &usize| {
         let (object, size_bytes) = all[*at];
@@ -80,26 +107,24 @@ pub fn lacking(
 }
 
 /// Fetches `wanted` until all is here, or `watch` wants no more, or what came cannot be kept here.
-pub fn fetch(
-    wanted: Wanted<'_>,
-    tiers: &Tiers,
-    store: &Store,
-    staging: &Staging,
-    watch: Watch<'_>,
-) -> Fetched {
+pub fn fetch(wanted: Wanted<'_>, tiers: &Tiers, keep: Keep<'_>, watch: Watch<'_>) -> Fetched {
+    let deltas = wanted
+        .objects
+        .iter()
+        .filter_map(|at| wanted.index.steps(*at).next());
     let fetch = Fetch {
+        bases: deltas.collect(),
         wanted,
         objects: wanted.index.all_objects(wanted.manifest),
         tiers,
-        store,
-        staging,
+        keep,
         watch,
         ended: OnceLock::new(),
         room: Room::default(),
     };
     let has_base = |at: &usize| {
         let base = fetch.delta(*at);
-        base.is_none_or(|(_, (base, size_bytes))| store.has(base, size_bytes))
+        base.is_none_or(|(_, (base, size_bytes))| keep.store.has(base, size_bytes))
     };
     let (mut trouble, mut without) = (None, 0);
     for steps in 0..=MAX_STEPS {
@@ -111,7 +136,7 @@ pub fn fetch(
     }
     let why = "what they are deltas to did not come";
     let trouble = trouble.or((without > 0).then(|| Trouble::Unreachable(why.to_owned())));
-    let is_here = |at: &&usize| store.has(fetch.objects[**at].0, fetch.objects[**at].1);
+    let is_here = |at: &&usize| keep.has(fetch.objects[**at]);
     let own = wanted.index.own();
     let own = wanted.objects.iter().filter(|at| **at < own);
     let (here, lacking): (Vec<&usize>, Vec<&usize>) = own.partition(is_here);
@@ -125,7 +150,9 @@ pub fn fetch(
 impl Fetch<'_> {
     /// Fetches `objects` until all were asked for or nobody is asked any more; returns the last thing that went wrong.
     fn all(&self, objects: &[usize]) -> Option<Trouble> {
-        let requests = self.wanted.index.requests(objects);
+        let mut requests = self.wanted.index.requests(objects);
+        // One large object is decoded by one thread: if it came last, the others would wait for it.
+        requests.sort_by_key(|request| Reverse(request.range.end - request.range.start));
         let next = AtomicUsize::new(0);
         let work = || {
             let mut last = None;
@@ -171,7 +198,9 @@ impl Fetch<'_> {
         let store = |at: &usize| {
             let frame = self.wanted.index.frame(*at, request, bytes);
             let what = (self.wanted.index, &self.objects[..]);
-            match store_frame(what, (*at, frame), self.store, self.staging, &self.room).err()? {
+            let mut keep = self.keep;
+            keep.arrivals = keep.arrivals.filter(|_| !self.bases.contains(at));
+            match store_frame(what, (*at, frame), keep, &self.room).err()? {
                 CopyError::Disk(error) => Some(Trouble::Here(error.to_string())),
                 CopyError::Damaged(_) => {
                     let pack = request.pack.digest.short();
@@ -195,13 +224,12 @@ impl Fetch<'_> {
 pub fn store_frame(
     (index, objects): (&Index, &[(Digest, u64)]),
     (at, frame): (usize, &[u8]),
-    store: &Store,
-    staging: &Staging,
+    keep: Keep<'_>,
     room: &Room,
 ) -> Result<(), CopyError> {
-    let object = objects[at];
+    let (store, object) = (keep.store, objects[at]);
     let put = |content: io::Result<Box<dyn Read + '_>>| match content {
-        Ok(content) => store.put_from(staging, content, object),
+        Ok(content) => keep.put(content, object),
         Err(_) => Err(CopyError::Damaged(store.object(object.0))),
     };
     let Some((codec, base)) = index.frames[at].delta else {

@@ -3,6 +3,7 @@
 //! Decisions ([`plan`], [`choose`], [`bisect`]) are pure; [`restore`], [`seed`] and [`ledger`] alone write into a target
 //! directory, and [`programs`] into one that is no build's.
 
+pub mod arrivals;
 mod assembly;
 pub mod bisect;
 mod cache_delta;

@@ -13,7 +13,7 @@ use rayon::prelude::*;
 
 use crate::disk::hash;
 use crate::engine::delta;
-use crate::engine::fetch;
+use crate::engine::fetch::{self, Keep};
 use crate::engine::known::{Base, Known, SMALL, Stored};
 use crate::engine::list::{List, ListError, Signer};
 use crate::engine::room::Room;
@@ -191,6 +191,11 @@ impl Push<'_> {
         let index = known.index(objects.clone());
         objects.extend(&index.bases);
         let (staging, room) = (store.staging("push")?, Room::default());
+        let keep = Keep {
+            store,
+            staging: &staging,
+            arrivals: None,
+        };
         for steps in 0..=MAX_STEPS {
             let all = 0..objects.len();
             let wanted = |at: &usize| index.steps(*at).count() == steps && lacks(&objects[*at]);
@@ -203,13 +208,7 @@ impl Push<'_> {
                 for at in &request.objects {
                     let frame = index.frame(*at, request, &bytes);
                     let what = (&index, &objects[..]);
-                    drop(fetch::store_frame(
-                        what,
-                        (*at, frame),
-                        store,
-                        &staging,
-                        &room,
-                    ));
+                    drop(fetch::store_frame(what, (*at, frame), keep, &room));
                 }
             });
         }

@@ -1,4 +1,4 @@
-//! Puts units in place so that cargo finds them fresh: store → target directory.
+//! Puts units in place so that cargo finds them fresh: store → target directory, or what came for them alone.
 //!
 //! Order is what makes this safe to interrupt at any point: first every unit that will be replaced is made
 //! dirty, dependents first; then files are placed; and a unit's fingerprint comes back last of all,
@@ -12,6 +12,7 @@ use rayon::prelude::*;
 use crate::cargo::dep_info;
 use crate::disk::place::mode_for;
 use crate::disk::{self, DiskError, Finish, Result, space};
+use crate::engine::arrivals::Arrivals;
 use crate::engine::hold::Held;
 use crate::engine::plan::{built_again, dependency, deps};
 use crate::engine::{Action, Decision, Survey};
@@ -49,12 +50,13 @@ pub enum RestoreError {
 }
 
 impl Held {
-    /// Places what `survey` says, and amends the decisions on units whose objects are missing or damaged.
+    /// Places what `survey` says of `store` and what came for it, and amends the decisions on units whose objects are missing or
+    /// damaged.
     pub fn restore(
         &self,
         survey: &mut Survey<'_>,
         roots: &Roots,
-        store: &Store,
+        (store, arrivals): (&Store, Option<&Arrivals>),
         reporter: &Reporter,
     ) -> Result<Restored, RestoreError> {
         let manifest = survey.manifest.get();
@@ -67,6 +69,7 @@ impl Held {
             roots,
             finder,
             store,
+            arrivals,
         };
         placing.invalidate(decisions)?;
         let wanted: Vec<usize> = placed(manifest, decisions).map(|(at, _)| at).collect();
@@ -103,6 +106,7 @@ struct Placing<'a> {
     roots: &'a Roots,
     finder: Finder,
     store: &'a Store,
+    arrivals: Option<&'a Arrivals>,
 }
 
 impl Placing<'_> {
@@ -194,6 +198,10 @@ impl Placing<'_> {
         let path = self.path(bytes_path(&file.path));
         let finish = self.finish_as(file.executable);
         let staging = &self.held.staging;
+        let came = |there: &Arrivals| there.place(file, self.store, &path, finish);
+        if let Some(placed) = self.arrivals.and_then(came) {
+            return placed;
+        }
         match &file.content {
             Content::Inline(bytes) if file.rewrite => {
                 staging.write(&path, &self.finder.rewrite(bytes, self.roots), finish)
@@ -227,7 +235,7 @@ impl Placing<'_> {
 }
 
 /// Returns the units that are to be placed, with their positions.
-fn placed<'a>(
+pub fn placed<'a>(
     manifest: &'a Manifest,
     decisions: &'a [Decision],
 ) -> impl Iterator<Item = (usize, &'a Unit)> {

@@ -179,7 +179,13 @@ impl Store {
     ) -> Result<(), ObjectError> {
         let object = self.object(digest);
         let copied = staging.copy(&object, digest, path, finish);
-        copied.map_err(|error| match error {
+        copied.map_err(|error| self.lost(digest, error))
+    }
+
+    /// Returns how the object `digest` was not had, by the `error` of copying it; it is removed if it is damaged.
+    pub fn lost(&self, digest: Digest, error: CopyError) -> ObjectError {
+        let object = self.object(digest);
+        match error {
             CopyError::Damaged(_) => {
                 drop(disk::remove_file(&object));
                 ObjectError::Damaged(digest)
@@ -187,7 +193,7 @@ impl Store {
             CopyError::Disk(error) if error.path != object => ObjectError::Disk(error),
             CopyError::Disk(error) if error.is_missing() => ObjectError::Missing(digest),
             CopyError::Disk(error) => ObjectError::Unreadable(error),
-        })
+        }
     }
 
     /// Stores `manifest`, and returns its name.

@@ -53,7 +53,7 @@ urllib.request.urlopen(urllib.request.Request(url, method="PUT", headers=headers
 struct Engine {
     child: Child,
     port: u16,
-    _dir: Scratch,
+    dir: Scratch,
 }
 
 impl Drop for Engine {
@@ -78,11 +78,7 @@ impl Engine {
             skipped(&format!("there is no {program}"));
             return None;
         };
-        let engine = Engine {
-            child,
-            port,
-            _dir: dir,
-        };
+        let engine = Engine { child, port, dir };
         let begun = Instant::now();
         while TcpStream::connect(("127.0.0.1", port)).is_err() {
             assert!(begun.elapsed() < PATIENCE, "{program} does not listen");
@@ -222,6 +218,57 @@ fn s3_by_moto() {
     travels(url, url, &variables, true);
     takes_lifecycle_rules(url, &endpoint);
     replaces_surely("s3://starting/c", &variables);
+}
+
+#[test]
+fn s3_by_garage() {
+    // Breaks for teams that keep their own store: Garage answers otherwise than S3 in many small things.
+    let config = |port: u16, dir: &Path| {
+        let (rpc, shown) = (free_port(), dir.display());
+        let text = format!(
+            "metadata_dir = '{shown}/meta'\ndata_dir = '{shown}/data'\ndb_engine = 'sqlite'\nreplication_factor = 1\n\
+             rpc_bind_addr = '127.0.0.1:{rpc}'\nrpc_public_addr = '127.0.0.1:{rpc}'\nrpc_secret = '{}'\n\
+             [s3_api]\ns3_region = 'garage'\napi_bind_addr = '127.0.0.1:{port}'\n",
+            "5e".repeat(32)
+        );
+        std::fs::write(dir.join("garage.toml"), text).expect("it is ours");
+        ["-c", "garage.toml", "server"].map(str::to_owned).to_vec()
+    };
+    let Some(server) = Engine::start("garage", config) else {
+        return;
+    };
+    let garage = |args: &str| {
+        let mut garage = Command::new("garage");
+        let words = args.split(' ');
+        let garage = garage.args(["-c", "garage.toml"]).args(words);
+        let said = garage.current_dir(server.dir.root()).output();
+        let said = said.expect("it is there");
+        let shown = String::from_utf8_lossy(&said.stderr);
+        assert!(said.status.success(), "{args}: {shown}");
+        String::from_utf8_lossy(&said.stdout).into_owned()
+    };
+    let node = garage("node id -q");
+    let node = node.split('@').next().unwrap_or_default();
+    garage(&format!("layout assign -z here -c 1G {node}"));
+    garage("layout apply --version 1");
+    garage("bucket create starting");
+    let key = garage("key create publisher");
+    let word_of = |name: &str| {
+        let line = key.lines().find(|line| line.starts_with(name));
+        let word = line.and_then(|line| line.split_whitespace().last());
+        word.expect("it is shown").to_owned()
+    };
+    garage("bucket allow --read --write starting --key publisher");
+    let (id, secret) = (word_of("Key ID"), word_of("Secret key"));
+    let endpoint = format!("http://127.0.0.1:{}", server.port);
+    let variables = [
+        ("AWS_ACCESS_KEY_ID", id.as_str()),
+        ("AWS_SECRET_ACCESS_KEY", &secret),
+        ("AWS_REGION", "garage"),
+        ("AWS_ENDPOINT", &endpoint),
+    ];
+    // It takes no heed of conditions.
+    travels("s3://starting/a", "s3://starting/a", &variables, false);
 }
 
 /// Sets the rules that are printed for `url`, by the provider's own library, and reads them back.

@@ -1,0 +1,281 @@
+//! Outputs that come from a tier for one start are written once, beside their places, and not into the store first.
+//!
+//! To write a page takes as long as to fetch and decode what it holds. The store gets them later, of the target directory.
+
+use std::collections::{HashMap, HashSet};
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use crate::disk::{CopyError, Finish, Staging, failed, place};
+use crate::model::{Content, Digest, OutputFile, Piece, Recipe};
+use crate::store::{ObjectError, Store};
+
+/// Why what others hold can be had.
+const HELD: &str = "nobody panics with it";
+
+/// Files that come, each beside the place that it will have.
+#[derive(Debug)]
+pub struct Arrivals {
+    staging: Staging,
+    /// The files that are made of what comes, by their paths in the build directory.
+    files: HashMap<Vec<u8>, PathBuf>,
+    /// In which of them an object goes, and where.
+    places: HashMap<Digest, (PathBuf, u64)>,
+    came: Mutex<HashSet<Digest>>,
+}
+
+impl Arrivals {
+    /// Returns those of `files` of which `store` lacks an object, to be made in `staging`. An object that goes elsewhere too,
+    /// because it has two places or is one of `others`, is left to the store.
+    pub fn of<'a>(
+        files: impl Iterator<Item = &'a OutputFile>,
+        others: &HashSet<Digest>,
+        store: &Store,
+        staging: Staging,
+    ) -> Arrivals {
+        let (mut asides, mut places, mut twice) = (HashMap::new(), HashMap::new(), HashSet::new());
+        for file in files {
+            let aside = staging.aside();
+            for (offset, (object, size_bytes)) in with_offsets(&file.content) {
+                if others.contains(&object) || store.has(object, size_bytes) {
+                    continue;
+                }
+                if places.insert(object, (aside.clone(), offset)).is_some() {
+                    twice.insert(object);
+                }
+                asides.insert(file.path.clone(), aside.clone());
+            }
+        }
+        places.retain(|object, _| !twice.contains(object));
+        Arrivals {
+            staging,
+            files: asides,
+            places,
+            came: Mutex::default(),
+        }
+    }
+
+    /// Tells whether `object` came.
+    pub(super) fn has(&self, object: Digest) -> bool {
+        self.came.lock().expect(HELD).contains(&object)
+    }
+
+    /// Writes `object`, which `content` holds if all is well, where it will be; returns nothing, and reads nothing, if it is the
+    /// store's.
+    pub(super) fn put(
+        &self,
+        content: impl Read,
+        object: (Digest, u64),
+    ) -> Option<Result<(), CopyError>> {
+        let (aside, offset) = self.places.get(&object.0)?;
+        let written = place::write_part(aside, *offset, content, object);
+        let came = |()| {
+            self.came.lock().expect(HELD).insert(object.0);
+        };
+        Some(written.map(came))
+    }
+
+    /// Puts `file` at `path` if it is made of what came, else returns nothing. What did not come of it is taken from `store`.
+    pub(super) fn place(
+        &self,
+        file: &OutputFile,
+        store: &Store,
+        path: &Path,
+        finish: Finish,
+    ) -> Option<Result<(), ObjectError>> {
+        let aside = self.files.get(&file.path)?;
+        let complete = match &file.content {
+            Content::Object { digest, .. } if !self.has(*digest) => return None,
+            Content::Recipe(recipe) => self.complete(recipe, aside, store),
+            _ => Ok(()),
+        };
+        let placed = complete.and_then(|()| {
+            let settled = self.staging.settle_as(aside, path, finish);
+            settled.map_err(ObjectError::Disk)
+        });
+        Some(placed)
+    }
+
+    /// Writes into `aside` what of `recipe` did not come. Each piece has been checked, and whoever signed the recipe followed it once.
+    fn complete(&self, recipe: &Recipe, aside: &Path, store: &Store) -> Result<(), ObjectError> {
+        let mut offset = 0;
+        for piece in &recipe.pieces {
+            let (object, size_bytes) = match piece {
+                Piece::Inline(bytes) => (Digest::of(bytes), bytes.len() as u64),
+                Piece::Object { digest, size_bytes } => (*digest, *size_bytes),
+            };
+            let write = |content: &mut dyn Read| {
+                place::write_part(aside, offset, content, (object, size_bytes))
+            };
+            let written = match piece {
+                Piece::Inline(bytes) => write(&mut &bytes[..]),
+                Piece::Object { .. } if self.is_in(object, aside) => Ok(()),
+                Piece::Object { .. } => match File::open(store.object(object)) {
+                    Ok(mut file) => write(&mut file),
+                    Err(error) => Err(failed("open", &store.object(object))(error).into()),
+                },
+            };
+            written.map_err(|error| store.lost(object, error))?;
+            offset += size_bytes;
+        }
+        Ok(())
+    }
+
+    fn is_in(&self, object: Digest, aside: &Path) -> bool {
+        let place = self.places.get(&object);
+        place.is_some_and(|(file, _)| file == aside) && self.has(object)
+    }
+}
+
+/// Returns the objects of a file, each behind its offset.
+fn with_offsets(content: &Content) -> Vec<(u64, (Digest, u64))> {
+    let Content::Recipe(recipe) = content else {
+        return content.objects().map(|object| (0, object)).collect();
+    };
+    let mut end = 0;
+    let each = recipe.pieces.iter().filter_map(|piece| match piece {
+        Piece::Inline(bytes) => {
+            end += bytes.len() as u64;
+            None
+        }
+        Piece::Object { digest, size_bytes } => {
+            end += size_bytes;
+            Some((end - size_bytes, (*digest, *size_bytes)))
+        }
+    });
+    each.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Arrivals;
+    use crate::disk::{PLAIN, Staging};
+    use crate::model::{Content, Digest, OutputFile, Piece, Recipe};
+    use crate::store::{ObjectError, Store};
+    use std::collections::HashSet;
+    use std::path::Path;
+
+    const WHOLE: &[u8] = b"<first|second|third>";
+
+    fn object(bytes: &[u8]) -> (Digest, u64) {
+        (Digest::of(bytes), bytes.len() as u64)
+    }
+
+    fn piece(bytes: &[u8]) -> Piece {
+        let (digest, size_bytes) = object(bytes);
+        Piece::Object { digest, size_bytes }
+    }
+
+    /// Returns an archive of three objects, the last of which may be the first again.
+    fn archive(last: &[u8]) -> OutputFile {
+        let inline = |bytes: &[u8]| Piece::Inline(bytes.to_vec());
+        let pieces = [
+            inline(b"<"),
+            piece(b"first"),
+            inline(b"|"),
+            piece(b"second"),
+            inline(b"|"),
+            piece(last),
+            inline(b">"),
+        ];
+        file(Content::Recipe(Recipe {
+            digest: Digest::of(WHOLE),
+            size_bytes: WHOLE.len() as u64,
+            pieces: pieces.to_vec(),
+        }))
+    }
+
+    fn file(content: Content) -> OutputFile {
+        OutputFile {
+            path: b"debug/deps/libx.rlib".to_vec(),
+            artifact: true,
+            rewrite: false,
+            executable: false,
+            content,
+        }
+    }
+
+    /// Has `came` come for `file`, while `store` has what `there` is; returns what is placed, and whether each was for it.
+    fn placed(file: &OutputFile, there: &[&[u8]], came: &[&[u8]]) -> (Option<Vec<u8>>, Vec<bool>) {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::create(&dir.path().join("store")).unwrap();
+        let own = store.staging("test").unwrap();
+        for bytes in there {
+            store.put_from(&own, *bytes, object(bytes)).unwrap();
+        }
+        let staging = Staging::new(dir.path(), "start").unwrap();
+        let arrivals = Arrivals::of(std::iter::once(file), &HashSet::new(), &store, staging);
+        let put = |bytes: &&[u8]| arrivals.put(*bytes, object(bytes));
+        let taken = came
+            .iter()
+            .map(|bytes| put(bytes).map(Result::unwrap).is_some());
+        let taken = taken.collect();
+        let path = dir.path().join("placed");
+        let placed = match arrivals.place(file, &store, &path, PLAIN) {
+            Some(Err(ObjectError::Missing(_))) | None => None,
+            Some(done) => Some(done.map(|()| std::fs::read(&path).unwrap()).unwrap()),
+        };
+        assert_eq!(placed.is_some(), Path::exists(&path));
+        (placed, taken)
+    }
+
+    /// An archive would be put together wrong, or a unit be placed of which a part never came.
+    #[test]
+    fn an_archive_is_made_of_what_came_and_of_the_store() {
+        let whole = Some(WHOLE.to_vec());
+        let three = archive(b"third");
+        let all: &[&[u8]] = &[b"third", b"first", b"second"];
+        assert_eq!(placed(&three, &[], all), (whole.clone(), vec![true; 3]));
+        assert_eq!(placed(&three, &all[1..], &all[..1]), (whole, vec![true]));
+        assert_eq!(placed(&three, &[], &all[..2]), (None, vec![true; 2]));
+        assert_eq!(placed(&three, &all[1..], &[]), (None, vec![]));
+        // All of it is here: nobody fetches for it.
+        assert_eq!(placed(&three, all, all), (None, vec![false; 3]));
+    }
+
+    /// What has two places would be in one of them only.
+    #[test]
+    fn what_is_wanted_twice_is_the_stores() {
+        let twice = archive(b"first");
+        let came: &[&[u8]] = &[b"first", b"second"];
+        assert_eq!(placed(&twice, &[], came), (None, vec![false, true]));
+    }
+
+    /// A damaged or longer answer would be a wrong output, or run into what stands behind it.
+    #[test]
+    fn what_is_damaged_did_not_come() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::create(&dir.path().join("store")).unwrap();
+        let staging = Staging::new(dir.path(), "start").unwrap();
+        let three = archive(b"third");
+        let arrivals = Arrivals::of(std::iter::once(&three), &HashSet::new(), &store, staging);
+        let put = |bytes: &[u8], name: &[u8]| arrivals.put(bytes, object(name)).unwrap();
+        put(b"second", b"second").unwrap();
+        for damaged in [&b"fir"[..], b"f1rst", b"first|damaged", b""] {
+            assert!(put(damaged, b"first").is_err());
+            assert!(!arrivals.has(Digest::of(b"first")));
+        }
+        put(b"first", b"first").unwrap();
+        put(b"third", b"third").unwrap();
+        let path = dir.path().join("placed");
+        arrivals
+            .place(&three, &store, &path, PLAIN)
+            .unwrap()
+            .unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), WHOLE);
+    }
+
+    /// A single object would be placed before it came.
+    #[test]
+    fn a_file_that_is_one_object_comes_whole_or_not() {
+        let (digest, size_bytes) = object(WHOLE);
+        let one = file(Content::Object { digest, size_bytes });
+        assert_eq!(
+            placed(&one, &[], &[WHOLE]),
+            (Some(WHOLE.to_vec()), vec![true])
+        );
+        assert_eq!(placed(&one, &[], &[]), (None, vec![]));
+    }
+}
