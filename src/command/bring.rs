@@ -8,10 +8,10 @@ use std::os::unix::process::CommandExt;
 use std::process::{ExitCode, Stdio};
 use std::time::Duration;
 
+use super::Call;
 use super::cli::FetchArgs;
 use super::far::Far;
 use super::sources::{Candidate, Sources};
-use super::{Call, Failure};
 use crate::config::Environment;
 use crate::disk::space;
 use crate::engine::offer::Offered;
@@ -86,7 +86,7 @@ pub(super) fn rest_later(sources: &Sources<'_>, candidate: &Candidate) {
     let (store, environment) = (&sources.store, sources.call.environment);
     let mut all = manifest.get().objects().into_iter();
     let here = all.all(|(object, size_bytes)| store.has(object, size_bytes));
-    if here || environment.is_off(LATER_VAR) || !store.claims_rest(point.manifest) {
+    if here || !store.lacks_rest(point.manifest) {
         return;
     }
     let name = point.manifest.hex();
@@ -119,29 +119,31 @@ pub(super) fn later(environment: &Environment, args: &[&OsStr]) {
     drop(quiet.process_group(0).spawn());
 }
 
-/// Fetches all that is lacking of a manifest that is here, as long as half of the disk's room is left.
+/// Fetches all that is lacking of a manifest that is here, as long as half of the disk's room is left; first the sessions that somebody
+/// waits for.
 pub fn run(args: &FetchArgs, call: Call<'_>) -> anyhow::Result<ExitCode> {
     // Refused where priorities are not ours to set.
     let _ = rustix::process::nice(LATER_NICE);
     let workspace = call.settled_dir();
-    let far = Far::of(call, &args.store, false, &workspace)?;
     let typed = args.store.store.as_deref();
     let store = Store::open(&call.environment.store(typed, Some(&workspace))?)?;
-    let points = store.all_points().into_iter();
-    let mut named = points.filter(|point| point.manifest.hex() == args.manifest);
-    let unknown = || {
-        let hint = "`headstart status --json` names them";
-        Failure::new("the store has no such manifest", hint)
-    };
-    let name = named.next().ok_or_else(unknown)?.manifest;
+    let name = args.manifest;
     let manifest = store.manifest(name)?;
+    let wait = || call.reporter.note("waiting for another that fetches it");
+    let _fetching = store.fetching(name, wait)?;
+    let mut far = Far::of(call, &args.store, false, &workspace)?;
+    far.answers = true;
     let all = manifest.objects();
     let size: u64 = all.iter().map(|(_, size_bytes)| size_bytes).sum();
     let room = space::free_bytes(store.root()).is_none_or(|free| free / 2 > size);
     let objects = all.into_iter().map(|(object, _)| object);
-    let worth = |stored_bytes| LATER.min(Duration::from_secs(stored_bytes / SLOWEST_LATER));
-    if !room || far.fetch((name, &manifest), objects, worth, &store)? {
-        store.unclaim_rest(name);
+    if room && !far.fetch((name, &manifest), objects, later_worth, &store)? {
+        store.settle_rest(name);
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Returns how long the rest may take that is `stored_bytes` where it is.
+fn later_worth(stored_bytes: u64) -> Duration {
+    LATER.min(Duration::from_secs(stored_bytes / SLOWEST_LATER))
 }

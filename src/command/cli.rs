@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Args, Parser, Subcommand};
 
+use crate::model::Digest;
+
 /// The colours of help, on terminals only.
 const STYLES: Styles = Styles::styled()
     .header(AnsiColor::Green.on_default().bold())
@@ -196,7 +198,7 @@ pub struct FetchArgs {
     #[command(flatten)]
     pub store: StoreArgs,
     /// The manifest whose objects are fetched
-    pub manifest: String,
+    pub manifest: Digest,
 }
 
 /// `headstart gc`.

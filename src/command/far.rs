@@ -13,7 +13,7 @@ use super::trust::here;
 use super::{Call, Clock, keyring, short};
 use crate::config::{Environment, RemoteConfig};
 use crate::disk::space;
-use crate::engine::fetch::{self, Wanted};
+use crate::engine::fetch::{self, BATCH_BYTES, Wanted};
 use crate::engine::push::MAX_BUNDLE_BYTES;
 use crate::model::{Digest, Epoch, Manifest, SECONDS_A_DAY, Toolchain};
 use crate::report::bytes;
@@ -39,6 +39,8 @@ pub struct Far<'a> {
     pub(super) tiers: Tiers,
     keyring: Keyring,
     pub(super) believes_all: bool,
+    /// Whether builds may ask for something of what is fetched before all else.
+    pub(super) answers: bool,
     wait: Duration,
     opened: Clock,
 }
@@ -72,6 +74,7 @@ impl<'a> Far<'a> {
             tiers: Tiers::new(open_all(&remotes, call)?),
             keyring,
             believes_all,
+            answers: false,
             wait: wait(environment).unwrap_or(WAIT),
             opened: Clock::start(),
         })
@@ -225,7 +228,7 @@ impl<'a> Far<'a> {
         store: &Store,
     ) -> Result<bool, StoreError> {
         if self.tiers.is_empty() {
-            return Ok(false);
+            return Ok(true);
         }
         let Some(index) = store.index(name, manifest) else {
             return Ok(false);
@@ -242,21 +245,29 @@ impl<'a> Far<'a> {
         let staging = store.staging("fetch")?;
         let size = index.stored_bytes(&objects);
         let worth = worth(size);
+        let asked = self.answers.then_some(name);
         let step = reporter.step("Fetching", size);
         let clock = Clock::start();
         let all = AtomicU64::new(0);
         let watch = |count| {
             step.done(count);
             let came = all.fetch_add(count, Ordering::Relaxed) + count;
-            let elapsed = clock.elapsed();
-            let rate = came as f64 / elapsed.as_secs_f64().max(0.001);
-            let left = size.saturating_sub(came) as f64 / rate.max(1.0);
-            elapsed <= self.wait || elapsed.as_secs_f64() + left <= worth.as_secs_f64()
+            let (elapsed, left) = (clock.elapsed(), size.saturating_sub(came));
+            if elapsed <= self.wait {
+                return true;
+            }
+            // Behind the batch under way comes what is asked for, and is hardly more.
+            let soon = time_for(left.min(2 * BATCH_BYTES), came, elapsed);
+            let asked = asked.map(|name| store.asked(name)).unwrap_or_default();
+            let late = asked.iter().filter(|(_, wait)| *wait < soon);
+            late.for_each(|(graph, _)| store.answer(*graph));
+            elapsed.saturating_add(time_for(left, came, elapsed)) <= worth
         };
         let wanted = Wanted {
             manifest,
             index: &index,
             objects: &objects,
+            asked,
         };
         let fetched = fetch::fetch(wanted, &self.tiers, store, &staging, &watch);
         drop(step);
@@ -266,10 +277,9 @@ impl<'a> Far<'a> {
                 reporter.note(format!("fetched {} in {seconds:.1} s", bytes(size)));
             }
             lacking => {
-                let quicker = "compiling is quicker than fetching them".to_owned();
                 let why = match &fetched.trouble {
-                    Some(Trouble::Stopped) | None => quicker,
-                    Some(trouble) => trouble.to_string(),
+                    Some(Trouble::Stopped) | None => "compiling is quicker than fetching them",
+                    Some(trouble) => &trouble.to_string(),
                 };
                 let what = format!("{lacking} objects of {commit} did not come");
                 reporter.warn(format!("{what}: {why}"));
@@ -277,6 +287,12 @@ impl<'a> Far<'a> {
         }
         Ok(fetched.lacking > 0 && fetched.trouble != Some(Trouble::Absent))
     }
+}
+
+/// Returns how long `bytes` take at the rate at which `came` bytes came in `elapsed`.
+fn time_for(bytes: u64, came: u64, elapsed: Duration) -> Duration {
+    let rate = came as f64 / elapsed.as_secs_f64().max(0.001);
+    Duration::try_from_secs_f64(bytes as f64 / rate.max(1.0)).unwrap_or(Duration::MAX)
 }
 
 /// Returns how long nothing may come, as the user says it; none where they say nothing, or no time.

@@ -206,7 +206,8 @@ impl<'a> Starter<'a> {
     fn survey<'c>(&mut self, candidate: &'c Candidate) -> Survey<'c> {
         let reporter = self.search.sources.call.reporter;
         let _step = reporter.step("Comparing inputs", 0);
-        Survey::of(&candidate.manifest, &mut self.reader, &self.inspector)
+        let what = (candidate.point.manifest, &candidate.manifest);
+        Survey::of(what, &mut self.reader, &self.inspector)
     }
 
     /// Notes which session each unit may begin from, out of all candidates; returns them.
