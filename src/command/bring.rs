@@ -147,3 +147,18 @@ pub fn run(args: &FetchArgs, call: Call<'_>) -> anyhow::Result<ExitCode> {
 fn later_worth(stored_bytes: u64) -> Duration {
     LATER.min(Duration::from_secs(stored_bytes / SLOWEST_LATER))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{LATER, SLOWEST_LATER, later_worth};
+    use std::time::Duration;
+
+    /// What is fetched behind everything else would end before it can have come, or hold a connection for days.
+    #[test]
+    fn the_rest_may_take_as_long_as_its_size_is_worth() {
+        let second = Duration::from_secs(1);
+        assert_eq!(later_worth(0), Duration::ZERO);
+        assert_eq!(later_worth(60 * SLOWEST_LATER), 60 * second);
+        assert_eq!(later_worth(u64::MAX), LATER);
+    }
+}

@@ -359,3 +359,21 @@ pub fn open_each(remotes: &[RemoteConfig], _: &Environment) -> Opened {
     let why = |url| format!("{url} is not used: this headstart was built without network");
     Ok(remotes.iter().map(|one| Err(why(&one.url))).collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::time_for;
+    use std::time::Duration;
+
+    /// A start would give up on what comes in time, or wait for what does not.
+    #[test]
+    fn what_is_left_comes_at_the_rate_so_far() {
+        let second = Duration::from_secs(1);
+        assert_eq!(time_for(600, 400, 4 * second), 6 * second);
+        assert_eq!(time_for(0, 400, 4 * second), Duration::ZERO);
+        // Nothing came: as if it were a byte a second.
+        assert_eq!(time_for(3600, 0, 4 * second), 3600 * second);
+        assert_eq!(time_for(600, 1, Duration::ZERO), Duration::from_millis(600));
+        assert_eq!(time_for(u64::MAX, 0, second).as_secs(), u64::MAX);
+    }
+}

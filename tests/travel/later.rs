@@ -339,3 +339,42 @@ fn what_did_not_come_later_may_come_yet() {
     assert!(started.settles() && started.has_all());
     started.far.store_is_sound();
 }
+
+/// A process that nobody waits for would hold connections for a day.
+#[test]
+fn what_comes_later_may_not_come_in_drops() {
+    let started = Started::new();
+    started.server.fails(Fault::Drips, "packs");
+    let fetch = started.fetch().env("HEADSTART_WAIT", "0.5");
+    let said = fetch.run().succeeded();
+    assert!(said.stderr.contains("did not come"), "{}", said.stderr);
+    assert!(started.store().lacks_rest(started.manifest));
+}
+
+/// What a start names by the repository's file could not be fetched by who stands somewhere in the work tree; or a file of somebody
+/// above it would name another store.
+#[test]
+fn remotes_are_those_of_the_work_tree() {
+    let started = Started::new();
+    let (clone, remote) = (&started.clone, &started.far.remote);
+    let above = clone
+        .root()
+        .parent()
+        .expect("it has one")
+        .join("headstart.toml");
+    let runner = headstart_testkit::headstart(PROGRAM.as_ref(), clone.path("crates/c0/src"));
+    let runner = runner.store(started.far.store());
+    let runner = runner.env("HEADSTART_WAIT", PATIENCE_S);
+    let runner = runner.args(["fetch", &started.manifest.hex()]);
+    let names = |file: &Path| {
+        let text = format!("[[remote]]\nurl = \"file://{}\"\n", remote.display());
+        fs::write(file, text).expect("it is ours");
+        runner.run().succeeded();
+        started.has_all()
+    };
+    assert!(!names(&above));
+    let store = started.store();
+    assert!(store.lacks_rest(started.manifest), "nobody was asked");
+    assert!(names(&clone.path("headstart.toml")));
+    assert!(!store.lacks_rest(started.manifest));
+}
