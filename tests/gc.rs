@@ -123,7 +123,7 @@ fn nothing_goes_within_an_hour() {
 fn all_of_it_can_go() {
     let chain = two_commits();
     let store = chain.place.store();
-    for dir in ["rest", "indexes"] {
+    for dir in ["rest", "asked", "indexes"] {
         fs::create_dir_all(store.join(dir)).expect("it is ours");
         write(&store.join(dir).join("0".repeat(64)), b"");
     }

@@ -8,10 +8,12 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::Command;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use common::PROGRAM;
 use common::around::output;
 use common::chain::sane;
+use headstart::disk::lock::Lock;
 use headstart::engine::ledger::{Ledger, Note};
 use headstart::engine::seed::Seed;
 use headstart::model::session::SessionFile;
@@ -320,6 +322,124 @@ fn the_probe_runs_once_for_each_set_of_arguments() {
     assert_eq!(probes(), 1);
 }
 
+/// A unit that is edited while the rest of its starting point is being fetched would be compiled from nothing.
+#[test]
+fn a_session_on_its_way_is_waited_for() {
+    let here = Here::new(&format!("{PROBE}printf '%s' \"$graph\""));
+    let coming = here.coming(600_000);
+    let fetching = coming.fetching();
+    let (run, answered) = coming.compile_until_asked(&here, || {
+        let now = SystemTime::now();
+        coming.comes();
+        coming.store.answer(coming.graph);
+        now
+    });
+    drop(fetching);
+    assert!(run.stdout.contains("s-9ugxnorjls"), "{}", run.stdout);
+    let note = here.note();
+    assert!(matches!(note.began, Began::Seeded { .. }), "{note:?}");
+    let answered = answered
+        .duration_since(UNIX_EPOCH)
+        .expect("a clock")
+        .as_millis();
+    let started = u128::from(note.started_unix_ms);
+    assert!(started >= answered, "waiting passes for compiling");
+}
+
+/// A build would hang for a session that nobody brings.
+#[test]
+fn a_fetch_that_ends_ends_the_waiting() {
+    let here = Here::new(&format!("{PROBE}echo \"graph: $graph\""));
+    let coming = here.coming(600_000);
+    // Its process is gone; or it has tried, and the session did not come.
+    for tried in [false, true] {
+        let fetching = coming.fetching();
+        let (run, fetching) = coming.compile_until_asked(&here, || {
+            if tried {
+                coming.store.answer(coming.graph);
+            }
+            tried.then_some(fetching)
+        });
+        drop(fetching);
+        assert_eq!(run.stdout, "graph: \n");
+        let began = here.note().began;
+        match tried {
+            false => assert_eq!(began, Began::SeedLost),
+            true => assert_eq!(began, Began::SeedLate),
+        }
+        coming.store.answer(coming.graph);
+    }
+}
+
+/// Each build without a network would wait for every session that was not fetched.
+#[test]
+fn nobody_waits_where_nobody_fetches() {
+    let here = Here::new(&format!("{PROBE}echo \"graph: $graph\""));
+    let coming = here.coming(600_000);
+    let asks_nobody = |when: &str| {
+        assert_eq!(here.compile(&[]).stdout, "graph: \n", "{when}");
+        assert_eq!(here.note().began, Began::SeedLost, "{when}");
+        assert!(!here.scratch.path("store/asked").exists(), "{when}");
+    };
+    asks_nobody("nobody ever fetched");
+    drop(coming.fetching());
+    asks_nobody("it was interrupted");
+    coming.store.settle_rest(coming.manifest);
+    asks_nobody("it has ended");
+    let other = Digest::of(b"another manifest");
+    let _fetching = coming.store.fetching(other, || ()).expect("it is ours");
+    asks_nobody("another is fetched");
+}
+
+/// A slow network would make a build slower than without headstart.
+#[test]
+fn nobody_waits_longer_than_it_is_worth() {
+    let here = Here::new(&format!("{PROBE}echo \"graph: $graph\""));
+    let coming = here.coming(50);
+    let _fetching = coming.fetching();
+    assert_eq!(here.compile(&[]).stdout, "graph: \n");
+    assert_eq!(here.note().began, Began::SeedLate);
+    let asked = [(coming.graph, Duration::from_millis(50))];
+    assert_eq!(
+        coming.store.asked(coming.manifest),
+        asked,
+        "the next build is glad of it"
+    );
+}
+
+/// A seed that is noted, and the object of its session not in the store yet.
+struct Coming {
+    store: Store,
+    manifest: Digest,
+    graph: Digest,
+    content: Vec<u8>,
+}
+
+impl Coming {
+    /// Fetches the rest of its starting point, as far as others can see.
+    fn fetching(&self) -> Lock {
+        let fetching = self.store.fetching(self.manifest, || ());
+        fetching.expect("it is ours")
+    }
+
+    fn comes(&self) {
+        let staging = self.store.staging("test").expect("it is ours");
+        let object = (self.graph, self.content.len() as u64);
+        let put = self.store.put_from(&staging, &self.content[..], object);
+        put.expect("it is ours");
+    }
+
+    /// Compiles the unit, and calls `then` when the wrapper has asked for the session.
+    fn compile_until_asked<T>(&self, here: &Here, then: impl FnOnce() -> T) -> (Output, T) {
+        std::thread::scope(|scope| {
+            let build = scope.spawn(|| here.compile(&[]));
+            common::until("it is asked for", || self.store.is_asked(self.graph));
+            let then = then();
+            (build.join().expect("it ends"), then)
+        })
+    }
+}
+
 /// A place of one unit: a fake rustc, and a target directory as cargo lays it out.
 struct Here {
     scratch: Scratch,
@@ -401,6 +521,24 @@ impl Here {
         self.seed_instead_of(arguments, None)
     }
 
+    /// Notes a seed that is not in the store yet, for which a build may wait for `wait_ms`.
+    fn coming(&self, wait_ms: u64) -> Coming {
+        let graph = self.seed(&self.arguments());
+        let store = Store::open(&self.scratch.path("store")).expect("it was made");
+        let content = fs::read(store.object(graph)).expect("it is there");
+        fs::remove_file(store.object(graph)).expect("it is ours");
+        let ledger = self.ledger();
+        let mut seed = ledger.seed("foo=1").expect("it was noted");
+        seed.wait_ms = wait_ms;
+        ledger.write_seed("foo=1", &seed).expect("it is ours");
+        Coming {
+            store,
+            manifest: seed.manifest,
+            graph,
+            content,
+        }
+    }
+
     /// Does the same for a seed that takes the place of one of rustc's own sessions.
     fn seed_instead_of(&self, arguments: &Digest, replaces: Option<&str>) -> Digest {
         let store = Store::create(&self.scratch.path("store")).expect("it is ours");
@@ -422,7 +560,9 @@ impl Here {
         };
         let seed = Seed {
             commit: "c0ffee".to_owned(),
+            manifest: Digest::of(b"a manifest"),
             arguments: *arguments,
+            wait_ms: 0,
             session,
             patches: vec![(25, *b"0123456789abcdef")],
             store: self.scratch.path("store"),

@@ -55,6 +55,7 @@ pub fn run(args: &BisectArgs, call: Call<'_>) -> Result<ExitCode> {
     let start = &StartArgs {
         store: args.store.clone(),
         believe_store: args.believe_store,
+        again: true,
         ..StartArgs::default()
     };
     let none = |error: anyhow::Error| match error.downcast() {

@@ -9,16 +9,16 @@ use std::path::Path;
 use std::process::{ExitCode, Stdio};
 use std::time::Duration;
 
+use super::Call;
 use super::cli::FetchArgs;
 use super::far::Far;
 use super::sources::{Candidate, Sources};
-use super::{Call, Failure};
 use crate::config::Environment;
 use crate::disk::{Staging, space};
-use crate::engine::arrivals::Arrivals;
+use crate::engine::arrivals::{self, Arrivals};
 use crate::engine::offer::Offered;
 use crate::engine::{Action, Ledger, Survey, restore};
-use crate::model::{Digest, UnitName};
+use crate::model::{Digest, Unit, UnitName};
 use crate::store::{Store, StoreError};
 
 /// Turns what is done later, behind everything else, off when it is `0`, `off` or `no`: a machine that is thrown away has no use for it.
@@ -87,25 +87,26 @@ pub(super) fn bring(
     let placed = restore::placed(survey.manifest.get(), &survey.decisions);
     let files = placed.flat_map(|(_, unit)| &unit.files);
     let arrivals = Arrivals::of(files, &sessions, store, staging);
+    let arrivals = (!sources.args.again).then_some(arrivals);
     let cores = std::thread::available_parallelism().map_or(1, NonZero::get) as u64;
     for (Candidate { point, manifest }, wanted) in candidates.iter().zip(wanted) {
         let what = (point.manifest, manifest.get());
         let objects = wanted.outputs.iter().chain(&wanted.sessions).copied();
         let worth = |_| Duration::from_millis(wanted.worth_ms / cores);
-        sources
-            .far
-            .fetch(what, objects, worth, (store, Some(&arrivals)))?;
+        let into = (store, arrivals.as_ref());
+        sources.far.fetch(what, objects, worth, into)?;
     }
-    Ok(Some(arrivals))
+    Ok(arrivals)
 }
 
-/// Has another process fetch the rest of `point` for later builds: sessions of units that are fresh now.
-pub(super) fn rest_later(sources: &Sources<'_>, candidate: &Candidate) {
+/// Has another process fetch the rest of `candidate`, which is placed in `build`, for later builds: sessions of units that are fresh
+/// now, and for the store what came here alone.
+pub(super) fn rest_later(sources: &Sources<'_>, candidate: &Candidate, build: &Path) {
     let Candidate { point, manifest } = candidate;
     let (store, environment) = (&sources.store, sources.call.environment);
     let mut all = manifest.get().objects().into_iter();
     let here = all.all(|(object, size_bytes)| store.has(object, size_bytes));
-    if here || environment.is_off(LATER_VAR) || !store.claims_rest(point.manifest) {
+    if here || sources.far.tiers.is_empty() || !store.lacks_rest(point.manifest) {
         return;
     }
     let name = point.manifest.hex();
@@ -113,6 +114,7 @@ pub(super) fn rest_later(sources: &Sources<'_>, candidate: &Candidate) {
     for remote in &sources.args.store.remote {
         fetch.extend([OsStr::new("--remote"), remote.as_ref()]);
     }
+    fetch.extend([OsStr::new("--from"), build.as_ref()]);
     fetch.extend([OsStr::new("--store"), store.root().as_ref(), name.as_ref()]);
     // What does not come is compiled from nothing, and says so then.
     later(environment, &fetch);
@@ -138,29 +140,61 @@ pub(super) fn later(environment: &Environment, args: &[&OsStr]) {
     drop(quiet.process_group(0).spawn());
 }
 
-/// Fetches all that is lacking of a manifest that is here, as long as half of the disk's room is left.
+/// Fetches all that is lacking of a manifest that is here, as long as half of the disk's room is left; first the sessions that somebody
+/// waits for.
 pub fn run(args: &FetchArgs, call: Call<'_>) -> anyhow::Result<ExitCode> {
     // Refused where priorities are not ours to set.
     let _ = rustix::process::nice(LATER_NICE);
     let workspace = call.settled_dir();
-    let far = Far::of(call, &args.store, false, &workspace)?;
     let typed = args.store.store.as_deref();
     let store = Store::open(&call.environment.store(typed, Some(&workspace))?)?;
-    let points = store.all_points().into_iter();
-    let mut named = points.filter(|point| point.manifest.hex() == args.manifest);
-    let unknown = || {
-        let hint = "`headstart status --json` names them";
-        Failure::new("the store has no such manifest", hint)
-    };
-    let name = named.next().ok_or_else(unknown)?.manifest;
+    let name = args.manifest;
     let manifest = store.manifest(name)?;
+    let wait = || call.reporter.note("waiting for another that fetches it");
+    let _fetching = store.fetching(name, wait)?;
+    let mut far = Far::of(call, &args.store, false, &workspace)?;
+    far.answers = true;
     let all = manifest.objects();
     let size: u64 = all.iter().map(|(_, size_bytes)| size_bytes).sum();
     let room = space::free_bytes(store.root()).is_none_or(|free| free / 2 > size);
-    let objects = all.into_iter().map(|(object, _)| object);
-    let worth = |stored_bytes| LATER.min(Duration::from_secs(stored_bytes / SLOWEST_LATER));
-    if !room || far.fetch((name, &manifest), objects, worth, (&store, None))? {
-        store.unclaim_rest(name);
+    if !room {
+        return Ok(ExitCode::SUCCESS);
+    }
+    let staging = store.staging("gather")?;
+    let gather = |archives| {
+        let from = args.from.iter();
+        from.for_each(|build| arrivals::gather(&manifest, build, archives, (&store, &staging)));
+    };
+    let fetch = |objects: &mut dyn Iterator<Item = (Digest, u64)>| {
+        let objects = objects.map(|(object, _)| object);
+        far.fetch((name, &manifest), objects, later_worth, (&store, None))
+    };
+    // Somebody may wait for a session; archives hold much of it.
+    gather(true);
+    let sessions = fetch(&mut manifest.units.iter().flat_map(Unit::session_objects))?;
+    gather(false);
+    if !sessions && !fetch(&mut all.into_iter())? {
+        store.settle_rest(name);
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Returns how long the rest may take that is `stored_bytes` where it is.
+fn later_worth(stored_bytes: u64) -> Duration {
+    LATER.min(Duration::from_secs(stored_bytes / SLOWEST_LATER))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{LATER, SLOWEST_LATER, later_worth};
+    use std::time::Duration;
+
+    /// What is fetched behind everything else would end before it can have come, or hold a connection for days.
+    #[test]
+    fn the_rest_may_take_as_long_as_its_size_is_worth() {
+        let second = Duration::from_secs(1);
+        assert_eq!(later_worth(0), Duration::ZERO);
+        assert_eq!(later_worth(60 * SLOWEST_LATER), 60 * second);
+        assert_eq!(later_worth(u64::MAX), LATER);
+    }
 }

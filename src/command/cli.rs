@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Args, Parser, Subcommand};
 
+use crate::model::Digest;
+
 /// The colours of help, on terminals only.
 const STYLES: Styles = Styles::styled()
     .header(AnsiColor::Green.on_default().bold())
@@ -184,6 +186,9 @@ pub struct StartArgs {
     /// Believe a store that belongs to another user, or that anybody can write
     #[arg(long)]
     pub believe_store: bool,
+    /// Whether the next start needs the same, so that what is fetched goes into the store first.
+    #[arg(skip)]
+    pub again: bool,
     /// Run cargo with these arguments afterwards, with headstart as its wrapper; `--then` begins another command
     #[arg(last = true, value_name = "CARGO ARGS", allow_hyphen_values = true)]
     pub cargo: Vec<String>,
@@ -195,8 +200,11 @@ pub struct FetchArgs {
     /// Where and how.
     #[command(flatten)]
     pub store: StoreArgs,
+    /// A build directory in which a start has just placed it: what it holds still is not fetched
+    #[arg(long, value_name = "DIR")]
+    pub from: Option<PathBuf>,
     /// The manifest whose objects are fetched
-    pub manifest: String,
+    pub manifest: Digest,
 }
 
 /// `headstart gc`.

@@ -14,7 +14,7 @@ use super::{Call, Clock, keyring, short};
 use crate::config::{Environment, RemoteConfig};
 use crate::disk::space;
 use crate::engine::arrivals::Arrivals;
-use crate::engine::fetch::{self, Keep, Wanted};
+use crate::engine::fetch::{self, BATCH_BYTES, Keep, Wanted};
 use crate::engine::push::MAX_BUNDLE_BYTES;
 use crate::model::{Digest, Epoch, Manifest, SECONDS_A_DAY, Toolchain};
 use crate::report::bytes;
@@ -40,6 +40,8 @@ pub struct Far<'a> {
     pub(super) tiers: Tiers,
     keyring: Keyring,
     pub(super) believes_all: bool,
+    /// Whether builds may ask for something of what is fetched before all else.
+    pub(super) answers: bool,
     wait: Duration,
     opened: Clock,
 }
@@ -73,6 +75,7 @@ impl<'a> Far<'a> {
             tiers: Tiers::new(open_all(&remotes, call)?),
             keyring,
             believes_all,
+            answers: false,
             wait: wait(environment).unwrap_or(WAIT),
             opened: Clock::start(),
         })
@@ -227,7 +230,7 @@ impl<'a> Far<'a> {
         (store, arrivals): (&Store, Option<&Arrivals>),
     ) -> Result<bool, StoreError> {
         if self.tiers.is_empty() {
-            return Ok(false);
+            return Ok(true);
         }
         let Some(index) = store.index(name, manifest) else {
             return Ok(false);
@@ -244,21 +247,29 @@ impl<'a> Far<'a> {
         let staging = store.staging("fetch")?;
         let size = index.stored_bytes(&objects);
         let worth = worth(size);
+        let asked = self.answers.then_some(name);
         let step = reporter.step("Fetching", size);
         let clock = Clock::start();
         let all = AtomicU64::new(0);
         let watch = |count| {
             step.done(count);
             let came = all.fetch_add(count, Ordering::Relaxed) + count;
-            let elapsed = clock.elapsed();
-            let rate = came as f64 / elapsed.as_secs_f64().max(0.001);
-            let left = size.saturating_sub(came) as f64 / rate.max(1.0);
-            elapsed <= self.wait || elapsed.as_secs_f64() + left <= worth.as_secs_f64()
+            let (elapsed, left) = (clock.elapsed(), size.saturating_sub(came));
+            if elapsed <= self.wait {
+                return true;
+            }
+            // Behind the batch under way comes what is asked for, and is hardly more.
+            let soon = time_for(left.min(2 * BATCH_BYTES), came, elapsed);
+            let asked = asked.map(|name| store.asked(name)).unwrap_or_default();
+            let late = asked.iter().filter(|(_, wait)| *wait < soon);
+            late.for_each(|(graph, _)| store.answer(*graph));
+            elapsed.saturating_add(time_for(left, came, elapsed)) <= worth
         };
         let wanted = Wanted {
             manifest,
             index: &index,
             objects: &objects,
+            asked,
         };
         let keep = Keep {
             store,
@@ -273,10 +284,9 @@ impl<'a> Far<'a> {
                 reporter.note(format!("fetched {} in {seconds:.1} s", bytes(size)));
             }
             lacking => {
-                let quicker = "compiling is quicker than fetching them".to_owned();
                 let why = match &fetched.trouble {
-                    Some(Trouble::Stopped) | None => quicker,
-                    Some(trouble) => trouble.to_string(),
+                    Some(Trouble::Stopped) | None => "compiling is quicker than fetching them",
+                    Some(trouble) => &trouble.to_string(),
                 };
                 let what = format!("{lacking} objects of {commit} did not come");
                 reporter.warn(format!("{what}: {why}"));
@@ -284,6 +294,12 @@ impl<'a> Far<'a> {
         }
         Ok(fetched.lacking > 0 && fetched.trouble != Some(Trouble::Absent))
     }
+}
+
+/// Returns how long `bytes` take at the rate at which `came` bytes came in `elapsed`.
+fn time_for(bytes: u64, came: u64, elapsed: Duration) -> Duration {
+    let rate = came as f64 / elapsed.as_secs_f64().max(0.001);
+    Duration::try_from_secs_f64(bytes as f64 / rate.max(1.0)).unwrap_or(Duration::MAX)
 }
 
 /// Returns how long nothing may come, as the user says it; none where they say nothing, or no time.
@@ -349,4 +365,22 @@ pub fn open_each(remotes: &[RemoteConfig], environment: &Environment) -> Opened 
 pub fn open_each(remotes: &[RemoteConfig], _: &Environment) -> Opened {
     let why = |url| format!("{url} is not used: this headstart was built without network");
     Ok(remotes.iter().map(|one| Err(why(&one.url))).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::time_for;
+    use std::time::Duration;
+
+    /// A start would give up on what comes in time, or wait for what does not.
+    #[test]
+    fn what_is_left_comes_at_the_rate_so_far() {
+        let second = Duration::from_secs(1);
+        assert_eq!(time_for(600, 400, 4 * second), 6 * second);
+        assert_eq!(time_for(0, 400, 4 * second), Duration::ZERO);
+        // Nothing came: as if it were a byte a second.
+        assert_eq!(time_for(3600, 0, 4 * second), 3600 * second);
+        assert_eq!(time_for(600, 1, Duration::ZERO), Duration::from_millis(600));
+        assert_eq!(time_for(u64::MAX, 0, second).as_secs(), u64::MAX);
+    }
 }

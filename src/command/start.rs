@@ -144,9 +144,6 @@ pub(super) fn start_from(sources: &Sources<'_>, setup: &Setup) -> Result<Outcome
         let wanted = bring::wanted(&surveys, chosen, &offered);
         let placed = (&surveys[chosen], held.build.as_path());
         arrivals = bring::bring(sources, &candidates, &wanted, placed)?;
-        if !sources.far.tiers.is_empty() {
-            bring::rest_later(sources, &candidates[chosen]);
-        }
     }
     let commit = candidates[chosen].point.commit.clone();
     let survey = surveys.swap_remove(chosen);
@@ -160,6 +157,9 @@ pub(super) fn start_from(sources: &Sources<'_>, setup: &Setup) -> Result<Outcome
             let survey = starter.survey(other);
             merge(&mut outcome, starter.place(other, survey, None)?);
         }
+    }
+    if let Some(held) = &starter.held {
+        bring::rest_later(sources, &candidates[chosen], &held.build);
     }
     outcome.behind = search.behind(&commit);
     outcome.seconds = clock.elapsed().as_secs_f64();
@@ -210,7 +210,8 @@ impl<'a> Starter<'a> {
     fn survey<'c>(&mut self, candidate: &'c Candidate) -> Survey<'c> {
         let reporter = self.search.sources.call.reporter;
         let _step = reporter.step("Comparing inputs", 0);
-        Survey::of(&candidate.manifest, &mut self.reader, &self.inspector)
+        let what = (candidate.point.manifest, &candidate.manifest);
+        Survey::of(what, &mut self.reader, &self.inspector)
     }
 
     /// Notes which session each unit may begin from, out of all candidates; returns them.

@@ -31,3 +31,12 @@ pub fn exclusive(path: &Path, on_wait: impl FnOnce()) -> Result<Lock> {
     }
     Ok(Lock { _file: file })
 }
+
+/// Tells whether a process holds the lock on the file at `path`. A file that is not there, or that cannot be locked, is nobody's.
+///
+/// Takes the lock for a moment, shared with others that ask: whoever locks the file has to wait for that, not to try.
+#[expect(clippy::disallowed_methods, reason = "disk locks")]
+pub fn is_held(path: &Path) -> bool {
+    let file = File::open(path);
+    file.is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
+}

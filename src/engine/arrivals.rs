@@ -8,8 +8,8 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-use crate::disk::{CopyError, Finish, Staging, failed, place};
-use crate::model::{Content, Digest, OutputFile, Piece, Recipe};
+use crate::disk::{self, CopyError, Finish, Staging, failed, place};
+use crate::model::{Content, Digest, Manifest, OutputFile, Piece, Recipe, bytes_path};
 use crate::store::{ObjectError, Store};
 
 /// Why what others hold can be had.
@@ -126,6 +126,27 @@ impl Arrivals {
     fn is_in(&self, object: Digest, aside: &Path) -> bool {
         let place = self.places.get(&object);
         place.is_some_and(|(file, _)| file == aside) && self.has(object)
+    }
+}
+
+/// Stores what `store` lacks of the outputs of `manifest` and `build` still holds: of archives, or of all. What changed since is passed over.
+pub fn gather(
+    manifest: &Manifest,
+    build: &Path,
+    archives: bool,
+    (store, staging): (&Store, &Staging),
+) {
+    let files = manifest.units.iter().flat_map(|unit| &unit.files);
+    let is_archive = |content: &Content| matches!(content, Content::Recipe(_));
+    for file in files.filter(|file| !archives || is_archive(&file.content)) {
+        for (offset, object) in with_offsets(&file.content) {
+            if store.has(object.0, object.1) {
+                continue;
+            }
+            if let Ok(content) = disk::open_at(&build.join(bytes_path(&file.path)), offset) {
+                drop(store.put_from(staging, content.take(object.1), object));
+            }
+        }
     }
 }
 

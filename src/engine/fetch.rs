@@ -16,13 +16,15 @@ use crate::disk::{self, hash};
 use crate::engine::arrivals::Arrivals;
 use crate::engine::delta;
 use crate::engine::room::Room;
-use crate::model::{Digest, Manifest};
+use crate::model::{Digest, Manifest, Unit};
 use crate::store::Store;
-use crate::store::pack::{self, Codec, Index, MAX_STEPS, Request};
+use crate::store::pack::{self, Index, MAX_STEPS, Request};
 use crate::tier::{Tiers, Trouble, Watch};
 
 /// How many requests are on their way at once.
 const IN_FLIGHT: usize = 16;
+/// How much is fetched before it is looked what somebody waits for: what comes over 100 Mbit/s in little more than a second.
+pub const BATCH_BYTES: u64 = 16 << 20;
 
 /// What is fetched.
 #[derive(Clone, Copy, Debug)]
@@ -33,6 +35,8 @@ pub struct Wanted<'a> {
     pub index: &'a Index,
     /// Which are wanted, by the positions of their frames; with the bases that they need and that are not here.
     pub objects: &'a [usize],
+    /// The manifest's name, where others may ask for sessions of it to come before all else; it is fetched in batches then.
+    pub asked: Option<Digest>,
 }
 
 /// Where what comes is kept.
@@ -49,9 +53,7 @@ pub struct Keep<'a> {
 /// What came.
 #[derive(Debug, Default)]
 pub struct Fetched {
-    /// Objects that are now here.
-    pub objects: usize,
-    /// Objects that are not.
+    /// How many objects are still not here.
     pub lacking: usize,
     /// What ended it before all had come, else the last thing that went wrong.
     pub trouble: Option<Trouble>,
@@ -122,34 +124,64 @@ pub fn fetch(wanted: Wanted<'_>, tiers: &Tiers, keep: Keep<'_>, watch: Watch<'_>
         ended: OnceLock::new(),
         room: Room::default(),
     };
-    let has_base = |at: &usize| {
-        let base = fetch.delta(*at);
-        base.is_none_or(|(_, (base, size_bytes))| keep.store.has(base, size_bytes))
-    };
-    let (mut trouble, mut without) = (None, 0);
-    for steps in 0..=MAX_STEPS {
-        let of_steps = |at: &usize| wanted.index.steps(*at).count() == steps;
-        let all = wanted.objects.iter().copied().filter(of_steps);
-        let (possible, others): (Vec<usize>, Vec<usize>) = all.partition(has_base);
-        trouble = fetch.all(&possible).or(trouble);
-        without += others.len();
-    }
-    let why = "what they are deltas to did not come";
-    let trouble = trouble.or((without > 0).then(|| Trouble::Unreachable(why.to_owned())));
-    let is_here = |at: &&usize| keep.has(fetch.objects[**at]);
+    let trouble = fetch.all(wanted.objects, wanted.asked);
     let own = wanted.index.own();
     let own = wanted.objects.iter().filter(|at| **at < own);
-    let (here, lacking): (Vec<&usize>, Vec<&usize>) = own.partition(is_here);
     Fetched {
-        objects: here.len(),
-        lacking: lacking.len(),
+        lacking: own.filter(|at| !fetch.is_here(**at)).count(),
         trouble: fetch.ended.into_inner().or(trouble),
     }
 }
 
 impl Fetch<'_> {
+    /// Fetches `objects`, what they are deltas to first; of the manifest called `asked`, in batches, and what others wait for between
+    /// them. Returns the last thing that went wrong.
+    fn all(&self, objects: &[usize], asked: Option<Digest>) -> Option<Trouble> {
+        let index = self.wanted.index;
+        let has_base = |at: &usize| index.steps(*at).take(1).all(|base| self.is_here(base));
+        let (mut trouble, mut without) = (None, 0);
+        for steps in 0..=MAX_STEPS {
+            let of_steps = |at: &usize| index.steps(*at).count() == steps;
+            let all = objects.iter().copied().filter(of_steps);
+            let (possible, others): (Vec<usize>, Vec<usize>) = all.partition(has_base);
+            without += others.len();
+            let (requests, mut end) = (index.requests(&possible), 0);
+            let batches = requests.chunk_by(|one, _| {
+                let begin = end;
+                end += one.range.end - one.range.start;
+                asked.is_none() || begin / BATCH_BYTES == end / BATCH_BYTES
+            });
+            for batch in batches {
+                asked.into_iter().for_each(|name| self.answer(name));
+                // Some of it may have come as what was asked for.
+                let batch = batch.iter().flat_map(|request| &request.objects).copied();
+                let batch: Vec<usize> = batch.filter(|at| !self.is_here(*at)).collect();
+                trouble = self.batch(&batch).or(trouble);
+            }
+        }
+        let why = "what they are deltas to did not come";
+        trouble.or((without > 0).then(|| Trouble::Unreachable(why.to_owned())))
+    }
+
+    /// Fetches the sessions that others wait for of the manifest called `name`, and says so to them.
+    fn answer(&self, name: Digest) {
+        let what = (self.wanted.manifest, self.wanted.index);
+        for (graph, _) in self.keep.store.asked(name) {
+            let is_asked = |unit: &&Unit| unit.session_objects().any(|(own, _)| own == graph);
+            let units = what.0.units.iter().filter(is_asked);
+            let objects = units.flat_map(Unit::session_objects);
+            let objects = objects.map(|(object, _)| object);
+            self.all(&lacking(what, self.keep.store, objects), None);
+            self.keep.store.answer(graph);
+        }
+    }
+
+    fn is_here(&self, at: usize) -> bool {
+        self.keep.has(self.objects[at])
+    }
+
     /// Fetches `objects` until all were asked for or nobody is asked any more; returns the last thing that went wrong.
-    fn all(&self, objects: &[usize]) -> Option<Trouble> {
+    fn batch(&self, objects: &[usize]) -> Option<Trouble> {
         let mut requests = self.wanted.index.requests(objects);
         // One large object is decoded by one thread: if it came last, the others would wait for it.
         requests.sort_by_key(|request| Reverse(request.range.end - request.range.start));
@@ -174,12 +206,6 @@ impl Fetch<'_> {
             let ended = ended.map(|one| one.join().expect("it does not panic"));
             ended.fold(None, |last, one| one.or(last))
         })
-    }
-
-    /// Returns how the object at `at` is a delta, and to what.
-    fn delta(&self, at: usize) -> Option<(Codec, (Digest, u64))> {
-        let (codec, base) = self.wanted.index.frames[at].delta?;
-        Some((codec, self.objects[base as usize]))
     }
 
     /// Asks for `request`, and stores what is in the answer; another tier is asked where one lacks it or gives something

@@ -17,7 +17,7 @@ use crate::rustc::dep_graph::{self, ArgsHash};
 /// The largest ledger file that is read.
 const MAX_LEDGER_BYTES: u64 = 64 << 20;
 /// The version of seeds that this version writes and reads.
-const SEED_VERSION: u16 = 1;
+const SEED_VERSION: u16 = 2;
 /// The longest path that is read: the system's own limit.
 const MAX_PATH_BYTES: u64 = 4096;
 /// How many starts are remembered.

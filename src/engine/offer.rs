@@ -9,7 +9,7 @@ use crate::disk::DiskError;
 use crate::engine::choose::{self, Similarity};
 use crate::engine::plan::deps;
 use crate::engine::relocate::Places;
-use crate::engine::{Inspector, Ledger, Present, Seed, Survey};
+use crate::engine::{Inspector, Ledger, Present, Seed, Survey, seed};
 use crate::model::{Session, Unit};
 use crate::rustc::argv;
 use crate::rustc::session;
@@ -87,9 +87,12 @@ impl Candidate<'_> {
             let located = &located[site.located as usize];
             (site.offset, places.fingerprint(located))
         });
+        let compiled = self.unit.compiled.as_ref()?;
         Some(Seed {
             commit: manifest.commit.clone(),
-            arguments: self.unit.compiled.as_ref()?.arguments?,
+            manifest: self.survey.name,
+            arguments: compiled.arguments?,
+            wait_ms: seed::patience_ms(compiled.elapsed_ms),
             session,
             patches: patches.collect(),
             store: store.root().to_path_buf(),

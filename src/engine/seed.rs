@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -20,13 +21,22 @@ use crate::rustc::probe;
 use crate::rustc::session::{self, PLACED_TIMESTAMP, Parts};
 use crate::store::{ObjectError, Store};
 
+/// The longest that a build waits for one session, in milliseconds: nobody sees what it waits for.
+const LONGEST_WAIT_MS: u64 = 30_000;
+/// How often it looks.
+const POLL: Duration = Duration::from_millis(20);
+
 /// A session that a start found for a unit, as it has to be at this machine's places.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Seed {
     /// The commit that it is from.
     pub commit: String,
+    /// The manifest.
+    pub manifest: Digest,
     /// What its rustc was told, without the roots.
     pub arguments: Digest,
+    /// How long a build may wait for the session while it is fetched.
+    pub wait_ms: u64,
     /// The session.
     pub session: Session,
     /// What to write into its dep-graph: where, and the 16 bytes.
@@ -91,7 +101,11 @@ impl Beginning<'_> {
         if seed.arguments != arguments {
             return Err(Began::OtherArguments);
         }
-        self.place(&seed, &crate_dir)?;
+        let place = || self.place(&seed, &crate_dir);
+        place().or_else(|began| match began {
+            Began::SeedLost => seed.wait().and_then(|()| place()),
+            other => Err(other),
+        })?;
         let name = placed_name(&seed.session);
         Ok(Sown {
             products: work_products(&crate_dir.join(&name)),
@@ -159,6 +173,29 @@ impl Beginning<'_> {
     }
 }
 
+impl Seed {
+    /// Waits for the session where another process fetches the rest of its starting point: asks for it, until it has come, or does not
+    /// come, or that takes too long. Fails at once where there is no such process.
+    fn wait(&self) -> Result<(), Began> {
+        let store = Store::open(&self.store).map_err(|_| Began::SeedLost)?;
+        let fetched = || store.is_being_fetched(self.manifest);
+        let graph = self.session.file(DEP_GRAPH).filter(|_| fetched());
+        let graph = graph.ok_or(Began::SeedLost)?.digest;
+        let wait = Duration::from_millis(self.wait_ms);
+        store.ask(self.manifest, graph, wait);
+        let mut polls = 0..wait.as_millis() / POLL.as_millis();
+        while store.is_asked(graph) && fetched() && polls.next().is_some() {
+            std::thread::sleep(POLL);
+        }
+        let mut files = self.session.files.iter();
+        match files.all(|file| store.has(file.digest, file.size_bytes)) {
+            true => Ok(()),
+            false if fetched() => Err(Began::SeedLate),
+            false => Err(Began::SeedLost),
+        }
+    }
+}
+
 impl Sown {
     /// Returns how many work products rustc took over from the seed, and how many its new session has.
     ///
@@ -178,6 +215,12 @@ impl Sown {
         drop(remove(&self.crate_dir, &self.name));
         drop(ledger.remove_seed(key));
     }
+}
+
+/// Returns how long to wait for the session of a unit that took `elapsed_ms`, in milliseconds: half of it, so that who waits in vain loses
+/// no more than that, and who does not has won about as much.
+pub(super) fn patience_ms(elapsed_ms: u64) -> u64 {
+    LONGEST_WAIT_MS.min(elapsed_ms / 2)
 }
 
 fn placed_name(session: &Session) -> String {
@@ -237,4 +280,16 @@ fn work_products(session: &Path) -> BTreeSet<File> {
     let metas = products.filter_map(|file| file.metadata().ok());
     let of = |meta: std::fs::Metadata| (meta.ino(), meta.mtime(), meta.mtime_nsec());
     metas.map(of).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{LONGEST_WAIT_MS, patience_ms};
+
+    /// A build would stand still for minutes, for what a unit of minutes might save.
+    #[test]
+    fn no_wait_is_longer_than_it_is_worth() {
+        assert_eq!(patience_ms(7000), 3500);
+        assert_eq!(patience_ms(u64::MAX), LONGEST_WAIT_MS);
+    }
 }

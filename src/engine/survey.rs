@@ -7,12 +7,14 @@ use rayon::prelude::*;
 use crate::engine::observe::{Observed, Reader};
 use crate::engine::plan::{self, Evidence};
 use crate::engine::{Decision, Inspector, Present};
-use crate::model::Manifest;
+use crate::model::{Digest, Manifest};
 use crate::trust::Verified;
 
 /// A starting point, and what is known of each of its units, in its order.
 #[derive(Debug)]
 pub struct Survey<'a> {
+    /// The manifest's name.
+    pub name: Digest,
     /// The starting point.
     pub manifest: &'a Verified<Manifest>,
     /// What differs here.
@@ -24,9 +26,9 @@ pub struct Survey<'a> {
 }
 
 impl Survey<'_> {
-    /// Looks at everything here that `manifest` knows of, and decides.
+    /// Looks at everything here that `manifest`, called `name`, knows of, and decides.
     pub fn of<'a>(
-        manifest: &'a Verified<Manifest>,
+        (name, manifest): (Digest, &'a Verified<Manifest>),
         reader: &mut Reader<'_>,
         inspector: &Inspector<'_>,
     ) -> Survey<'a> {
@@ -35,6 +37,7 @@ impl Survey<'_> {
         let same_settings = reader.same_settings(all);
         let evidence = inspector.evidence(all, &observed);
         Survey {
+            name,
             manifest,
             decisions: plan::plan(all, &evidence, same_settings),
             observed,

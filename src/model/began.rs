@@ -30,9 +30,12 @@ pub enum Began {
     /// rustc would not say how it hashes the arguments, or in a format that we do not know.
     #[error("from nothing: rustc would not tell how it hashes these arguments")]
     NotCalibrated,
-    /// Objects of the session are gone from the store, or damaged.
-    #[error("from nothing: the store has lost its session")]
+    /// Objects of the session are not in the store, or damaged.
+    #[error("from nothing: its session is not in the store")]
     SeedLost,
+    /// Objects of the session were still being fetched, and waiting for them is not worth while any more.
+    #[error("from nothing: its session was still being fetched")]
+    SeedLate,
     /// The session could not be placed.
     #[error("from nothing: its session could not be placed")]
     SeedUnusable,
@@ -66,6 +69,7 @@ impl Began {
             Began::OtherArguments => "other-arguments",
             Began::NotCalibrated => "not-calibrated",
             Began::SeedLost => "seed-lost",
+            Began::SeedLate => "seed-late",
             Began::SeedUnusable => "seed-unusable",
             Began::SeedingOff => "seeding-off",
             Began::SeedCrashed { .. } => "seed-crashed",

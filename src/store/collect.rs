@@ -164,7 +164,7 @@ impl Store {
         for point in points.iter().filter(|one| !self.has_manifest(one.manifest)) {
             sweep.remove(&self.point_path(point))?;
         }
-        for dir in ["indexes", "rest", "adopted"] {
+        for dir in ["indexes", "rest", "asked", "adopted"] {
             sweep.now_unix_s = match dir {
                 "adopted" => now_unix_s - ADOPTED_DAYS * SECONDS_A_DAY,
                 _ => now_unix_s,

@@ -1,4 +1,4 @@
-//! A directory of objects, manifests and points, shared by any number of processes without locks.
+//! A directory of objects, manifests and points, shared by any number of processes without locks, but for who fetches what.
 //!
 //! The only code that writes below a store's root. Every file is written once, under its digest, except
 //! points, which a later publish of the same commit replaces. Layout: `docs/format.md`.
@@ -9,6 +9,7 @@ pub mod head;
 pub mod pack;
 pub mod point;
 pub mod recipe;
+mod rest;
 
 use std::path::{Path, PathBuf};
 
@@ -243,17 +244,6 @@ impl Store {
             Err(error) if error.is_missing() => None,
             read => Some(serde_json::from_slice(&read.unwrap_or_default()).unwrap_or_default()),
         }
-    }
-
-    /// Tells whether nobody has asked this for the manifest `digest` before.
-    pub fn claims_rest(&self, digest: Digest) -> bool {
-        let made = disk::make_dir(&self.root.join("rest"));
-        made.is_ok() && std::fs::File::create_new(self.file("rest", digest)).is_ok()
-    }
-
-    /// Lets the next who asks have the rest of the manifest `digest` fetched: it did not come, and may the next time.
-    pub fn unclaim_rest(&self, digest: Digest) {
-        drop(disk::remove_file(&self.file("rest", digest)));
     }
 
     /// Returns the bytes of the manifest `digest`, checked against its name.

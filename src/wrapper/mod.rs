@@ -3,6 +3,7 @@
 //!
 //! Never an error of ours: whatever goes wrong here, rustc runs (invariant 4).
 
+use std::cell::Cell;
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -52,7 +53,9 @@ pub fn run(args: &[OsString], environment: &Environment, clock: fn() -> SystemTi
         return code(program, run::run(program, given));
     };
     let ledger = Ledger::of(roots.dir(Root::Build));
-    let started = clock();
+    // A session may be waited for.
+    let started = Cell::new(clock());
+    let begins = || started.set(clock());
     let done = match unknown {
         Some(flag) => Done::plainly(program, given, Began::UnknownFlag { flag }),
         None => {
@@ -63,7 +66,7 @@ pub fn run(args: &[OsString], environment: &Environment, clock: fn() -> SystemTi
                 environment,
             };
             let compile = |told: &Invocation, ready: Option<&dyn Fn()>| {
-                Compile::new(wrapped, told).run(expanded.is_some(), ready)
+                Compile::new(wrapped, told).run(expanded.is_some(), ready, &begins)
             };
             match Renamed::of(&invocation, wrapped) {
                 None => compile(&invocation, None),
@@ -75,7 +78,7 @@ pub fn run(args: &[OsString], environment: &Environment, clock: fn() -> SystemTi
     if let Ok(ended) = &done.ended
         && ended.code() == 0
     {
-        let note = note(&invocation, &done, started, clock());
+        let note = note(&invocation, &done, started.get(), clock());
         // A note that cannot be written costs the next publish a session, never this build anything.
         drop(ledger.write_note(&invocation.ledger_key(), &note));
         if invocation.source.is_relative() {
@@ -195,15 +198,18 @@ impl<'a> Compile<'a> {
         }
     }
 
-    /// Runs rustc; where it crashes or gives up on a seed, once more without. Calls `ready` before cargo hears that a file is ready.
-    fn run(&self, by_response_file: bool, ready: Option<&dyn Fn()>) -> Done {
+    /// Runs rustc; where it crashes or gives up on a seed, once more without. Calls `begins` before, and `ready` before cargo hears that
+    /// a file is ready.
+    fn run(&self, by_response_file: bool, ready: Option<&dyn Fn()>, begins: &dyn Fn()) -> Done {
         let parent = self.beginning.ledger.staging_parent();
         let staging = || Staging::new(&parent, "args").ok();
         let staging = by_response_file.then(staging).flatten();
         let args = staging.as_ref();
         let args = args.and_then(|staging| self.in_response_file(staging));
         let args = args.as_deref().unwrap_or(&self.args);
-        let (ended, began) = match self.beginning.sow() {
+        let sown = self.beginning.sow();
+        begins();
+        let (ended, began) = match sown {
             Err(began) => (self.run_unseeded(args, ready), began),
             Ok(sown) => self.run_seeded(args, &sown, ready),
         };

@@ -34,6 +34,8 @@ pub enum Fault {
     WrongRange,
     /// Says that everything is there, and gives nothing.
     Empty,
+    /// Answers, and rightly, only once the server does something else, or nothing, wrong.
+    Held,
 }
 
 /// A server; it ends when dropped.
@@ -90,6 +92,11 @@ impl Server {
         *self.shared.fault.lock().expect("no thread panics") = Some((fault, part.to_owned()));
     }
 
+    /// From now on does nothing wrong.
+    pub fn recovers(&self) {
+        *self.shared.fault.lock().expect("no thread panics") = None;
+    }
+
     /// From now on gives `date` with every answer, as HTTP writes it.
     pub fn dates(&self, date: &str) {
         *self.shared.date.lock().expect("no thread panics") = Some(date.to_owned());
@@ -137,9 +144,16 @@ impl Shared {
             .lock()
             .expect("no thread panics")
             .push(path.clone());
+        while self.fault_of(&path) == Some(Fault::Held) && !self.ended.load(Ordering::Relaxed) {
+            thread::sleep(Duration::from_millis(5));
+        }
+        self.send(&stream, &path, range, self.fault_of(&path))
+    }
+
+    fn fault_of(&self, path: &str) -> Option<Fault> {
         let fault = self.fault.lock().expect("no thread panics").clone();
         let fault = fault.filter(|(_, part)| path.contains(part.as_str()));
-        self.send(&stream, &path, range, fault.map(|(fault, _)| fault))
+        fault.map(|(fault, _)| fault)
     }
 
     fn send(

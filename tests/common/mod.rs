@@ -7,6 +7,7 @@
 )]
 
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use headstart_testkit::{
     Build, Cargo, Headstart, Scratch, Workspace, cargo_home, fixture, headstart,
@@ -111,6 +112,16 @@ pub fn counts(started: &Value) -> [u64; 4] {
             .as_u64()
             .unwrap_or_else(|| panic!("start --json counts its verdicts: {started}"))
     })
+}
+
+/// Waits for what another process or thread does; panics if that takes very long.
+#[track_caller]
+pub fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !is_so() {
+        assert!(begun.elapsed() < Duration::from_secs(300), "never: {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
 }
 
 /// The runner of headstart in `dir`.

@@ -452,6 +452,7 @@ impl World<'_> {
                     &store,
                     all.iter().map(|one| one.0),
                 ),
+                asked: None,
             };
             let tiers = Tiers::new(vec![Box::new(self.sky.clone())]);
             let fetched = fetch(wanted, &tiers, &store, &staging, &|_| true);

@@ -103,6 +103,18 @@ impl Far {
         sane(self.headstart(clone, remote).args(args).run())
     }
 
+    /// Has what a start placed in `clone` copied into the second machine's store, as it does behind everything else.
+    pub(crate) fn gathers(&self, clone: &Workspace) {
+        let target = clone.path("target");
+        let target = target.to_str().expect("it is plain");
+        let manifest = self.chain.point().manifest.hex();
+        let fetch = self.headstart(clone, "none");
+        fetch
+            .args(["fetch", &manifest, "--from", target])
+            .run()
+            .succeeded();
+    }
+
     pub(crate) fn store(&self) -> PathBuf {
         self.there.path("store")
     }

@@ -9,6 +9,7 @@ mod deltas;
 mod doctor;
 mod engines;
 mod far;
+mod later;
 mod queue;
 mod requests;
 mod signing;

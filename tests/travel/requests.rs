@@ -1,10 +1,5 @@
 //! What a starting point costs on the way: requests and bytes.
 
-use std::time::{Duration, Instant};
-
-use headstart::store::Store;
-
-use crate::common::PROGRAM;
 use crate::common::chain::{builds_right, explain, prints};
 use crate::far::Far;
 
@@ -29,8 +24,10 @@ fn a_clone_on_another_machine_is_fresh() {
 fn nothing_is_fetched_twice() {
     let far = Far::published(None);
     let server = far.server();
-    far.start(&far.clone("first"), &server.url(), &["--believe-store"])
+    let first = far.clone("first");
+    far.start(&first, &server.url(), &["--believe-store"])
         .succeeded();
+    far.gathers(&first);
     server.requests();
     let second = far.clone("second");
     far.start(&second, &server.url(), &["--believe-store"])
@@ -93,38 +90,4 @@ fn a_publisher_with_an_empty_store_writes_nothing_twice() {
     std::fs::remove_dir_all(far.chain.place.store()).expect("it is ours");
     let said = far.publish(None)["remotes"][0].clone();
     assert_eq!(said["objects"], 0, "{said}");
-}
-
-/// A unit that is fresh today is edited tomorrow, perhaps without a network.
-#[test]
-fn sessions_of_fresh_units_come_later() {
-    let far = Far::published(None);
-    let server = far.server();
-    let clone = far.clone("later");
-    let start = ["start", "--believe-store"];
-    let runner = far
-        .headstart(&clone, &server.url())
-        .env("HEADSTART_LATER", "on");
-    runner.args(start).run().succeeded();
-    let all = far.chain.manifest().objects();
-    let store = Store::open(&far.store()).expect("it was made");
-    let begun = Instant::now();
-    while !all
-        .iter()
-        .all(|(object, size_bytes)| store.has(*object, *size_bytes))
-    {
-        assert!(
-            begun.elapsed() < Duration::from_secs(30),
-            "the rest did not come"
-        );
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    drop(server);
-    clone.replace("crates/c1/src/lib.rs", "+ 1", "+ 11");
-    clone.cargo().env("RUSTC_WRAPPER", PROGRAM).build(&[]);
-    let said = explain(clone.root(), &["c1", "--json"]).succeeded().json();
-    assert_eq!(
-        said["units"][0]["compiled"]["reason"]["code"], "seeded",
-        "{said}"
-    );
 }

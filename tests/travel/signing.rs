@@ -396,7 +396,8 @@ fn a_root_gives_up_a_key() {
         .far
         .start(&clone(&signing.far, "counted"), &server.url(), &[])
         .succeeded();
-    let asked = server.requests();
+    let mut asked = server.requests();
+    asked.retain(|path| !path.contains("packs"));
     assert_eq!(asked.len(), 2, "{asked:#?}");
 }
 

@@ -94,38 +94,14 @@ fn a_remote_that_is_busy_is_asked_again_when_it_says() {
     assert_eq!(server.requests().len(), 1, "it is left alone");
 }
 
-/// Sessions that a remote could not give just then would not be fetched by any later start.
-#[test]
-fn what_did_not_come_later_may_come_yet() {
-    let far = Far::published(None);
-    let server = far.server();
-    let clone = far.clone("later");
-    let said = far.start(&clone, &server.url(), &["--believe-store"]);
-    let manifest = said.succeeded().json()["manifest"].clone();
-    let manifest = manifest.as_str().expect("it has a name");
-    let claim = far.store().join("rest").join(manifest);
-    fs::create_dir_all(far.store().join("rest")).expect("it is ours");
-    let fetch = |server: &Server| {
-        fs::write(&claim, "").expect("it is ours");
-        let fetch = far.headstart(&clone, &server.url());
-        fetch.args(["fetch", manifest]).run().succeeded();
-        claim.exists()
-    };
-    server.fails(Fault::Unavailable, "packs");
-    assert!(!fetch(&server), "nobody will ask for it any more");
-    fs::rename(far.remote.join("v1/packs"), far.remote.join("packs")).expect("it is ours");
-    assert!(fetch(&far.server()), "it is gone, and is asked for again");
-    fs::rename(far.remote.join("packs"), far.remote.join("v1/packs")).expect("it is ours");
-    assert!(fetch(&far.server()), "all came");
-    far.store_is_sound();
-}
-
 /// One tier after the other would be asked for what there is no room for, and each told that it failed.
 #[test]
 fn a_disk_that_fills_ends_the_fetching() {
     let far = Far::published(None);
     let (near, origin) = (far.server(), far.server());
     let clone = far.clone("full");
+    // So that sessions are fetched, into the store.
+    clone.append("crates/c0/src/lib.rs", "// edited\n");
     let remotes = format!("{} {}", near.url(), origin.url());
     let start = far.headstart(&clone, &remotes);
     let start = start.args(["start", "--json", "--believe-store"]).command();
@@ -462,6 +438,7 @@ fn belief_is_asked_for_at_each_start() {
     let server = far.server();
     far.start(&clone, &server.url(), &["--believe-store"])
         .succeeded();
+    far.gathers(&clone);
     let again = far.clone("again");
     found_nothing(&far.start(&again, "none", &[]), "not signed");
     far.start(&again, "none", &["--believe-store"]).succeeded();
