@@ -60,7 +60,7 @@ clone "$scratch/publisher" "$rev~1"
 publish before
 for reader in $(seq 10); do clone "$scratch/reader-$reader" "$rev~1"; done
 git -C "$scratch/publisher" checkout --quiet --detach "$rev"
-(cd "$scratch/publisher" && cargo "${args[@]}" >/dev/null 2>&1) # so that the push begins soon
+(cd "$scratch/publisher" && RUSTC_WRAPPER=$headstart cargo "${args[@]}" >/dev/null 2>&1) # so that the push begins soon
 echo "bench/garage.sh $(basename "$(dirname "$repo")") $rev, cargo ${args[*]}, $(command garage --version | head -1)"
 publish after &
 publisher=$!
@@ -69,7 +69,7 @@ for reader in $(seq 10); do
     start "$reader" >"$scratch/said-$reader" &
     readers+=($!)
     if [ "$reader" = 3 ]; then
-        kill -9 "${nodes[2]}"
+        disown "${nodes[2]}" && kill -9 "${nodes[2]}"
         echo "node 3 is killed: the push and readers 1 to 3 are under way, 4 to 10 begin"
     fi
     sleep 0.2

@@ -10,7 +10,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 
 use headstart::engine::collect::{self, Over};
-use headstart::engine::fetch::{Wanted, fetch, lacking};
+use headstart::engine::fetch::{Keep, Wanted, fetch, lacking};
 use headstart::engine::list::Signer;
 use headstart::engine::push::push;
 use headstart::model::epoch::Epoch;
@@ -455,7 +455,12 @@ impl World<'_> {
                 asked: None,
             };
             let tiers = Tiers::new(vec![Box::new(self.sky.clone())]);
-            let fetched = fetch(wanted, &tiers, &store, &staging, &|_| true);
+            let keep = Keep {
+                store: &store,
+                staging: &staging,
+                arrivals: None,
+            };
+            let fetched = fetch(wanted, &tiers, keep, &|_| true);
             let commit = &reader.manifest.commit;
             assert_eq!(
                 fetched.lacking, 0,
