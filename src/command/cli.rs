@@ -12,7 +12,7 @@ const STYLES: Styles = Styles::styled()
     .usage(AnsiColor::Green.on_default().bold())
     .literal(AnsiColor::Cyan.on_default().bold());
 
-/// What stands below the options in each command's help.
+/// What stands below the options in help.
 const HELP: &str = include_str!("help.txt");
 
 fn help(command: &str) -> &'static str {
@@ -25,9 +25,7 @@ fn help(command: &str) -> &'static str {
 /// Starts every Rust build from the nearest build somebody already did.
 #[derive(Debug, Parser)]
 #[command(name = "headstart", version, styles = STYLES, propagate_version = true)]
-#[command(
-    after_help = "Try it first: `headstart demo` in any cargo workspace; it changes nothing of yours."
-)]
+#[command(after_help = help("headstart"))]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -57,11 +55,13 @@ pub enum Command {
     /// Delete what a store has no room for, and what remotes need no more
     Gc(GcArgs),
     /// Make and show keys, with which starting points are signed
-    Key(KeyArgs),
+    #[command(subcommand, after_help = help("key"))]
+    Key(KeyCommand),
     /// Sign what `publish --unsigned` wrote to remotes, where no build script runs
     Sign(SignArgs),
     /// Say whose signatures are believed
-    Trust(TrustArgs),
+    #[command(subcommand, after_help = help("trust"))]
+    Trust(TrustCommand),
     /// Fetch what a start left for later; `start` runs it by itself, behind everything else
     #[command(hide = true)]
     Fetch(FetchArgs),
@@ -122,7 +122,7 @@ pub struct PublishArgs {
     #[arg(long)]
     pub required: bool,
     /// Arguments of cargo; `--then` begins another command [default: build]
-    #[arg(last = true, value_name = "CARGO ARGS", allow_hyphen_values = true)]
+    #[arg(last = true, value_name = "CARGO ARGS")]
     pub cargo: Vec<String>,
 }
 
@@ -185,7 +185,7 @@ pub struct StartArgs {
     #[arg(long)]
     pub believe_store: bool,
     /// Run cargo with these arguments afterwards, with headstart as its wrapper; `--then` begins another command
-    #[arg(last = true, value_name = "CARGO ARGS", allow_hyphen_values = true)]
+    #[arg(last = true, value_name = "CARGO ARGS")]
     pub cargo: Vec<String>,
 }
 
@@ -247,7 +247,7 @@ pub struct DemoArgs {
     #[arg(long)]
     pub json: bool,
     /// Arguments of cargo [default: build]
-    #[arg(last = true, value_name = "CARGO ARGS", allow_hyphen_values = true)]
+    #[arg(last = true, value_name = "CARGO ARGS")]
     pub cargo: Vec<String>,
 }
 
@@ -312,12 +312,7 @@ pub struct BisectArgs {
     #[arg(long)]
     pub believe_store: bool,
     /// What tells a good commit from a bad one, with its arguments
-    #[arg(
-        last = true,
-        required = true,
-        value_name = "COMMAND",
-        allow_hyphen_values = true
-    )]
+    #[arg(last = true, required = true, value_name = "COMMAND")]
     pub command: Vec<OsString>,
 }
 
@@ -343,15 +338,6 @@ pub struct InitArgs {
 }
 
 /// `headstart key`.
-#[derive(Debug, Args)]
-#[command(after_help = help("key"))]
-pub struct KeyArgs {
-    /// What to do.
-    #[command(subcommand)]
-    pub command: KeyCommand,
-}
-
-/// What `headstart key` does.
 #[derive(Debug, Subcommand)]
 pub enum KeyCommand {
     /// Make a key: FILE, which is secret, and FILE.pub, which everybody may know
@@ -406,15 +392,6 @@ pub struct RotateArgs {
 }
 
 /// `headstart trust`.
-#[derive(Debug, Args)]
-#[command(after_help = help("trust"))]
-pub struct TrustArgs {
-    /// What to do.
-    #[command(subcommand)]
-    pub command: TrustCommand,
-}
-
-/// What `headstart trust` does.
 #[derive(Debug, Subcommand)]
 pub enum TrustCommand {
     /// Believe a key

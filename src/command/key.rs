@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use serde_json::json;
 
-use super::cli::{KeyArgs, KeyCommand};
+use super::cli::KeyCommand;
 use super::{Call, Failure, print_json, rotate};
 use crate::config::Environment;
 use crate::disk::{self, place};
@@ -21,9 +21,9 @@ const PASSWORD: &str = "HEADSTART_KEY_PASSWORD";
 const SIGN_KEY: &str = "HEADSTART_SIGN_KEY";
 
 /// Runs the command, and returns its exit code.
-pub fn run(args: &KeyArgs, call: Call<'_>) -> Result<ExitCode> {
+pub fn run(command: &KeyCommand, call: Call<'_>) -> Result<ExitCode> {
     let environment = call.environment;
-    let (key, made, json) = match &args.command {
+    let (key, made, json) = match command {
         KeyCommand::New {
             out,
             no_password,

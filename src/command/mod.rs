@@ -59,9 +59,9 @@ pub fn main(args: Vec<OsString>, environment: &Environment, now: Timestamp) -> E
         Command::Init(args) => init::run(&args, environment),
         Command::Gc(args) => gc::run(&args, call(args.store.quiet)),
         Command::Fetch(args) => bring::run(&args, call(args.store.quiet)),
-        Command::Key(args) => key::run(&args, call(false)),
+        Command::Key(command) => key::run(&command, call(false)),
         Command::Sign(args) => sign::run(&args, call(args.remotes.quiet)),
-        Command::Trust(args) => trust::run(&args, environment),
+        Command::Trust(command) => trust::run(&command, environment),
         Command::Debugger(args) => debugger::run(&args, environment),
         Command::Completions { shell } => {
             let (mut command, mut out) = (Cli::command(), std::io::stdout());

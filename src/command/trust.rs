@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
-use super::cli::{TrustArgs, TrustCommand};
+use super::cli::TrustCommand;
 use super::key::{how_to_believe, read_text};
 use super::{Failure, print_json, quietly};
 use crate::cargo::{CargoCommand, Workspace};
@@ -16,8 +16,8 @@ use crate::trust::statement::Statement;
 use crate::trust::{KeyId, Keyring, PublicKey};
 
 /// Runs the command, and returns its exit code.
-pub fn run(args: &TrustArgs, environment: &Environment) -> Result<ExitCode> {
-    match &args.command {
+pub fn run(command: &TrustCommand, environment: &Environment) -> Result<ExitCode> {
+    match command {
         TrustCommand::Add {
             key,
             repository,
