@@ -46,7 +46,6 @@ pub fn print_and_go_on(what: &str, error: &anyhow::Error) {
     show(&format!("headstart: {what}"), error);
 }
 
-#[expect(clippy::print_stderr, reason = "this is the command's answer")]
 fn show(heading: &str, error: &anyhow::Error) {
     eprintln!("{heading}: {error}");
     let mut shown = error.to_string();

@@ -246,7 +246,7 @@ impl<'a> Far<'a> {
         let clock = Clock::start();
         let all = AtomicU64::new(0);
         let watch = |count| {
-            step.done(count);
+            step.inc(count);
             let came = all.fetch_add(count, Ordering::Relaxed) + count;
             let elapsed = clock.elapsed();
             let rate = came as f64 / elapsed.as_secs_f64().max(0.001);

@@ -111,7 +111,7 @@ fn in_store(args: &GcArgs, workspace: &Path, call: Call<'_>) -> Result<Option<Co
     };
     let now_unix_s = store.time()?;
     let step = reporter.step("Reading manifests", 0);
-    let inventory = store.inventory(&|| step.done(1));
+    let inventory = store.inventory(&|| step.inc(1));
     drop(step);
     let inventory = inventory?;
     let plan = retention::plan(&inventory.held, &inventory.objects, max_bytes, now_unix_s);
@@ -124,7 +124,7 @@ fn in_store(args: &GcArgs, workspace: &Path, call: Call<'_>) -> Result<Option<Co
     };
     if !args.dry_run {
         let step = reporter.step("Deleting", removed.files as u64);
-        removed = store.sweep(&inventory, &plan, now_unix_s, &|| step.done(1))?;
+        removed = store.sweep(&inventory, &plan, now_unix_s, &|| step.inc(1))?;
     }
     Ok(Some(Collected {
         store,
