@@ -65,7 +65,7 @@ fn add(role: Role, belief: Belief, environment: &Environment) -> Result<()> {
         Role::Signs => ("is believed in", "what it signs"),
         Role::Root => ("is believed to say who signs in", "what they sign"),
     };
-    let change = |all: &mut Beliefs| (!all.is_revoked(id)).then(|| all.add(role, belief));
+    let change = |all: &mut Beliefs| (!all.is_revoked(id)).then(|| all.add(role, &belief));
     let is_new = beliefs::change(&dir, change)?;
     match is_new {
         None => {

@@ -134,15 +134,6 @@ impl Role {
     }
 }
 
-impl Tables {
-    fn of(&mut self, role: Role) -> &mut Vec<Belief> {
-        match role {
-            Role::Signs => &mut self.key,
-            Role::Root => &mut self.root,
-        }
-    }
-}
-
 impl Beliefs {
     /// Returns the keys with `role` in order of the file, revoked ones too.
     pub fn keys(&self, role: Role) -> &[Belief] {
@@ -181,7 +172,7 @@ impl Beliefs {
     }
 
     /// Adds `belief`, and tells whether it is new; another note makes it none.
-    pub fn add(&mut self, role: Role, belief: Belief) -> bool {
+    pub fn add(&mut self, role: Role, belief: &Belief) -> bool {
         let same = |one: &Belief| one.repository == belief.repository && one.key == belief.key;
         if self.keys(role).iter().any(same) {
             return false;
@@ -190,7 +181,6 @@ impl Beliefs {
         let mut fields = vec![("repository", belief.repository.as_str()), ("key", &key)];
         fields.extend(belief.note.as_deref().map(|note| ("note", note)));
         self.push(role.table(), &fields);
-        self.tables.of(role).push(belief);
         true
     }
 
@@ -200,10 +190,10 @@ impl Beliefs {
         for at in (0..before).rev() {
             let one = &self.keys(role)[at];
             if one.repository == repository && one.key.id() == id {
-                self.tables.of(role).remove(at);
                 self.array(role.table()).remove(at);
             }
         }
+        self.read_again();
         self.keys(role).len() < before
     }
 
@@ -213,7 +203,6 @@ impl Beliefs {
             return false;
         }
         self.push("revoked", &[("key", &id.to_string())]);
-        self.tables.revoked.push(Revoked { key: id });
         true
     }
 
@@ -221,6 +210,12 @@ impl Beliefs {
     fn push(&mut self, name: &str, fields: &[(&str, &str)]) {
         let fields = fields.iter().map(|(name, text)| (*name, value(*text)));
         self.array(name).push(Table::from_iter(fields));
+        self.read_again();
+    }
+
+    /// Understands the text anew, which was changed.
+    fn read_again(&mut self) {
+        *self = parse(&self.document.to_string()).expect("it was understood before");
     }
 
     /// Returns the tables `[[name]]` of the text, made if need be, out of inline tables too.
