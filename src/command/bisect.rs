@@ -35,7 +35,7 @@ struct Bisect<'a> {
     judged: Vec<Option<Judged>>,
     kept: Kept,
     /// The cargo commands, once unpublished commits are built.
-    building: Option<Vec<Vec<String>>>,
+    building: Option<Vec<CargoCommand>>,
     pinned_is_said: bool,
 }
 
@@ -242,12 +242,11 @@ impl Bisect<'_> {
     }
 
     /// Returns the cargo commands that build what is left: those that were typed, else those of the nearest starting point.
-    fn commands(&self, answer: Answer) -> Result<Vec<Vec<String>>, Failure> {
+    fn commands(&self, answer: Answer) -> Result<Vec<CargoCommand>, Failure> {
         let typed = self.trials.args.then_build.as_deref().unwrap_or_default();
         let typed: Vec<String> = typed.split_whitespace().map(str::to_owned).collect();
         if !typed.is_empty() {
-            let commands = CargoCommand::split(&typed).into_iter();
-            return Ok(commands.map(|one| one.args).collect());
+            return Ok(CargoCommand::split(&typed));
         }
         let mut nearest = (answer.bad..self.line.len()).chain((0..answer.bad).rev());
         let unknown = || {
@@ -255,8 +254,7 @@ impl Bisect<'_> {
             Failure::new("no starting point says how commits are built", hint)
         };
         let point = nearest.find_map(|at| self.points[at].first());
-        let point = point.ok_or_else(unknown)?;
-        let commands = point.commands.iter().cloned();
+        let commands = point.ok_or_else(unknown)?.commands.iter().cloned();
         let commands = commands.map(|args| CargoCommand { args }.without_running());
         Ok(commands.collect())
     }
@@ -303,7 +301,8 @@ impl Bisect<'_> {
         if !self.says() {
             return;
         }
-        let (id, word, seconds) = (short(id), word(judged.verdict), judged.seconds);
+        let word = judged.verdict.unwrap_or(Verdict::Skipped).to_string();
+        let (id, seconds) = (short(id), judged.seconds);
         let built = if judged.built { ", built" } else { "" };
         let why = judged.reason.as_ref().map(|reason| format!(" ({reason})"));
         let why = why.unwrap_or_default();
@@ -347,7 +346,7 @@ impl Bisect<'_> {
                 "commit": self.line[at].id,
                 "subject": self.line[at].subject,
                 "published": !self.points[at].is_empty(),
-                "verdict": judged.map(|judged| word(judged.verdict)),
+                "verdict": judged.map(|judged| judged.verdict.unwrap_or(Verdict::Skipped)),
                 "reason": judged.and_then(|judged| judged.reason.clone()),
                 "code": judged.and_then(|judged| judged.code),
                 "built": judged.is_some_and(|judged| judged.built),
@@ -362,13 +361,5 @@ impl Bisect<'_> {
             "judged": known.map(commit).collect::<Vec<_>>(),
             "commits": self.line.len(),
         })
-    }
-}
-
-fn word(verdict: Option<Verdict>) -> &'static str {
-    match verdict {
-        Some(Verdict::Good) => "good",
-        Some(Verdict::Bad) => "bad",
-        Some(Verdict::Skipped) | None => "skipped",
     }
 }

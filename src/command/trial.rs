@@ -49,7 +49,7 @@ pub enum Source<'a> {
     /// From starting points.
     Placed(&'a [Point]),
     /// By these cargo commands.
-    Built(&'a [Vec<String>]),
+    Built(&'a [CargoCommand]),
 }
 
 /// Why a commit's programs are not to be had.
@@ -140,7 +140,7 @@ impl Trials<'_> {
     fn build(
         &self,
         commit: &str,
-        commands: &[Vec<String>],
+        commands: &[CargoCommand],
         workspace: &Path,
     ) -> Result<Vec<Program>> {
         let target = workspace.join(TARGET);
@@ -152,9 +152,8 @@ impl Trials<'_> {
         let environment = environment.with("HEADSTART_LATER", "off");
         let environment = environment.with("CARGO_TARGET_DIR", &target);
         let mut lines = Vec::new();
-        let commands = commands.iter().cloned().map(|args| CargoCommand { args });
         for command in commands {
-            lines.extend(self.build_one(commit, &command, &environment)?);
+            lines.extend(self.build_one(commit, command, &environment)?);
         }
         let live = message::live(&lines);
         Ok(live.iter().filter_map(built).collect())

@@ -5,14 +5,17 @@
 use serde::{Deserialize, Serialize};
 
 /// What was found out about one commit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
     /// It is not broken yet.
+    #[error("good")]
     Good,
     /// It is broken.
+    #[error("bad")]
     Bad,
     /// It cannot be told.
+    #[error("skipped")]
     Skipped,
 }
 
