@@ -19,8 +19,8 @@ use object_store::http::HttpBuilder;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path as Key;
 use object_store::{
-    ClientOptions, Error, GetOptions, GetRange, ObjectMeta, ObjectStore, ObjectStoreExt,
-    ObjectStoreScheme, PutMode, RetryConfig, UpdateVersion,
+    ClientOptions, Error, GetOptions, ObjectMeta, ObjectStore, ObjectStoreExt, ObjectStoreScheme,
+    PutMode, RetryConfig, UpdateVersion,
 };
 use tokio::runtime::Runtime;
 use tokio::time::timeout;
@@ -283,10 +283,7 @@ impl Tier for Remote {
 
     fn get_range(&self, key: &str, range: Range<u64>, watch: Watch<'_>) -> Result<Vec<u8>> {
         let limit = range.end - range.start;
-        let options = GetOptions {
-            range: Some(GetRange::Bounded(range)),
-            ..GetOptions::default()
-        };
+        let options = GetOptions::new().with_range(Some(range));
         let fetch = self.fetch(key, options, limit, watch);
         self.runtime.block_on(fetch).map(|(bytes, _)| bytes)
     }
