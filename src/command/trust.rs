@@ -1,7 +1,5 @@
 //! `headstart trust`: says whose signatures this user believes, and in which repositories.
 
-use std::process::ExitCode;
-
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
@@ -15,8 +13,8 @@ use crate::trust::beliefs::{self, Belief, Beliefs, EVERY_REPOSITORY, Role};
 use crate::trust::statement::Statement;
 use crate::trust::{KeyId, Keyring, PublicKey};
 
-/// Runs the command, and returns its exit code.
-pub fn run(command: &TrustCommand, environment: &Environment) -> Result<ExitCode> {
+/// Runs the command.
+pub fn run(command: &TrustCommand, environment: &Environment) -> Result<()> {
     match command {
         TrustCommand::Add {
             key,
@@ -50,7 +48,7 @@ pub fn run(command: &TrustCommand, environment: &Environment) -> Result<ExitCode
             }
         }
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }
 
 fn role(root: bool) -> Role {
@@ -202,14 +200,16 @@ fn shown(repository: &str) -> &str {
 
 /// Returns the name of the repository that a command is about.
 pub(super) fn name(typed: Option<&str>, environment: &Environment) -> Result<String, Failure> {
-    let name = match typed {
+    let (name, what) = match typed {
         Some(EVERY_REPOSITORY) => return Ok(EVERY_REPOSITORY.to_owned()),
-        Some(typed) => git::name_of(typed),
-        None => here(environment),
-    };
-    let what = match typed {
-        Some(typed) => format!("`{typed}` names no repository"),
-        None => "this is no clone with an `origin`".to_owned(),
+        Some(typed) => (
+            git::name_of(typed),
+            format!("`{typed}` names no repository"),
+        ),
+        None => (
+            here(environment),
+            "this is no clone with an `origin`".to_owned(),
+        ),
     };
     let hint = "name the repository: --repository HOST/OWNER/NAME, or '*' for every repository";
     name.ok_or_else(|| Failure::new(what, hint))
