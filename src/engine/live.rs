@@ -2,6 +2,7 @@
 //!
 //! A report has no unit hashes: most are in the names of the outputs, the others are found by comparing files.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use crate::cargo::layout::{HashedFiles, Layout, hash_in, profile_of, unit_hash};
@@ -173,13 +174,11 @@ impl<'a> Resolver<'a> {
         };
         let files = artifact.filenames.iter();
         let names = files.filter_map(|file| file.file_name());
-        let mut outputs: Vec<PathBuf> = names.map(|name| deps.join(name)).collect();
-        outputs.push(deps.join(format!("lib{crate_name}.rmeta")));
-        outputs.push(deps.join(format!("{crate_name}.d")));
-        outputs.sort();
-        outputs.dedup();
+        let mut outputs: BTreeSet<PathBuf> = names.map(|name| deps.join(name)).collect();
+        outputs.insert(deps.join(format!("lib{crate_name}.rmeta")));
+        outputs.insert(deps.join(format!("{crate_name}.d")));
         outputs.retain(|output| self.build_dir().join(output).is_file());
-        Some((unit.clone(), outputs))
+        Some((unit.clone(), outputs.into_iter().collect()))
     }
 }
 

@@ -13,7 +13,7 @@ use crate::config::Environment;
 use crate::disk::place::mode_for;
 use crate::disk::{self, CopyError, DiskError, Finish, PLAIN, Staging, hash, walk};
 use crate::engine::wrapping::Wrapped;
-use crate::model::{Digest, Finder};
+use crate::model::Finder;
 use crate::rustc::argv::Invocation;
 use crate::rustc::run;
 
@@ -162,6 +162,6 @@ fn name(invocation: &Invocation, wrapped: Wrapped<'_>) -> Option<String> {
         profile.relative().as_os_str(),
     ];
     context.extend(externs.iter().map(OsString::as_os_str));
-    let digest: Digest = plain.digest(&Finder::new(roots), &context);
+    let digest = plain.digest(&Finder::new(roots), &context);
     Some(digest.hex()[..DIGITS].to_owned())
 }

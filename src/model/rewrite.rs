@@ -11,7 +11,7 @@ use super::root::{Root, Roots};
 #[derive(Debug)]
 pub struct Finder {
     automaton: AhoCorasick,
-    spellings: Vec<(Root, Vec<u8>)>,
+    roots: Roots,
 }
 
 /// One place where a root's spelling stands.
@@ -28,16 +28,12 @@ pub struct Occurrence {
 impl Finder {
     /// Returns a finder for `roots`, of which the longest spelling wins where several match.
     pub fn new(roots: &Roots) -> Finder {
-        let spellings = roots.spellings().map(|(root, path)| (root, path.to_vec()));
-        let spellings: Vec<(Root, Vec<u8>)> = spellings.collect();
         let automaton = AhoCorasick::builder()
             .match_kind(MatchKind::LeftmostLongest)
-            .build(spellings.iter().map(|(_, path)| path))
+            .build(roots.spellings().map(|(_, path)| path))
             .expect("a handful of short patterns is within every limit of the automaton");
-        Finder {
-            automaton,
-            spellings,
-        }
+        let roots = roots.clone();
+        Finder { automaton, roots }
     }
 
     /// Returns every place where a spelling stands in compiled code, whatever follows it.
@@ -45,9 +41,9 @@ impl Finder {
     /// rustc packs string constants without a separator, so the next byte says nothing, and a root that
     /// lies in another is reported with it.
     pub fn held<'a>(&'a self, bytes: &'a [u8]) -> impl Iterator<Item = Occurrence> + 'a {
-        self.spellings.iter().flat_map(move |(root, path)| {
+        self.roots.spellings().flat_map(move |(root, path)| {
             memmem::find_iter(bytes, path).map(move |start| Occurrence {
-                root: *root,
+                root,
                 start,
                 end: start + path.len(),
             })
@@ -59,7 +55,7 @@ impl Finder {
         self.automaton.find_iter(bytes).filter_map(|found| {
             let next = bytes.get(found.end());
             let ends = next.is_none_or(|byte| !continues_a_name(*byte));
-            let root = self.spellings[found.pattern().as_usize()].0;
+            let (root, _) = self.roots.spellings().nth(found.pattern().as_usize())?;
             ends.then_some(Occurrence {
                 root,
                 start: found.start(),
