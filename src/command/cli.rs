@@ -395,19 +395,7 @@ pub struct RotateArgs {
 #[derive(Debug, Subcommand)]
 pub enum TrustCommand {
     /// Believe a key
-    Add {
-        /// A public key (`RW...`), or the file of one.
-        key: String,
-        /// Where it is believed: host/owner/name, a URL, or `*` [default: this clone's origin]
-        #[arg(long)]
-        repository: Option<String>,
-        /// What to remember of the key
-        #[arg(long, value_name = "TEXT")]
-        note: Option<String>,
-        /// Believe it to say which keys sign, with `headstart key rotate`, and not to sign
-        #[arg(long)]
-        root: bool,
-    },
+    Add(TrustAddArgs),
     /// Show the keys that are believed, and those that this workspace proposes
     List {
         /// Print one JSON object on standard output instead of text
@@ -415,23 +403,43 @@ pub enum TrustCommand {
         json: bool,
     },
     /// Believe a key no longer, in one repository
-    Remove {
-        /// A public key, the file of one, or a key's id.
-        #[arg(value_name = "KEY-OR-ID")]
-        key: String,
-        /// Where it was believed [default: this clone's origin]
-        #[arg(long)]
-        repository: Option<String>,
-        /// Believe it no longer to say which keys sign
-        #[arg(long)]
-        root: bool,
-    },
+    Remove(TrustRemoveArgs),
     /// Believe a key nowhere, even if it is added again: for one that was stolen
     Revoke {
         /// A public key, the file of one, or a key's id.
         #[arg(value_name = "KEY-OR-ID")]
         key: String,
     },
+}
+
+/// `headstart trust add`.
+#[derive(Debug, Args)]
+pub struct TrustAddArgs {
+    /// A public key (`RW...`), or the file of one.
+    pub key: String,
+    /// Where it is believed: host/owner/name, a URL, or `*` [default: this clone's origin]
+    #[arg(long)]
+    pub repository: Option<String>,
+    /// What to remember of the key
+    #[arg(long, value_name = "TEXT")]
+    pub note: Option<String>,
+    /// Believe it to say which keys sign, with `headstart key rotate`, and not to sign
+    #[arg(long)]
+    pub root: bool,
+}
+
+/// `headstart trust remove`.
+#[derive(Debug, Args)]
+pub struct TrustRemoveArgs {
+    /// A public key, the file of one, or a key's id.
+    #[arg(value_name = "KEY-OR-ID")]
+    pub key: String,
+    /// Where it was believed [default: this clone's origin]
+    #[arg(long)]
+    pub repository: Option<String>,
+    /// Believe it no longer to say which keys sign
+    #[arg(long)]
+    pub root: bool,
 }
 
 /// `headstart debugger`.
