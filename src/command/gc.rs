@@ -87,7 +87,7 @@ pub(super) fn by_itself(call: Call<'_>, args: &StoreArgs, workspace: &Path) {
     let Some(store) = root.ok().and_then(|root| Store::open(&root).ok()) else {
         return;
     };
-    let max_bytes = match environment.store_max_bytes(None, typed, workspace) {
+    let max_bytes = match environment.store_max_bytes(typed, workspace) {
         Ok(max_bytes) => max_bytes.to_string(),
         Err(error) => return call.reporter.warn(error),
     };
@@ -103,7 +103,10 @@ pub(super) fn by_itself(call: Call<'_>, args: &StoreArgs, workspace: &Path) {
 fn in_store(args: &GcArgs, workspace: &Path, call: Call<'_>) -> Result<Option<Collected>> {
     let (environment, reporter) = (call.environment, call.reporter);
     let typed = args.store.store.as_deref();
-    let max_bytes = environment.store_max_bytes(args.max_size, typed, workspace)?;
+    let max_bytes = match args.max_size {
+        Some(max_bytes) => max_bytes,
+        None => environment.store_max_bytes(typed, workspace)?,
+    };
     let store = match Store::open(&environment.store(typed, Some(workspace))?) {
         Err(StoreError::Missing(_)) => return Ok(None),
         store => store?,

@@ -205,17 +205,9 @@ impl Environment {
         self.path_or_below_home("XDG_CACHE_HOME", ".cache")
     }
 
-    /// Returns how many bytes the store may have: what the user typed, else `HEADSTART_STORE_MAX_SIZE`, else
+    /// Returns how many bytes the store may have if nobody typed it: `HEADSTART_STORE_MAX_SIZE`, else
     /// `store_max_size` in `headstart.toml` if that names the store, which is as for [`Environment::store`].
-    pub fn store_max_bytes(
-        &self,
-        typed: Option<u64>,
-        typed_store: Option<&str>,
-        workspace: &Path,
-    ) -> Result<u64> {
-        if let Some(typed) = typed {
-            return Ok(typed);
-        }
+    pub fn store_max_bytes(&self, typed_store: Option<&str>, workspace: &Path) -> Result<u64> {
         if let Some(text) = self.named(MAX_SIZE_VAR) {
             return parse_bytes(text).map_err(|why| ConfigError::Variable(MAX_SIZE_VAR, why));
         }

@@ -100,19 +100,18 @@ impl<'a> Resolver<'a> {
         let (profile, _) = profile_of(artifact.filenames.first()?, &self.dirs, &profiles)?;
         let (layout, stem) = (&self.layout, artifact.stem());
         let candidates = layout.candidates(&profile, &package.name, &stem);
-        let crate_name = artifact.target.name.replace('-', "_");
         let (name, plain_outputs) = self
             .by_hash(artifact, &candidates)
-            .or_else(|| self.by_file(artifact, &candidates, &crate_name))
+            .or_else(|| self.by_file(artifact, &candidates))
             .map(|name| (name, Vec::new()))
-            .or_else(|| self.by_plain_name(artifact, &candidates, &profile, &crate_name))?;
+            .or_else(|| self.by_plain_name(artifact, &candidates, &profile))?;
         Some(LiveUnit {
             name,
             package,
             package_dir: artifact.manifest_path.parent().map(Path::to_path_buf),
             source: Some(artifact.target.src_path.clone()),
             compressed: artifact.target.kind.iter().any(|kind| kind == "dylib"),
-            crate_name,
+            crate_name: artifact.crate_name(),
             plain_outputs,
         })
     }
@@ -131,13 +130,8 @@ impl<'a> Resolver<'a> {
 
     /// A program or library that cargo linked to its final place: the same file, or the same content, under
     /// a name with the hash.
-    fn by_file(
-        &self,
-        artifact: &Artifact,
-        candidates: &[UnitName],
-        crate_name: &str,
-    ) -> Option<UnitName> {
-        let last = artifact.filenames.first()?;
+    fn by_file(&self, artifact: &Artifact, candidates: &[UnitName]) -> Option<UnitName> {
+        let (last, crate_name) = (artifact.filenames.first()?, artifact.crate_name());
         let extension = last.extension();
         let library = last.file_name()?.to_str()?.starts_with("lib") && extension.is_some();
         let prefix = if library { "lib" } else { "" };
@@ -163,9 +157,8 @@ impl<'a> Resolver<'a> {
         artifact: &Artifact,
         candidates: &[UnitName],
         profile: &str,
-        crate_name: &str,
     ) -> Option<(UnitName, Vec<PathBuf>)> {
-        let deps = Path::new(profile).join("deps");
+        let (deps, crate_name) = (Path::new(profile).join("deps"), artifact.crate_name());
         let hashed = HashedFiles::of(&self.build_dir().join(&deps));
         let plain = |unit: &&UnitName| hashed.with(unit_hash(&unit.dir)).is_empty();
         let mut candidates = candidates.iter().filter(plain);
