@@ -166,10 +166,7 @@ fn program(program: impl AsRef<OsStr>, run: Run<'_>) -> Command {
 }
 
 fn not_started(program: &str) -> impl Fn(io::Error) -> CargoError {
-    move |cause| CargoError::Start {
-        program: program.to_owned(),
-        cause,
-    }
+    move |cause| CargoError::Start(program.to_owned(), cause)
 }
 
 /// Fails if what was run by `command` failed, having said `stderr`.

@@ -19,15 +19,9 @@ pub use workspace::Workspace;
 /// A question to cargo that went unanswered, or an answer that makes no sense.
 #[derive(Debug, thiserror::Error)]
 pub enum CargoError {
-    /// cargo or rustc could not be started.
-    #[error("cannot run `{program}`: {cause}")]
-    Start {
-        /// What was to be run.
-        program: String,
-        /// What the system said.
-        #[source]
-        cause: std::io::Error,
-    },
+    /// This program, cargo or rustc, could not be started, and why.
+    #[error("cannot run `{0}`: {1}")]
+    Start(String, #[source] std::io::Error),
     /// The command failed; its own messages have been printed.
     #[error("`{command}` failed with exit code {code}")]
     Failed {

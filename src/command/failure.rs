@@ -131,7 +131,7 @@ fn trust_hint(error: &anyhow::Error) -> Option<&'static str> {
             KeyError::Damaged => "take a copy of the key, or make a new one and revoke this one",
         });
     }
-    let BeliefsError::File { .. } = find(error)? else {
+    let BeliefsError::File(..) = find(error)? else {
         return None;
     };
     Some("correct the file; nobody is believed by what cannot be understood")
@@ -156,14 +156,14 @@ fn store_hint(error: &anyhow::Error) -> Option<&'static str> {
         return Some(match error {
             ConfigError::NoHome(_) => "set HOME",
             ConfigError::Variable(..) => "set it to a number with a unit, or unset it",
-            ConfigError::File { .. } => {
+            ConfigError::File(..) => {
                 "correct the file; `store`, `store_max_size`, `remote`, `secrets` and `trusted_keys` are what it may hold"
             }
             ConfigError::Remote(_) => "name a directory, for instance on a shared file system",
         });
     }
     match find::<CargoError>(error)? {
-        CargoError::Start { .. } => Some("install Rust, or put cargo and rustc on PATH"),
+        CargoError::Start(..) => Some("install Rust, or put cargo and rustc on PATH"),
         CargoError::Failed { .. } => {
             Some("run this in a cargo workspace that `cargo metadata` can read")
         }

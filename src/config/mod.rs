@@ -36,14 +36,9 @@ pub enum ConfigError {
     /// A variable that says nothing.
     #[error("cannot use ${0}: {1}")]
     Variable(&'static str, String),
-    /// `headstart.toml` cannot be read or understood.
-    #[error("cannot use {}: {why}", path.display())]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong.
-        why: String,
-    },
+    /// `headstart.toml` cannot be read or understood, and why.
+    #[error("cannot use {}: {}", .0.display(), .1)]
+    File(PathBuf, String),
     /// A store that is not a directory.
     #[error(
         "`{0}` is not a directory, and this version stores starting points in directories only"
@@ -373,8 +368,7 @@ fn read_toml<T: Default + DeserializeOwned>(path: &Path) -> Result<T> {
 }
 
 fn unusable(path: &Path, why: impl ToString) -> ConfigError {
-    let (path, why) = (path.to_path_buf(), why.to_string());
-    ConfigError::File { path, why }
+    ConfigError::File(path.to_path_buf(), why.to_string())
 }
 
 /// Returns the bytes in a size such as `50G`, `500 MB` or `7`.

@@ -66,14 +66,9 @@ struct Revoked {
 /// Why the user's keys are not known, or not changed.
 #[derive(Debug, thiserror::Error)]
 pub enum BeliefsError {
-    /// The file cannot be understood; none of it is believed then.
-    #[error("cannot use {}: {why}", path.display())]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong.
-        why: String,
-    },
+    /// The file cannot be understood, and why; none of it is believed then.
+    #[error("cannot use {}: {}", .0.display(), .1)]
+    File(PathBuf, String),
     /// The file cannot be read or written.
     #[error("{0}")]
     Disk(#[from] DiskError),
@@ -93,7 +88,7 @@ pub fn read(dir: &Path) -> Result<Beliefs, BeliefsError> {
     };
     let text = String::from_utf8(bytes).map_err(|_| "it is no UTF-8".to_owned());
     let parsed = text.and_then(|text| parse(&text));
-    parsed.map_err(|why| BeliefsError::File { path, why })
+    parsed.map_err(|why| BeliefsError::File(path, why))
 }
 
 /// Reads what the user believes, has `change` change it, and writes it if that did; returns what `change` does.

@@ -125,10 +125,7 @@ impl Keyring {
         match Statement::read(&bytes, self.repository(), &roots) {
             Ok(statement) => Ok(Some(statement)),
             Err(StatementError::Trust(TrustError::Strangers(_))) => Ok(None),
-            Err(error) => {
-                let why = error.to_string();
-                Err(BeliefsError::File { path, why })
-            }
+            Err(error) => Err(BeliefsError::File(path, error.to_string())),
         }
     }
 
