@@ -32,14 +32,9 @@ pub enum CargoError {
         /// What it wrote on standard error, where that was captured.
         stderr: String,
     },
-    /// cargo's output could not be read.
-    #[error("cargo's answer to `{command}` makes no sense: {why}")]
-    Answer {
-        /// The command line.
-        command: String,
-        /// What is wrong with it.
-        why: String,
-    },
+    /// cargo's output could not be read: the command line, and what is wrong with the answer.
+    #[error("cargo's answer to `{0}` makes no sense: {1}")]
+    Answer(String, String),
 }
 
 /// What cargo is asked, or why there is no answer.

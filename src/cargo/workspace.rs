@@ -46,9 +46,9 @@ impl Workspace {
         }
         let answer = ask("cargo", &args, run, command.toolchain())?;
         let metadata: Result<Metadata, _> = serde_json::from_str(&answer);
-        let metadata = metadata.map_err(|error| CargoError::Answer {
-            command: format!("cargo {}", args.join(" ")),
-            why: error.to_string(),
+        let metadata = metadata.map_err(|error| {
+            let command = format!("cargo {}", args.join(" "));
+            CargoError::Answer(command, error.to_string())
         })?;
         let target_dir = metadata.target_directory;
         let packages = metadata.packages.into_iter();

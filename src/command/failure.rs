@@ -99,7 +99,7 @@ fn git_hint(error: &anyhow::Error) -> Option<&'static str> {
         }
         GitError::NoCommits(_) => "make a first commit",
         GitError::UnknownRevision(_) => "`git fetch` may bring it, if the clone is shallow or old",
-        GitError::Failed { .. } => "the same command in a terminal may say more",
+        GitError::Failed(..) => "the same command in a terminal may say more",
     })
 }
 
@@ -167,6 +167,6 @@ fn store_hint(error: &anyhow::Error) -> Option<&'static str> {
         CargoError::Failed { .. } => {
             Some("run this in a cargo workspace that `cargo metadata` can read")
         }
-        CargoError::Answer { .. } => None,
+        CargoError::Answer(..) => None,
     }
 }

@@ -26,14 +26,9 @@ pub enum GitError {
     /// A revision that git does not know.
     #[error("git does not know the revision `{0}`")]
     UnknownRevision(String),
-    /// Any other failure.
-    #[error("`git {command}` failed: {stderr}")]
-    Failed {
-        /// The command.
-        command: String,
-        /// What git said.
-        stderr: String,
-    },
+    /// Any other failure of a command, and what git said.
+    #[error("`git {0}` failed: {1}")]
+    Failed(String, String),
 }
 
 /// A commit, as people know it.
@@ -57,7 +52,7 @@ impl Repository {
     pub fn discover(dir: &Path) -> Result<Repository, GitError> {
         let top = ask(git(dir).args(["rev-parse", "--show-toplevel"]));
         let top = top.map_err(|error| match error {
-            GitError::Failed { .. } => GitError::NoRepository(dir.to_path_buf()),
+            GitError::Failed(..) => GitError::NoRepository(dir.to_path_buf()),
             other => other,
         })?;
         let root = path(trim(&top));
@@ -87,7 +82,7 @@ impl Repository {
         let wanted = format!("{revision}^{{commit}}");
         let verify = ["rev-parse", "-q", "--verify", "--end-of-options", &wanted];
         self.line_of(&verify).map_err(|error| match error {
-            GitError::Failed { .. } => GitError::UnknownRevision(revision.to_owned()),
+            GitError::Failed(..) => GitError::UnknownRevision(revision.to_owned()),
             other => other,
         })
     }
@@ -125,7 +120,7 @@ impl Repository {
     pub fn is_ancestor(&self, commit: &str, other: &str) -> Result<bool, GitError> {
         match self.line_of(&["merge-base", "--is-ancestor", commit, other]) {
             Ok(_) => Ok(true),
-            Err(GitError::Failed { stderr, .. }) if stderr.is_empty() => Ok(false),
+            Err(GitError::Failed(_, stderr)) if stderr.is_empty() => Ok(false),
             Err(error) => Err(error),
         }
     }
@@ -268,10 +263,9 @@ fn ask(git: &mut Command) -> Result<Vec<u8>, GitError> {
         return Ok(output.stdout);
     }
     let args: Vec<&OsStr> = git.get_args().collect();
-    Err(GitError::Failed {
-        command: args.join(OsStr::new(" ")).to_string_lossy().into_owned(),
-        stderr: text(&output.stderr).trim().to_owned(),
-    })
+    let command = args.join(OsStr::new(" ")).to_string_lossy().into_owned();
+    let stderr = text(&output.stderr).trim().to_owned();
+    Err(GitError::Failed(command, stderr))
 }
 
 fn trim(output: &[u8]) -> &[u8] {
