@@ -12,7 +12,7 @@ use super::sources::{NoStart, Sources};
 use super::trial::{Source, Trials};
 use super::{Call, Failure, Setup, print_first, print_json, short};
 use crate::cargo::CargoCommand;
-use crate::engine::bisect::{self, Next, Verdict};
+use crate::engine::bisect::{self, Answer, Next, Verdict};
 use crate::git::{Commit, Repository};
 use crate::report::count;
 use crate::store::{Point, Store};
@@ -37,13 +37,6 @@ struct Bisect<'a> {
     /// The cargo commands, once unpublished commits are built.
     building: Option<Vec<CargoCommand>>,
     pinned_is_said: bool,
-}
-
-/// What was found.
-#[derive(Clone, Copy, Debug)]
-struct Answer {
-    good: usize,
-    bad: usize,
 }
 
 /// Runs the command, and returns its exit code.
@@ -173,10 +166,9 @@ impl Bisect<'_> {
             match bisect::next(&self.state()) {
                 Next::Ask(at) => self.judge(at)?,
                 Next::WrongEnd(at) => return Err(self.wrong_end(at)),
-                Next::Between { good, bad } => {
-                    let answer = Answer { good, bad };
+                Next::Between(answer) => {
                     let then_build = self.trials.args.then_build.is_some();
-                    if self.building.is_some() || !then_build || good + 1 == bad {
+                    if self.building.is_some() || !then_build || answer.good + 1 == answer.bad {
                         return Ok(answer);
                     }
                     self.building = Some(self.commands(answer)?);
@@ -209,24 +201,25 @@ impl Bisect<'_> {
         let needed = self.kept.needed.clone().filter(|_| !is_end);
         let needed = needed.unwrap_or_default();
         let what = format!("{} {subject}", short(&id));
-        let tried = reporter.during(&what, || self.trials.run(&id, source, &needed))?;
-        let pinned = tried.programs.iter().filter(|one| one.pinned).count();
+        let run = || self.trials.run(&id, source, &needed);
+        let (judged, programs) = reporter.during(&what, run)?;
+        let pinned = programs.iter().filter(|one| one.pinned).count();
         if pinned > 0 && !std::mem::replace(&mut self.pinned_is_said, true) {
-            let (programs, id) = (count(pinned, "program"), short(&id));
+            let (pinned, id) = (count(pinned, "program"), short(&id));
             reporter.note(format!(
-                "paths of where it was built are in {programs} of {id}; `headstart bisect --help` says what that means"
+                "paths of where it was built are in {pinned} of {id}; `headstart bisect --help` says what that means"
             ));
         }
         if is_end {
-            let variables = tried.programs.into_iter().flat_map(|one| one.variables);
+            let variables = programs.into_iter().flat_map(|one| one.variables);
             self.need(variables.collect());
         }
-        self.say_step(&id, &subject, &tried.judged);
-        if tried.judged.verdict.is_some() {
-            self.kept.judged.insert(id, tried.judged.clone());
+        self.say_step(&id, &subject, &judged);
+        if judged.verdict.is_some() {
+            self.kept.judged.insert(id, judged.clone());
             self.trials.scratch.keep(&self.kept)?;
         }
-        self.judged[at] = Some(tried.judged);
+        self.judged[at] = Some(judged);
         Ok(())
     }
 

@@ -57,17 +57,9 @@ pub enum Source<'a> {
 #[error("{0}")]
 struct NotHad(String);
 
-/// A trial's outcome.
-#[derive(Debug)]
-pub struct Tried {
-    /// What to remember of it.
-    pub judged: Judged,
-    /// The programs that were at hand.
-    pub programs: Vec<Program>,
-}
-
 impl Trials<'_> {
-    /// Tries `commit` with programs from `source`; without one of those that are `needed` it is skipped.
+    /// Tries `commit` with programs from `source`; without one of those that are `needed` it is skipped. Returns what to
+    /// remember of it, and the programs that were at hand.
     ///
     /// An error is what ends the bisect: COMMAND cannot be run, or says that it should end.
     pub fn run(
@@ -75,7 +67,7 @@ impl Trials<'_> {
         commit: &str,
         source: Source<'_>,
         needed: &BTreeSet<String>,
-    ) -> Result<Tried> {
+    ) -> Result<(Judged, Vec<Program>)> {
         let clock = Clock::start();
         let tree = self.scratch.at(self.repository, commit)?;
         let root = disk::canonical(&self.setup.workspace.root);
@@ -107,7 +99,7 @@ impl Trials<'_> {
             }
         };
         judged.seconds = clock.elapsed().as_secs_f64();
-        Ok(Tried { judged, programs })
+        Ok((judged, programs))
     }
 
     /// Places the programs of `points` and nothing else; fails with [`NotHad`] where that cannot be.
