@@ -67,12 +67,9 @@ pub fn signing_keys(environment: &Environment, typed: &[PathBuf]) -> Result<Vec<
         let key = key.with_context(|| format!("cannot sign with {SIGN_KEY}"))?;
         return Ok(vec![key]);
     }
-    let files: Vec<PathBuf> = match typed {
-        [] => environment.path(SIGN_KEY).into_iter().collect(),
-        typed => typed.to_vec(),
-    };
-    let keys = files.iter().map(|file| secret_key_in(file, environment));
-    keys.collect()
+    let named = environment.path(SIGN_KEY).filter(|_| typed.is_empty());
+    let files = typed.iter().chain(&named);
+    files.map(|file| secret_key_in(file, environment)).collect()
 }
 
 /// Returns the secret key in `file`.

@@ -240,8 +240,6 @@ pub(super) fn public_key(typed: &str, environment: &Environment) -> Result<Publi
 
 /// Returns the id that was typed, or that of the key.
 pub(super) fn key_id(typed: &str, environment: &Environment) -> Result<KeyId> {
-    match KeyId::parse(typed) {
-        Some(id) => Ok(id),
-        None => Ok(public_key(typed, environment)?.id()),
-    }
+    let of_key = || public_key(typed, environment).map(|key| key.id());
+    KeyId::parse(typed).map_or_else(of_key, Ok)
 }

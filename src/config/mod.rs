@@ -222,11 +222,9 @@ impl Environment {
     /// Returns the remotes, nearest first: those that were typed, else those of `HEADSTART_REMOTES`, separated by spaces,
     /// else those of `headstart.toml` in `workspace`. One that is typed as `none` means none.
     pub fn remotes(&self, typed: &[String], workspace: &Path) -> Result<Vec<RemoteConfig>> {
-        let variable = || self.text("HEADSTART_REMOTES").unwrap_or_default();
-        let named: Vec<&str> = match typed {
-            [] => variable().split_whitespace().collect(),
-            typed => typed.iter().map(String::as_str).collect(),
-        };
+        let variable = self.text("HEADSTART_REMOTES").filter(|_| typed.is_empty());
+        let variable = variable.unwrap_or_default().split_whitespace();
+        let named: Vec<&str> = typed.iter().map(String::as_str).chain(variable).collect();
         let remote = |url: &&str| RemoteConfig {
             url: (*url).to_owned(),
             read_only: false,

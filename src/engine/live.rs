@@ -45,16 +45,12 @@ pub(super) type Told = Result<LiveUnit, String>;
 
 /// Returns the units among `all` in order, each once, and what the others are called.
 pub(super) fn sorted(all: impl Iterator<Item = Told>) -> (Vec<LiveUnit>, Vec<String>) {
-    let (mut units, mut unknown) = (Vec::new(), Vec::new());
-    for one in all {
-        match one {
-            Ok(unit) => units.push(unit),
-            Err(name) => unknown.push(name),
-        }
-    }
+    let (units, unknown): (Vec<Told>, Vec<Told>) = all.partition(Result::is_ok);
+    let mut units: Vec<LiveUnit> = units.into_iter().flatten().collect();
     units.sort_by(|a, b| a.name.cmp(&b.name));
     units.dedup_by(|a, b| a.name == b.name);
-    (units, unknown)
+    let unknown = unknown.into_iter().filter_map(Result::err);
+    (units, unknown.collect())
 }
 
 fn shown(live: &Live) -> String {
