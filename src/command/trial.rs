@@ -206,9 +206,7 @@ impl Trials<'_> {
             command.env(name, all.join(OsStr::new(":")));
         }
         for one in programs {
-            for variable in &one.variables {
-                command.env(variable, &one.path);
-            }
+            command.envs(one.variables.iter().map(|variable| (variable, &one.path)));
         }
         for name in KEPT_BACK {
             command.env_remove(name);
