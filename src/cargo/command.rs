@@ -53,15 +53,14 @@ impl CargoCommand {
         })
     }
 
-    /// Returns the arguments that build the same and run nothing of it.
-    pub fn without_running(&self) -> Vec<String> {
-        let mut args = self.args.clone();
+    /// Returns the command that builds the same and runs nothing of it.
+    pub fn without_running(mut self) -> CargoCommand {
         let runs = matches!(self.building_subcommand(), Some("test" | "t" | "bench"));
-        if runs && !args.iter().any(|arg| arg == "--no-run") {
-            args.truncate(self.end());
-            args.push("--no-run".to_owned());
+        if runs && !self.args.iter().any(|arg| arg == "--no-run") {
+            self.args.truncate(self.end());
+            self.args.push("--no-run".to_owned());
         }
-        args
+        self
     }
 
     /// Returns the arguments that make cargo report its artifacts as JSON and its diagnostics as ever.
@@ -167,10 +166,7 @@ fn program(program: impl AsRef<OsStr>, run: Run<'_>) -> Command {
 }
 
 fn not_started(program: &str) -> impl Fn(io::Error) -> CargoError {
-    move |cause| CargoError::Start {
-        program: program.to_owned(),
-        cause,
-    }
+    move |cause| CargoError::Start(program.to_owned(), cause)
 }
 
 /// Fails if what was run by `command` failed, having said `stderr`.

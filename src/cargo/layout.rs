@@ -133,9 +133,7 @@ pub fn profile_of(path: &Path, dirs: &[&Path], profiles: &[String]) -> Option<(S
 
 /// Files of one directory by the unit hash in their names.
 #[derive(Debug, Default)]
-pub struct HashedFiles {
-    files: HashMap<String, Vec<String>>,
-}
+pub struct HashedFiles(HashMap<String, Vec<String>>);
 
 impl HashedFiles {
     /// Returns the files of `dir`; none where there is no such directory.
@@ -146,12 +144,12 @@ impl HashedFiles {
                 files.entry(hash.to_owned()).or_default().push(name);
             }
         }
-        HashedFiles { files }
+        HashedFiles(files)
     }
 
     /// Returns the sorted names with `hash` in them.
     pub fn with(&self, hash: &str) -> Vec<String> {
-        let mut names = self.files.get(hash).cloned().unwrap_or_default();
+        let mut names = self.0.get(hash).cloned().unwrap_or_default();
         names.sort();
         names
     }

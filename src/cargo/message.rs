@@ -70,6 +70,11 @@ impl Artifact {
         let flavour = if self.profile.test { "test-" } else { "" };
         format!("{flavour}{kind}-{}", self.target.name)
     }
+
+    /// Returns the name of the crate.
+    pub fn crate_name(&self) -> String {
+        self.target.name.replace('-', "_")
+    }
 }
 
 /// Returns the live units that `lines` name; other messages are passed over.

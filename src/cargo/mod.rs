@@ -19,15 +19,9 @@ pub use workspace::Workspace;
 /// A question to cargo that went unanswered, or an answer that makes no sense.
 #[derive(Debug, thiserror::Error)]
 pub enum CargoError {
-    /// cargo or rustc could not be started.
-    #[error("cannot run `{program}`: {cause}")]
-    Start {
-        /// What was to be run.
-        program: String,
-        /// What the system said.
-        #[source]
-        cause: std::io::Error,
-    },
+    /// This program, cargo or rustc, could not be started, and why.
+    #[error("cannot run `{0}`: {1}")]
+    Start(String, #[source] std::io::Error),
     /// The command failed; its own messages have been printed.
     #[error("`{command}` failed with exit code {code}")]
     Failed {
@@ -38,14 +32,9 @@ pub enum CargoError {
         /// What it wrote on standard error, where that was captured.
         stderr: String,
     },
-    /// cargo's output could not be read.
-    #[error("cargo's answer to `{command}` makes no sense: {why}")]
-    Answer {
-        /// The command line.
-        command: String,
-        /// What is wrong with it.
-        why: String,
-    },
+    /// cargo's output could not be read: the command line, and what is wrong with the answer.
+    #[error("cargo's answer to `{0}` makes no sense: {1}")]
+    Answer(String, String),
 }
 
 /// What cargo is asked, or why there is no answer.

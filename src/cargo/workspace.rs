@@ -1,5 +1,6 @@
 //! Where cargo has the workspace, its target directory and its build directory.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -45,9 +46,9 @@ impl Workspace {
         }
         let answer = ask("cargo", &args, run, command.toolchain())?;
         let metadata: Result<Metadata, _> = serde_json::from_str(&answer);
-        let metadata = metadata.map_err(|error| CargoError::Answer {
-            command: format!("cargo {}", args.join(" ")),
-            why: error.to_string(),
+        let metadata = metadata.map_err(|error| {
+            let command = format!("cargo {}", args.join(" "));
+            CargoError::Answer(command, error.to_string())
         })?;
         let target_dir = metadata.target_directory;
         let packages = metadata.packages.into_iter();
@@ -73,7 +74,7 @@ impl Workspace {
     }
 
     /// Returns the files that shape cargo's hashes: manifests, lock file, configuration, that of rustc's bootstrap.
-    pub fn settings(&self) -> Vec<PathBuf> {
+    pub fn settings(&self) -> BTreeSet<PathBuf> {
         let own = [
             "Cargo.toml",
             "Cargo.lock",
@@ -82,12 +83,9 @@ impl Workspace {
             "rust-toolchain.toml",
             "bootstrap.toml",
         ];
-        let mut files: Vec<PathBuf> = own.iter().map(|name| self.root.join(name)).collect();
-        files.extend(self.manifests.iter().cloned());
-        files.retain(|file| file.is_file());
-        files.sort();
-        files.dedup();
-        files
+        let own = own.iter().map(|name| self.root.join(name));
+        let files = own.chain(self.manifests.iter().cloned());
+        files.filter(|file| file.is_file()).collect()
     }
 }
 

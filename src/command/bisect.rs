@@ -12,7 +12,7 @@ use super::sources::{NoStart, Sources};
 use super::trial::{Source, Trials};
 use super::{Call, Failure, Setup, print_first, print_json, short};
 use crate::cargo::CargoCommand;
-use crate::engine::bisect::{self, Next, Verdict};
+use crate::engine::bisect::{self, Answer, Next, Verdict};
 use crate::git::{Commit, Repository};
 use crate::report::count;
 use crate::store::{Point, Store};
@@ -35,15 +35,8 @@ struct Bisect<'a> {
     judged: Vec<Option<Judged>>,
     kept: Kept,
     /// The cargo commands, once unpublished commits are built.
-    building: Option<Vec<Vec<String>>>,
+    building: Option<Vec<CargoCommand>>,
     pinned_is_said: bool,
-}
-
-/// What was found.
-#[derive(Clone, Copy, Debug)]
-struct Answer {
-    good: usize,
-    bad: usize,
 }
 
 /// Runs the command, and returns its exit code.
@@ -174,10 +167,9 @@ impl Bisect<'_> {
             match bisect::next(&self.state()) {
                 Next::Ask(at) => self.judge(at)?,
                 Next::WrongEnd(at) => return Err(self.wrong_end(at)),
-                Next::Between { good, bad } => {
-                    let answer = Answer { good, bad };
+                Next::Between(answer) => {
                     let then_build = self.trials.args.then_build.is_some();
-                    if self.building.is_some() || !then_build || good + 1 == bad {
+                    if self.building.is_some() || !then_build || answer.good + 1 == answer.bad {
                         return Ok(answer);
                     }
                     self.building = Some(self.commands(answer)?);
@@ -210,24 +202,25 @@ impl Bisect<'_> {
         let needed = self.kept.needed.clone().filter(|_| !is_end);
         let needed = needed.unwrap_or_default();
         let what = format!("{} {subject}", short(&id));
-        let tried = reporter.during(&what, || self.trials.run(&id, source, &needed))?;
-        let pinned = tried.programs.iter().filter(|one| one.pinned).count();
+        let run = || self.trials.run(&id, source, &needed);
+        let (judged, programs) = reporter.during(&what, run)?;
+        let pinned = programs.iter().filter(|one| one.pinned).count();
         if pinned > 0 && !std::mem::replace(&mut self.pinned_is_said, true) {
-            let (programs, id) = (count(pinned, "program"), short(&id));
+            let (pinned, id) = (count(pinned, "program"), short(&id));
             reporter.note(format!(
-                "paths of where it was built are in {programs} of {id}; `headstart bisect --help` says what that means"
+                "paths of where it was built are in {pinned} of {id}; `headstart bisect --help` says what that means"
             ));
         }
         if is_end {
-            let variables = tried.programs.into_iter().flat_map(|one| one.variables);
+            let variables = programs.into_iter().flat_map(|one| one.variables);
             self.need(variables.collect());
         }
-        self.say_step(&id, &subject, &tried.judged);
-        if tried.judged.verdict.is_some() {
-            self.kept.judged.insert(id, tried.judged.clone());
+        self.say_step(&id, &subject, &judged);
+        if judged.verdict.is_some() {
+            self.kept.judged.insert(id, judged.clone());
             self.trials.scratch.keep(&self.kept)?;
         }
-        self.judged[at] = Some(tried.judged);
+        self.judged[at] = Some(judged);
         Ok(())
     }
 
@@ -243,12 +236,11 @@ impl Bisect<'_> {
     }
 
     /// Returns the cargo commands that build what is left: those that were typed, else those of the nearest starting point.
-    fn commands(&self, answer: Answer) -> Result<Vec<Vec<String>>, Failure> {
+    fn commands(&self, answer: Answer) -> Result<Vec<CargoCommand>, Failure> {
         let typed = self.trials.args.then_build.as_deref().unwrap_or_default();
         let typed: Vec<String> = typed.split_whitespace().map(str::to_owned).collect();
         if !typed.is_empty() {
-            let commands = CargoCommand::split(&typed).into_iter();
-            return Ok(commands.map(|one| one.args).collect());
+            return Ok(CargoCommand::split(&typed));
         }
         let mut nearest = (answer.bad..self.line.len()).chain((0..answer.bad).rev());
         let unknown = || {
@@ -256,8 +248,7 @@ impl Bisect<'_> {
             Failure::new("no starting point says how commits are built", hint)
         };
         let point = nearest.find_map(|at| self.points[at].first());
-        let point = point.ok_or_else(unknown)?;
-        let commands = point.commands.iter().cloned();
+        let commands = point.ok_or_else(unknown)?.commands.iter().cloned();
         let commands = commands.map(|args| CargoCommand { args }.without_running());
         Ok(commands.collect())
     }
@@ -304,7 +295,8 @@ impl Bisect<'_> {
         if !self.says() {
             return;
         }
-        let (id, word, seconds) = (short(id), word(judged.verdict), judged.seconds);
+        let word = judged.verdict.unwrap_or(Verdict::Skipped).to_string();
+        let (id, seconds) = (short(id), judged.seconds);
         let built = if judged.built { ", built" } else { "" };
         let why = judged.reason.as_ref().map(|reason| format!(" ({reason})"));
         let why = why.unwrap_or_default();
@@ -348,7 +340,7 @@ impl Bisect<'_> {
                 "commit": self.line[at].id,
                 "subject": self.line[at].subject,
                 "published": !self.points[at].is_empty(),
-                "verdict": judged.map(|judged| word(judged.verdict)),
+                "verdict": judged.map(|judged| judged.verdict.unwrap_or(Verdict::Skipped)),
                 "reason": judged.and_then(|judged| judged.reason.clone()),
                 "code": judged.and_then(|judged| judged.code),
                 "built": judged.is_some_and(|judged| judged.built),
@@ -363,13 +355,5 @@ impl Bisect<'_> {
             "judged": known.map(commit).collect::<Vec<_>>(),
             "commits": self.line.len(),
         })
-    }
-}
-
-fn word(verdict: Option<Verdict>) -> &'static str {
-    match verdict {
-        Some(Verdict::Good) => "good",
-        Some(Verdict::Bad) => "bad",
-        Some(Verdict::Skipped) | None => "skipped",
     }
 }

@@ -14,7 +14,7 @@ const STYLES: Styles = Styles::styled()
     .usage(AnsiColor::Green.on_default().bold())
     .literal(AnsiColor::Cyan.on_default().bold());
 
-/// What stands below the options in each command's help.
+/// What stands below the options in help.
 const HELP: &str = include_str!("help.txt");
 
 fn help(command: &str) -> &'static str {
@@ -27,9 +27,7 @@ fn help(command: &str) -> &'static str {
 /// Starts every Rust build from the nearest build somebody already did.
 #[derive(Debug, Parser)]
 #[command(name = "headstart", version, styles = STYLES, propagate_version = true)]
-#[command(
-    after_help = "Try it first: `headstart demo` in any cargo workspace; it changes nothing of yours."
-)]
+#[command(after_help = help("headstart"))]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -59,11 +57,13 @@ pub enum Command {
     /// Delete what a store has no room for, and what remotes need no more
     Gc(GcArgs),
     /// Make and show keys, with which starting points are signed
-    Key(KeyArgs),
+    #[command(subcommand, after_help = help("key"))]
+    Key(KeyCommand),
     /// Sign what `publish --unsigned` wrote to remotes, where no build script runs
     Sign(SignArgs),
     /// Say whose signatures are believed
-    Trust(TrustArgs),
+    #[command(subcommand, after_help = help("trust"))]
+    Trust(TrustCommand),
     /// Fetch what a start left for later; `start` runs it by itself, behind everything else
     #[command(hide = true)]
     Fetch(FetchArgs),
@@ -124,7 +124,7 @@ pub struct PublishArgs {
     #[arg(long)]
     pub required: bool,
     /// Arguments of cargo; `--then` begins another command [default: build]
-    #[arg(last = true, value_name = "CARGO ARGS", allow_hyphen_values = true)]
+    #[arg(last = true, value_name = "CARGO ARGS")]
     pub cargo: Vec<String>,
 }
 
@@ -190,7 +190,7 @@ pub struct StartArgs {
     #[arg(skip)]
     pub again: bool,
     /// Run cargo with these arguments afterwards, with headstart as its wrapper; `--then` begins another command
-    #[arg(last = true, value_name = "CARGO ARGS", allow_hyphen_values = true)]
+    #[arg(last = true, value_name = "CARGO ARGS")]
     pub cargo: Vec<String>,
 }
 
@@ -255,7 +255,7 @@ pub struct DemoArgs {
     #[arg(long)]
     pub json: bool,
     /// Arguments of cargo [default: build]
-    #[arg(last = true, value_name = "CARGO ARGS", allow_hyphen_values = true)]
+    #[arg(last = true, value_name = "CARGO ARGS")]
     pub cargo: Vec<String>,
 }
 
@@ -320,12 +320,7 @@ pub struct BisectArgs {
     #[arg(long)]
     pub believe_store: bool,
     /// What tells a good commit from a bad one, with its arguments
-    #[arg(
-        last = true,
-        required = true,
-        value_name = "COMMAND",
-        allow_hyphen_values = true
-    )]
+    #[arg(last = true, required = true, value_name = "COMMAND")]
     pub command: Vec<OsString>,
 }
 
@@ -351,15 +346,6 @@ pub struct InitArgs {
 }
 
 /// `headstart key`.
-#[derive(Debug, Args)]
-#[command(after_help = help("key"))]
-pub struct KeyArgs {
-    /// What to do.
-    #[command(subcommand)]
-    pub command: KeyCommand,
-}
-
-/// What `headstart key` does.
 #[derive(Debug, Subcommand)]
 pub enum KeyCommand {
     /// Make a key: FILE, which is secret, and FILE.pub, which everybody may know
@@ -414,31 +400,10 @@ pub struct RotateArgs {
 }
 
 /// `headstart trust`.
-#[derive(Debug, Args)]
-#[command(after_help = help("trust"))]
-pub struct TrustArgs {
-    /// What to do.
-    #[command(subcommand)]
-    pub command: TrustCommand,
-}
-
-/// What `headstart trust` does.
 #[derive(Debug, Subcommand)]
 pub enum TrustCommand {
     /// Believe a key
-    Add {
-        /// A public key (`RW...`), or the file of one.
-        key: String,
-        /// Where it is believed: host/owner/name, a URL, or `*` [default: this clone's origin]
-        #[arg(long)]
-        repository: Option<String>,
-        /// What to remember of the key
-        #[arg(long, value_name = "TEXT")]
-        note: Option<String>,
-        /// Believe it to say which keys sign, with `headstart key rotate`, and not to sign
-        #[arg(long)]
-        root: bool,
-    },
+    Add(TrustAddArgs),
     /// Show the keys that are believed, and those that this workspace proposes
     List {
         /// Print one JSON object on standard output instead of text
@@ -446,23 +411,43 @@ pub enum TrustCommand {
         json: bool,
     },
     /// Believe a key no longer, in one repository
-    Remove {
-        /// A public key, the file of one, or a key's id.
-        #[arg(value_name = "KEY-OR-ID")]
-        key: String,
-        /// Where it was believed [default: this clone's origin]
-        #[arg(long)]
-        repository: Option<String>,
-        /// Believe it no longer to say which keys sign
-        #[arg(long)]
-        root: bool,
-    },
+    Remove(TrustRemoveArgs),
     /// Believe a key nowhere, even if it is added again: for one that was stolen
     Revoke {
         /// A public key, the file of one, or a key's id.
         #[arg(value_name = "KEY-OR-ID")]
         key: String,
     },
+}
+
+/// `headstart trust add`.
+#[derive(Debug, Args)]
+pub struct TrustAddArgs {
+    /// A public key (`RW...`), or the file of one.
+    pub key: String,
+    /// Where it is believed: host/owner/name, a URL, or `*` [default: this clone's origin]
+    #[arg(long)]
+    pub repository: Option<String>,
+    /// What to remember of the key
+    #[arg(long, value_name = "TEXT")]
+    pub note: Option<String>,
+    /// Believe it to say which keys sign, with `headstart key rotate`, and not to sign
+    #[arg(long)]
+    pub root: bool,
+}
+
+/// `headstart trust remove`.
+#[derive(Debug, Args)]
+pub struct TrustRemoveArgs {
+    /// A public key, the file of one, or a key's id.
+    #[arg(value_name = "KEY-OR-ID")]
+    pub key: String,
+    /// Where it was believed [default: this clone's origin]
+    #[arg(long)]
+    pub repository: Option<String>,
+    /// Believe it no longer to say which keys sign
+    #[arg(long)]
+    pub root: bool,
 }
 
 /// `headstart debugger`.

@@ -1,19 +1,17 @@
 //! `headstart debugger`: tells a debugger where the sources are that outputs name by fixed directories.
 
-use std::process::ExitCode;
-
 use super::Setup;
 use super::cli::{Debugger, DebuggerArgs};
 use crate::config::Environment;
 use crate::model::{Root, Roots};
 
-/// Runs the command, and returns its exit code.
-pub fn run(args: &DebuggerArgs, environment: &Environment) -> anyhow::Result<ExitCode> {
+/// Runs the command.
+pub fn run(args: &DebuggerArgs, environment: &Environment) -> anyhow::Result<()> {
     let setup = Setup::here(environment, args.target_dir.as_deref())?;
     for line in lines(args.debugger, &setup.roots) {
         println!("{line}");
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }
 
 /// Returns the debugger's commands for a machine with these roots.

@@ -1,7 +1,6 @@
 //! `headstart demo`: the difference that a starting point makes, measured in a scratch directory.
 
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -26,8 +25,8 @@ struct Measured {
     start: start::Outcome,
 }
 
-/// Runs the command, and returns its exit code.
-pub fn run(args: &DemoArgs, call: Call<'_>) -> Result<ExitCode> {
+/// Runs the command.
+pub fn run(args: &DemoArgs, call: Call<'_>) -> Result<()> {
     let parent = match &args.scratch {
         Some(dir) => call.environment.dir.join(dir),
         None => call.environment.temporary(),
@@ -52,7 +51,7 @@ pub fn run(args: &DemoArgs, call: Call<'_>) -> Result<ExitCode> {
     }
     let closed = scratch.close();
     closed.context("cannot remove the scratch directory")?;
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }
 
 /// A demo that is stopped leaves nothing behind; cargo gets the same Ctrl-C by itself.

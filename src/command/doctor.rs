@@ -62,8 +62,8 @@ const CHECKS: [(&str, Check); 5] = [
 ];
 
 /// Returns what to do where `check` is not content and knows no better.
-fn hint(check: &str) -> String {
-    let hint = match check {
+fn hint(check: &str) -> &'static str {
+    match check {
         "wrapper" => "`headstart init` makes it the wrapper; `headstart start -- build` needs none",
         "toolchain" => {
             "install Rust if it is missing; else builds are right, with sessions or without"
@@ -79,8 +79,7 @@ fn hint(check: &str) -> String {
         "clock" => "set the clock: requests are signed, and starting points expire, by it",
         "list" => "`headstart publish` writes it; see whether what publishes there still runs",
         _ => "correct it; the README says what there is",
-    };
-    hint.to_owned()
+    }
 }
 
 /// Runs the command, and returns its exit code: 1 if something is wrong.
@@ -130,7 +129,7 @@ fn tell(told: Vec<(String, Findings)>, args: &StoreArgs) -> ExitCode {
             Ok(Says::Note(says)) => ("note", says),
             Err(error) => ("wrong", error.to_string()),
         };
-        let hint = (verdict != "ok").then(|| own.unwrap_or(hint(check)));
+        let hint = (verdict != "ok").then(|| own.unwrap_or(hint(check).to_owned()));
         wrong += u8::from(verdict == "wrong");
         if !args.json && (!args.quiet || verdict == "wrong") {
             println!("{verdict:<5}  {url}{check}: {says}");

@@ -1,7 +1,6 @@
 //! `headstart explain`: each unit's reason, as it was noted when it was decided.
 
 use std::collections::HashMap;
-use std::process::ExitCode;
 
 use anyhow::Result;
 use jiff::Timestamp;
@@ -24,8 +23,8 @@ struct Explained {
     note: Option<Note>,
 }
 
-/// Runs the command, and returns its exit code.
-pub fn run(args: &ExplainArgs, environment: &Environment, now: Timestamp) -> Result<ExitCode> {
+/// Runs the command.
+pub fn run(args: &ExplainArgs, environment: &Environment, now: Timestamp) -> Result<()> {
     let setup = Setup::here(environment, args.target_dir.as_deref())?;
     let build = &setup.workspace.build_dir;
     let ledger = Ledger::of(build);
@@ -46,7 +45,7 @@ pub fn run(args: &ExplainArgs, environment: &Environment, now: Timestamp) -> Res
     if args.json {
         let units: Vec<_> = units.iter().map(|one| one.as_json()).collect();
         print_json(&json!({ "started": started.map(|one| one.commit), "units": units }));
-        return Ok(ExitCode::SUCCESS);
+        return Ok(());
     }
     if let Some(started) = &started {
         let (age, from) = (age(started.unix_s, now), short(&started.commit));
@@ -60,7 +59,7 @@ pub fn run(args: &ExplainArgs, environment: &Environment, now: Timestamp) -> Res
         let fresh = count(fresh.len(), "unit");
         println!("{fresh} fresh, and not compiled since; --all names them");
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }
 
 /// Joins what the last start decided with the compiles since, units that were compiled last.

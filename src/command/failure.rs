@@ -46,7 +46,6 @@ pub fn print_and_go_on(what: &str, error: &anyhow::Error) {
     show(&format!("headstart: {what}"), error);
 }
 
-#[expect(clippy::print_stderr, reason = "this is the command's answer")]
 fn show(heading: &str, error: &anyhow::Error) {
     eprintln!("{heading}: {error}");
     let mut shown = error.to_string();
@@ -100,7 +99,7 @@ fn git_hint(error: &anyhow::Error) -> Option<&'static str> {
         }
         GitError::NoCommits(_) => "make a first commit",
         GitError::UnknownRevision(_) => "`git fetch` may bring it, if the clone is shallow or old",
-        GitError::Failed { .. } => "the same command in a terminal may say more",
+        GitError::Failed(..) => "the same command in a terminal may say more",
     })
 }
 
@@ -132,7 +131,7 @@ fn trust_hint(error: &anyhow::Error) -> Option<&'static str> {
             KeyError::Damaged => "take a copy of the key, or make a new one and revoke this one",
         });
     }
-    let BeliefsError::File { .. } = find(error)? else {
+    let BeliefsError::File(..) = find(error)? else {
         return None;
     };
     Some("correct the file; nobody is believed by what cannot be understood")
@@ -157,17 +156,17 @@ fn store_hint(error: &anyhow::Error) -> Option<&'static str> {
         return Some(match error {
             ConfigError::NoHome(_) => "set HOME",
             ConfigError::Variable(..) => "set it to a number with a unit, or unset it",
-            ConfigError::File { .. } => {
+            ConfigError::File(..) => {
                 "correct the file; `store`, `store_max_size`, `remote`, `secrets` and `trusted_keys` are what it may hold"
             }
             ConfigError::Remote(_) => "name a directory, for instance on a shared file system",
         });
     }
     match find::<CargoError>(error)? {
-        CargoError::Start { .. } => Some("install Rust, or put cargo and rustc on PATH"),
+        CargoError::Start(..) => Some("install Rust, or put cargo and rustc on PATH"),
         CargoError::Failed { .. } => {
             Some("run this in a cargo workspace that `cargo metadata` can read")
         }
-        CargoError::Answer { .. } => None,
+        CargoError::Answer(..) => None,
     }
 }

@@ -252,7 +252,7 @@ impl<'a> Far<'a> {
         let clock = Clock::start();
         let all = AtomicU64::new(0);
         let watch = |count| {
-            step.done(count);
+            step.inc(count);
             let came = all.fetch_add(count, Ordering::Relaxed) + count;
             let (elapsed, left) = (clock.elapsed(), size.saturating_sub(came));
             if elapsed <= self.wait {

@@ -2,7 +2,6 @@
 
 use std::ffi::OsStr;
 use std::path::Path;
-use std::process::ExitCode;
 
 use anyhow::Result;
 use serde_json::{Value, json};
@@ -29,8 +28,8 @@ struct Collected {
 /// What is collected of a remote, or why not.
 type Answer<'a> = (&'a str, Result<Over, Trouble>);
 
-/// Runs the command, and returns its exit code.
-pub fn run(args: &GcArgs, call: Call<'_>) -> Result<ExitCode> {
+/// Runs the command.
+pub fn run(args: &GcArgs, call: Call<'_>) -> Result<()> {
     let (environment, reporter) = (call.environment, call.reporter);
     let workspace = call.settled_dir();
     let wanted = args.remotes || !args.store.remote.is_empty() || args.lifecycle.is_some();
@@ -71,7 +70,7 @@ pub fn run(args: &GcArgs, call: Call<'_>) -> Result<ExitCode> {
     }
     let done = far.iter().filter(|(_, over)| over.is_ok()).count();
     match remotes.len() - done - only_read.len() {
-        0 => Ok(ExitCode::SUCCESS),
+        0 => Ok(()),
         failed => {
             let what = format!("{} could not be collected", count(failed, "remote"));
             let hint = "it takes the right to list and to delete; `headstart gc --lifecycle s3` prints rules by which \
@@ -88,7 +87,7 @@ pub(super) fn by_itself(call: Call<'_>, args: &StoreArgs, workspace: &Path) {
     let Some(store) = root.ok().and_then(|root| Store::open(&root).ok()) else {
         return;
     };
-    let max_bytes = match environment.store_max_bytes(None, typed, workspace) {
+    let max_bytes = match environment.store_max_bytes(typed, workspace) {
         Ok(max_bytes) => max_bytes.to_string(),
         Err(error) => return call.reporter.warn(error),
     };
@@ -104,14 +103,17 @@ pub(super) fn by_itself(call: Call<'_>, args: &StoreArgs, workspace: &Path) {
 fn in_store(args: &GcArgs, workspace: &Path, call: Call<'_>) -> Result<Option<Collected>> {
     let (environment, reporter) = (call.environment, call.reporter);
     let typed = args.store.store.as_deref();
-    let max_bytes = environment.store_max_bytes(args.max_size, typed, workspace)?;
+    let max_bytes = match args.max_size {
+        Some(max_bytes) => max_bytes,
+        None => environment.store_max_bytes(typed, workspace)?,
+    };
     let store = match Store::open(&environment.store(typed, Some(workspace))?) {
         Err(StoreError::Missing(_)) => return Ok(None),
         store => store?,
     };
     let now_unix_s = store.time()?;
     let step = reporter.step("Reading manifests", 0);
-    let inventory = store.inventory(&|| step.done(1));
+    let inventory = store.inventory(&|| step.inc(1));
     drop(step);
     let inventory = inventory?;
     let plan = retention::plan(&inventory.held, &inventory.objects, max_bytes, now_unix_s);
@@ -124,7 +126,7 @@ fn in_store(args: &GcArgs, workspace: &Path, call: Call<'_>) -> Result<Option<Co
     };
     if !args.dry_run {
         let step = reporter.step("Deleting", removed.files as u64);
-        removed = store.sweep(&inventory, &plan, now_unix_s, &|| step.done(1))?;
+        removed = store.sweep(&inventory, &plan, now_unix_s, &|| step.inc(1))?;
     }
     Ok(Some(Collected {
         store,
@@ -154,13 +156,13 @@ fn lifecycle(
     keep_days: u16,
     remotes: &[RemoteConfig],
     reporter: &Reporter,
-) -> Result<ExitCode> {
+) -> Result<()> {
     let scheme = match provider {
         Provider::S3 => "s3://",
         Provider::Gcs => "gs://",
     };
-    let path = |one: &RemoteConfig| one.url.strip_prefix(scheme).map(str::to_owned);
-    let paths: Vec<String> = remotes.iter().filter_map(path).collect();
+    let paths = remotes.iter().map(|one| one.url.strip_prefix(scheme));
+    let paths: Vec<&str> = paths.flatten().collect();
     let [path] = &paths[..] else {
         let what = format!("it takes one remote that begins with {scheme}");
         let hint = format!("name it with --remote {scheme}bucket/path");
@@ -169,40 +171,36 @@ fn lifecycle(
     let (bucket, prefix) = path.split_once('/').unwrap_or((path, ""));
     let parts = prefix.split('/').filter(|part| !part.is_empty());
     let prefix: String = parts.map(|part| format!("{part}/")).collect();
-    print_json(&rules(provider, &prefix, retention::age_days(keep_days)));
-    let how = match provider {
-        Provider::S3 => format!(
-            "aws s3api put-bucket-lifecycle-configuration --bucket {bucket} --lifecycle-configuration file://FILE"
-        ),
-        Provider::Gcs => {
-            format!("gcloud storage buckets update gs://{bucket} --lifecycle-file FILE")
-        }
+    let prefixes = COLLECTED.map(|dir| format!("{prefix}{dir}/"));
+    let days = retention::age_days(keep_days);
+    let rule = |prefix: &String| {
+        json!({
+            "ID": format!("headstart {prefix}"),
+            "Status": "Enabled",
+            "Filter": { "Prefix": prefix },
+            "Expiration": { "Days": days },
+        })
     };
+    let (rules, how) = match provider {
+        Provider::S3 => (
+            json!({ "Rules": prefixes.each_ref().map(rule) }),
+            format!(
+                "aws s3api put-bucket-lifecycle-configuration --bucket {bucket} --lifecycle-configuration file://FILE"
+            ),
+        ),
+        Provider::Gcs => (
+            json!({ "rule": [{
+                "action": { "type": "Delete" },
+                "condition": { "age": days, "matchesPrefix": prefixes },
+            }] }),
+            format!("gcloud storage buckets update gs://{bucket} --lifecycle-file FILE"),
+        ),
+    };
+    print_json(&rules);
     reporter.note(format!(
         "`{how}` sets them, in the place of all rules that the bucket has"
     ));
-    Ok(ExitCode::SUCCESS)
-}
-
-fn rules(provider: Provider, prefix: &str, days: i64) -> Value {
-    let prefixes = COLLECTED.map(|dir| format!("{prefix}{dir}/"));
-    match provider {
-        Provider::S3 => {
-            let rule = |prefix: &String| {
-                json!({
-                    "ID": format!("headstart {prefix}"),
-                    "Status": "Enabled",
-                    "Filter": { "Prefix": prefix },
-                    "Expiration": { "Days": days },
-                })
-            };
-            json!({ "Rules": prefixes.iter().map(rule).collect::<Vec<_>>() })
-        }
-        Provider::Gcs => json!({ "rule": [{
-            "action": { "type": "Delete" },
-            "condition": { "age": days, "matchesPrefix": prefixes },
-        }] }),
-    }
+    Ok(())
 }
 
 fn as_json(dry_run: bool, collected: Option<&Collected>, far: &[Answer<'_>]) -> Value {

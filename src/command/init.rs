@@ -8,7 +8,7 @@ use super::cli::InitArgs;
 use super::{Failure, Setup};
 use crate::cargo::config_file::{self, ConfigFileError};
 use crate::config::Environment;
-use crate::disk::{self, DiskError, place};
+use crate::disk::{self, place};
 
 /// The largest configuration that is read.
 const MAX_CONFIG_BYTES: u64 = 1 << 20;
@@ -46,7 +46,10 @@ pub fn run(args: &InitArgs, environment: &Environment) -> anyhow::Result<ExitCod
         println!("nothing was changed");
         return Ok(ExitCode::FAILURE);
     }
-    write(&file, &after)?;
+    match after.is_empty() {
+        true => disk::remove_file(&file)?,
+        false => place::write_kept(&file, after.as_bytes())?,
+    }
     println!("done: {done}");
     if !args.undo && !args.release_lane && environment.var("RUSTC_WRAPPER").is_some() {
         println!("note: RUSTC_WRAPPER is set in this environment, and wins over the configuration");
@@ -134,12 +137,4 @@ fn confirmed() -> anyhow::Result<bool> {
     let mut answer = String::new();
     std::io::stdin().read_line(&mut answer)?;
     Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
-}
-
-/// Writes `text`, or removes the file that would be empty.
-fn write(file: &Path, text: &str) -> Result<(), DiskError> {
-    if text.is_empty() {
-        return disk::remove_file(file);
-    }
-    place::write_kept(file, text.as_bytes())
 }

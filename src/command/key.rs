@@ -1,12 +1,11 @@
 //! `headstart key`: makes and shows keys; and finds those to sign with.
 
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use serde_json::json;
 
-use super::cli::{KeyArgs, KeyCommand};
+use super::cli::KeyCommand;
 use super::{Call, Failure, print_json, rotate};
 use crate::config::Environment;
 use crate::disk::{self, place};
@@ -20,10 +19,10 @@ const PASSWORD: &str = "HEADSTART_KEY_PASSWORD";
 /// The variable with the secret key: its file, or its text.
 const SIGN_KEY: &str = "HEADSTART_SIGN_KEY";
 
-/// Runs the command, and returns its exit code.
-pub fn run(args: &KeyArgs, call: Call<'_>) -> Result<ExitCode> {
+/// Runs the command.
+pub fn run(command: &KeyCommand, call: Call<'_>) -> Result<()> {
     let environment = call.environment;
-    let (key, made, json) = match &args.command {
+    let (key, made, json) = match command {
         KeyCommand::New {
             out,
             no_password,
@@ -46,7 +45,7 @@ pub fn run(args: &KeyArgs, call: Call<'_>) -> Result<ExitCode> {
         let file = made.map(|(out, _)| out.display().to_string());
         let (key, id) = (key.to_string(), key.id().to_string());
         print_json(&json!({ "key": key, "id": id, "believe": believe, "secret_key_file": file }));
-        return Ok(ExitCode::SUCCESS);
+        return Ok(());
     }
     if let Some((out, kept)) = made {
         let out = out.display();
@@ -55,7 +54,7 @@ pub fn run(args: &KeyArgs, call: Call<'_>) -> Result<ExitCode> {
     }
     let id = key.id();
     println!("{key}, id {id}\nreaders believe it with\n  {believe}");
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }
 
 /// Returns the keys to sign with: those in the files `typed`, else that of `HEADSTART_SIGN_KEY`, a file or the text of one.
@@ -68,12 +67,9 @@ pub fn signing_keys(environment: &Environment, typed: &[PathBuf]) -> Result<Vec<
         let key = key.with_context(|| format!("cannot sign with {SIGN_KEY}"))?;
         return Ok(vec![key]);
     }
-    let files: Vec<PathBuf> = match typed {
-        [] => environment.path(SIGN_KEY).into_iter().collect(),
-        typed => typed.to_vec(),
-    };
-    let keys = files.iter().map(|file| secret_key_in(file, environment));
-    keys.collect()
+    let named = environment.path(SIGN_KEY).filter(|_| typed.is_empty());
+    let files = typed.iter().chain(&named);
+    files.map(|file| secret_key_in(file, environment)).collect()
 }
 
 /// Returns the secret key in `file`.

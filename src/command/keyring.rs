@@ -25,12 +25,9 @@ pub fn refresh(keyring: &mut Keyring, tiers: &[Box<dyn Tier>], reporter: &Report
 
 /// Takes what the tier `name` answered; what is wrong with it is one line.
 pub fn take(keyring: &mut Keyring, name: &str, answer: tier::Result<Vec<u8>>, reporter: &Reporter) {
-    let why = match answer {
-        Ok(bytes) => match keyring.take(&bytes) {
-            Ok(()) => return,
-            Err(error) => error.to_string(),
-        },
-        Err(Trouble::Absent) => return,
+    let why = match answer.map(|bytes| keyring.take(&bytes)) {
+        Ok(Ok(())) | Err(Trouble::Absent) => return,
+        Ok(Err(error)) => error.to_string(),
         Err(trouble) => format!("which keys its root key names is not known: {trouble}"),
     };
     reporter.warn(format!("{name}: {why}"));

@@ -29,7 +29,7 @@ pub mod trust;
 mod visit;
 
 use std::ffi::OsString;
-use std::process::ExitCode;
+use std::process::{ExitCode, Termination};
 
 use clap::{CommandFactory, Parser};
 use jiff::Timestamp;
@@ -48,26 +48,33 @@ pub fn main(args: Vec<OsString>, environment: &Environment, now: Timestamp) -> E
         now,
         reporter: Reporter::new(quiet),
     };
-    let result = match cli.command {
-        Command::Publish(args) => publish::run(&args, call(args.store.quiet)),
-        Command::Start(args) => start::run(&args, call(args.store.quiet)),
-        Command::Demo(args) => demo::run(&args, call(args.json)),
-        Command::Status(args) => status::run(&args, environment, now),
-        Command::Explain(args) => explain::run(&args, environment, now),
-        Command::Bisect(args) => bisect::run(&args, call(args.store.quiet)),
-        Command::Doctor(args) => doctor::run(&args, call(args.quiet)),
-        Command::Init(args) => init::run(&args, environment),
-        Command::Gc(args) => gc::run(&args, call(args.store.quiet)),
-        Command::Fetch(args) => bring::run(&args, call(args.store.quiet)),
-        Command::Key(args) => key::run(&args, call(false)),
-        Command::Sign(args) => sign::run(&args, call(args.remotes.quiet)),
-        Command::Trust(args) => trust::run(&args, environment),
-        Command::Debugger(args) => debugger::run(&args, environment),
+    match cli.command {
+        Command::Publish(args) => ends(publish::run(&args, call(args.store.quiet))),
+        Command::Start(args) => ends(start::run(&args, call(args.store.quiet))),
+        Command::Demo(args) => ends(demo::run(&args, call(args.json))),
+        Command::Status(args) => ends(status::run(&args, environment, now)),
+        Command::Explain(args) => ends(explain::run(&args, environment, now)),
+        Command::Bisect(args) => ends(bisect::run(&args, call(args.store.quiet))),
+        Command::Doctor(args) => ends(doctor::run(&args, call(args.quiet))),
+        Command::Init(args) => ends(init::run(&args, environment)),
+        Command::Gc(args) => ends(gc::run(&args, call(args.store.quiet))),
+        Command::Fetch(args) => ends(bring::run(&args, call(args.store.quiet))),
+        Command::Key(command) => ends(key::run(&command, call(false))),
+        Command::Sign(args) => ends(sign::run(&args, call(args.remotes.quiet))),
+        Command::Trust(command) => ends(trust::run(&command, environment)),
+        Command::Debugger(args) => ends(debugger::run(&args, environment)),
         Command::Completions { shell } => {
             let (mut command, mut out) = (Cli::command(), std::io::stdout());
             clap_complete::generate(shell, &mut command, "headstart", &mut out);
-            Ok(ExitCode::SUCCESS)
+            ExitCode::SUCCESS
         }
-    };
-    result.unwrap_or_else(|error| failure::print(&error))
+    }
+}
+
+/// Returns the exit code of a command that ended so; an error is printed.
+fn ends(result: anyhow::Result<impl Termination>) -> ExitCode {
+    match result {
+        Ok(done) => done.report(),
+        Err(error) => failure::print(&error),
+    }
 }

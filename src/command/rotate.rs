@@ -1,7 +1,5 @@
 //! `headstart key rotate`: says by a root key which keys sign for a repository, to all who believe the root.
 
-use std::process::ExitCode;
-
 use anyhow::Result;
 use serde_json::json;
 
@@ -16,8 +14,8 @@ use crate::trust::beliefs::{self, EVERY_REPOSITORY};
 use crate::trust::statement::{self, MAX_BYTES, Statement, StatementError};
 use crate::trust::{KeyId, PublicKey, SecretKey};
 
-/// Runs the command, and returns its exit code.
-pub fn run(args: &RotateArgs, call: Call<'_>) -> Result<ExitCode> {
+/// Runs the command.
+pub fn run(args: &RotateArgs, call: Call<'_>) -> Result<()> {
     let environment = call.environment;
     let repository = name(args.repository.as_deref(), environment)?;
     if repository == EVERY_REPOSITORY {
@@ -194,7 +192,7 @@ impl Rotation<'_> {
 }
 
 /// Fails if a remote does not have it: its readers would go on with the old keys.
-fn judge(written: &[Written]) -> Result<ExitCode> {
+fn judge(written: &[Written]) -> Result<()> {
     let mut written_to = written.iter();
     let failed = written_to.find_map(|(place, done)| Some((place, done.as_ref().err()?)));
     let (what, hint) = match (written, failed) {
@@ -206,7 +204,7 @@ fn judge(written: &[Written]) -> Result<ExitCode> {
             format!("{place} does not say it: {why}"),
             "its readers go on with the keys of before: run it again when the remote is well",
         ),
-        (_, None) => return Ok(ExitCode::SUCCESS),
+        (_, None) => return Ok(()),
     };
     Err(Failure::new(what, hint).into())
 }

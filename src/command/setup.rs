@@ -178,7 +178,6 @@ pub fn print_first(shown: usize, lines: impl ExactSizeIterator<Item: Display>, a
 }
 
 /// Prints `value` as one line of JSON on standard output.
-#[expect(clippy::print_stdout, reason = "this is the command's answer")]
 pub fn print_json(value: &serde_json::Value) {
     println!("{value}");
 }

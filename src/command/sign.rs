@@ -2,8 +2,6 @@
 //!
 //! Works on remotes only: what lies in a store is believed for whose directory that is, and no signature in it is read.
 
-use std::process::ExitCode;
-
 use anyhow::Result;
 use serde_json::{Value, json};
 
@@ -18,8 +16,8 @@ use crate::report::count;
 /// What became of what waited in a remote.
 type Answer = (String, Result<Vec<Signed>, ListError>);
 
-/// Runs the command, and returns its exit code.
-pub fn run(args: &SignArgs, call: Call<'_>) -> Result<ExitCode> {
+/// Runs the command.
+pub fn run(args: &SignArgs, call: Call<'_>) -> Result<()> {
     let repository = Repository::discover(&call.environment.dir)?;
     let commit = repository.commit(&args.commit)?;
     let tree = repository.tree(&commit)?;
@@ -56,7 +54,7 @@ pub fn run(args: &SignArgs, call: Call<'_>) -> Result<ExitCode> {
 }
 
 /// Fails unless there was something to sign, and all of it is signed now.
-fn judge(commit: &str, answers: &[Answer]) -> Result<ExitCode> {
+fn judge(commit: &str, answers: &[Answer]) -> Result<()> {
     let commit = short(commit);
     let all = || answers.iter().flat_map(|(_, signed)| signed).flatten();
     let why = |one: &Signed| {
@@ -85,7 +83,7 @@ fn judge(commit: &str, answers: &[Answer]) -> Result<ExitCode> {
             format!("nothing of {commit} waits to be signed"),
             "`headstart publish --unsigned` of that commit comes first, to the same remotes",
         ),
-        _ => return Ok(ExitCode::SUCCESS),
+        _ => return Ok(()),
     };
     Err(Failure::new(what, hint).into())
 }

@@ -1,7 +1,6 @@
 //! `headstart status`: where a target directory comes from, and what the store holds.
 
 use std::path::Path;
-use std::process::ExitCode;
 
 use anyhow::Result;
 use jiff::Timestamp;
@@ -18,8 +17,8 @@ use crate::store::{Point, Store, StoreError};
 /// How many starting points are shown without `--json`.
 const SHOWN_POINTS: usize = 10;
 
-/// Runs the command, and returns its exit code. Works outside of a workspace too, for the store alone.
-pub fn run(args: &StatusArgs, environment: &Environment, now: Timestamp) -> Result<ExitCode> {
+/// Runs the command. Works outside of a workspace too, for the store alone.
+pub fn run(args: &StatusArgs, environment: &Environment, now: Timestamp) -> Result<()> {
     let setup = Setup::here(environment, args.target_dir.as_deref());
     let workspace = setup.ok().map(|setup| setup.workspace);
     let build = workspace.as_ref().map(|workspace| &workspace.build_dir);
@@ -33,7 +32,7 @@ pub fn run(args: &StatusArgs, environment: &Environment, now: Timestamp) -> Resu
     };
     if args.store.json {
         print_json(&as_json(started.as_ref(), &store, &points));
-        return Ok(ExitCode::SUCCESS);
+        return Ok(());
     }
     match (build.map(|build| build.display()), &started) {
         (None, _) => println!("no cargo workspace here"),
@@ -45,7 +44,7 @@ pub fn run(args: &StatusArgs, environment: &Environment, now: Timestamp) -> Resu
         }
     }
     print_points(&store, &points, now);
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }
 
 fn print_decisions(started: &Started, units: bool) {

@@ -49,7 +49,7 @@ pub enum Source<'a> {
     /// From starting points.
     Placed(&'a [Point]),
     /// By these cargo commands.
-    Built(&'a [Vec<String>]),
+    Built(&'a [CargoCommand]),
 }
 
 /// Why a commit's programs are not to be had.
@@ -57,17 +57,9 @@ pub enum Source<'a> {
 #[error("{0}")]
 struct NotHad(String);
 
-/// A trial's outcome.
-#[derive(Debug)]
-pub struct Tried {
-    /// What to remember of it.
-    pub judged: Judged,
-    /// The programs that were at hand.
-    pub programs: Vec<Program>,
-}
-
 impl Trials<'_> {
-    /// Tries `commit` with programs from `source`; without one of those that are `needed` it is skipped.
+    /// Tries `commit` with programs from `source`; without one of those that are `needed` it is skipped. Returns what to
+    /// remember of it, and the programs that were at hand.
     ///
     /// An error is what ends the bisect: COMMAND cannot be run, or says that it should end.
     pub fn run(
@@ -75,7 +67,7 @@ impl Trials<'_> {
         commit: &str,
         source: Source<'_>,
         needed: &BTreeSet<String>,
-    ) -> Result<Tried> {
+    ) -> Result<(Judged, Vec<Program>)> {
         let clock = Clock::start();
         let tree = self.scratch.at(self.repository, commit)?;
         let root = disk::canonical(&self.setup.workspace.root);
@@ -107,7 +99,7 @@ impl Trials<'_> {
             }
         };
         judged.seconds = clock.elapsed().as_secs_f64();
-        Ok(Tried { judged, programs })
+        Ok((judged, programs))
     }
 
     /// Places the programs of `points` and nothing else; fails with [`NotHad`] where that cannot be.
@@ -140,7 +132,7 @@ impl Trials<'_> {
     fn build(
         &self,
         commit: &str,
-        commands: &[Vec<String>],
+        commands: &[CargoCommand],
         workspace: &Path,
     ) -> Result<Vec<Program>> {
         let target = workspace.join(TARGET);
@@ -152,9 +144,8 @@ impl Trials<'_> {
         let environment = environment.with("HEADSTART_LATER", "off");
         let environment = environment.with("CARGO_TARGET_DIR", &target);
         let mut lines = Vec::new();
-        let commands = commands.iter().cloned().map(|args| CargoCommand { args });
         for command in commands {
-            lines.extend(self.build_one(commit, &command, &environment)?);
+            lines.extend(self.build_one(commit, command, &environment)?);
         }
         let live = message::live(&lines);
         Ok(live.iter().filter_map(built).collect())
@@ -215,9 +206,7 @@ impl Trials<'_> {
             command.env(name, all.join(OsStr::new(":")));
         }
         for one in programs {
-            for variable in &one.variables {
-                command.env(variable, &one.path);
-            }
+            command.envs(one.variables.iter().map(|variable| (variable, &one.path)));
         }
         for name in KEPT_BACK {
             command.env_remove(name);

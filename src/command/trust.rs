@@ -1,11 +1,9 @@
 //! `headstart trust`: says whose signatures this user believes, and in which repositories.
 
-use std::process::ExitCode;
-
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
-use super::cli::{TrustArgs, TrustCommand};
+use super::cli::{TrustAddArgs, TrustCommand, TrustRemoveArgs};
 use super::key::{how_to_believe, read_text};
 use super::{Failure, print_json, quietly};
 use crate::cargo::{CargoCommand, Workspace};
@@ -15,57 +13,34 @@ use crate::trust::beliefs::{self, Belief, Beliefs, EVERY_REPOSITORY, Role};
 use crate::trust::statement::Statement;
 use crate::trust::{KeyId, Keyring, PublicKey};
 
-/// Runs the command, and returns its exit code.
-pub fn run(args: &TrustArgs, environment: &Environment) -> Result<ExitCode> {
-    match &args.command {
-        TrustCommand::Add {
-            key,
-            repository,
-            note,
-            root,
-        } => {
-            let belief = Belief {
-                key: public_key(key, environment)?,
-                repository: name(repository.as_deref(), environment)?,
-                note: note.clone(),
-            };
-            add(role(*root), belief, environment)?;
-        }
-        TrustCommand::List { json } => list(*json, environment)?,
-        TrustCommand::Remove {
-            key,
-            repository,
-            root,
-        } => {
-            let repository = name(repository.as_deref(), environment)?;
-            let id = key_id(key, environment)?;
-            remove(role(*root), id, &repository, environment)?;
-        }
-        TrustCommand::Revoke { key } => {
-            let id = key_id(key, environment)?;
-            let dir = environment.config_dir()?;
-            match beliefs::change(&dir, |all| all.revoke(id))? {
-                true => println!("{id} is believed nowhere any more"),
-                false => println!("{id} is revoked already"),
-            }
-        }
+/// Runs the command.
+pub fn run(command: &TrustCommand, environment: &Environment) -> Result<()> {
+    match command {
+        TrustCommand::Add(args) => add(args, environment),
+        TrustCommand::List { json } => list(*json, environment),
+        TrustCommand::Remove(args) => remove(args, environment),
+        TrustCommand::Revoke { key } => revoke(key, environment),
     }
-    Ok(ExitCode::SUCCESS)
 }
 
-fn role(root: bool) -> Role {
-    if root { Role::Root } else { Role::Signs }
-}
-
-fn add(role: Role, belief: Belief, environment: &Environment) -> Result<()> {
+fn add(args: &TrustAddArgs, environment: &Environment) -> Result<()> {
+    let belief = Belief {
+        key: public_key(&args.key, environment)?,
+        repository: name(args.repository.as_deref(), environment)?,
+        note: args.note.clone(),
+    };
     let dir = environment.config_dir()?;
     let (id, file) = (belief.key.id(), beliefs::file(&dir));
-    let place = shown(&belief.repository).to_owned();
-    let (said, so) = match role {
-        Role::Signs => ("is believed in", "what it signs"),
-        Role::Root => ("is believed to say who signs in", "what they sign"),
+    let place = shown(&belief.repository);
+    let (role, said, so) = match args.root {
+        false => (Role::Signs, "is believed in", "what it signs"),
+        true => (
+            Role::Root,
+            "is believed to say who signs in",
+            "what they sign",
+        ),
     };
-    let change = |all: &mut Beliefs| (!all.is_revoked(id)).then(|| all.add(role, belief));
+    let change = |all: &mut Beliefs| (!all.is_revoked(id)).then(|| all.add(role, &belief));
     let is_new = beliefs::change(&dir, change)?;
     match is_new {
         None => {
@@ -81,7 +56,10 @@ fn add(role: Role, belief: Belief, environment: &Environment) -> Result<()> {
     Ok(())
 }
 
-fn remove(role: Role, id: KeyId, repository: &str, environment: &Environment) -> Result<()> {
+fn remove(args: &TrustRemoveArgs, environment: &Environment) -> Result<()> {
+    let repository = &name(args.repository.as_deref(), environment)?;
+    let id = key_id(&args.key, environment)?;
+    let role = if args.root { Role::Root } else { Role::Signs };
     let (removed, others) = beliefs::change(&environment.config_dir()?, |beliefs| {
         let removed = beliefs.remove(role, id, repository);
         let others = beliefs.keys(role).iter().filter(|one| one.key.id() == id);
@@ -99,6 +77,15 @@ fn remove(role: Role, id: KeyId, repository: &str, environment: &Environment) ->
         return Err(Failure::new(what, hint).into());
     }
     println!("{id} is not believed in {here} any more{still}");
+    Ok(())
+}
+
+fn revoke(key: &str, environment: &Environment) -> Result<()> {
+    let id = key_id(key, environment)?;
+    match beliefs::change(&environment.config_dir()?, |all| all.revoke(id))? {
+        true => println!("{id} is believed nowhere any more"),
+        false => println!("{id} is revoked already"),
+    }
     Ok(())
 }
 
@@ -202,14 +189,16 @@ fn shown(repository: &str) -> &str {
 
 /// Returns the name of the repository that a command is about.
 pub(super) fn name(typed: Option<&str>, environment: &Environment) -> Result<String, Failure> {
-    let name = match typed {
+    let (name, what) = match typed {
         Some(EVERY_REPOSITORY) => return Ok(EVERY_REPOSITORY.to_owned()),
-        Some(typed) => git::name_of(typed),
-        None => here(environment),
-    };
-    let what = match typed {
-        Some(typed) => format!("`{typed}` names no repository"),
-        None => "this is no clone with an `origin`".to_owned(),
+        Some(typed) => (
+            git::name_of(typed),
+            format!("`{typed}` names no repository"),
+        ),
+        None => (
+            here(environment),
+            "this is no clone with an `origin`".to_owned(),
+        ),
     };
     let hint = "name the repository: --repository HOST/OWNER/NAME, or '*' for every repository";
     name.ok_or_else(|| Failure::new(what, hint))
@@ -251,8 +240,6 @@ pub(super) fn public_key(typed: &str, environment: &Environment) -> Result<Publi
 
 /// Returns the id that was typed, or that of the key.
 pub(super) fn key_id(typed: &str, environment: &Environment) -> Result<KeyId> {
-    match KeyId::parse(typed) {
-        Some(id) => Ok(id),
-        None => Ok(public_key(typed, environment)?.id()),
-    }
+    let of_key = || public_key(typed, environment).map(|key| key.id());
+    KeyId::parse(typed).map_or_else(of_key, Ok)
 }

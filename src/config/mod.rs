@@ -36,14 +36,9 @@ pub enum ConfigError {
     /// A variable that says nothing.
     #[error("cannot use ${0}: {1}")]
     Variable(&'static str, String),
-    /// `headstart.toml` cannot be read or understood.
-    #[error("cannot use {}: {why}", path.display())]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong.
-        why: String,
-    },
+    /// `headstart.toml` cannot be read or understood, and why.
+    #[error("cannot use {}: {}", .0.display(), .1)]
+    File(PathBuf, String),
     /// A store that is not a directory.
     #[error(
         "`{0}` is not a directory, and this version stores starting points in directories only"
@@ -205,17 +200,9 @@ impl Environment {
         self.path_or_below_home("XDG_CACHE_HOME", ".cache")
     }
 
-    /// Returns how many bytes the store may have: what the user typed, else `HEADSTART_STORE_MAX_SIZE`, else
+    /// Returns how many bytes the store may have if nobody typed it: `HEADSTART_STORE_MAX_SIZE`, else
     /// `store_max_size` in `headstart.toml` if that names the store, which is as for [`Environment::store`].
-    pub fn store_max_bytes(
-        &self,
-        typed: Option<u64>,
-        typed_store: Option<&str>,
-        workspace: &Path,
-    ) -> Result<u64> {
-        if let Some(typed) = typed {
-            return Ok(typed);
-        }
+    pub fn store_max_bytes(&self, typed_store: Option<&str>, workspace: &Path) -> Result<u64> {
         if let Some(text) = self.named(MAX_SIZE_VAR) {
             return parse_bytes(text).map_err(|why| ConfigError::Variable(MAX_SIZE_VAR, why));
         }
@@ -235,11 +222,9 @@ impl Environment {
     /// Returns the remotes, nearest first: those that were typed, else those of `HEADSTART_REMOTES`, separated by spaces,
     /// else those of `headstart.toml` in `workspace`. One that is typed as `none` means none.
     pub fn remotes(&self, typed: &[String], workspace: &Path) -> Result<Vec<RemoteConfig>> {
-        let variable = || self.text("HEADSTART_REMOTES").unwrap_or_default();
-        let named: Vec<&str> = match typed {
-            [] => variable().split_whitespace().collect(),
-            typed => typed.iter().map(String::as_str).collect(),
-        };
+        let variable = self.text("HEADSTART_REMOTES").filter(|_| typed.is_empty());
+        let variable = variable.unwrap_or_default().split_whitespace();
+        let named: Vec<&str> = typed.iter().map(String::as_str).chain(variable).collect();
         let remote = |url: &&str| RemoteConfig {
             url: (*url).to_owned(),
             read_only: false,
@@ -381,8 +366,7 @@ fn read_toml<T: Default + DeserializeOwned>(path: &Path) -> Result<T> {
 }
 
 fn unusable(path: &Path, why: impl ToString) -> ConfigError {
-    let (path, why) = (path.to_path_buf(), why.to_string());
-    ConfigError::File { path, why }
+    ConfigError::File(path.to_path_buf(), why.to_string())
 }
 
 /// Returns the bytes in a size such as `50G`, `500 MB` or `7`.

@@ -5,14 +5,17 @@
 use serde::{Deserialize, Serialize};
 
 /// What was found out about one commit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
     /// It is not broken yet.
+    #[error("good")]
     Good,
     /// It is broken.
+    #[error("bad")]
     Bad,
     /// It cannot be told.
+    #[error("skipped")]
     Skipped,
 }
 
@@ -33,12 +36,16 @@ pub enum Next {
     /// The commit at this end of the line is not what it was taken for.
     WrongEnd(usize),
     /// All that can be known is: this one is good, that one is bad, and nothing can be told of those between.
-    Between {
-        /// The last good one.
-        good: usize,
-        /// The first bad one.
-        bad: usize,
-    },
+    Between(Answer),
+}
+
+/// What was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// The last good commit.
+    pub good: usize,
+    /// The first bad one.
+    pub bad: usize,
 }
 
 /// Returns what is to be done next on `line`: oldest first, at least two, its ends taken for good and for bad.
@@ -63,7 +70,7 @@ pub fn next(line: &[Commit]) -> Next {
     let open: Vec<usize> = between.filter(open).collect();
     match open.get(part(skipped, open.len())) {
         Some(at) => Next::Ask(*at),
-        None => Next::Between { good, bad },
+        None => Next::Between(Answer { good, bad }),
     }
 }
 
@@ -79,7 +86,7 @@ fn part(skipped: usize, length: usize) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::{Commit, Next, Verdict, next};
+    use super::{Answer, Commit, Next, Verdict, next};
     use proptest::prelude::*;
 
     /// Judges commits of `kinds` until there is an answer; from `broken` on they are bad. Returns it, with how many were judged.
@@ -99,7 +106,7 @@ mod tests {
                         _ => Verdict::Bad,
                     });
                 }
-                Next::Between { good, bad } => return (good, bad, judged),
+                Next::Between(Answer { good, bad }) => return (good, bad, judged),
                 wrong => panic!("{wrong:?}"),
             }
         }
@@ -168,7 +175,7 @@ mod tests {
             askable: false,
             verdict: None,
         };
-        let adjacent = Next::Between { good: 0, bad: 1 };
+        let adjacent = Next::Between(Answer { good: 0, bad: 1 });
         assert_eq!(next(&[unknown, unknown]), adjacent);
     }
 }

@@ -63,5 +63,5 @@ pub fn over(tier: &dyn Tier, keep_days: u16, now_unix_s: i64) -> Result<Over, Tr
 /// Removes the files of `over` from `tier`. Those that went before it failed are gone, and missed by nobody.
 pub fn remove(tier: &dyn Tier, over: &Over, reporter: &Reporter) -> Result<(), Trouble> {
     let step = reporter.step("Deleting", over.keys.len() as u64);
-    tier.remove(&over.keys, &|| step.done(1))
+    tier.remove(&over.keys, &|| step.inc(1))
 }

@@ -30,13 +30,14 @@ pub fn watched(path: Rooted, roots: &Roots) -> Input {
 /// A script that watches `.git/HEAD` wants to know the commit, which on a branch is not in that file. If HEAD
 /// has moved since, nobody knows what it saw, and no reader's commit is taken for the same.
 pub fn git_head(rooted: &Rooted, roots: &Roots, made: SystemTime) -> Option<Input> {
-    let dir = git::enclosing_git_dir(&roots.resolve(rooted))?;
+    let here = roots.resolve(rooted);
+    let dir = git::enclosing_git_dir(&here)?;
     let moved = walk::mtime(&dir.join("logs/HEAD")).or_else(|| walk::mtime(&dir.join("HEAD")));
     let commit = match moved.is_some_and(|moved| moved > made) {
         true => String::new(),
-        false => git::head_of_git_dir(&dir)?,
+        false => git::head_of_git_dir(dir)?,
     };
-    let (path, expected) = (roots.locate(&dir), Expected::GitHead(commit));
+    let (path, expected) = (roots.locate(dir), Expected::GitHead(commit));
     Some(Input { path, expected })
 }
 
@@ -48,7 +49,7 @@ pub fn is_git_log(path: &Rooted) -> bool {
 }
 
 fn is_git_index(path: &Path) -> bool {
-    let is_git_dir = |dir: &Path| git::enclosing_git_dir(dir).as_deref() == Some(dir);
+    let is_git_dir = |dir: &Path| git::enclosing_git_dir(dir) == Some(dir);
     path.ends_with("index") && path.parent().is_some_and(is_git_dir)
 }
 

@@ -2,6 +2,7 @@
 //!
 //! A report has no unit hashes: most are in the names of the outputs, the others are found by comparing files.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use crate::cargo::layout::{HashedFiles, Layout, hash_in, profile_of, unit_hash};
@@ -44,16 +45,12 @@ pub(super) type Told = Result<LiveUnit, String>;
 
 /// Returns the units among `all` in order, each once, and what the others are called.
 pub(super) fn sorted(all: impl Iterator<Item = Told>) -> (Vec<LiveUnit>, Vec<String>) {
-    let (mut units, mut unknown) = (Vec::new(), Vec::new());
-    for one in all {
-        match one {
-            Ok(unit) => units.push(unit),
-            Err(name) => unknown.push(name),
-        }
-    }
+    let (units, unknown): (Vec<Told>, Vec<Told>) = all.partition(Result::is_ok);
+    let mut units: Vec<LiveUnit> = units.into_iter().flatten().collect();
     units.sort_by(|a, b| a.name.cmp(&b.name));
     units.dedup_by(|a, b| a.name == b.name);
-    (units, unknown)
+    let unknown = unknown.into_iter().filter_map(Result::err);
+    (units, unknown.collect())
 }
 
 fn shown(live: &Live) -> String {
@@ -99,19 +96,18 @@ impl<'a> Resolver<'a> {
         let (profile, _) = profile_of(artifact.filenames.first()?, &self.dirs, &profiles)?;
         let (layout, stem) = (&self.layout, artifact.stem());
         let candidates = layout.candidates(&profile, &package.name, &stem);
-        let crate_name = artifact.target.name.replace('-', "_");
         let (name, plain_outputs) = self
             .by_hash(artifact, &candidates)
-            .or_else(|| self.by_file(artifact, &candidates, &crate_name))
+            .or_else(|| self.by_file(artifact, &candidates))
             .map(|name| (name, Vec::new()))
-            .or_else(|| self.by_plain_name(artifact, &candidates, &profile, &crate_name))?;
+            .or_else(|| self.by_plain_name(artifact, &candidates, &profile))?;
         Some(LiveUnit {
             name,
             package,
             package_dir: artifact.manifest_path.parent().map(Path::to_path_buf),
             source: Some(artifact.target.src_path.clone()),
             compressed: artifact.target.kind.iter().any(|kind| kind == "dylib"),
-            crate_name,
+            crate_name: artifact.crate_name(),
             plain_outputs,
         })
     }
@@ -130,13 +126,8 @@ impl<'a> Resolver<'a> {
 
     /// A program or library that cargo linked to its final place: the same file, or the same content, under
     /// a name with the hash.
-    fn by_file(
-        &self,
-        artifact: &Artifact,
-        candidates: &[UnitName],
-        crate_name: &str,
-    ) -> Option<UnitName> {
-        let last = artifact.filenames.first()?;
+    fn by_file(&self, artifact: &Artifact, candidates: &[UnitName]) -> Option<UnitName> {
+        let (last, crate_name) = (artifact.filenames.first()?, artifact.crate_name());
         let extension = last.extension();
         let library = last.file_name()?.to_str()?.starts_with("lib") && extension.is_some();
         let prefix = if library { "lib" } else { "" };
@@ -162,9 +153,8 @@ impl<'a> Resolver<'a> {
         artifact: &Artifact,
         candidates: &[UnitName],
         profile: &str,
-        crate_name: &str,
     ) -> Option<(UnitName, Vec<PathBuf>)> {
-        let deps = Path::new(profile).join("deps");
+        let (deps, crate_name) = (Path::new(profile).join("deps"), artifact.crate_name());
         let hashed = HashedFiles::of(&self.build_dir().join(&deps));
         let plain = |unit: &&UnitName| hashed.with(unit_hash(&unit.dir)).is_empty();
         let mut candidates = candidates.iter().filter(plain);
@@ -173,13 +163,11 @@ impl<'a> Resolver<'a> {
         };
         let files = artifact.filenames.iter();
         let names = files.filter_map(|file| file.file_name());
-        let mut outputs: Vec<PathBuf> = names.map(|name| deps.join(name)).collect();
-        outputs.push(deps.join(format!("lib{crate_name}.rmeta")));
-        outputs.push(deps.join(format!("{crate_name}.d")));
-        outputs.sort();
-        outputs.dedup();
+        let mut outputs: BTreeSet<PathBuf> = names.map(|name| deps.join(name)).collect();
+        outputs.insert(deps.join(format!("lib{crate_name}.rmeta")));
+        outputs.insert(deps.join(format!("{crate_name}.d")));
         outputs.retain(|output| self.build_dir().join(output).is_file());
-        Some((unit.clone(), outputs))
+        Some((unit.clone(), outputs.into_iter().collect()))
     }
 }
 

@@ -190,8 +190,8 @@ fn difference(input: &Input, seen: &Seen) -> Option<Reason> {
 
 fn pinned(manifest: &Manifest, unit: &Unit, roots: &Roots) -> Option<Reason> {
     let elsewhere = |pin: &&Pin| !roots.agree(&manifest.roots, pin.root);
-    let Pin { root, seen_in } = unit.pinned.iter().find(elsewhere)?.clone();
-    Some(Reason::Pinned { root, seen_in })
+    let pin = unit.pinned.iter().find(elsewhere);
+    pin.cloned().map(Reason::Pinned)
 }
 
 /// Moves the absolute paths that a build script declared.

@@ -144,7 +144,7 @@ impl Build<'_> {
         let step = self.reporter.step("Storing outputs", count);
         let record = |candidate: &Candidate| {
             let recorded = recorder.record(candidate);
-            step.done(1);
+            step.inc(1);
             recorded
         };
         let recorded: Vec<_> = candidates.par_iter().map(record).collect();
@@ -249,7 +249,7 @@ impl Build<'_> {
         let watch = |path: Rooted| {
             let read = || inputs::watched(path.clone(), self.roots);
             let input = (!self.compared_otherwise(&path, &hashes)).then(read);
-            step.done(1);
+            step.inc(1);
             (path, input)
         };
         wanted.into_par_iter().map(watch).collect()

@@ -13,7 +13,7 @@ use crate::config::Environment;
 use crate::disk::place::mode_for;
 use crate::disk::{self, CopyError, DiskError, Finish, PLAIN, Staging, hash, walk};
 use crate::engine::wrapping::Wrapped;
-use crate::model::{Digest, Finder};
+use crate::model::Finder;
 use crate::rustc::argv::Invocation;
 use crate::rustc::run;
 
@@ -147,9 +147,9 @@ fn name(invocation: &Invocation, wrapped: Wrapped<'_>) -> Option<String> {
     let [package_name, package_version] = ["CARGO_PKG_NAME", "CARGO_PKG_VERSION"].map(variable);
     let profile = roots.locate(&environment.dir.join(&invocation.out_dir));
     let file_name = |path: &Path| path.file_name().unwrap_or_default().to_owned();
-    let externs = invocation.externs().map(|path| match other_file(path) {
-        Some(other) => file_name(Path::new(&other)),
-        None => file_name(Path::new(path)),
+    let externs = invocation.externs().map(|path| {
+        let other = other_file(path);
+        file_name(Path::new(other.as_deref().unwrap_or(path)))
     });
     let externs: Vec<OsString> = externs.collect();
     let program = file_name(Path::new(wrapped.program));
@@ -162,6 +162,6 @@ fn name(invocation: &Invocation, wrapped: Wrapped<'_>) -> Option<String> {
         profile.relative().as_os_str(),
     ];
     context.extend(externs.iter().map(OsString::as_os_str));
-    let digest: Digest = plain.digest(&Finder::new(roots), &context);
+    let digest = plain.digest(&Finder::new(roots), &context);
     Some(digest.hex()[..DIGITS].to_owned())
 }

@@ -174,7 +174,7 @@ impl Placing<'_> {
         let step = reporter.step("Placing outputs", bytes);
         let place = |(at, file): &(usize, &OutputFile)| {
             let placed = self.place_file(file);
-            step.done(file.content.size_bytes());
+            step.inc(file.content.size_bytes());
             match placed {
                 Ok(()) => Ok(None),
                 Err(ObjectError::Disk(error)) => Err(error),

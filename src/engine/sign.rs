@@ -91,25 +91,19 @@ pub fn sign(
     waiting.entries.truncate(MAX_ENTRIES);
     let mut signed = Vec::new();
     // The newest comes first in a list, and is added last.
-    for entry in waiting.entries.iter().rev() {
+    for mut entry in waiting.entries.into_iter().rev() {
         let manifest = entry.point.manifest;
-        let verdict = match read(tier, entry, expected) {
+        let verdict = match read(tier, &entry, expected) {
             Err(refusal) => Err(refusal),
             Ok((bytes, point)) => {
                 let mut list = List::of(tier, &point.toolchain, signer, expected.now_unix_s);
                 let head = list.read()?;
                 let there = head.of(manifest).map_or(&[][..], |there| &there.signatures);
-                let (epoch, signatures) = (entry.epoch, lacking(&bytes, there, signer));
-                match signatures.is_empty() {
+                entry.point = point;
+                entry.signatures = lacking(&bytes, there, signer);
+                match entry.signatures.is_empty() {
                     true => Ok(Verdict::Already),
-                    false => {
-                        list.add(&Entry {
-                            point,
-                            epoch,
-                            signatures,
-                        })?;
-                        Ok(Verdict::New)
-                    }
+                    false => list.add(&entry).map(|()| Ok(Verdict::New))?,
                 }
             }
         };

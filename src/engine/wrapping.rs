@@ -45,7 +45,7 @@ pub fn roots(invocation: &Invocation, environment: &Environment) -> Option<Roots
         (false, false) => locked_above(source),
     };
     let above = workspace.and_then(git::enclosing_work_tree);
-    let repository = above.as_deref().filter(|top| Some(*top) != workspace);
+    let repository = above.filter(|top| Some(*top) != workspace);
     let all = [
         (Root::Workspace, workspace),
         (Root::Build, Some(&*build)),

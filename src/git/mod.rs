@@ -26,14 +26,9 @@ pub enum GitError {
     /// A revision that git does not know.
     #[error("git does not know the revision `{0}`")]
     UnknownRevision(String),
-    /// Any other failure.
-    #[error("`git {command}` failed: {stderr}")]
-    Failed {
-        /// The command.
-        command: String,
-        /// What git said.
-        stderr: String,
-    },
+    /// Any other failure of a command, and what git said.
+    #[error("`git {0}` failed: {1}")]
+    Failed(String, String),
 }
 
 /// A commit, as people know it.
@@ -55,18 +50,19 @@ pub struct Repository {
 impl Repository {
     /// Returns the work tree that holds `dir`.
     pub fn discover(dir: &Path) -> Result<Repository, GitError> {
-        let output = git(dir, ["rev-parse", "--show-toplevel"]).map_err(|error| match error {
-            GitError::Failed { .. } => GitError::NoRepository(dir.to_path_buf()),
+        let top = ask(git(dir).args(["rev-parse", "--show-toplevel"]));
+        let top = top.map_err(|error| match error {
+            GitError::Failed(..) => GitError::NoRepository(dir.to_path_buf()),
             other => other,
         })?;
-        let root = path(trim(&output));
+        let root = path(trim(&top));
         Ok(Repository { root })
     }
 
     /// Returns what the repository is called in every clone: host and path of its `origin`, or the absolute path of an
     /// `origin` on this machine; none without one.
     pub fn name(&self) -> Option<String> {
-        let url = self.line_of(["remote", "get-url", "origin"]).ok()?;
+        let url = self.line_of(&["remote", "get-url", "origin"]).ok()?;
         match url.contains("://") || url.starts_with('/') || host_and_path(&url).is_some() {
             true => name_of(&url),
             false => name_of(&disk::canonical(&self.root.join(url)).to_string_lossy()),
@@ -84,17 +80,16 @@ impl Repository {
     /// Returns the commit that `revision` names.
     pub fn commit(&self, revision: &str) -> Result<String, GitError> {
         let wanted = format!("{revision}^{{commit}}");
-        let verify = ["rev-parse", "--verify", "--quiet", "--end-of-options"];
-        let args = verify.into_iter().chain([wanted.as_str()]);
-        self.line_of(args).map_err(|error| match error {
-            GitError::Failed { .. } => GitError::UnknownRevision(revision.to_owned()),
+        let verify = ["rev-parse", "-q", "--verify", "--end-of-options", &wanted];
+        self.line_of(&verify).map_err(|error| match error {
+            GitError::Failed(..) => GitError::UnknownRevision(revision.to_owned()),
             other => other,
         })
     }
 
     /// Returns the tree of `commit`.
     pub fn tree(&self, commit: &str) -> Result<String, GitError> {
-        self.line_of(["rev-parse", "--verify", &format!("{commit}^{{tree}}")])
+        self.line_of(&["rev-parse", "--verify", &format!("{commit}^{{tree}}")])
     }
 
     /// Returns what differs from HEAD in the work tree, untracked files included, a line each.
@@ -123,32 +118,33 @@ impl Repository {
 
     /// Tells whether `commit` is `other`, or one of its ancestors.
     pub fn is_ancestor(&self, commit: &str, other: &str) -> Result<bool, GitError> {
-        match git(&self.root, ["merge-base", "--is-ancestor", commit, other]) {
+        match self.line_of(&["merge-base", "--is-ancestor", commit, other]) {
             Ok(_) => Ok(true),
-            Err(GitError::Failed { stderr, .. }) if stderr.is_empty() => Ok(false),
+            Err(GitError::Failed(_, stderr)) if stderr.is_empty() => Ok(false),
             Err(error) => Err(error),
         }
     }
 
     /// Returns how many commits lead from `from` to `to`.
     pub fn distance(&self, from: &str, to: &str) -> Result<usize, GitError> {
-        let count = self.line_of(["rev-list", "--count", &format!("{from}..{to}")])?;
+        let count = self.line_of(&["rev-list", "--count", &format!("{from}..{to}")])?;
         Ok(count.parse().unwrap_or(0))
     }
 
     /// Tells whether history was cut off by a shallow clone.
     pub fn is_shallow(&self) -> bool {
-        let answer = self.line_of(["rev-parse", "--is-shallow-repository"]);
+        let answer = self.line_of(&["rev-parse", "--is-shallow-repository"]);
         answer.is_ok_and(|answer| answer == "true")
     }
 
     /// Returns git's answer where that is one line.
-    fn line_of<'a>(&self, args: impl IntoIterator<Item = &'a str>) -> Result<String, GitError> {
-        git(&self.root, args).map(|output| text(trim(&output)))
+    fn line_of(&self, args: &[&str]) -> Result<String, GitError> {
+        let output = ask(git(&self.root).args(args))?;
+        Ok(text(trim(&output)))
     }
 
     fn lines_of(&self, args: &[&str]) -> Result<Vec<String>, GitError> {
-        let output = text(&git(&self.root, args.iter().copied())?);
+        let output = text(&ask(git(&self.root).args(args))?);
         Ok(output.lines().map(str::to_owned).collect())
     }
 }
@@ -191,87 +187,85 @@ fn host_and_path(url: &str) -> Option<(&str, &str)> {
 ///
 /// None where `path` lies in no git directory, or where that has no commits.
 pub fn head_of_git_dir(path: &Path) -> Option<String> {
-    let output = in_git_dir(&enclosing_git_dir(path)?, &["rev-parse", "HEAD"])?;
+    let output = in_git_dir(path, &["rev-parse", "HEAD"])?;
     Some(text(trim(&output)))
 }
 
 /// Returns one digest of the names, modes and contents in the index file `path`; none where git cannot read it.
 pub fn index_digest(path: &Path) -> Option<Digest> {
-    let output = in_git_dir(&enclosing_git_dir(path)?, &["ls-files", "--stage", "-z"])?;
+    let output = in_git_dir(path, &["ls-files", "--stage", "-z"])?;
     Some(Digest::of(&output))
 }
 
-fn in_git_dir(git_dir: &Path, args: &[&str]) -> Option<Vec<u8>> {
-    let args = args.iter().map(OsStr::new);
-    let there = [OsStr::new("--git-dir"), git_dir.as_os_str()];
-    run(git_dir, there.into_iter().chain(args)).ok()
+fn in_git_dir(path: &Path, args: &[&str]) -> Option<Vec<u8>> {
+    let dir = enclosing_git_dir(path)?;
+    ask(git(dir).arg("--git-dir").arg(dir).args(args)).ok()
 }
 
 /// Returns the git directory that `path` lies in or is.
-pub fn enclosing_git_dir(path: &Path) -> Option<PathBuf> {
+pub fn enclosing_git_dir(path: &Path) -> Option<&Path> {
     let is_git_dir = |dir: &&Path| {
         dir.join("HEAD").is_file()
             && (dir.join("objects").is_dir() || dir.join("commondir").is_file())
     };
-    path.ancestors().find(is_git_dir).map(Path::to_path_buf)
+    path.ancestors().find(is_git_dir)
 }
 
 /// Returns the top of the work tree that `dir` lies in, found by its `.git` alone.
-pub fn enclosing_work_tree(dir: &Path) -> Option<PathBuf> {
-    let top = dir.ancestors().find(|dir| dir.join(".git").exists());
-    top.map(Path::to_path_buf)
+pub fn enclosing_work_tree(dir: &Path) -> Option<&Path> {
+    dir.ancestors().find(|dir| dir.join(".git").exists())
 }
 
 /// Returns the files below `dir` that git tracks or would add, relative to `dir`.
 pub fn files(dir: &Path) -> Result<BTreeSet<PathBuf>, GitError> {
-    let list = ["ls-files", "-z", "--cached", "--others"].into_iter();
-    let output = git(dir, list.chain(["--exclude-standard", "--", "."]))?;
+    let list = ["ls-files", "-z", "--cached", "--others"];
+    let output = ask(git(dir).args(list).args(["--exclude-standard", "--", "."]))?;
     let names = output.split(|byte| *byte == 0);
     Ok(names.filter(|name| !name.is_empty()).map(path).collect())
 }
 
 /// Clones the repository at `from` to `to`, and checks `commit` out there.
 pub fn clone_at(from: &Path, to: &Path, commit: &str) -> Result<(), GitError> {
-    let clone = ["clone", "--quiet", "--no-checkout"].map(OsStr::new);
-    let paths = [from.as_os_str(), to.as_os_str()];
-    run(from, clone.into_iter().chain(paths))?;
+    let clone = ["clone", "--quiet", "--no-checkout"];
+    ask(git(from).args(clone).args([from, to]))?;
     let quietly = ["-c", "advice.detachedHead=false", "checkout", "--quiet"];
-    git(to, quietly.into_iter().chain(["--detach", commit])).map(|_| ())
+    ask(git(to).args(quietly).args(["--detach", commit])).map(drop)
 }
 
 /// Makes a commit of all files in `dir`, and a repository for it where there is none.
 pub fn commit_all(dir: &Path, message: &str) -> Result<(), GitError> {
-    git(dir, ["-c", "init.defaultBranch=main", "init", "--quiet"])?;
-    git(dir, ["add", "--all"])?;
+    ask(git(dir).args(["-c", "init.defaultBranch=main", "init", "--quiet"]))?;
+    ask(git(dir).args(["add", "--all"]))?;
     let settings = [
         "user.name=headstart",
         "user.email=demo@headstart.invalid",
         "commit.gpgsign=false",
     ];
     let settings = settings.into_iter().flat_map(|setting| ["-c", setting]);
-    git(dir, settings.chain(["commit", "--quiet", "-m", message])).map(|_| ())
+    let commit = ["commit", "--quiet", "-m", message];
+    ask(git(dir).args(settings).args(commit)).map(drop)
 }
 
-fn git<'a>(dir: &Path, args: impl IntoIterator<Item = &'a str>) -> Result<Vec<u8>, GitError> {
-    run(dir, args.into_iter().map(OsStr::new))
-}
-
-/// Runs git in `dir` without ever waiting for a user or taking a lock that is not needed.
+/// Returns git in `dir`, which never waits for a user or takes a lock that is not needed.
 #[expect(clippy::disallowed_methods, reason = "git starts git")]
-fn run<'a>(dir: &Path, args: impl Iterator<Item = &'a OsStr>) -> Result<Vec<u8>, GitError> {
-    let args: Vec<&OsStr> = args.collect();
+fn git(dir: &Path) -> Command {
     let mut git = Command::new("git");
-    git.args(&args).current_dir(dir).stdin(Stdio::null());
+    git.current_dir(dir).stdin(Stdio::null());
     git.env("GIT_OPTIONAL_LOCKS", "0");
     git.env("GIT_TERMINAL_PROMPT", "0").env("LC_ALL", "C");
+    git
+}
+
+/// Runs `git`, and returns what it says.
+fn ask(git: &mut Command) -> Result<Vec<u8>, GitError> {
     let output = git.output().map_err(GitError::Start)?;
-    match output.status.success() {
-        true => Ok(output.stdout),
-        false => Err(GitError::Failed {
-            command: args.join(OsStr::new(" ")).to_string_lossy().into_owned(),
-            stderr: String::from_utf8_lossy(&output.stderr).trim().to_owned(),
-        }),
+    if output.status.success() {
+        return Ok(output.stdout);
     }
+    let args: Vec<&OsStr> = git.get_args().collect();
+    let command = args.join(OsStr::new(" ")).to_string_lossy().into_owned();
+    let stderr = text(&output.stderr).trim().to_owned();
+    Err(GitError::Failed(command, stderr))
 }
 
 fn trim(output: &[u8]) -> &[u8] {

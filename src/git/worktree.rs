@@ -2,10 +2,10 @@
 //!
 //! Hooks do not run, and nothing watches it: it is nobody's place to work.
 
-use std::ffi::OsStr;
 use std::path::Path;
+use std::process::Command;
 
-use super::{GitError, Repository, run};
+use super::{GitError, Repository, ask, git};
 
 /// What keeps the user's configuration out of it.
 const PLAINLY: [&str; 3] = [
@@ -16,28 +16,25 @@ const PLAINLY: [&str; 3] = [
 
 /// Makes a work tree of `repository` at `path`, which is not there, with `commit` checked out.
 pub fn add(repository: &Repository, path: &Path, commit: &str) -> Result<(), GitError> {
-    let add = ["worktree", "add", "--quiet", "--force", "--detach"].map(OsStr::new);
-    let args = [&add[..], &[path.as_os_str(), OsStr::new(commit)]].concat();
-    plainly(&repository.root, &args)
+    let add = ["worktree", "add", "--quiet", "--force", "--detach"];
+    ask(plainly(&repository.root).args(add).arg(path).arg(commit)).map(drop)
 }
 
 /// Checks `commit` out in the work tree at `path`; removes all else there but what is named `kept`.
 pub fn switch(path: &Path, commit: &str, kept: &str) -> Result<(), GitError> {
     let checkout = ["checkout", "--quiet", "--force", "--detach", commit];
-    plainly(path, &checkout.map(OsStr::new))?;
-    let clean = ["clean", "-ffdxq", "--exclude", kept];
-    plainly(path, &clean.map(OsStr::new))
+    ask(plainly(path).args(checkout))?;
+    ask(plainly(path).args(["clean", "-ffdxq", "--exclude", kept])).map(drop)
 }
 
 /// Removes the work tree at `path`.
 pub fn remove(repository: &Repository, path: &Path) -> Result<(), GitError> {
-    let remove = ["worktree", "remove", "--force"].map(OsStr::new);
-    let args = [&remove[..], &[path.as_os_str()]].concat();
-    plainly(&repository.root, &args)
+    let remove = ["worktree", "remove", "--force"];
+    ask(plainly(&repository.root).args(remove).arg(path)).map(drop)
 }
 
-fn plainly(dir: &Path, args: &[&OsStr]) -> Result<(), GitError> {
-    let settings = PLAINLY.iter().flat_map(|setting| ["-c", setting]);
-    let all = settings.map(OsStr::new).chain(args.iter().copied());
-    run(dir, all).map(|_| ())
+fn plainly(dir: &Path) -> Command {
+    let mut git = git(dir);
+    git.args(PLAINLY.iter().flat_map(|setting| ["-c", setting]));
+    git
 }

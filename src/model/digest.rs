@@ -56,13 +56,11 @@ impl Serialize for Digest {
 
 impl<'de> Deserialize<'de> for Digest {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Digest, D::Error> {
-        match deserializer.is_human_readable() {
-            true => {
-                let text = String::deserialize(deserializer)?;
-                text.parse().map_err(de::Error::custom)
-            }
-            false => <[u8; 32]>::deserialize(deserializer).map(Digest),
+        if deserializer.is_human_readable() {
+            let text = String::deserialize(deserializer)?;
+            return text.parse().map_err(de::Error::custom);
         }
+        <[u8; 32]>::deserialize(deserializer).map(Digest)
     }
 }
 

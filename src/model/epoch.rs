@@ -38,11 +38,9 @@ impl Epoch {
     /// Returns how many whole days before `now_unix_s` the last second of this epoch was; negative if it still goes on.
     pub fn days_over(self, now_unix_s: i64) -> i64 {
         let last = ISOWeekDate::new(self.year, self.week, jiff::civil::Weekday::Sunday);
+        let last = last.and_then(|day| day.date().to_zoned(TimeZone::UTC));
         // A week that there is not is long over.
-        let last = last.map_or(0, |day| {
-            let midnight = day.date().to_zoned(TimeZone::UTC);
-            midnight.map_or(0, |time| time.timestamp().as_second())
-        });
+        let last = last.map_or(0, |midnight| midnight.timestamp().as_second());
         (now_unix_s - last.saturating_add(SECONDS_A_DAY)).div_euclid(SECONDS_A_DAY)
     }
 }

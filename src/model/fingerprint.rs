@@ -39,7 +39,7 @@ pub struct Fingerprint {
 }
 
 /// One edge to a unit: hash of its package, the extern name, public or not, the unit's own hash.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Dep(pub u64, pub String, pub bool, pub u64);
 
 /// One thing that cargo compares on the reader's machine.
@@ -85,15 +85,9 @@ impl Fingerprint {
             self.config,
             self.compile_kind,
             &self.rustflags,
+            self.deps.as_slice(),
         )
             .hash(&mut hasher);
-        hasher.write_usize(self.deps.len());
-        for Dep(package, name, public, hash) in &self.deps {
-            package.hash(&mut hasher);
-            name.hash(&mut hasher);
-            public.hash(&mut hasher);
-            hasher.write_u64(*hash);
-        }
         Hasher::finish(&hasher)
     }
 

@@ -63,10 +63,7 @@ impl Part {
         let mut dirs = [&self.workspace, &self.target_dir].into_iter();
         match dirs.find(escapes) {
             None => Ok(()),
-            Some(path) => Err(Malformed::Escape {
-                unit: "its part".to_owned(),
-                path: path.clone(),
-            }),
+            Some(path) => Err(Malformed::Escape("its part".to_owned(), path.clone())),
         }
     }
 }
@@ -134,14 +131,9 @@ pub enum Malformed {
     /// A position points behind the end of its table.
     #[error("unit {0} refers to something that is not in the manifest")]
     Reference(String),
-    /// A path leaves its root.
-    #[error("unit {unit} names a path outside its root: {path}")]
-    Escape {
-        /// The unit.
-        unit: String,
-        /// The path.
-        path: String,
-    },
+    /// A unit's path leaves its root.
+    #[error("unit {0} names a path outside its root: {1}")]
+    Escape(String, String),
     /// Its sizes cannot be added up.
     #[error("all it names is larger than any disk")]
     Size,
@@ -173,7 +165,7 @@ impl Manifest {
                 return Err(Malformed::Reference(name()));
             }
             if let Some(path) = escaping_path(unit).or_else(|| through_link(unit, &links)) {
-                return Err(Malformed::Escape { unit: name(), path });
+                return Err(Malformed::Escape(name(), path));
             }
             let adds_up = |file: &OutputFile| match &file.content {
                 Content::Recipe(recipe) => recipe.adds_up(),

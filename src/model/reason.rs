@@ -1,6 +1,6 @@
 //! The typed answer to "why was this unit restored, seeded, compiled?".
 
-use super::root::Root;
+use super::unit::Pin;
 
 /// Why a unit got its verdict. Each has a stable code for machines and a sentence for people.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -30,13 +30,8 @@ pub enum Reason {
     #[error("the variable {0} has another value")]
     Variable(String),
     /// An output holds a path of the builder's, which is another here.
-    #[error("{seen_in} holds the builder's {}, which is elsewhere here", root.name())]
-    Pinned {
-        /// Which of the roots.
-        root: Root,
-        /// Where it was seen.
-        seen_in: String,
-    },
+    #[error("{} holds the builder's {}, which is elsewhere here", .0.seen_in, .0.root.name())]
+    Pinned(Pin),
     /// It was compiled against another build of this unit, which is fresh here, and stays.
     #[error("it was compiled against another build of {0}, which is fresh here")]
     OtherBuild(String),
@@ -72,7 +67,7 @@ impl Reason {
             Reason::AlwaysReruns(_) => "always-reruns",
             Reason::OtherCommit => "other-commit",
             Reason::Variable(_) => "variable",
-            Reason::Pinned { .. } => "pinned",
+            Reason::Pinned(..) => "pinned",
             Reason::OtherBuild(_) => "other-build",
             Reason::Dependency(_) => "dependency",
             Reason::NotLocked => "not-locked",

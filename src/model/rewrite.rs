@@ -2,7 +2,7 @@
 //!
 //! Knows nothing of files: it is given bytes, and says what they hold.
 
-use aho_corasick::{AhoCorasick, MatchKind};
+use aho_corasick::{AhoCorasick, Match, MatchKind};
 use memchr::memmem;
 
 use super::root::{Root, Roots};
@@ -11,7 +11,7 @@ use super::root::{Root, Roots};
 #[derive(Debug)]
 pub struct Finder {
     automaton: AhoCorasick,
-    spellings: Vec<(Root, Vec<u8>)>,
+    roots: Roots,
 }
 
 /// One place where a root's spelling stands.
@@ -28,16 +28,12 @@ pub struct Occurrence {
 impl Finder {
     /// Returns a finder for `roots`, of which the longest spelling wins where several match.
     pub fn new(roots: &Roots) -> Finder {
-        let spellings = roots.spellings().map(|(root, path)| (root, path.to_vec()));
-        let spellings: Vec<(Root, Vec<u8>)> = spellings.collect();
         let automaton = AhoCorasick::builder()
             .match_kind(MatchKind::LeftmostLongest)
-            .build(spellings.iter().map(|(_, path)| path))
+            .build(roots.spellings().map(|(_, path)| path))
             .expect("a handful of short patterns is within every limit of the automaton");
-        Finder {
-            automaton,
-            spellings,
-        }
+        let roots = roots.clone();
+        Finder { automaton, roots }
     }
 
     /// Returns every place where a spelling stands in compiled code, whatever follows it.
@@ -45,39 +41,30 @@ impl Finder {
     /// rustc packs string constants without a separator, so the next byte says nothing, and a root that
     /// lies in another is reported with it.
     pub fn held<'a>(&'a self, bytes: &'a [u8]) -> impl Iterator<Item = Occurrence> + 'a {
-        self.spellings.iter().flat_map(move |(root, path)| {
+        self.roots.spellings().flat_map(move |(root, path)| {
             memmem::find_iter(bytes, path).map(move |start| Occurrence {
-                root: *root,
+                root,
                 start,
                 end: start + path.len(),
             })
         })
     }
 
-    /// Returns every whole occurrence in text: the spelling, and then no further letter of a longer file name.
-    fn find<'a>(&'a self, bytes: &'a [u8]) -> impl Iterator<Item = Occurrence> + 'a {
-        self.automaton.find_iter(bytes).filter_map(|found| {
-            let next = bytes.get(found.end());
-            let ends = next.is_none_or(|byte| !continues_a_name(*byte));
-            let root = self.spellings[found.pattern().as_usize()].0;
-            ends.then_some(Occurrence {
-                root,
-                start: found.start(),
-                end: found.end(),
-            })
-        })
-    }
-
-    /// Returns `bytes` with each root's spelling replaced by `to`'s.
+    /// Returns text with each root's spelling replaced by `to`'s, where no further letter of a longer file name follows.
     pub fn rewrite(&self, bytes: &[u8], to: &Roots) -> Vec<u8> {
         let mut rewritten = Vec::with_capacity(bytes.len());
-        let mut done = 0;
-        for occurrence in self.find(bytes) {
-            rewritten.extend_from_slice(&bytes[done..occurrence.start]);
-            rewritten.extend_from_slice(to.dir(occurrence.root).as_os_str().as_encoded_bytes());
-            done = occurrence.end;
-        }
-        rewritten.extend_from_slice(&bytes[done..]);
+        let replace = |found: &Match, own: &[u8], rewritten: &mut Vec<u8>| {
+            let root = self.roots.spellings().nth(found.pattern().as_usize());
+            let next = bytes.get(found.end());
+            let ends = next.is_none_or(|byte| !continues_a_name(*byte));
+            rewritten.extend_from_slice(match root.filter(|_| ends) {
+                Some((root, _)) => to.dir(root).as_os_str().as_encoded_bytes(),
+                None => own,
+            });
+            true
+        };
+        self.automaton
+            .replace_all_with_bytes(bytes, &mut rewritten, replace);
         rewritten
     }
 }

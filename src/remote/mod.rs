@@ -19,8 +19,8 @@ use object_store::http::HttpBuilder;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path as Key;
 use object_store::{
-    ClientOptions, Error, GetOptions, GetRange, ObjectMeta, ObjectStore, ObjectStoreExt,
-    ObjectStoreScheme, PutMode, RetryConfig, UpdateVersion,
+    ClientOptions, Error, GetOptions, ObjectMeta, ObjectStore, ObjectStoreExt, ObjectStoreScheme,
+    PutMode, RetryConfig, UpdateVersion,
 };
 use tokio::runtime::Runtime;
 use tokio::time::timeout;
@@ -201,10 +201,9 @@ impl Remote {
         limit: u64,
         watch: Watch<'_>,
     ) -> Result<(Vec<u8>, UpdateVersion)> {
-        let late = |_| Trouble::Unreachable(format!("nothing came for {:.1?}", self.wait));
-        let location = self.key(key);
-        let answer = timeout(self.wait, self.store.get_opts(&location, options));
-        let answer = answer.await.map_err(late)?.map_err(trouble)?;
+        let (late, location) = ("nothing came for", self.key(key));
+        let answer = self.store.get_opts(&location, options);
+        let answer = within(self.wait, late, answer).await?.map_err(trouble)?;
         let (e_tag, version) = (answer.meta.e_tag.clone(), answer.meta.version.clone());
         let version = UpdateVersion { e_tag, version };
         let size = answer.range.end.saturating_sub(answer.range.start);
@@ -214,7 +213,7 @@ impl Remote {
         let first = usize::try_from(size.min(FIRST_BYTES));
         let mut bytes = Vec::with_capacity(first.unwrap_or_default());
         let mut body = answer.into_stream();
-        while let Some(chunk) = timeout(self.wait, body.next()).await.map_err(late)? {
+        while let Some(chunk) = within(self.wait, late, body.next()).await? {
             let chunk = chunk.map_err(trouble)?;
             bytes.extend_from_slice(&chunk);
             if bytes.len() as u64 > limit {
@@ -230,12 +229,19 @@ impl Remote {
     /// Writes the file `key` as `mode` says; the inner error is the store's.
     fn write(&self, key: &str, bytes: Vec<u8>, mode: PutMode) -> Result<object_store::Result<()>> {
         let limit = self.wait + Duration::from_secs(bytes.len() as u64 / SLOWEST_WRITE);
-        let late = |_| Trouble::Unreachable(format!("it was not taken in {limit:.1?}"));
         let location = self.key(key);
         let put = self.store.put_opts(&location, bytes.into(), mode.into());
-        let written = self.runtime.block_on(async { timeout(limit, put).await });
-        Ok(written.map_err(late)?.map(|_| ()))
+        let written = self
+            .runtime
+            .block_on(within(limit, "it was not taken in", put))?;
+        Ok(written.map(|_| ()))
     }
+}
+
+/// Returns what `work` gives within `limit`; else says that it came too `late`.
+async fn within<T>(limit: Duration, late: &str, work: impl Future<Output = T>) -> Result<T> {
+    let late = |_| Trouble::Unreachable(format!("{late} {limit:.1?}"));
+    timeout(limit, work).await.map_err(late)
 }
 
 fn trouble(error: Error) -> Trouble {
@@ -283,10 +289,7 @@ impl Tier for Remote {
 
     fn get_range(&self, key: &str, range: Range<u64>, watch: Watch<'_>) -> Result<Vec<u8>> {
         let limit = range.end - range.start;
-        let options = GetOptions {
-            range: Some(GetRange::Bounded(range)),
-            ..GetOptions::default()
-        };
+        let options = GetOptions::new().with_range(Some(range));
         let fetch = self.fetch(key, options, limit, watch);
         self.runtime.block_on(fetch).map(|(bytes, _)| bytes)
     }
@@ -323,11 +326,9 @@ impl Tier for Remote {
 
     fn list(&self, key: &str) -> Result<Listing> {
         let location = self.key(key);
-        let late = |_| Trouble::Unreachable(format!("it was not listed in {LISTING_LIMIT:.1?}"));
         let listed = self.store.list_with_delimiter(Some(&location));
-        let listed = async { timeout(LISTING_LIMIT, listed).await };
-        let listed = self.runtime.block_on(listed).map_err(late)?;
-        let listed = listed.map_err(trouble)?;
+        let listed = within(LISTING_LIMIT, "it was not listed in", listed);
+        let listed = self.runtime.block_on(listed)?.map_err(trouble)?;
         let name = |key: &Key| key.filename().unwrap_or_default().to_owned();
         let file = |file: &ObjectMeta| Listed {
             name: name(&file.location),
@@ -345,9 +346,8 @@ impl Tier for Remote {
         let one = |key: &String| {
             let location = self.key(key);
             async move {
-                let late = |_| Trouble::Unreachable(format!("no answer for {:.1?}", self.wait));
-                let answer = timeout(self.wait, self.store.delete(&location)).await;
-                match answer.map_err(late)?.map_err(trouble) {
+                let answer = within(self.wait, "no answer for", self.store.delete(&location));
+                match answer.await?.map_err(trouble) {
                     Err(trouble) if trouble != Trouble::Absent => return Err(trouble),
                     _ => removed(),
                 }

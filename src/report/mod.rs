@@ -1,7 +1,6 @@
 //! What people see while they wait: progress on standard error, only on a terminal.
 
 use std::fmt::Display;
-use std::io::IsTerminal;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -9,32 +8,26 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 /// Where progress and notes go.
 #[derive(Clone, Copy, Debug)]
 pub struct Reporter {
-    bars: bool,
     quiet: bool,
-}
-
-/// A step that is under way; gone from the terminal when dropped, as bars are that nobody finishes.
-#[derive(Debug)]
-pub struct Step {
-    bar: ProgressBar,
 }
 
 /// How long a step runs before it is worth showing.
 const REDRAW: Duration = Duration::from_millis(120);
 
 impl Reporter {
-    /// Returns a reporter for this process's standard error; `quiet` keeps notes back.
+    /// Returns a reporter for this process's standard error; `quiet` keeps progress and notes back.
     pub fn new(quiet: bool) -> Reporter {
-        let bars = !quiet && std::io::stderr().is_terminal();
-        Reporter { bars, quiet }
+        Reporter { quiet }
     }
 
-    /// Begins a step of `length` parts; 0 for one of unknown length.
-    pub fn step(&self, what: &str, length: u64) -> Step {
-        let bar = match self.bars {
-            true => ProgressBar::with_draw_target(Some(length), ProgressDrawTarget::stderr()),
-            false => ProgressBar::hidden(),
+    /// Begins a step of `length` parts; 0 for one of unknown length. Shown on a terminal alone, and gone from it when
+    /// dropped, as bars are that nobody finishes.
+    pub fn step(&self, what: &str, length: u64) -> ProgressBar {
+        let target = match self.quiet {
+            true => ProgressDrawTarget::hidden(),
+            false => ProgressDrawTarget::stderr(),
         };
+        let bar = ProgressBar::with_draw_target(Some(length), target);
         let style = match length {
             0 => "{spinner} {msg} [{elapsed}]",
             _ => "{msg:<24} {wide_bar} {percent:>3}% [{elapsed}]",
@@ -44,7 +37,7 @@ impl Reporter {
         }
         bar.set_message(what.to_owned());
         bar.enable_steady_tick(REDRAW);
-        Step { bar }
+        bar
     }
 
     /// Shows that `what`, of unknown length, is under way as long as `work` runs; returns what that does.
@@ -54,7 +47,6 @@ impl Reporter {
     }
 
     /// Says one line that the user should see now.
-    #[expect(clippy::print_stderr, reason = "report speaks to the user")]
     pub fn note(&self, line: impl Display) {
         if !self.quiet {
             eprintln!("{line}");
@@ -62,16 +54,8 @@ impl Reporter {
     }
 
     /// Says one line about something that went wrong, and was got over.
-    #[expect(clippy::print_stderr, reason = "report speaks to the user")]
     pub fn warn(&self, line: impl Display) {
         eprintln!("headstart: {line}");
-    }
-}
-
-impl Step {
-    /// Counts `parts` as done.
-    pub fn done(&self, parts: u64) {
-        self.bar.inc(parts);
     }
 }
 

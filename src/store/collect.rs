@@ -164,11 +164,13 @@ impl Store {
         for point in points.iter().filter(|one| !self.has_manifest(one.manifest)) {
             sweep.remove(&self.point_path(point))?;
         }
-        for dir in ["indexes", "rest", "asked", "adopted"] {
-            sweep.now_unix_s = match dir {
-                "adopted" => now_unix_s - ADOPTED_DAYS * SECONDS_A_DAY,
-                _ => now_unix_s,
-            };
+        for (dir, days) in [
+            ("indexes", 0),
+            ("rest", 0),
+            ("asked", 0),
+            ("adopted", ADOPTED_DAYS),
+        ] {
+            sweep.now_unix_s = now_unix_s - days * SECONDS_A_DAY;
             for (digest, path) in named(&self.root.join(dir))? {
                 if !self.has_manifest(digest) {
                     sweep.remove(&path)?;

@@ -126,9 +126,8 @@ pub fn decode(bytes: &[u8]) -> Result<Read> {
     let signatures = serde_json::from_slice(list).map_err(|_| FormatError::Damaged)?;
     let plain = zstd::bulk::decompress(signed, MAX_HEAD_BYTES).map_err(|_| FormatError::Damaged)?;
     let head: Head = serde_json::from_slice(&plain).map_err(|_| FormatError::Damaged)?;
-    let points = head.entries.iter().map(|entry| &entry.point);
-    for point in points {
-        point.check()?;
+    for entry in &head.entries {
+        entry.point.check()?;
     }
     Ok(Read {
         head,

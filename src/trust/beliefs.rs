@@ -66,14 +66,9 @@ struct Revoked {
 /// Why the user's keys are not known, or not changed.
 #[derive(Debug, thiserror::Error)]
 pub enum BeliefsError {
-    /// The file cannot be understood; none of it is believed then.
-    #[error("cannot use {}: {why}", path.display())]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong.
-        why: String,
-    },
+    /// The file cannot be understood, and why; none of it is believed then.
+    #[error("cannot use {}: {}", .0.display(), .1)]
+    File(PathBuf, String),
     /// The file cannot be read or written.
     #[error("{0}")]
     Disk(#[from] DiskError),
@@ -93,7 +88,7 @@ pub fn read(dir: &Path) -> Result<Beliefs, BeliefsError> {
     };
     let text = String::from_utf8(bytes).map_err(|_| "it is no UTF-8".to_owned());
     let parsed = text.and_then(|text| parse(&text));
-    parsed.map_err(|why| BeliefsError::File { path, why })
+    parsed.map_err(|why| BeliefsError::File(path, why))
 }
 
 /// Reads what the user believes, has `change` change it, and writes it if that did; returns what `change` does.
@@ -130,15 +125,6 @@ impl Role {
         match self {
             Role::Signs => "key",
             Role::Root => "root",
-        }
-    }
-}
-
-impl Tables {
-    fn of(&mut self, role: Role) -> &mut Vec<Belief> {
-        match role {
-            Role::Signs => &mut self.key,
-            Role::Root => &mut self.root,
         }
     }
 }
@@ -181,7 +167,7 @@ impl Beliefs {
     }
 
     /// Adds `belief`, and tells whether it is new; another note makes it none.
-    pub fn add(&mut self, role: Role, belief: Belief) -> bool {
+    pub fn add(&mut self, role: Role, belief: &Belief) -> bool {
         let same = |one: &Belief| one.repository == belief.repository && one.key == belief.key;
         if self.keys(role).iter().any(same) {
             return false;
@@ -190,7 +176,6 @@ impl Beliefs {
         let mut fields = vec![("repository", belief.repository.as_str()), ("key", &key)];
         fields.extend(belief.note.as_deref().map(|note| ("note", note)));
         self.push(role.table(), &fields);
-        self.tables.of(role).push(belief);
         true
     }
 
@@ -200,10 +185,10 @@ impl Beliefs {
         for at in (0..before).rev() {
             let one = &self.keys(role)[at];
             if one.repository == repository && one.key.id() == id {
-                self.tables.of(role).remove(at);
                 self.array(role.table()).remove(at);
             }
         }
+        self.read_again();
         self.keys(role).len() < before
     }
 
@@ -213,7 +198,6 @@ impl Beliefs {
             return false;
         }
         self.push("revoked", &[("key", &id.to_string())]);
-        self.tables.revoked.push(Revoked { key: id });
         true
     }
 
@@ -221,6 +205,12 @@ impl Beliefs {
     fn push(&mut self, name: &str, fields: &[(&str, &str)]) {
         let fields = fields.iter().map(|(name, text)| (*name, value(*text)));
         self.array(name).push(Table::from_iter(fields));
+        self.read_again();
+    }
+
+    /// Understands the text anew, which was changed.
+    fn read_again(&mut self) {
+        *self = parse(&self.document.to_string()).expect("it was understood before");
     }
 
     /// Returns the tables `[[name]]` of the text, made if need be, out of inline tables too.

@@ -72,8 +72,7 @@ impl Keyring {
         let new = Statement::read(bytes, self.repository(), &roots)?;
         let seen = self.statement.as_ref().map_or(0, |one| one.generation);
         if new.generation < seen {
-            let generation = new.generation;
-            return Err(StatementError::Older { generation, seen });
+            return Err(StatementError::Older(new.generation, seen));
         }
         // Of two with one number, the first that was seen counts.
         let newer = new.generation > seen;
@@ -125,10 +124,7 @@ impl Keyring {
         match Statement::read(&bytes, self.repository(), &roots) {
             Ok(statement) => Ok(Some(statement)),
             Err(StatementError::Trust(TrustError::Strangers(_))) => Ok(None),
-            Err(error) => {
-                let why = error.to_string();
-                Err(BeliefsError::File { path, why })
-            }
+            Err(error) => Err(BeliefsError::File(path, error.to_string())),
         }
     }
 

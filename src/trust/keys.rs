@@ -39,9 +39,7 @@ pub struct KeyId(u64);
 /// The half of a key that everybody may know; shown as the line that begins with `RW`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
-pub struct PublicKey {
-    bytes: [u8; PUBLIC_BYTES],
-}
+pub struct PublicKey([u8; PUBLIC_BYTES]);
 
 /// The half of a key that signs; never shown.
 pub struct SecretKey(minisign::SecretKey);
@@ -82,12 +80,12 @@ impl PublicKey {
         let bytes = decoded(encoded(text)).filter(|bytes| bytes.starts_with(b"Ed"));
         let bytes = bytes.ok_or(KeyError::NotPublic)?;
         let bytes = bytes.try_into().map_err(|_| KeyError::NotPublic)?;
-        Ok(PublicKey { bytes })
+        Ok(PublicKey(bytes))
     }
 
     /// Returns the key's id.
     pub fn id(&self) -> KeyId {
-        KeyId::of(&self.bytes[2..10])
+        KeyId::of(&self.0[2..10])
     }
 
     /// Returns the text of the key's file: a comment, and the key's line.
@@ -96,13 +94,12 @@ impl PublicKey {
     }
 
     pub(super) fn inner(&self) -> minisign::PublicKey {
-        minisign::PublicKey::from_bytes(&self.bytes).expect("the length is fixed")
+        minisign::PublicKey::from_bytes(&self.0).expect("the length is fixed")
     }
 
     fn of(inner: &minisign::PublicKey) -> PublicKey {
         let bytes = inner.to_bytes().try_into();
-        let bytes = bytes.expect("the length is fixed");
-        PublicKey { bytes }
+        PublicKey(bytes.expect("the length is fixed"))
     }
 }
 

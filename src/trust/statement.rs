@@ -53,13 +53,8 @@ pub enum StatementError {
     #[error("it is about the repository `{0}`")]
     Repository(String),
     /// A newer one was seen.
-    #[error("it is statement {generation}, and statement {seen} was seen before")]
-    Older {
-        /// Its number.
-        generation: u64,
-        /// The number of the newest.
-        seen: u64,
-    },
+    #[error("it is statement {0}, and statement {1} was seen before")]
+    Older(u64, u64),
 }
 
 /// A statement, or why it does not count.

@@ -218,7 +218,7 @@ impl Config {
             key: key.clone(),
             note: None,
         };
-        self.change(|beliefs| beliefs.add(Role::Signs, belief))
+        self.change(|beliefs| beliefs.add(Role::Signs, &belief))
     }
 
     fn believed(&self, repository: Option<&str>) -> Vec<PublicKey> {

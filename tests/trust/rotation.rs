@@ -42,7 +42,7 @@ impl Rooted {
             key: key.clone(),
             note: None,
         };
-        let added = beliefs::change(self.config.root(), |all| all.add(role, belief));
+        let added = beliefs::change(self.config.root(), |all| all.add(role, &belief));
         assert!(added.expect("the file is good"));
     }
 
@@ -113,7 +113,7 @@ fn what_a_root_revokes_signs_for_no_repository_here() {
         key: a.clone(),
         note: None,
     };
-    beliefs::change(rooted.config.root(), |all| all.add(Role::Signs, belief)).expect("it is good");
+    beliefs::change(rooted.config.root(), |all| all.add(Role::Signs, &belief)).expect("it is good");
     assert_eq!(rooted.keyring().anywhere(), std::slice::from_ref(&a));
     rooted
         .taken(&rooted.says(1, &[], &[a.id()]))
