@@ -11,7 +11,7 @@ repo=$1 rev=$2 headstart=$(realpath "$3") rounds=$4
 shift 4
 args=("${@:-build}")
 scratch=$(mktemp -d "${SCRATCH:-${TMPDIR:-/tmp}}/headstart-far-XXXXXX")
-trap 'kill ${server:-} 2>/dev/null; rm -rf "$scratch"' EXIT
+trap 'kill ${server:-} 2>/dev/null || true; rm -rf "$scratch"' EXIT
 chmod 755 "$scratch" # nginx may serve as another user
 export CARGO_TERM_COLOR=never HEADSTART_LATER=off
 

@@ -23,7 +23,8 @@ pub struct Arrivals {
     files: HashMap<Vec<u8>, PathBuf>,
     /// In which of them an object goes, and where.
     places: HashMap<Digest, (PathBuf, u64)>,
-    came: Mutex<HashSet<Digest>>,
+    /// What came, with its sizes.
+    came: Mutex<HashMap<Digest, u64>>,
 }
 
 impl Arrivals {
@@ -59,7 +60,12 @@ impl Arrivals {
 
     /// Tells whether `object` came.
     pub(super) fn has(&self, object: Digest) -> bool {
-        self.came.lock().expect(HELD).contains(&object)
+        self.came.lock().expect(HELD).contains_key(&object)
+    }
+
+    /// Returns how many bytes came: as many as need no more room.
+    pub(super) fn size_bytes(&self) -> u64 {
+        self.came.lock().expect(HELD).values().sum()
     }
 
     /// Writes `object`, which `content` holds if all is well, where it will be; returns nothing, and reads nothing, if it is the
@@ -72,7 +78,7 @@ impl Arrivals {
         let (aside, offset) = self.places.get(&object.0)?;
         let written = place::write_part(aside, *offset, content, object);
         let came = |()| {
-            self.came.lock().expect(HELD).insert(object.0);
+            self.came.lock().expect(HELD).insert(object.0, object.1);
         };
         Some(written.map(came))
     }

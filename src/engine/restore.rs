@@ -61,7 +61,8 @@ impl Held {
     ) -> Result<Restored, RestoreError> {
         let manifest = survey.manifest.get();
         let decisions = &mut survey.decisions;
-        self.check_room(manifest, decisions)?;
+        let here = arrivals.map_or(0, Arrivals::size_bytes);
+        self.check_room(manifest, decisions, here)?;
         let finder = Finder::new(&manifest.roots);
         let placing = Placing {
             held: self,
@@ -86,9 +87,16 @@ impl Held {
         Ok(restored)
     }
 
-    fn check_room(&self, manifest: &Manifest, decisions: &[Decision]) -> Result<(), RestoreError> {
+    /// Fails where the disk has no room for what is to be placed, of which it has the bytes `here`.
+    fn check_room(
+        &self,
+        manifest: &Manifest,
+        decisions: &[Decision],
+        here: u64,
+    ) -> Result<(), RestoreError> {
         let placed = placed(manifest, decisions);
-        let needed_bytes = placed.map(|(_, unit)| unit.size_bytes()).sum();
+        let all_bytes: u64 = placed.map(|(_, unit)| unit.size_bytes()).sum();
+        let needed_bytes = all_bytes.saturating_sub(here);
         match space::free_bytes(&self.build) {
             Some(free_bytes) if free_bytes < needed_bytes => Err(RestoreError::NoRoom {
                 path: self.build.to_path_buf(),

@@ -12,7 +12,7 @@ use ct_codecs::Encoder;
 use headstart::engine::push::{PushError, Pushed};
 use headstart::store::Store;
 use headstart::tier::{Listing, Replaced, Tier, Trouble, Watch};
-use headstart_testkit::{Fault, Output, Server};
+use headstart_testkit::{Fault, Output, Server, Workspace};
 
 use crate::common::PROGRAM;
 use crate::common::around::with_own_mounts;
@@ -121,6 +121,28 @@ fn a_disk_that_fills_ends_the_fetching() {
     };
     assert_eq!((packs(&near), packs(&origin)), (1, 0));
     builds_right(&clone);
+}
+
+/// Where there is room for one copy of what is placed, and not for two, nothing would be placed once it had come.
+#[test]
+fn a_disk_has_room_for_what_is_there_already() {
+    let far = Far::published(None);
+    let server = far.server();
+    let start = |clone: &Workspace| far.start(clone, &server.url(), &["--believe-store"]);
+    let placed = start(&far.clone("roomy")).succeeded().json()["bytes"].clone();
+    let placed = placed.as_u64().expect("it is a number");
+    let clone = far.clone("tight");
+    let start = far.headstart(&clone, &server.url());
+    let start = start.args(["start", "--json", "--believe-store"]).command();
+    let script = format!(
+        "mkdir '{0}'; mount -t tmpfs -o mode=755,size={1} tmpfs '{0}'; exec \"$@\"",
+        clone.path("target").display(),
+        placed * 7 / 4
+    );
+    let Some(said) = with_own_mounts(&script, &start) else {
+        return;
+    };
+    assert_eq!(said.json()["units"]["fresh"], 4, "{}", said.stderr);
 }
 
 /// A remote that nobody answers for is given up after the wait that the user allows.
