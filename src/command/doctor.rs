@@ -30,7 +30,6 @@ const LIMIT: Duration = Duration::from_secs(30);
 const LITTLE_ROOM: u64 = 1 << 30;
 
 /// What a check says that found nothing wrong.
-#[derive(Debug)]
 pub(super) enum Says {
     /// All is well.
     Ok(String),
@@ -42,7 +41,6 @@ pub(super) enum Says {
 pub(super) type Findings = Vec<(&'static str, anyhow::Result<Says>)>;
 
 /// Who is looked at.
-#[derive(Debug)]
 pub(super) struct Patient {
     pub(super) environment: Environment,
     args: StoreArgs,

@@ -17,7 +17,6 @@ use crate::model::Began;
 use crate::report::count;
 
 /// What is known of one unit: what the last start decided, and how it was compiled since.
-#[derive(Clone, Debug, Default)]
 struct Explained {
     decision: Option<Decision>,
     note: Option<Note>,
