@@ -14,11 +14,11 @@ use super::cli::FetchArgs;
 use super::far::Far;
 use super::sources::{Candidate, Sources};
 use crate::config::Environment;
-use crate::disk::{Staging, space};
+use crate::disk::space;
 use crate::engine::arrivals::{self, Arrivals};
 use crate::engine::offer::Offered;
 use crate::engine::{Action, Ledger, Survey, restore};
-use crate::model::{Digest, Unit, UnitName};
+use crate::model::{Digest, OutputFile, Unit, UnitName};
 use crate::store::{Store, StoreError};
 
 /// Turns what is done later, behind everything else, off when it is `0`, `off` or `no`: a machine that is thrown away has no use for it.
@@ -83,11 +83,11 @@ pub(super) fn bring(
         .iter()
         .flat_map(|one| one.sessions.iter().copied())
         .collect();
-    let staging = Staging::new(&Ledger::of(build).staging_parent(), "arrivals")?;
     let placed = restore::placed(survey.manifest.get(), &survey.decisions);
-    let files = placed.flat_map(|(_, unit)| &unit.files);
-    let arrivals = Arrivals::of(files, &sessions, store, staging);
-    let arrivals = (!sources.args.again).then_some(arrivals);
+    let files: Vec<&OutputFile> = placed.flat_map(|(_, unit)| &unit.files).collect();
+    let parent = Ledger::of(build).staging_parent();
+    let arrivals = || Arrivals::of(&files, &sessions, store, &parent);
+    let arrivals = (!sources.args.again).then(arrivals).transpose()?;
     let cores = std::thread::available_parallelism().map_or(1, NonZero::get) as u64;
     for (Candidate { point, manifest }, wanted) in candidates.iter().zip(wanted) {
         let what = (point.manifest, manifest.get());
@@ -105,8 +105,8 @@ pub(super) fn rest_later(sources: &Sources<'_>, candidate: &Candidate, build: &P
     let Candidate { point, manifest } = candidate;
     let (store, environment) = (&sources.store, sources.call.environment);
     let mut all = manifest.get().objects().into_iter();
-    let here = all.all(|(object, size_bytes)| store.has(object, size_bytes));
-    if here || sources.far.tiers.is_empty() || !store.lacks_rest(point.manifest) {
+    let mut is_here = || all.all(|(object, size_bytes)| store.has(object, size_bytes));
+    if sources.far.tiers.is_empty() || !store.lacks_rest(point.manifest) || is_here() {
         return;
     }
     let name = point.manifest.hex();
@@ -162,8 +162,10 @@ pub fn run(args: &FetchArgs, call: Call<'_>) -> anyhow::Result<ExitCode> {
     }
     let staging = store.staging("gather")?;
     let gather = |archives| {
-        let from = args.from.iter();
-        from.for_each(|build| arrivals::gather(&manifest, build, archives, (&store, &staging)));
+        // Who waits for a session has it sooner from afar.
+        let busy = || !store.asked(name).is_empty();
+        let gather = |build| arrivals::gather(&manifest, build, archives, (&store, &staging), busy);
+        args.from.iter().for_each(|build| gather(build));
     };
     let fetch = |objects: &mut dyn Iterator<Item = (Digest, u64)>| {
         let objects = objects.map(|(object, _)| object);

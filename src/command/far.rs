@@ -240,7 +240,12 @@ impl<'a> Far<'a> {
             return Ok(false);
         }
         let (reporter, commit) = (self.call.reporter, short(&manifest.commit));
-        if let Some(why) = no_room((manifest, &index), &objects, store) {
+        let all = index.all_objects(manifest);
+        let all = objects.iter().map(|at| all[*at]);
+        let is_placed = |(object, _): &_| arrivals.is_some_and(|there| there.takes(*object));
+        let (placed, stored): (Vec<_>, Vec<_>) = all.partition(is_placed);
+        let near = arrivals.and_then(|there| no_room(&commit, &placed, there.dir()));
+        if let Some(why) = no_room(&commit, &stored, store.root()).or(near) {
             reporter.warn(why);
             return Ok(true);
         }
@@ -308,20 +313,14 @@ pub fn wait(environment: &Environment) -> Option<Duration> {
     Duration::try_from_secs_f64(seconds).ok()
 }
 
-/// Says that the disk of `store` has no room for the objects at `objects` of `manifest`, if it has none.
-fn no_room(
-    (manifest, index): (&Manifest, &pack::Index),
-    objects: &[usize],
-    store: &Store,
-) -> Option<String> {
-    let all = index.all_objects(manifest);
-    let needed: u64 = objects.iter().map(|at| all[*at].1).sum();
-    let free = space::free_bytes(store.root())?;
+/// Says that the disk of `dir` has no room for `objects` of `commit`, if it has none.
+fn no_room(commit: &str, objects: &[(Digest, u64)], dir: &Path) -> Option<String> {
+    let needed: u64 = objects.iter().map(|(_, size_bytes)| size_bytes).sum();
+    let free = space::free_bytes(dir)?;
     (free < needed).then(|| {
-        let (needed, free, root) = (bytes(needed), bytes(free), store.root().display());
-        let commit = short(&manifest.commit);
+        let (needed, free, dir) = (bytes(needed), bytes(free), dir.display());
         format!(
-            "nothing is fetched of {commit}: {root} needs {needed} for it, and has only {free} free"
+            "nothing is fetched of {commit}: {dir} needs {needed} for it, and has only {free} free"
         )
     })
 }

@@ -8,10 +8,15 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-use crate::disk::{self, CopyError, Finish, Staging, failed, place};
+use crate::disk::lock::{self, Lock};
+use crate::disk::{self, CopyError, DiskError, Finish, Staging, failed, place, walk};
 use crate::model::{Content, Digest, Manifest, OutputFile, Piece, Recipe, bytes_path};
 use crate::store::{ObjectError, Store};
 
+/// What directories of arrivals are called, before what makes each another.
+const NAME: &str = "arrivals";
+/// The file in such a directory that is locked as long as it is somebody's.
+const LOCK: &str = "lock";
 /// Why what others hold can be had.
 const HELD: &str = "nobody panics with it";
 
@@ -19,6 +24,8 @@ const HELD: &str = "nobody panics with it";
 #[derive(Debug)]
 pub struct Arrivals {
     staging: Staging,
+    /// Held as long as somebody needs what is in there.
+    _lock: Lock,
     /// The files that are made of what comes, by their paths in the build directory.
     files: HashMap<Vec<u8>, PathBuf>,
     /// In which of them an object goes, and where.
@@ -28,16 +35,28 @@ pub struct Arrivals {
 }
 
 impl Arrivals {
-    /// Returns those of `files` of which `store` lacks an object, to be made in `staging`. An object that goes elsewhere too,
-    /// because it has two places or is one of `others`, is left to the store.
-    pub fn of<'a>(
-        files: impl Iterator<Item = &'a OutputFile>,
+    /// Returns those of `files` of which `store` lacks an object, to be made in a directory below `parent`. An object that goes
+    /// elsewhere too, because it has two places or is one of `others`, is left to the store. Removes there what was interrupted.
+    pub fn of(
+        files: &[&OutputFile],
         others: &HashSet<Digest>,
         store: &Store,
-        staging: Staging,
-    ) -> Arrivals {
+        parent: &Path,
+    ) -> Result<Arrivals, DiskError> {
+        let left = walk::subdirectories(parent)
+            .into_iter()
+            .map(|name| parent.join(name));
+        for dir in left.filter(|dir| is_left(dir)) {
+            disk::remove_dir(&dir)?;
+        }
+        let staging = Staging::new(parent, NAME)?;
+        let lock = lock::exclusive(&staging.dir.join(LOCK), || {})?;
         let (mut asides, mut places, mut twice) = (HashMap::new(), HashMap::new(), HashSet::new());
-        for file in files {
+        let mut paths: HashMap<&[u8], usize> = HashMap::new();
+        files
+            .iter()
+            .for_each(|file| *paths.entry(&file.path).or_default() += 1);
+        for file in files.iter().filter(|file| paths[&file.path[..]] == 1) {
             let aside = staging.aside();
             for (offset, (object, size_bytes)) in with_offsets(&file.content) {
                 if others.contains(&object) || store.has(object, size_bytes) {
@@ -50,12 +69,23 @@ impl Arrivals {
             }
         }
         places.retain(|object, _| !twice.contains(object));
-        Arrivals {
+        Ok(Arrivals {
             staging,
+            _lock: lock,
             files: asides,
             places,
             came: Mutex::default(),
-        }
+        })
+    }
+
+    /// Returns the directory in which files are made.
+    pub fn dir(&self) -> &Path {
+        &self.staging.dir
+    }
+
+    /// Tells whether `object` does not go into the store.
+    pub fn takes(&self, object: Digest) -> bool {
+        self.places.contains_key(&object)
     }
 
     /// Tells whether `object` came.
@@ -69,13 +99,16 @@ impl Arrivals {
     }
 
     /// Writes `object`, which `content` holds if all is well, where it will be; returns nothing, and reads nothing, if it is the
-    /// store's.
+    /// store's. What came whole is not written again, whoever sends it.
     pub(super) fn put(
         &self,
         content: impl Read,
         object: (Digest, u64),
     ) -> Option<Result<(), CopyError>> {
         let (aside, offset) = self.places.get(&object.0)?;
+        if self.has(object.0) {
+            return Some(Ok(()));
+        }
         let written = place::write_part(aside, *offset, content, object);
         let came = |()| {
             self.came.lock().expect(HELD).insert(object.0, object.1);
@@ -135,21 +168,39 @@ impl Arrivals {
     }
 }
 
-/// Stores what `store` lacks of the outputs of `manifest` and `build` still holds: of archives, or of all. What changed since is passed over.
+/// Tells whether `dir` is such a directory, and nobody's any more.
+fn is_left(dir: &Path) -> bool {
+    let name = dir.file_name().unwrap_or_default().as_encoded_bytes();
+    name.starts_with(NAME.as_bytes()) && !lock::is_held(&dir.join(LOCK))
+}
+
+/// Stores what `store` lacks of the outputs of `manifest` and `build` still holds: of archives, or of all. What changed since is passed
+/// over, and all that is left where the process has something better to do, which `busy` says between files.
 pub fn gather(
     manifest: &Manifest,
     build: &Path,
     archives: bool,
     (store, staging): (&Store, &Staging),
+    busy: impl Fn() -> bool,
 ) {
     let files = manifest.units.iter().flat_map(|unit| &unit.files);
     let is_archive = |content: &Content| matches!(content, Content::Recipe(_));
     for file in files.filter(|file| !archives || is_archive(&file.content)) {
+        let path = build.join(bytes_path(&file.path));
+        let meta = std::fs::symlink_metadata(&path);
+        let is_whole =
+            meta.is_ok_and(|meta| meta.is_file() && meta.len() == file.content.size_bytes());
+        if busy() {
+            return;
+        }
+        if !is_whole {
+            continue;
+        }
         for (offset, object) in with_offsets(&file.content) {
             if store.has(object.0, object.1) {
                 continue;
             }
-            if let Ok(content) = disk::open_at(&build.join(bytes_path(&file.path)), offset) {
+            if let Ok(content) = disk::open_at(&path, offset) {
                 drop(store.put_from(staging, content.take(object.1), object));
             }
         }
@@ -178,7 +229,7 @@ fn with_offsets(content: &Content) -> Vec<(u64, (Digest, u64))> {
 #[cfg(test)]
 mod tests {
     use super::Arrivals;
-    use crate::disk::{PLAIN, Staging};
+    use crate::disk::PLAIN;
     use crate::model::{Content, Digest, OutputFile, Piece, Recipe};
     use crate::store::{ObjectError, Store};
     use std::collections::HashSet;
@@ -232,8 +283,7 @@ mod tests {
         for bytes in there {
             store.put_from(&own, *bytes, object(bytes)).unwrap();
         }
-        let staging = Staging::new(dir.path(), "start").unwrap();
-        let arrivals = Arrivals::of(std::iter::once(file), &HashSet::new(), &store, staging);
+        let arrivals = Arrivals::of(&[file], &HashSet::new(), &store, dir.path()).unwrap();
         let put = |bytes: &&[u8]| arrivals.put(*bytes, object(bytes));
         let taken = came
             .iter()
@@ -275,9 +325,8 @@ mod tests {
     fn what_is_damaged_did_not_come() {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::create(&dir.path().join("store")).unwrap();
-        let staging = Staging::new(dir.path(), "start").unwrap();
         let three = archive(b"third");
-        let arrivals = Arrivals::of(std::iter::once(&three), &HashSet::new(), &store, staging);
+        let arrivals = Arrivals::of(&[&three], &HashSet::new(), &store, dir.path()).unwrap();
         let put = |bytes: &[u8], name: &[u8]| arrivals.put(bytes, object(name)).unwrap();
         put(b"second", b"second").unwrap();
         for damaged in [&b"fir"[..], b"f1rst", b"first|damaged", b""] {
@@ -286,6 +335,8 @@ mod tests {
         }
         put(b"first", b"first").unwrap();
         put(b"third", b"third").unwrap();
+        // A second tier is asked where the first had something else damaged.
+        put(b"wrong", b"first").unwrap();
         let path = dir.path().join("placed");
         arrivals
             .place(&three, &store, &path, PLAIN)
@@ -304,5 +355,36 @@ mod tests {
             (Some(WHOLE.to_vec()), vec![true])
         );
         assert_eq!(placed(&one, &[], &[]), (None, vec![]));
+    }
+
+    /// Of two files with one path, one would be placed with what came for the other.
+    #[test]
+    fn what_has_one_path_with_another_is_the_stores() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::create(&dir.path().join("store")).unwrap();
+        let of = |bytes| {
+            let (digest, size_bytes) = object(bytes);
+            file(Content::Object { digest, size_bytes })
+        };
+        let (one, other) = (of(b"first"), of(b"second"));
+        let arrivals = Arrivals::of(&[&one, &other], &HashSet::new(), &store, dir.path()).unwrap();
+        assert!(!arrivals.takes(Digest::of(b"first")) && !arrivals.takes(Digest::of(b"second")));
+        assert!(
+            arrivals
+                .place(&one, &store, &dir.path().join("placed"), PLAIN)
+                .is_none()
+        );
+    }
+
+    /// Gigabytes of each start that was interrupted would stay for a day; or those of one that goes on would go.
+    #[test]
+    fn what_was_interrupted_is_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::create(&dir.path().join("store")).unwrap();
+        let left = dir.path().join("arrivals-left");
+        std::fs::create_dir(&left).unwrap();
+        let arrivals = || Arrivals::of(&[], &HashSet::new(), &store, dir.path()).unwrap();
+        let (first, second) = (arrivals(), arrivals());
+        assert!(!left.exists() && first.dir().exists() && second.dir().exists());
     }
 }

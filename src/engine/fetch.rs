@@ -177,7 +177,16 @@ impl Fetch<'_> {
     }
 
     fn is_here(&self, at: usize) -> bool {
-        self.keep.has(self.objects[at])
+        self.keep_of(at).has(self.objects[at])
+    }
+
+    /// Returns where the object at `at` is kept: in the store if others are deltas to it.
+    fn keep_of(&self, at: usize) -> Keep<'_> {
+        let arrivals = self.keep.arrivals.filter(|_| !self.bases.contains(&at));
+        Keep {
+            arrivals,
+            ..self.keep
+        }
     }
 
     /// Fetches `objects` until all were asked for or nobody is asked any more; returns the last thing that went wrong.
@@ -224,9 +233,10 @@ impl Fetch<'_> {
         let store = |at: &usize| {
             let frame = self.wanted.index.frame(*at, request, bytes);
             let what = (self.wanted.index, &self.objects[..]);
-            let mut keep = self.keep;
-            keep.arrivals = keep.arrivals.filter(|_| !self.bases.contains(at));
-            match store_frame(what, (*at, frame), keep, &self.room).err()? {
+            if self.is_here(*at) {
+                return None;
+            }
+            match store_frame(what, (*at, frame), self.keep_of(*at), &self.room).err()? {
                 CopyError::Disk(error) => Some(Trouble::Here(error.to_string())),
                 CopyError::Damaged(_) => {
                     let pack = request.pack.digest.short();

@@ -344,9 +344,11 @@ fn bad_files_are_not_signed() {
 fn a_store_without_room_is_not_filled() {
     let signing = Signing::unsigned();
     let clone = clone(&signing.far, "small");
+    // So that sessions are fetched, into the store.
+    clone.append("crates/c0/src/lib.rs", "// edited\n");
     let small = signing.far.clone_dir("small-store");
     let script = format!(
-        "mkdir -p '{0}'; mount -t tmpfs -o mode=755,size=400k tmpfs '{0}'; \"$@\"; ls '{0}'/objects >&2 || true",
+        "mkdir -p '{0}'; mount -t tmpfs -o mode=755,size=200k tmpfs '{0}'; \"$@\"; ls '{0}'/objects >&2 || true",
         small.display()
     );
     signing.sign(&["ours"], &[]).succeeded();
