@@ -244,8 +244,8 @@ impl<'a> Far<'a> {
         let all = objects.iter().map(|at| all[*at]);
         let is_placed = |(object, _): &_| arrivals.is_some_and(|there| there.takes(*object));
         let (placed, stored): (Vec<_>, Vec<_>) = all.partition(is_placed);
-        let near = arrivals.and_then(|there| no_room(&commit, &placed, there.dir()));
-        if let Some(why) = no_room(&commit, &stored, store.root()).or(near) {
+        let near = arrivals.and_then(|there| no_room(commit, &placed, there.dir()));
+        if let Some(why) = no_room(commit, &stored, store.root()).or(near) {
             reporter.warn(why);
             return Ok(true);
         }

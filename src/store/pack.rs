@@ -19,6 +19,8 @@ const GAP_BYTES: u64 = 1 << 20;
 const FRAME_BYTES: u64 = 64 << 10;
 /// zstd's level for objects.
 const LEVEL: i32 = 3;
+/// Objects up to this size are compressed at once: of larger ones zstd sees what came before in two places, which takes it half as long again.
+const AT_ONCE_BYTES: u64 = 64 << 20;
 /// The largest index that is decoded.
 const MAX_INDEX_BYTES: usize = 64 << 20;
 
@@ -197,11 +199,18 @@ pub fn may_be_base(base_bytes: u64, size_bytes: u64) -> bool {
 }
 
 /// Returns `content` as a frame of its own.
-pub fn compress(content: impl std::io::Read, size_bytes: u64) -> std::io::Result<Vec<u8>> {
+pub fn compress(mut content: impl std::io::Read, size_bytes: u64) -> std::io::Result<Vec<u8>> {
+    if size_bytes <= AT_ONCE_BYTES {
+        let mut whole = Vec::with_capacity(usize::try_from(size_bytes).unwrap_or_default());
+        content.read_to_end(&mut whole)?;
+        if whole.len() as u64 != size_bytes {
+            return Err(std::io::ErrorKind::UnexpectedEof.into());
+        }
+        return zstd::bulk::compress(&whole, LEVEL);
+    }
     let mut encoder = zstd::stream::Encoder::new(Vec::new(), LEVEL)?;
     encoder.set_pledged_src_size(Some(size_bytes))?;
     encoder.include_contentsize(true)?;
-    let mut content = content;
     std::io::copy(&mut content, &mut encoder)?;
     encoder.finish()
 }
