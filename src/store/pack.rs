@@ -19,8 +19,8 @@ const GAP_BYTES: u64 = 1 << 20;
 const FRAME_BYTES: u64 = 64 << 10;
 /// zstd's level for objects.
 const LEVEL: i32 = 3;
-/// Objects up to this size are compressed at once: of larger ones zstd sees what came before in two places, which takes it half as long again.
-const AT_ONCE_BYTES: u64 = 64 << 20;
+/// Objects up to this size are compressed at once: of larger ones, which come as a stream, zstd has what came before in two places, which is slower.
+const AT_ONCE_BYTES: u64 = 16 << 20;
 /// The largest index that is decoded.
 const MAX_INDEX_BYTES: usize = 64 << 20;
 
