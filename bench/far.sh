@@ -7,6 +7,7 @@
 # publisher's path, so that what `env!` pins is fresh too. Nothing is removed meanwhile: ext4 makes files slowly for minutes after
 # that. Needs git, tar and zstd, and nginx where there is no REMOTE.
 set -euo pipefail
+. "$(dirname "$(realpath "$0")")/nginx.sh"
 repo=$1 rev=$2 headstart=$(realpath "$3") rounds=$4
 shift 4
 args=("${@:-build}")
@@ -26,16 +27,7 @@ clone "$work"
 (cd "$work" && "$headstart" publish --required --json --store "$scratch/near" --remote "${REMOTE:-file://$scratch/far}" -- "${args[@]}" >"$scratch/publish.json" 2>"$scratch/publish.log") || { tail -5 "$scratch/publish.log" >&2; exit 1; }
 mv "$work" "$scratch/publisher"
 if [ -z "${REMOTE-}" ]; then
-    port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
-    mkdir "$scratch/nginx"
-    cat >"$scratch/nginx/conf" <<EOF
-daemon off; pid $scratch/nginx/pid; error_log $scratch/nginx/errors; events {}
-http { access_log off; client_body_temp_path $scratch/nginx/a; proxy_temp_path $scratch/nginx/b;
-fastcgi_temp_path $scratch/nginx/c; uwsgi_temp_path $scratch/nginx/d; scgi_temp_path $scratch/nginx/e;
-server { listen 127.0.0.1:$port; root $scratch/far; } }
-EOF
-    nginx -c "$scratch/nginx/conf" -e "$scratch/nginx/errors" &
-    server=$!
+    serve "$scratch/far"
     REMOTE=http://127.0.0.1:$port/
 fi
 

@@ -7,6 +7,7 @@
 # `start` is the start alone; `all` that and the fetch of what it left for later, the sessions of fresh units. The remotes are nginx on
 # this machine, and RATE (`1gbit`) is the loopback's while the clock runs: needs nginx, tc and root.
 set -euo pipefail
+. "$(dirname "$(realpath "$0")")/nginx.sh"
 repo=$1 before=$2 after=$3 headstart=$(realpath "$4") rate=$5 rounds=$6
 shift 6
 args=("${@:-build}")
@@ -41,17 +42,7 @@ publish after.json deltas whole
 manifest=$(python3 -c 'import json, sys; print(json.load(open(sys.argv[1]))["manifest"])' "$scratch/after.json")
 first=$(python3 -c 'import json, sys; print(json.load(open(sys.argv[1]))["manifest"])' "$scratch/before.json")
 rm -rf "$scratch/publishers" "$scratch/publisher/target"
-port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
-mkdir "$scratch/nginx"
-cat >"$scratch/nginx/conf" <<EOF
-daemon off; pid $scratch/nginx/pid; error_log $scratch/nginx/errors; events {}
-http { access_log off; client_body_temp_path $scratch/nginx/a; proxy_temp_path $scratch/nginx/b;
-fastcgi_temp_path $scratch/nginx/c; uwsgi_temp_path $scratch/nginx/d; scgi_temp_path $scratch/nginx/e;
-server { listen 127.0.0.1:$port; root $scratch; } }
-EOF
-nginx -c "$scratch/nginx/conf" -e "$scratch/nginx/errors" &
-server=$!
-sleep 1
+serve "$scratch"
 
 # Who has the commit before, sessions and all.
 git clone --quiet "$scratch/publisher" "$scratch/reader"

@@ -161,11 +161,12 @@ pub fn run(args: &FetchArgs, call: Call<'_>) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let staging = store.staging("gather")?;
+    // Who waits for a session has it sooner from afar.
+    let busy = || !store.asked(name).is_empty();
     let gather = |archives| {
-        // Who waits for a session has it sooner from afar.
-        let busy = || !store.asked(name).is_empty();
-        let gather = |build| arrivals::gather(&manifest, build, archives, (&store, &staging), busy);
-        args.from.iter().for_each(|build| gather(build));
+        if let Some(build) = &args.from {
+            arrivals::gather(&manifest, build, archives, (&store, &staging), busy);
+        }
     };
     let fetch = |objects: &mut dyn Iterator<Item = (Digest, u64)>| {
         let objects = objects.map(|(object, _)| object);

@@ -141,19 +141,13 @@ impl Staging {
     pub fn write_from(
         &self,
         content: impl Read,
-        (digest, size_bytes): (Digest, u64),
+        object: (Digest, u64),
         path: &Path,
         finish: Finish,
     ) -> Result<(), CopyError> {
         let (aside, file) = self.create(finish.mode)?;
-        let buffer = super::hash::buffer(size_bytes);
-        let file = match pour(content.take(size_bytes + 1), &file, buffer) {
-            Ok(seen) if seen == (digest, size_bytes) => Ok(file),
-            Err(PourError::Write(error)) => Err(failed("write", path)(error).into()),
-            // What cannot be decoded fails while it is read.
-            Ok(_) | Err(PourError::Read(_)) => Err(CopyError::Damaged(path.to_path_buf())),
-        };
-        self.settle(file, &aside, path, finish)
+        let filled = fill(&file, content, object, path);
+        self.settle(filled.map(|()| file), &aside, path, finish)
     }
 
     /// Makes the symbolic link `path` to `target`, replacing what is there.
@@ -300,20 +294,37 @@ pub fn overwrite<'a>(path: &Path, patches: impl Iterator<Item = (u64, &'a [u8])>
 pub fn write_part(
     path: &Path,
     offset: u64,
-    mut content: impl Read,
-    (digest, size_bytes): (Digest, u64),
+    content: impl Read,
+    object: (Digest, u64),
 ) -> Result<(), CopyError> {
     let mut options = OpenOptions::new();
     let opened = options.write(true).create(true).truncate(false).open(path);
     let mut file = opened.map_err(failed("open", path))?;
     let sought = std::io::Seek::seek(&mut file, std::io::SeekFrom::Start(offset));
     sought.map_err(failed("write", path))?;
+    fill(&file, content, object, path)
+}
+
+/// Writes `content` to `file`, which is or will be `path`, no more of it than `size_bytes`; fails if that is not all of it, or its
+/// digest is not `digest`.
+fn fill(
+    file: &File,
+    mut content: impl Read,
+    (digest, size_bytes): (Digest, u64),
+    path: &Path,
+) -> Result<(), CopyError> {
     let buffer = super::hash::buffer(size_bytes);
-    match pour(content.by_ref().take(size_bytes), &file, buffer) {
+    let poured = pour(content.by_ref().take(size_bytes), file, buffer);
+    let is_all = || {
+        matches!(
+            std::io::copy(&mut content.take(1), &mut std::io::sink()),
+            Ok(0)
+        )
+    };
+    match poured {
+        Ok(seen) if seen == (digest, size_bytes) && is_all() => Ok(()),
         Err(PourError::Write(error)) => Err(failed("write", path)(error).into()),
-        Ok(seen) if seen == (digest, size_bytes) && matches!(content.read(&mut [0]), Ok(0)) => {
-            Ok(())
-        }
+        // What cannot be decoded fails while it is read.
         Ok(_) | Err(PourError::Read(_)) => Err(CopyError::Damaged(path.to_path_buf())),
     }
 }

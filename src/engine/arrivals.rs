@@ -139,25 +139,26 @@ impl Arrivals {
 
     /// Writes into `aside` what of `recipe` did not come. Each piece has been checked, and whoever signed the recipe followed it once.
     fn complete(&self, recipe: &Recipe, aside: &Path, store: &Store) -> Result<(), ObjectError> {
-        let mut offset = 0;
-        for piece in &recipe.pieces {
-            let (object, size_bytes) = match piece {
-                Piece::Inline(bytes) => (Digest::of(bytes), bytes.len() as u64),
-                Piece::Object { digest, size_bytes } => (*digest, *size_bytes),
-            };
-            let write = |content: &mut dyn Read| {
-                place::write_part(aside, offset, content, (object, size_bytes))
-            };
-            let written = match piece {
-                Piece::Inline(bytes) => write(&mut &bytes[..]),
-                Piece::Object { .. } if self.is_in(object, aside) => Ok(()),
-                Piece::Object { .. } => match File::open(store.object(object)) {
-                    Ok(mut file) => write(&mut file),
-                    Err(error) => Err(failed("open", &store.object(object))(error).into()),
-                },
+        for (offset, piece) in recipe.with_offsets() {
+            let (object, written) = match piece {
+                Piece::Inline(bytes) => {
+                    let object = (Digest::of(bytes), piece.size_bytes());
+                    (
+                        object.0,
+                        place::write_part(aside, offset, &bytes[..], object),
+                    )
+                }
+                Piece::Object { digest, .. } if self.is_in(*digest, aside) => continue,
+                Piece::Object { digest, size_bytes } => {
+                    let path = store.object(*digest);
+                    let opened =
+                        File::open(&path).map_err(|error| failed("open", &path)(error).into());
+                    let write =
+                        |file| place::write_part(aside, offset, file, (*digest, *size_bytes));
+                    (*digest, opened.and_then(write))
+                }
             };
             written.map_err(|error| store.lost(object, error))?;
-            offset += size_bytes;
         }
         Ok(())
     }
@@ -186,14 +187,14 @@ pub fn gather(
     let files = manifest.units.iter().flat_map(|unit| &unit.files);
     let is_archive = |content: &Content| matches!(content, Content::Recipe(_));
     for file in files.filter(|file| !archives || is_archive(&file.content)) {
-        let path = build.join(bytes_path(&file.path));
-        let meta = std::fs::symlink_metadata(&path);
-        let is_whole =
-            meta.is_ok_and(|meta| meta.is_file() && meta.len() == file.content.size_bytes());
         if busy() {
             return;
         }
-        if !is_whole {
+        let path = build.join(bytes_path(&file.path));
+        let meta = std::fs::symlink_metadata(&path);
+        let is_whole =
+            |meta: std::fs::Metadata| meta.is_file() && meta.len() == file.content.size_bytes();
+        if !meta.is_ok_and(is_whole) {
             continue;
         }
         for (offset, object) in with_offsets(&file.content) {
@@ -212,18 +213,9 @@ fn with_offsets(content: &Content) -> Vec<(u64, (Digest, u64))> {
     let Content::Recipe(recipe) = content else {
         return content.objects().map(|object| (0, object)).collect();
     };
-    let mut end = 0;
-    let each = recipe.pieces.iter().filter_map(|piece| match piece {
-        Piece::Inline(bytes) => {
-            end += bytes.len() as u64;
-            None
-        }
-        Piece::Object { digest, size_bytes } => {
-            end += size_bytes;
-            Some((end - size_bytes, (*digest, *size_bytes)))
-        }
-    });
-    each.collect()
+    let objects = recipe.with_offsets();
+    let objects = objects.filter_map(|(offset, piece)| Some((offset, piece.object()?)));
+    objects.collect()
 }
 
 #[cfg(test)]

@@ -233,9 +233,6 @@ impl Fetch<'_> {
         let store = |at: &usize| {
             let frame = self.wanted.index.frame(*at, request, bytes);
             let what = (self.wanted.index, &self.objects[..]);
-            if self.is_here(*at) {
-                return None;
-            }
             match store_frame(what, (*at, frame), self.keep_of(*at), &self.room).err()? {
                 CopyError::Disk(error) => Some(Trouble::Here(error.to_string())),
                 CopyError::Damaged(_) => {

@@ -29,21 +29,42 @@ pub enum Piece {
     },
 }
 
+impl Piece {
+    /// Returns its size.
+    pub fn size_bytes(&self) -> u64 {
+        match self {
+            Piece::Inline(bytes) => bytes.len() as u64,
+            Piece::Object { size_bytes, .. } => *size_bytes,
+        }
+    }
+
+    /// Returns the object that it is, if it is one.
+    pub fn object(&self) -> Option<(Digest, u64)> {
+        match self {
+            Piece::Inline(_) => None,
+            Piece::Object { digest, size_bytes } => Some((*digest, *size_bytes)),
+        }
+    }
+}
+
 impl Recipe {
     /// Returns the objects that it needs.
     pub fn objects(&self) -> impl Iterator<Item = (Digest, u64)> + '_ {
-        self.pieces.iter().filter_map(|piece| match piece {
-            Piece::Object { digest, size_bytes } => Some((*digest, *size_bytes)),
-            Piece::Inline(_) => None,
+        self.pieces.iter().filter_map(Piece::object)
+    }
+
+    /// Returns the pieces, each behind its offset in the file. They must add up.
+    pub fn with_offsets(&self) -> impl Iterator<Item = (u64, &Piece)> {
+        self.pieces.iter().scan(0, |end, piece| {
+            let offset = *end;
+            *end += piece.size_bytes();
+            Some((offset, piece))
         })
     }
 
     /// Tells whether the pieces are as large as the file together, and none of them is empty.
     pub fn adds_up(&self) -> bool {
-        let mut sizes = self.pieces.iter().map(|piece| match piece {
-            Piece::Inline(bytes) => bytes.len() as u64,
-            Piece::Object { size_bytes, .. } => *size_bytes,
-        });
+        let mut sizes = self.pieces.iter().map(Piece::size_bytes);
         let add = |sum: u64, size| sum.checked_add(size).filter(|_| size > 0);
         sizes.try_fold(0, add) == Some(self.size_bytes)
     }

@@ -3,7 +3,6 @@
 //!
 //! Never an error of ours: whatever goes wrong here, rustc runs (invariant 4).
 
-use std::cell::Cell;
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -53,11 +52,9 @@ pub fn run(args: &[OsString], environment: &Environment, clock: fn() -> SystemTi
         return code(program, run::run(program, given));
     };
     let ledger = Ledger::of(roots.dir(Root::Build));
-    // A session may be waited for.
-    let started = Cell::new(clock());
-    let begins = || started.set(clock());
+    let plainly = |began| Done::plainly(program, given, began, clock);
     let done = match unknown {
-        Some(flag) => Done::plainly(program, given, Began::UnknownFlag { flag }),
+        Some(flag) => plainly(Began::UnknownFlag { flag }),
         None => {
             let wrapped = Wrapped {
                 program,
@@ -66,19 +63,19 @@ pub fn run(args: &[OsString], environment: &Environment, clock: fn() -> SystemTi
                 environment,
             };
             let compile = |told: &Invocation, ready: Option<&dyn Fn()>| {
-                Compile::new(wrapped, told).run(expanded.is_some(), ready, &begins)
+                Compile::new(wrapped, told).run(expanded.is_some(), ready, clock)
             };
             match Renamed::of(&invocation, wrapped) {
                 None => compile(&invocation, None),
                 Some(renamed) => under_another_name(&renamed, &ledger, compile)
-                    .unwrap_or_else(|| Done::plainly(program, given, Began::NoSession)),
+                    .unwrap_or_else(|| plainly(Began::NoSession)),
             }
         }
     };
     if let Ok(ended) = &done.ended
         && ended.code() == 0
     {
-        let note = note(&invocation, &done, started.get(), clock());
+        let note = note(&invocation, &done, clock());
         // A note that cannot be written costs the next publish a session, never this build anything.
         drop(ledger.write_note(&invocation.ledger_key(), &note));
         if invocation.source.is_relative() {
@@ -116,6 +113,8 @@ type Ran = (std::io::Result<Ended>, Began);
 
 /// How a compile went.
 struct Done {
+    /// When rustc began: a session may be waited for before.
+    started: SystemTime,
     ended: std::io::Result<Ended>,
     began: Began,
     arguments: Option<Digest>,
@@ -126,8 +125,14 @@ struct Done {
 
 impl Done {
     /// Runs rustc exactly as cargo wants it.
-    fn plainly(program: &OsStr, given: &[OsString], began: Began) -> Done {
+    fn plainly(
+        program: &OsStr,
+        given: &[OsString],
+        began: Began,
+        clock: fn() -> SystemTime,
+    ) -> Done {
         Done {
+            started: clock(),
             ended: run::run(program, given),
             began,
             arguments: None,
@@ -198,9 +203,13 @@ impl<'a> Compile<'a> {
         }
     }
 
-    /// Runs rustc; where it crashes or gives up on a seed, once more without. Calls `begins` before, and `ready` before cargo hears that
-    /// a file is ready.
-    fn run(&self, by_response_file: bool, ready: Option<&dyn Fn()>, begins: &dyn Fn()) -> Done {
+    /// Runs rustc; where it crashes or gives up on a seed, once more without. Calls `ready` before cargo hears that a file is ready.
+    fn run(
+        &self,
+        by_response_file: bool,
+        ready: Option<&dyn Fn()>,
+        clock: fn() -> SystemTime,
+    ) -> Done {
         let parent = self.beginning.ledger.staging_parent();
         let staging = || Staging::new(&parent, "args").ok();
         let staging = by_response_file.then(staging).flatten();
@@ -208,12 +217,13 @@ impl<'a> Compile<'a> {
         let args = args.and_then(|staging| self.in_response_file(staging));
         let args = args.as_deref().unwrap_or(&self.args);
         let sown = self.beginning.sow();
-        begins();
+        let started = clock();
         let (ended, began) = match sown {
             Err(began) => (self.run_unseeded(args, ready), began),
             Ok(sown) => self.run_seeded(args, &sown, ready),
         };
         Done {
+            started,
             ended,
             began,
             arguments: self.beginning.arguments,
@@ -317,7 +327,7 @@ fn remaps(roots: &Roots) -> Vec<OsString> {
     spellings.into_iter().map(option).collect()
 }
 
-fn note(invocation: &Invocation, done: &Done, started: SystemTime, ended: SystemTime) -> Note {
+fn note(invocation: &Invocation, done: &Done, ended: SystemTime) -> Note {
     let ms = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     let metadata = done.renamed.as_ref().unwrap_or(&invocation.metadata);
     Note {
@@ -326,13 +336,13 @@ fn note(invocation: &Invocation, done: &Done, started: SystemTime, ended: System
             metadata: metadata.clone(),
             renamed: done.renamed.is_some(),
             executable: invocation.executable,
-            elapsed_ms: ms(ended.duration_since(started).unwrap_or_default()),
+            elapsed_ms: ms(ended.duration_since(done.started).unwrap_or_default()),
             remapped: !matches!(done.began, Began::UnknownFlag { .. }),
             arguments: done.arguments,
             names: done.names.clone(),
             crashed: matches!(done.began, Began::SeedCrashed { .. }),
         },
-        started_unix_ms: ms(started.duration_since(UNIX_EPOCH).unwrap_or_default()),
+        started_unix_ms: ms(done.started.duration_since(UNIX_EPOCH).unwrap_or_default()),
         began: done.began.clone(),
     }
 }
