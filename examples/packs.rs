@@ -12,6 +12,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use headstart::engine::delta;
+use headstart::engine::room::Room;
 use headstart::model::session::Session;
 use headstart::model::{Digest, Manifest};
 use headstart::store::pack::{self, Index};
@@ -71,7 +72,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                     .as_ref()
                     .map(|(before, now)| (before.as_path(), now.as_path()));
                 let begun = Instant::now();
-                let made = delta::encode(&base, &path, both)?.ok_or("it was a delta before")?;
+                let made = delta::encode(&base, &path, both, &Room::default())?
+                    .ok_or("it was a delta before")?;
                 sum.encode_s += begun.elapsed().as_secs_f64();
                 let begun = Instant::now();
                 let mut content = delta::decode(&base, (made.0, &made.1), *size)?;

@@ -154,7 +154,7 @@ impl Rotation<'_> {
     fn write(&self, file: &[u8]) -> Vec<Written> {
         let key = statement::key(&self.repository);
         let write = |tier: &dyn Tier| {
-            let put = tier.put(&key, file.to_vec());
+            let put = tier.put(&key, file.to_vec().into());
             match put.and_then(|()| tier.get(&key, MAX_BYTES, &|_| true)) {
                 Ok(there) if there == file => Ok(()),
                 Ok(_) => Err("somebody else wrote another at the same time".to_owned()),

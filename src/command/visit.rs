@@ -104,7 +104,8 @@ fn exchange(tier: &dyn Tier, key: &str, findings: &mut Findings) {
 
 fn write(tier: &dyn Tier, own: &[u8]) -> anyhow::Result<Says> {
     let clock = Clock::start();
-    match tier.is_writable().then(|| tier.put(OWN, own.to_vec())) {
+    let put = || tier.put(OWN, own.to_vec().into());
+    match tier.is_writable().then(put) {
         None => return Ok(Says::Ok("it is only read".to_owned())),
         Some(Err(denied @ Trouble::Denied(_))) => return Ok(Says::Note(denied.to_string())),
         Some(written) => written?,

@@ -8,11 +8,13 @@
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
 use super::copies::{Copies, in_memory};
 use super::runs::{NEW, Runs};
+use crate::model::Digest;
 use crate::rustc::crate_source::Fingerprint;
 use crate::rustc::leb128;
 use crate::rustc::nodes::Nodes;
@@ -51,7 +53,7 @@ struct Delta {
 
 /// How results of the base became those of the cache.
 struct Foretold<'a> {
-    base: &'a QueryCache<'a>,
+    base: &'a QueryCache,
     results: Vec<Told>,
     /// Where the last one ends.
     end: u32,
@@ -71,12 +73,16 @@ struct Told {
 }
 
 /// Returns what the results of `cache` are results of, by the dep-graph of the same session; none if it is that of another.
-pub(super) fn keys(cache: &QueryCache<'_>, graph: &Nodes<'_>) -> Option<Vec<Key>> {
-    let key = |stored: &query_cache::Stored| {
-        let node = (stored.node < graph.count()).then(|| graph.get(stored.node))?;
-        Some((node.kind, *node.key))
-    };
-    let keys: Vec<Key> = cache.results.iter().map(key).collect::<Option<_>>()?;
+pub(super) fn keys(cache: &QueryCache, graph: &mut Nodes) -> Option<Vec<Key>> {
+    let mut keys = vec![Key::default(); cache.results.len()];
+    let nodes = cache.results.iter().map(|stored| stored.node);
+    // In the order of the graph.
+    let mut order: Vec<(u32, usize)> = nodes.zip(0..).collect();
+    order.sort_unstable();
+    for (node, at) in order {
+        let node = graph.get(node)?;
+        keys[at] = (node.kind, *node.key);
+    }
     // The results of a query lie beside each other.
     let queries = keys.chunk_by(|(one, _), (other, _)| one == other);
     let mut seen = HashSet::new();
@@ -87,34 +93,40 @@ pub(super) fn keys(cache: &QueryCache<'_>, graph: &Nodes<'_>) -> Option<Vec<Key>
 }
 
 /// Returns what makes `cache` of `base`, compressed, by the keys of the results of both; none if that is no gain, or makes something
-/// else.
+/// else. Two caches in memory are enough, so that at `path` is read once more.
 pub(super) fn encode(
-    (base, base_keys): (&QueryCache<'_>, &[Key]),
-    (cache, keys): (&QueryCache<'_>, &[Key]),
+    (base, base_keys): (QueryCache, Vec<Key>),
+    (cache, keys): (QueryCache, Vec<Key>),
+    path: &Path,
 ) -> Option<Vec<u8>> {
     let by_key: HashMap<&Key, u32> = base_keys.iter().zip(0..).collect();
     let place = |key: &Key| by_key.get(key).copied().unwrap_or(NEW);
     let places: Vec<u32> = keys.iter().map(place).collect();
-    drop(by_key);
+    drop((base_keys, keys));
     let mut delta = Delta::default();
     delta.places.add(&places);
-    delta.add_results(base, cache, &places);
-    let mut foretold = delta.foretold(base, &places)?;
-    delta.add_numbers(&foretold, cache);
+    delta.add_results(&base, &cache, &places);
+    let mut foretold = delta.foretold(&base, &places)?;
+    delta.add_numbers(&foretold, &cache);
+    let size_bytes = cache.bytes.len();
+    drop(cache);
     foretold.numbers = delta.numbers(&foretold)?;
-    let guess = foretold.bytes(cache.bytes.len())?;
-    drop(foretold);
-    delta.copies = Copies::between(&guess, cache.bytes);
-    let again = delta.copies.apply(in_memory(&guess), cache.bytes.len());
-    again.filter(|again| again == cache.bytes)?;
-    drop(guess);
+    let guess = foretold.bytes(size_bytes)?;
+    drop(base);
+    let cache = std::fs::read(path).ok()?;
+    delta.copies = Copies::between(&guess, &cache);
+    let digest = Digest::of(&cache);
+    drop(cache);
+    let again = delta.copies.apply(in_memory(&guess), size_bytes)?;
+    (Digest::of(&again) == digest).then_some(())?;
+    drop((guess, again));
     let plain = postcard::to_allocvec(&delta).ok()?;
-    let gains = plain.len() <= most_plain(cache.bytes.len());
+    let gains = plain.len() <= most_plain(size_bytes);
     gains.then(|| zstd::bulk::compress(&plain, LEVEL).ok())?
 }
 
 /// Returns the cache of `size_bytes` that `delta` makes of `base`; none if it makes none, or another one.
-pub(super) fn decode(base: &[u8], delta: &[u8], size_bytes: usize) -> Option<Vec<u8>> {
+pub(super) fn decode(base: Vec<u8>, delta: &[u8], size_bytes: usize) -> Option<Vec<u8>> {
     let base = QueryCache::read(base)?;
     let plain = zstd::bulk::decompress(delta, most_plain(size_bytes)).ok()?;
     let delta: Delta = postcard::from_bytes(&plain).ok()?;
@@ -124,7 +136,7 @@ pub(super) fn decode(base: &[u8], delta: &[u8], size_bytes: usize) -> Option<Vec
     let mut foretold = delta.foretold(&base, &places)?;
     foretold.numbers = delta.numbers(&foretold)?;
     let guess = foretold.bytes(size_bytes)?;
-    drop(foretold);
+    drop(base);
     delta.copies.apply(in_memory(&guess), size_bytes)
 }
 
@@ -133,7 +145,7 @@ fn most_plain(size_bytes: usize) -> usize {
 }
 
 /// Returns the node of the base's result at `place`, or of the result before a new one, and its length.
-fn before(base: &QueryCache<'_>, place: u32, last_node: u32) -> (u32, u32) {
+fn before(base: &QueryCache, place: u32, last_node: u32) -> (u32, u32) {
     match place {
         NEW => (last_node, 0),
         place => {
@@ -144,7 +156,7 @@ fn before(base: &QueryCache<'_>, place: u32, last_node: u32) -> (u32, u32) {
 }
 
 impl Delta {
-    fn add_results(&mut self, base: &QueryCache<'_>, cache: &QueryCache<'_>, places: &[u32]) {
+    fn add_results(&mut self, base: &QueryCache, cache: &QueryCache, places: &[u32]) {
         let (mut last_node, mut last_further) = (0, 0);
         for (at, (stored, place)) in cache.results.iter().zip(places).enumerate() {
             let (node, length) = before(base, *place, last_node);
@@ -158,7 +170,7 @@ impl Delta {
     }
 
     /// Returns how the results at `places` of `base` become those of the cache; numbers are not translated yet.
-    fn foretold<'a>(&self, base: &'a QueryCache<'a>, places: &[u32]) -> Option<Foretold<'a>> {
+    fn foretold<'a>(&self, base: &'a QueryCache, places: &[u32]) -> Option<Foretold<'a>> {
         let mut results = Vec::with_capacity(places.len());
         let mut shifts = vec![None; base.results.len()];
         let (mut last_node, mut last_further) = (0, 0);
@@ -190,7 +202,7 @@ impl Delta {
     }
 
     /// Notes which numbers of the base are others in `cache`, as most results say that have as many bytes as before.
-    fn add_numbers(&mut self, foretold: &Foretold<'_>, cache: &QueryCache<'_>) {
+    fn add_numbers(&mut self, foretold: &Foretold<'_>, cache: &QueryCache) {
         let mut found: HashMap<u32, (u32, i32)> = HashMap::new();
         for (at, told) in foretold.results.iter().enumerate() {
             let (now, was) = (cache.body(at), foretold.body(told.place));
@@ -363,8 +375,13 @@ mod tests {
 
     fn delta(before: &[Made], now: &[Made]) -> Option<(Vec<u8>, Vec<u8>, Vec<u8>)> {
         let ((base, base_keys), (content, keys)) = (session(before, 3), session(now, 5));
-        let (one, other) = (QueryCache::read(&base)?, QueryCache::read(&content)?);
-        let delta = encode((&one, &base_keys), (&other, &keys))?;
+        let (one, other) = (
+            QueryCache::read(base.clone())?,
+            QueryCache::read(content.clone())?,
+        );
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), &content).unwrap();
+        let delta = encode((one, base_keys), (other, keys), file.path())?;
         Some((base, content, delta))
     }
 
@@ -395,7 +412,7 @@ mod tests {
         let mut now = before.clone();
         now.sort_by_key(|(key, _)| key.wrapping_mul(77));
         let (base, content, delta) = delta(&before, &now).unwrap();
-        assert!(decode(&base, &delta, content.len()).unwrap() == content);
+        assert!(decode(base, &delta, content.len()).unwrap() == content);
         assert!(
             delta.len() < 150 && content.len() > 26_000,
             "{}",
@@ -407,7 +424,7 @@ mod tests {
     #[test]
     fn a_graph_of_another_session_is_told() {
         let (bytes, _) = session(&[(1, vec![]), (2, vec![])], 1);
-        let cache = QueryCache::read(&bytes).unwrap();
+        let cache = QueryCache::read(bytes.clone()).unwrap();
         let graph = |kinds: &dyn Fn(u32) -> u16, count: u32| {
             let mut bytes = b"RSIC\0\0\x061.95.0argshash".to_vec();
             for at in 0..count {
@@ -418,7 +435,11 @@ mod tests {
             bytes.extend(b"rust-end-file");
             bytes
         };
-        let has_keys = |graph: &[u8]| keys(&cache, &Nodes::read(graph).unwrap()).is_some();
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let has_keys = |graph: &[u8]| {
+            std::fs::write(file.path(), graph).unwrap();
+            keys(&cache, &mut Nodes::read(file.path()).unwrap()).is_some()
+        };
         assert!(has_keys(&graph(&|_| 7, 1003)));
         assert!(has_keys(&graph(&|at| u16::from(at > 1000), 1003)));
         assert!(!has_keys(&graph(&|at| u16::from(at == 1001), 1003)));
@@ -429,7 +450,7 @@ mod tests {
     #[test]
     fn a_small_delta_makes_no_large_cache() {
         let (bytes, _) = session(&[(1, vec![Ok(1); 50_000]), (2, vec![])], 1);
-        let base = QueryCache::read(&bytes).unwrap();
+        let base = QueryCache::read(bytes.clone()).unwrap();
         let again = |count: u32| {
             let delta = Delta {
                 nodes: vec![0; count as usize],
@@ -451,7 +472,7 @@ mod tests {
         };
         let plain = postcard::to_allocvec(&new).unwrap();
         let delta = zstd::bulk::compress(&plain, 1).unwrap();
-        assert!(decode(&bytes, &delta, 50_000).is_none());
+        assert!(decode(bytes, &delta, 50_000).is_none());
     }
 
     proptest! {
@@ -461,7 +482,7 @@ mod tests {
         #[test]
         fn a_cache_comes_back_as_it_was(before in made(), now in made()) {
             let (base, content, delta) = delta(&before, &now).unwrap();
-            prop_assert!(decode(&base, &delta, content.len()).unwrap() == content);
+            prop_assert!(decode(base, &delta, content.len()).unwrap() == content);
         }
 
         /// A delta is not signed: whatever is in it, a reader must neither stop nor fill its memory.
@@ -478,7 +499,7 @@ mod tests {
                 plain[at] = byte;
             }
             let delta = zstd::bulk::compress(&plain, 1).unwrap();
-            let made = decode(&base, &delta, content.len());
+            let made = decode(base, &delta, content.len());
             prop_assert!(made.is_none_or(|made| made.len() == content.len()));
         }
     }

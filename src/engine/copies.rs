@@ -89,6 +89,7 @@ impl Copies {
                 .extend_from_slice(&content[copied_to.content..begun.content]);
             end = copied_to.base;
             if length == 0 {
+                drop(places);
                 made.differ(base, content);
                 return made;
             }

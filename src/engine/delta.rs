@@ -11,9 +11,9 @@ use std::path::Path;
 use rayon::prelude::*;
 
 use super::copies::{Copies, in_memory};
+use super::room::Room;
 use super::{cache_delta, graph_delta};
-use crate::disk::open_at;
-use crate::model::Digest;
+use crate::disk::{hash, open_at};
 use crate::rustc::dep_graph;
 use crate::rustc::nodes::Nodes;
 use crate::rustc::query_cache::QueryCache;
@@ -34,29 +34,36 @@ const SLACK_BYTES: u64 = 4 << 10;
 const LEVEL: i32 = 9;
 
 /// Returns `content` as a delta to `base`, and how to read it; none where no delta is worth trying, or it is no gain. With `graphs`, the
-/// dep-graphs of the sessions that both are of, they are query caches.
+/// dep-graphs of the sessions that both are of, they are query caches. Waits for memory in `room`.
 pub fn encode(
     base: &Path,
     content: &Path,
     graphs: Option<(&Path, &Path)>,
+    room: &Room,
 ) -> io::Result<Option<(Codec, Vec<u8>)>> {
     let size = |path: &Path| path.metadata().map(|meta| meta.len());
     let (base_bytes, size_bytes) = (size(base)?, size(content)?);
     if size_bytes < MIN_BYTES || !pack::may_be_base(base_bytes, size_bytes) {
         return Ok(None);
     }
+    let memory = |codec| room.take(memory_bytes(codec, base_bytes, size_bytes));
     let header = read(content, 0, dep_graph::MAX_HEADER_BYTES as u64)?;
     if base_bytes.max(size_bytes) <= MAX_WHOLE_BYTES && dep_graph::header(&header).is_some() {
-        let (codec, made) = match graphs {
-            Some(graphs) => (Codec::Cache, cache(base, content, graphs)?),
-            None => (Codec::Graph, graph(base, std::fs::read(content)?)?),
+        let codec = graphs.map_or(Codec::Graph, |_| Codec::Cache);
+        let _memory = memory(codec);
+        let made = match graphs {
+            Some(graphs) => cache(base, content, graphs)?,
+            None => graph(base, content, size_bytes)?,
         };
         if let Some(delta) = made {
             return Ok(delta.map(|delta| (codec, delta)));
         }
     }
     let stretches = (0..size_bytes.div_ceil(STRETCH_BYTES)).into_par_iter();
-    let frame = |number| stretch(base, (content, size_bytes), number * STRETCH_BYTES);
+    let frame = |number| {
+        let _memory = memory(Codec::Bytes);
+        stretch(base, (content, size_bytes), number * STRETCH_BYTES)
+    };
     let frames: Option<Vec<Vec<u8>>> = stretches.map(frame).collect::<io::Result<_>>()?;
     Ok(frames.map(|frames| (Codec::Bytes, frames.concat())))
 }
@@ -72,6 +79,7 @@ fn stretch(
     let copies = Copies::between(&base, &stretch);
     let again = copies.apply(in_memory(&base), stretch.len());
     let is_right = again.is_some_and(|again| again == stretch);
+    drop((base, stretch));
     let plain = postcard::to_allocvec(&copies).map_err(io::Error::other)?;
     let gains = is_right && plain.len() as u64 <= size + SLACK_BYTES;
     gains
@@ -81,21 +89,17 @@ fn stretch(
 
 /// Returns the dep-graph `content` as a delta to `base`; none if they are no dep-graphs of a known form, and none inside if that
 /// is no gain, or does not make it again.
-fn graph(base: &Path, content: Vec<u8>) -> io::Result<Option<Option<Vec<u8>>>> {
-    let Some(graph) = Nodes::read(&content) else {
+fn graph(base: &Path, content: &Path, size_bytes: u64) -> io::Result<Option<Option<Vec<u8>>>> {
+    let (Some(before), Some(mut now)) = (Nodes::read(base), Nodes::read(content)) else {
         return Ok(None);
     };
-    let base = std::fs::read(base)?;
-    let nodes = Nodes::read(&base);
-    let delta = nodes.map(|base| graph_delta::encode(&base, &graph));
-    let (size, digest) = (content.len(), Digest::of(&content));
-    // Two graphs in memory are enough.
-    drop(content);
     let makes = |delta: &Vec<u8>| {
-        let again = graph_delta::decode(&base, delta, size);
-        again.is_some_and(|again| Digest::of(&again) == digest)
+        let mut again = blake3::Hasher::new();
+        let read = decode(base, (Codec::Graph, delta), size_bytes);
+        let read = read.and_then(|read| again.update_reader(read).map(drop));
+        read.is_ok() && hash::of(content) == Some(again.finalize().into())
     };
-    Ok(delta.map(|delta| delta.filter(makes)))
+    Ok(Some(graph_delta::encode(before, &mut now).filter(makes)))
 }
 
 /// Returns the query cache `content` as a delta to `base`; none if they are not those of the sessions of `graphs`, or of no known
@@ -105,28 +109,18 @@ fn cache(
     content: &Path,
     (base_graph, graph): (&Path, &Path),
 ) -> io::Result<Option<Option<Vec<u8>>>> {
-    let (base, content) = (std::fs::read(base)?, std::fs::read(content)?);
-    let (Some(before), Some(now)) = (QueryCache::read(&base), QueryCache::read(&content)) else {
+    let (before, now) = (std::fs::read(base)?, std::fs::read(content)?);
+    let (Some(before), Some(now)) = (QueryCache::read(before), QueryCache::read(now)) else {
         return Ok(None);
     };
-    // One graph in memory after the other.
-    let keys = |cache: &QueryCache<'_>, graph: &Path| -> io::Result<_> {
-        let is_small = graph.metadata()?.len() <= MAX_WHOLE_BYTES;
-        let graph = is_small.then(|| std::fs::read(graph)).transpose()?;
-        let keys = |graph: Vec<u8>| cache_delta::keys(cache, &Nodes::read(&graph)?);
-        Ok(graph.and_then(keys))
-    };
-    let (Some(base_keys), Some(keys)) = (keys(&before, base_graph)?, keys(&now, graph)?) else {
+    // One graph after the other.
+    let keys = |cache, graph| cache_delta::keys(cache, &mut Nodes::read(graph)?);
+    let (Some(base_keys), Some(keys)) = (keys(&before, base_graph), keys(&now, graph)) else {
         return Ok(None);
     };
-    Ok(Some(cache_delta::encode(
-        (&before, &base_keys),
-        (&now, &keys),
-    )))
+    let delta = cache_delta::encode((before, base_keys), (now, keys), content);
+    Ok(Some(delta))
 }
-
-/// What makes a content of a size of its base and a delta; nothing where it makes none.
-type Whole = fn(&[u8], &[u8], usize) -> Option<Vec<u8>>;
 
 /// Returns a reader of what `delta` makes of `base`; whoever reads checks that it is what should come.
 pub fn decode<'a>(
@@ -134,33 +128,35 @@ pub fn decode<'a>(
     (codec, delta): (Codec, &'a [u8]),
     size_bytes: u64,
 ) -> io::Result<Box<dyn Read + 'a>> {
-    let whole = |decode: Whole| {
-        if base.metadata()?.len().max(size_bytes) > MAX_WHOLE_BYTES {
-            return Err(damaged());
-        }
-        let size = usize::try_from(size_bytes).map_err(|_| damaged())?;
-        let made = decode(&std::fs::read(base)?, delta, size);
-        Ok(Box::new(io::Cursor::new(made.ok_or_else(damaged)?)) as Box<dyn Read>)
-    };
-    match codec {
-        Codec::Graph => whole(graph_delta::decode),
-        Codec::Cache => whole(cache_delta::decode),
-        Codec::Bytes => Ok(Box::new(Stretches {
-            base: File::open(base)?,
-            rest: delta,
-            begun: 0,
-            size_bytes,
-            stretch: io::Cursor::default(),
-        })),
+    let size = usize::try_from(size_bytes).map_err(|_| damaged())?;
+    if codec != Codec::Bytes && base.metadata()?.len().max(size_bytes) > MAX_WHOLE_BYTES {
+        return Err(damaged());
     }
+    Ok(match codec {
+        Codec::Graph => {
+            let base = Nodes::read(base).ok_or_else(damaged)?;
+            let made = graph_delta::decode(base, delta, size);
+            Box::new(Pieces(made.ok_or_else(damaged)?, io::Cursor::default()))
+        }
+        Codec::Cache => {
+            let made = cache_delta::decode(std::fs::read(base)?, delta, size);
+            Box::new(io::Cursor::new(made.ok_or_else(damaged)?))
+        }
+        Codec::Bytes => {
+            let made = stretches(File::open(base)?, delta, size);
+            Box::new(Pieces(made, io::Cursor::default()))
+        }
+    })
 }
 
-/// Returns about how much memory [`decode`] takes for an object of `size_bytes`, and reading what it returns.
+/// Returns about how much memory it takes to make a delta of an object of `size_bytes`, or to [`decode`] it and read what that returns.
 pub fn memory_bytes(codec: Codec, base_bytes: u64, size_bytes: u64) -> u64 {
+    let both = base_bytes.saturating_add(size_bytes);
     match codec {
-        Codec::Graph => base_bytes.saturating_add(size_bytes),
-        Codec::Cache => base_bytes.saturating_add(size_bytes.saturating_mul(2)),
-        Codec::Bytes => size_bytes.min(STRETCH_BYTES).saturating_mul(2),
+        Codec::Graph => both / 5,
+        Codec::Cache => both.saturating_mul(7) / 5,
+        // Twice as much of the base, and an index of that.
+        Codec::Bytes => size_bytes.min(STRETCH_BYTES).saturating_mul(4),
     }
 }
 
@@ -168,45 +164,46 @@ fn damaged() -> io::Error {
     io::ErrorKind::InvalidData.into()
 }
 
-/// Stretches of an object, one behind the other.
-struct Stretches<'a> {
-    base: File,
-    rest: &'a [u8],
-    /// Where the next one begins.
-    begun: u64,
-    /// How large all are together.
-    size_bytes: u64,
-    stretch: io::Cursor<Vec<u8>>,
-}
-
-impl Read for Stretches<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.stretch.read(buffer)?;
-        if read > 0 || buffer.is_empty() || self.begun == self.size_bytes {
-            return Ok(read);
+/// Returns what makes an object of `size_bytes` of `base` and the frames `rest`, a stretch with each call, and an empty one behind them.
+fn stretches(base: File, mut rest: &[u8], size_bytes: usize) -> impl FnMut() -> Option<Vec<u8>> {
+    let mut begun = 0;
+    move || {
+        let size = (size_bytes - begun).min(STRETCH_BYTES as usize);
+        if size == 0 {
+            return Some(Vec::new());
         }
-        let size = STRETCH_BYTES.min(self.size_bytes - self.begun);
-        let most = size + SLACK_BYTES;
-        let decoder = zstd::Decoder::with_buffer(&mut self.rest)?;
+        let most = size + SLACK_BYTES as usize;
+        let decoder = zstd::Decoder::with_buffer(&mut rest).ok()?;
         let mut plain = Vec::new();
         // One more, so that the frame is read to its end, and one that is longer is seen.
-        let mut frame = decoder.single_frame().take(most + 1);
-        if frame.read_to_end(&mut plain)? as u64 > most {
-            return Err(damaged());
-        }
-        let copies: Copies = postcard::from_bytes(&plain).map_err(|_| damaged())?;
+        let mut frame = decoder.single_frame().take(most as u64 + 1);
+        let read = frame.read_to_end(&mut plain).ok()?;
+        let copies: Copies = (read <= most).then(|| postcard::from_bytes(&plain).ok())??;
         drop(plain);
-        let size_here = usize::try_from(size).map_err(|_| damaged())?;
-        let from = self.begun.saturating_sub(AROUND_BYTES);
-        let base = |part: Range<usize>, to: &mut Vec<u8>| {
-            let (begun, at) = (to.len(), from + part.start as u64);
-            to.resize(begun + part.len(), 0);
-            self.base.read_exact_at(&mut to[begun..], at).ok()
+        let from = begun.saturating_sub(AROUND_BYTES as usize);
+        let read = |part: Range<usize>, to: &mut Vec<u8>| {
+            let (end, at) = (to.len(), from + part.start);
+            to.resize(end + part.len(), 0);
+            base.read_exact_at(&mut to[end..], at as u64).ok()
         };
-        let stretch = copies.apply(base, size_here).ok_or_else(damaged)?;
-        self.stretch = io::Cursor::new(stretch);
-        self.begun += size;
-        self.stretch.read(buffer)
+        begun += size;
+        copies.apply(read, size)
+    }
+}
+
+/// Reads the pieces that it is called for, of which an empty one is the last; with what is left of the last one.
+struct Pieces<F>(F, io::Cursor<Vec<u8>>);
+
+impl<F: FnMut() -> Option<Vec<u8>>> Read for Pieces<F> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let Pieces(next, piece) = self;
+        let read = piece.read(buffer)?;
+        if read > 0 || buffer.is_empty() {
+            return Ok(read);
+        }
+        *piece = io::Cursor::default();
+        *piece = io::Cursor::new(next().ok_or_else(damaged)?);
+        piece.read(buffer)
     }
 }
 
@@ -229,7 +226,8 @@ fn read(path: &Path, start: u64, size: u64) -> io::Result<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::{
-        AROUND_BYTES, Copies, LEVEL, MAX_WHOLE_BYTES, SLACK_BYTES, STRETCH_BYTES, decode, encode,
+        AROUND_BYTES, Copies, LEVEL, MAX_WHOLE_BYTES, Room, SLACK_BYTES, STRETCH_BYTES, decode,
+        encode,
     };
     use crate::store::pack::Codec;
     use std::fs;
@@ -249,7 +247,9 @@ mod tests {
         let (before, after) = (dir.path().join("before"), dir.path().join("after"));
         fs::write(&before, base).unwrap();
         fs::write(&after, content).unwrap();
-        let (codec, delta) = encode(&before, &after, None).unwrap().unwrap();
+        let (codec, delta) = encode(&before, &after, None, &Room::default())
+            .unwrap()
+            .unwrap();
         assert_eq!(codec, Codec::Bytes);
         assert!(
             delta.len() as u64 <= most,

@@ -33,7 +33,7 @@ pub mod record;
 pub mod relocate;
 pub mod rename;
 pub mod restore;
-mod room;
+pub mod room;
 mod runs;
 pub mod scan;
 pub mod seed;

@@ -7,8 +7,10 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::fs::File;
 use std::io;
 use std::path::Path;
+use std::sync::mpsc;
 use std::thread::{Scope, ScopedJoinHandle};
 
+use bytes::Bytes;
 use rayon::prelude::*;
 
 use crate::disk::hash;
@@ -29,8 +31,8 @@ use crate::tier::{self, Tier, persistently};
 const MAX_PREDECESSORS: usize = 2;
 /// How many packs are on their way at once.
 const UPLOADS: usize = 2;
-/// How much is compressed at once; one larger object is alone. Its bases take as much memory again.
-const BATCH_BYTES: u64 = 256 << 20;
+/// How much is compressed before what comes first is: enough for the other cores while one compresses a large program.
+const AHEAD_BYTES: u64 = 256 << 20;
 /// The largest bundle that is fetched.
 pub const MAX_BUNDLE_BYTES: u64 = 320 << 20;
 
@@ -208,7 +210,7 @@ impl Push<'_> {
                 for at in &request.objects {
                     let frame = index.frame(*at, request, &bytes);
                     let what = (&index, &objects[..]);
-                    drop(fetch::store_frame(what, (*at, frame), keep, &room));
+                    let _ = fetch::store_frame(what, (*at, frame), keep, &room);
                 }
             });
         }
@@ -222,17 +224,21 @@ impl Push<'_> {
         lacking: &[(Digest, u64)],
         bases: &HashMap<Digest, Base>,
     ) -> Result<Vec<(Digest, Stored)>, PushError> {
+        let packer = Packer {
+            store: self.store,
+            bases,
+            room: Room::default(),
+        };
         let written = std::thread::scope(|scope| {
             let mut filler = Filler {
                 scope,
                 push: self,
-                bases,
-                pack: Vec::new(),
+                pack: Vec::with_capacity(PACK_BYTES),
                 written: Vec::new(),
                 sealed: 0,
                 uploads: VecDeque::new(),
             };
-            filler.fill(lacking)?;
+            packer.each(lacking, |object, packed| filler.add(object, packed))?;
             filler.end()
         })?;
         let starts = written.iter().filter(|(_, stored)| stored.offset == 0);
@@ -245,6 +251,7 @@ impl Push<'_> {
 }
 
 fn put(tier: &dyn Tier, key: &str, bytes: Vec<u8>) -> Result<(), PushError> {
+    let bytes = Bytes::from(bytes);
     let written = persistently(|| tier.put(key, bytes.clone()));
     Ok(written.map_err(tier::failed("writing", key))?)
 }
@@ -255,11 +262,17 @@ fn read_bundle(bytes: &[u8], name: Digest) -> Option<(Index, Manifest)> {
     Some((pack::decode_index(packed, &manifest).ok()?, manifest))
 }
 
+/// Makes of objects what is written.
+struct Packer<'a> {
+    store: &'a Store,
+    bases: &'a HashMap<Digest, Base>,
+    room: Room,
+}
+
 /// Fills one pack after the other.
 struct Filler<'scope, 'a> {
     scope: &'scope Scope<'scope, 'a>,
     push: &'a Push<'a>,
-    bases: &'a HashMap<Digest, Base>,
     pack: Vec<u8>,
     written: Vec<(Digest, Stored)>,
     /// Of how many of those it is known in which pack they are.
@@ -274,55 +287,39 @@ type Upload<'scope> = ScopedJoinHandle<'scope, Result<(), PushError>>;
 /// An object, ready to be written.
 type Packed = (Vec<u8>, Option<(Codec, Digest)>);
 
-impl Filler<'_, '_> {
-    fn fill(&mut self, lacking: &[(Digest, u64)]) -> Result<(), PushError> {
-        let mut rest = lacking;
-        while !rest.is_empty() {
-            let mut size = 0;
-            let fits = |(_, size_bytes): &&(Digest, u64)| {
-                size += size_bytes;
-                size <= BATCH_BYTES
-            };
-            let count = rest.iter().take_while(fits).count().max(1);
-            let (batch, later) = rest.split_at(count);
-            rest = later;
-            let packed = batch.par_iter().map(|object| self.packed(*object));
-            let packed: Vec<Packed> = packed.collect::<Result<_, _>>()?;
-            for ((digest, size_bytes), (frame, delta)) in batch.iter().zip(packed) {
-                if !self.pack.is_empty() && self.pack.len() + frame.len() > PACK_BYTES {
-                    self.send()?;
+impl Packer<'_> {
+    /// Calls `add` with each object as it is written, in their order, while those behind it are made on all cores.
+    fn each(
+        &self,
+        objects: &[(Digest, u64)],
+        mut add: impl FnMut((Digest, u64), Packed) -> Result<(), PushError>,
+    ) -> Result<(), PushError> {
+        rayon::in_place_scope_fifo(|scope| {
+            let weight = |object: (Digest, u64)| object.1.min(AHEAD_BYTES / 2);
+            let (mut begun, mut ahead_bytes) = (VecDeque::new(), 0);
+            let mut rest = objects.iter().copied().peekable();
+            while rest.peek().is_some() || !begun.is_empty() {
+                while let Some(object) = rest.next_if(|_| ahead_bytes < AHEAD_BYTES) {
+                    ahead_bytes += weight(object);
+                    let (made, packed) = mpsc::channel();
+                    // Nobody takes it any more where another failed.
+                    scope.spawn_fifo(move |_| drop(made.send(self.packed(object))));
+                    begun.push_back((object, packed));
                 }
-                // The pack's own digest is known when it is full.
-                let stored = Stored {
-                    size_bytes: *size_bytes,
-                    pack: PackName {
-                        epoch: self.push.epoch,
-                        digest: *digest,
-                    },
-                    offset: self.pack.len() as u64,
-                    stored_bytes: frame.len() as u64,
-                    delta,
+                let Some((object, packed)) = begun.pop_front() else {
+                    break;
                 };
-                self.written.push((*digest, stored));
-                self.pack.extend_from_slice(&frame);
+                add(object, packed.recv().expect("it does not panic")?)?;
+                ahead_bytes -= weight(object);
             }
-        }
-        Ok(())
-    }
-
-    /// Writes what is left, and returns where everything is once all packs are there.
-    fn end(mut self) -> Result<Vec<(Digest, Stored)>, PushError> {
-        if !self.pack.is_empty() {
-            self.send()?;
-        }
-        self.uploads.into_iter().try_for_each(arrived)?;
-        Ok(self.written)
+            Ok(())
+        })
     }
 
     /// Returns the object as it is written: whole, or as a delta where that pays. A large delta does not: what comes next would be as
     /// unlike the whole behind it as this.
     fn packed(&self, (object, size_bytes): (Digest, u64)) -> Result<Packed, PushError> {
-        let path = self.push.store.object(object);
+        let path = self.store.object(object);
         let base = self.bases.get(&object);
         let mut delta = base.and_then(|base| self.delta(&path, base));
         let is_small = |(delta, _): &mut Packed| (delta.len() as u64) < size_bytes / SMALL;
@@ -337,7 +334,7 @@ impl Filler<'_, '_> {
 
     /// Returns the file at `path` as a delta to `base`; none where that is damaged, or somebody collects it meanwhile.
     fn delta(&self, path: &Path, base: &Base) -> Option<Packed> {
-        let store = self.push.store;
+        let store = self.store;
         let before = store.object(base.object);
         hash::file(&before)
             .ok()
@@ -349,8 +346,43 @@ impl Filler<'_, '_> {
             .as_ref()
             .filter(|(before, now)| before.exists() && now.exists());
         let graphs = graphs.map(|(before, now)| (before.as_path(), now.as_path()));
-        let (codec, delta) = delta::encode(&before, path, graphs).ok()??;
+        let (codec, delta) = delta::encode(&before, path, graphs, &self.room).ok()??;
         Some((delta, Some((codec, base.object))))
+    }
+}
+
+impl Filler<'_, '_> {
+    fn add(
+        &mut self,
+        (object, size_bytes): (Digest, u64),
+        (frame, delta): Packed,
+    ) -> Result<(), PushError> {
+        if !self.pack.is_empty() && self.pack.len() + frame.len() > PACK_BYTES {
+            self.send()?;
+        }
+        // The pack's own digest is known when it is full.
+        let stored = Stored {
+            size_bytes,
+            pack: PackName {
+                epoch: self.push.epoch,
+                digest: object,
+            },
+            offset: self.pack.len() as u64,
+            stored_bytes: frame.len() as u64,
+            delta,
+        };
+        self.written.push((object, stored));
+        self.pack.extend_from_slice(&frame);
+        Ok(())
+    }
+
+    /// Writes what is left, and returns where everything is once all packs are there.
+    fn end(mut self) -> Result<Vec<(Digest, Stored)>, PushError> {
+        if !self.pack.is_empty() {
+            self.send()?;
+        }
+        self.uploads.into_iter().try_for_each(arrived)?;
+        Ok(self.written)
     }
 
     /// Sends the pack on its way, once there are not too many others.
@@ -358,7 +390,9 @@ impl Filler<'_, '_> {
         if self.uploads.len() == UPLOADS {
             self.uploads.pop_front().map_or(Ok(()), arrived)?;
         }
-        let (tier, bytes) = (self.push.tier, std::mem::take(&mut self.pack));
+        // So much costs nothing before it is used, and is given back to the system when it is dropped, where glibc keeps what is smaller.
+        let next = Vec::with_capacity(PACK_BYTES);
+        let (tier, bytes) = (self.push.tier, std::mem::replace(&mut self.pack, next));
         let name = PackName {
             epoch: self.push.epoch,
             digest: Digest::of(&bytes),

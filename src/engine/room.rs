@@ -2,8 +2,8 @@
 
 use std::sync::{Condvar, Mutex, PoisonError};
 
-/// What deltas that are applied at once take together.
-const MAX_BYTES: u64 = 320 << 20;
+/// What deltas that are made or applied at once take together.
+const MAX_BYTES: u64 = 256 << 20;
 
 /// Memory that is shared.
 #[derive(Debug, Default)]

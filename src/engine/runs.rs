@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 pub(super) const NEW: u32 = u32::MAX;
 
 /// Sequences of positions, as runs of consecutive ones and counts of [`NEW`] before each.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Runs {
     pub(super) new: Vec<u32>,
     /// Where the run begins, from the end of the one before in the same sequence.
@@ -38,19 +38,20 @@ impl Runs {
 
     /// Returns what reads one run after the other: how many new ones come first, and the run behind them. What it is given
     /// is the end of the run before, and then of this one.
-    pub(super) fn read(&self) -> impl FnMut(&mut u32) -> Option<(u32, Range<usize>)> + '_ {
-        let mut columns = self.new.iter().zip(&self.jumps).zip(&self.lengths);
+    pub(super) fn read(self) -> impl FnMut(&mut u32) -> Option<(u32, Range<usize>)> {
+        let columns = self.new.into_iter().zip(self.jumps);
+        let mut columns = columns.zip(self.lengths);
         move |end| {
             let ((new, jump), length) = columns.next()?;
             let start = end.wrapping_add(jump.cast_unsigned());
-            *end = start.checked_add(*length)?;
-            Some((*new, start as usize..*end as usize))
+            *end = start.checked_add(length)?;
+            Some((new, start as usize..*end as usize))
         }
     }
 
     /// Returns all of it as one sequence of at most `most` positions below `count`.
     pub(super) fn places(&self, count: u32, most: usize) -> Option<Vec<u32>> {
-        let (mut next_run, mut end, mut places) = (self.read(), 0, Vec::new());
+        let (mut next_run, mut end, mut places) = (self.clone().read(), 0, Vec::new());
         for _ in &self.lengths {
             let (new, run) = next_run(&mut end)?;
             if run.end > count as usize || places.len() + new as usize + run.len() > most {

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use object_store::aws::AmazonS3Builder;
 use object_store::azure::MicrosoftAzureBuilder;
@@ -35,8 +36,9 @@ use client::{Attentive, Told};
 const REQUEST_LIMIT: Duration = Duration::from_secs(3600);
 /// The slowest that a tier may take what is written, in bytes a second.
 const SLOWEST_WRITE: u64 = 100 << 10;
-/// How much memory is taken on a tier's word.
-const FIRST_BYTES: u64 = 16 << 20;
+/// How much memory is taken for an answer at first: so much costs nothing before it is used, and is given back to the system when it is
+/// dropped, where glibc keeps what is smaller.
+const FIRST_BYTES: usize = 32 << 20;
 /// The file of a shared directory that is locked while its list is replaced.
 const LOCK: &str = "lock";
 /// The largest file that is replaced.
@@ -210,8 +212,7 @@ impl Remote {
         if size > limit {
             return Err(Trouble::TooLarge(limit));
         }
-        let first = usize::try_from(size.min(FIRST_BYTES));
-        let mut bytes = Vec::with_capacity(first.unwrap_or_default());
+        let mut bytes = Vec::with_capacity(FIRST_BYTES);
         let mut body = answer.into_stream();
         while let Some(chunk) = within(self.wait, late, body.next()).await? {
             let chunk = chunk.map_err(trouble)?;
@@ -227,7 +228,7 @@ impl Remote {
     }
 
     /// Writes the file `key` as `mode` says; the inner error is the store's.
-    fn write(&self, key: &str, bytes: Vec<u8>, mode: PutMode) -> Result<object_store::Result<()>> {
+    fn write(&self, key: &str, bytes: Bytes, mode: PutMode) -> Result<object_store::Result<()>> {
         let limit = self.wait + Duration::from_secs(bytes.len() as u64 / SLOWEST_WRITE);
         let location = self.key(key);
         let put = self.store.put_opts(&location, bytes.into(), mode.into());
@@ -294,7 +295,7 @@ impl Tier for Remote {
         self.runtime.block_on(fetch).map(|(bytes, _)| bytes)
     }
 
-    fn put(&self, key: &str, bytes: Vec<u8>) -> Result<()> {
+    fn put(&self, key: &str, bytes: Bytes) -> Result<()> {
         let written = self.write(key, bytes, PutMode::Overwrite)?;
         written.map_err(trouble)
     }
@@ -312,15 +313,15 @@ impl Tier for Remote {
         }
         if let Some(lock) = lock {
             // Held until the file is written. Somebody else's may be closed to us where their directory is not.
-            let written = self.put(key, bytes);
+            let written = self.put(key, bytes.into());
             return written.map(|()| lock.map_or(Replaced::Blindly, |_held| Replaced::Surely));
         }
         let mode = there.map_or(PutMode::Create, |(_, version)| PutMode::Update(version));
-        match self.write(key, bytes.clone(), mode)? {
+        match self.write(key, bytes.clone().into(), mode)? {
             Ok(()) => Ok(Replaced::Surely),
             Err(error) if is_other(&error) => Ok(Replaced::Not),
             // Not every store knows conditions, and each says so in its own way.
-            Err(_) => self.put(key, bytes).map(|()| Replaced::Blindly),
+            Err(_) => self.put(key, bytes.into()).map(|()| Replaced::Blindly),
         }
     }
 
@@ -359,7 +360,7 @@ impl Tier for Remote {
     }
 
     fn put_new(&self, key: &str, bytes: Vec<u8>) -> Result<bool> {
-        match self.write(key, bytes, PutMode::Create)? {
+        match self.write(key, bytes.into(), PutMode::Create)? {
             Err(error) if is_other(&error) => Ok(false),
             written => written.map(|()| true).map_err(trouble),
         }

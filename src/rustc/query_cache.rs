@@ -20,9 +20,9 @@ const MAX_NUMBER_BYTES: usize = 4;
 
 /// A query cache, read.
 #[derive(Debug)]
-pub struct QueryCache<'a> {
+pub struct QueryCache {
     /// The whole file.
-    pub bytes: &'a [u8],
+    pub bytes: Vec<u8>,
     /// The results, one behind the other from the first one on.
     pub results: Vec<Stored>,
     /// Where the last of them ends.
@@ -42,25 +42,21 @@ pub struct Stored {
     pub start: u32,
 }
 
-impl<'a> QueryCache<'a> {
+impl QueryCache {
     /// Returns the query cache `bytes`; none if it is none, of a form that is not known, or without results.
-    pub fn read(bytes: &'a [u8]) -> Option<QueryCache<'a>> {
-        dep_graph::header(bytes)?;
+    pub fn read(bytes: Vec<u8>) -> Option<QueryCache> {
+        dep_graph::header(&bytes)?;
         let (_, footer) = bytes.strip_suffix(dep_graph::END)?.split_last_chunk()?;
         let footer = usize::try_from(u64::from_le_bytes(*footer)).ok()?;
         let mut files = footer;
-        (leb128::read(bytes, &mut files)? == FOOTER).then_some(())?;
-        let with = |name_bytes: usize| QueryCache::with(bytes, footer, files, name_bytes);
-        FILE_NAME_BYTES.into_iter().find_map(with)
+        (leb128::read(&bytes, &mut files)? == FOOTER).then_some(())?;
+        let with = |name_bytes: usize| QueryCache::with(&bytes, footer, files, name_bytes);
+        let read = FILE_NAME_BYTES.into_iter().find_map(with)?;
+        Some(QueryCache { bytes, ..read })
     }
 
-    /// Reads the lists behind the position `at`: of files, of results, of what was said, and of allocations.
-    fn with(
-        bytes: &'a [u8],
-        footer: usize,
-        mut at: usize,
-        name_bytes: usize,
-    ) -> Option<QueryCache<'a>> {
+    /// Reads the lists behind the position `at`: of files, of results, of what was said, and of allocations. Returns all but the bytes.
+    fn with(bytes: &[u8], footer: usize, mut at: usize, name_bytes: usize) -> Option<QueryCache> {
         for _ in 0..leb128::read(bytes, &mut at)? {
             leb128::read(bytes, &mut at)?;
             at = at.checked_add(name_bytes)?;
@@ -93,7 +89,7 @@ impl<'a> QueryCache<'a> {
         };
         let last = results.last()?.start as usize;
         (last <= end && end <= footer && footer <= begun).then_some(QueryCache {
-            bytes,
+            bytes: Vec::new(),
             results,
             end,
             footer,
@@ -208,7 +204,7 @@ pub(crate) mod tests {
         let results = [(5, vec![1, 2, 3]), (300, vec![]), (2, vec![9; 40])];
         for allocations in [0, 3] {
             let bytes = cache(&results, allocations);
-            let read = QueryCache::read(&bytes).unwrap();
+            let read = QueryCache::read(bytes.clone()).unwrap();
             for (at, (node, body)) in results.iter().enumerate() {
                 assert_eq!(read.results[at].node, *node);
                 assert_eq!(bytes[read.body(at)], body[..]);
@@ -225,12 +221,12 @@ pub(crate) mod tests {
     #[test]
     fn other_files_have_no_results() {
         let whole = cache(&[(5, vec![1]), (6, vec![2])], 1);
-        assert!(QueryCache::read(&whole).is_some());
+        assert!(QueryCache::read(whole.clone()).is_some());
         for size in 0..whole.len() {
-            assert!(QueryCache::read(&whole[..size]).is_none(), "{size}");
-            assert!(QueryCache::read(&whole[whole.len() - size..]).is_none());
+            assert!(QueryCache::read(whole[..size].to_vec()).is_none(), "{size}");
+            assert!(QueryCache::read(whole[whole.len() - size..].to_vec()).is_none());
         }
-        assert!(QueryCache::read(&cache(&[], 1)).is_none());
+        assert!(QueryCache::read(cache(&[], 1)).is_none());
     }
 
     /// A part from behind the end to before the beginning would end whoever reads it.
@@ -238,20 +234,20 @@ pub(crate) mod tests {
     fn results_do_not_overlap() {
         let all = [(5, vec![1, 2]), (300, vec![3]), (2, vec![9; 40])];
         let whole = cache(&all, 0);
-        let index = QueryCache::read(&whole).unwrap().index;
+        let index = QueryCache::read(whole.clone()).unwrap().index;
         // The second where the first is, within the second, and its node in more bytes than it takes.
         assert_eq!(whole[index.start + 3..index.start + 6], [0xac, 2, 24]);
         for position in [21, 25, 26, 127] {
             let mut damaged = whole.clone();
             damaged[index.start + 5] = position;
-            assert!(QueryCache::read(&damaged).is_none(), "{position}");
+            assert!(QueryCache::read(damaged).is_none(), "{position}");
         }
         let mut longer = cache(&[(5, vec![1, 2]), (44, vec![0x80, 3])], 0);
-        let index = QueryCache::read(&longer).unwrap().index;
+        let index = QueryCache::read(longer.clone()).unwrap().index;
         longer[24] |= 0x80;
         longer[25] = 0;
         assert_eq!(longer[index.start + 3], 44);
-        assert!(QueryCache::read(&longer).is_none());
+        assert!(QueryCache::read(longer).is_none());
     }
 
     /// A position would stay as it was, or a hash be taken for one.
@@ -261,13 +257,13 @@ pub(crate) mod tests {
         write(&mut body, 20_000_u32);
         body.extend([3, 0x80, 0x01]);
         let mut bytes = cache(&[(1, body.clone()), (2, vec![0; 30_000])], 0);
-        let read = QueryCache::read(&bytes).unwrap();
+        let read = QueryCache::read(bytes.clone()).unwrap();
         let body = read.body(0);
         let numbers: Vec<_> = read.numbers(body.clone()).collect();
         assert_eq!(numbers, [(body.start + 5..body.start + 8, 20_000)]);
         assert_eq!(small(&bytes[numbers[0].0.clone()]), Some(20_000));
         bytes[body.start + 7] = 0xff;
-        let read = QueryCache::read(&bytes).unwrap();
+        let read = QueryCache::read(bytes.clone()).unwrap();
         assert_eq!(read.numbers(body).count(), 0);
     }
 
@@ -283,7 +279,7 @@ pub(crate) mod tests {
                 let at = at.index(bytes.len());
                 bytes[at] = byte;
             }
-            if let Some(read) = QueryCache::read(&bytes) {
+            if let Some(read) = QueryCache::read(bytes.clone()) {
                 let bodies = (0..read.results.len()).map(|at| bytes[read.body(at)].len());
                 prop_assert!(bodies.sum::<usize>() <= bytes.len());
             }

@@ -11,6 +11,8 @@ use std::path::Path;
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use bytes::Bytes;
+
 /// How long is waited before a request is made again that a tier could not serve: behind a build of minutes a starting point
 /// is worth these seconds, and no more, since somebody may wait for the end of it.
 const PAUSES: [Duration; 3] = [
@@ -87,7 +89,7 @@ pub trait Tier: fmt::Debug + Send + Sync {
     fn get_range(&self, key: &str, range: Range<u64>, watch: Watch<'_>) -> Result<Vec<u8>>;
 
     /// Writes the file `key`.
-    fn put(&self, key: &str, bytes: Vec<u8>) -> Result<()>;
+    fn put(&self, key: &str, bytes: Bytes) -> Result<()>;
 
     /// Writes the file `key` in the place of `seen`, which was read there before; of nothing, if that is none.
     fn replace(&self, key: &str, seen: Option<&[u8]>, bytes: Vec<u8>) -> Result<Replaced>;
@@ -237,7 +239,7 @@ impl Tiers {
 
 #[cfg(test)]
 mod tests {
-    use super::{Listing, Replaced, Result, Tier, Tiers, Trouble, Watch};
+    use super::{Bytes, Listing, Replaced, Result, Tier, Tiers, Trouble, Watch};
     use std::ops::Range;
     use std::path::Path;
 
@@ -266,12 +268,12 @@ mod tests {
             self.0.clone()
         }
 
-        fn put(&self, _: &str, _: Vec<u8>) -> Result<()> {
+        fn put(&self, _: &str, _: Bytes) -> Result<()> {
             Err(Trouble::Denied("nobody writes".to_owned()))
         }
 
         fn replace(&self, key: &str, _: Option<&[u8]>, bytes: Vec<u8>) -> Result<Replaced> {
-            self.put(key, bytes).map(|()| Replaced::Blindly)
+            self.put(key, bytes.into()).map(|()| Replaced::Blindly)
         }
 
         fn list(&self, _: &str) -> Result<Listing> {
@@ -316,7 +318,7 @@ mod tests {
     #[test]
     fn who_takes_nothing_is_still_read() {
         let tiers = tiers(&[Ok(vec![7])]);
-        let put = tiers.well().next().map(|tier| tier.put("x", Vec::new()));
+        let put = tiers.well().next().map(|tier| tier.put("x", Bytes::new()));
         assert!(matches!(put, Some(Err(Trouble::Denied(_)))));
         assert_eq!(find(&tiers), Ok(vec![7]));
     }

@@ -9,6 +9,7 @@ use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 
+use bytes::Bytes;
 use headstart::engine::collect::{self, Over};
 use headstart::engine::fetch::{Keep, Wanted, fetch, lacking};
 use headstart::engine::list::Signer;
@@ -82,13 +83,13 @@ impl Tier for Sky {
         Ok(self.get(key, 0, watch)?[at(range.start)..at(range.end)].to_vec())
     }
 
-    fn put(&self, key: &str, bytes: Vec<u8>) -> Result<(), Trouble> {
-        self.files()?.insert(key.to_owned(), bytes);
+    fn put(&self, key: &str, bytes: Bytes) -> Result<(), Trouble> {
+        self.files()?.insert(key.to_owned(), bytes.into());
         Ok(())
     }
 
     fn replace(&self, key: &str, _: Option<&[u8]>, bytes: Vec<u8>) -> Result<Replaced, Trouble> {
-        self.put(key, bytes).map(|()| Replaced::Blindly)
+        self.put(key, bytes.into()).map(|()| Replaced::Blindly)
     }
 
     fn list(&self, key: &str) -> Result<Listing, Trouble> {

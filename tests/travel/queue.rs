@@ -6,6 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
 use std::time::Duration;
 
+use bytes::Bytes;
 use headstart::config::RemoteConfig;
 use headstart::remote::{Opener, Remote};
 use headstart::store::Store;
@@ -51,7 +52,7 @@ impl Tier for Overtaken<'_> {
         self.inner.get_range(key, range, watch)
     }
 
-    fn put(&self, key: &str, bytes: Vec<u8>) -> Result<(), Trouble> {
+    fn put(&self, key: &str, bytes: Bytes) -> Result<(), Trouble> {
         self.inner.put(key, bytes)
     }
 

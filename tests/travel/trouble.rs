@@ -8,6 +8,7 @@ use std::path::Path;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use ct_codecs::Encoder;
 use headstart::engine::push::{PushError, Pushed};
 use headstart::store::Store;
@@ -310,18 +311,18 @@ impl Tier for Moody {
         self.get(key, u64::MAX, watch)
     }
 
-    fn put(&self, key: &str, bytes: Vec<u8>) -> Result<(), Trouble> {
+    fn put(&self, key: &str, bytes: Bytes) -> Result<(), Trouble> {
         if self.refuses {
             return Err(Trouble::Denied("no".to_owned()));
         }
         self.asked("put")?;
         let mut files = self.files.lock().expect("no thread panics");
-        files.insert(key.to_owned(), bytes);
+        files.insert(key.to_owned(), bytes.into());
         Ok(())
     }
 
     fn replace(&self, key: &str, _: Option<&[u8]>, bytes: Vec<u8>) -> Result<Replaced, Trouble> {
-        self.put(key, bytes).map(|()| Replaced::Blindly)
+        self.put(key, bytes.into()).map(|()| Replaced::Blindly)
     }
 
     fn list(&self, _: &str) -> Result<Listing, Trouble> {
