@@ -12,6 +12,7 @@ use crate::model::session::{NamesFormula, OutputNames, Place, PlacedFile, Site};
 use crate::model::{Located, bytes_path};
 use crate::rustc::crate_source::{self, Fingerprint};
 use crate::rustc::dep_graph::Search;
+use crate::rustc::nodes::Nodes;
 use crate::rustc::output_names;
 
 /// What rustc takes for a crate, in the order in which it hashes them.
@@ -120,18 +121,32 @@ impl Catalog {
         let mut sites = Vec::new();
         let mut table: Vec<Located> = Vec::new();
         let mut positions: HashMap<&Located, u32> = HashMap::new();
-        each_window(path, OVERLAP, |window| {
-            for (at, located) in search.places(window.bytes) {
-                let located = *positions.entry(located).or_insert_with(|| {
-                    table.push((*located).clone());
-                    u32::try_from(table.len() - 1).expect("fewer than 2^32 crates")
-                });
-                let offset = (window.start + at) as u64;
-                sites.push(Site { offset, located });
-            }
-        })?;
+        for (at, located) in places(path, &search)? {
+            let located = *positions.entry(located).or_insert_with(|| {
+                table.push((*located).clone());
+                u32::try_from(table.len() - 1).expect("fewer than 2^32 crates")
+            });
+            let offset = at as u64;
+            sites.push(Site { offset, located });
+        }
         Ok((sites, table))
     }
+}
+
+/// Returns where the dep-graph at `path` holds what is looked for: of a known form as a key or a result, else wherever it stands.
+fn places<'a, T>(path: &Path, search: &Search<'a, T>) -> Result<Vec<(usize, &'a T)>, DiskError> {
+    let mut found = Vec::new();
+    let known = Nodes::read(path).and_then(|mut nodes| {
+        nodes.each_hash(|at, hash| found.extend(search.find(hash).map(|one| (at, one))))
+    });
+    if known.is_none() {
+        found.clear();
+        each_window(path, OVERLAP, |window| {
+            let all = search.places(window.bytes);
+            found.extend(all.map(|(at, one)| (window.start + at, one)));
+        })?;
+    }
+    Ok(found)
 }
 
 /// Returns every form of the hash of `names`.
@@ -180,7 +195,8 @@ fn sources(files: &[Option<PlacedFile>; 3]) -> Vec<Located> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Catalog, Places};
+    use super::{Catalog, Nodes, Places};
+    use crate::rustc::nodes;
     use std::path::Path;
 
     fn machine(dir: &Path) -> Places {
@@ -218,6 +234,44 @@ mod tests {
                 Some(located)
             );
             assert_eq!(elsewhere.sites(&graph, None).unwrap().0, []);
+        }
+    }
+
+    /// In a graph of a known form only what may be a hash is looked at; one that was passed over would cost what it guards.
+    #[test]
+    fn keys_and_results_of_nodes_are_found() {
+        let there = tempfile::tempdir().unwrap();
+        let catalog = Catalog::of(&machine(there.path()), ["debug"]);
+        let graph = there.path().join("dep-graph.bin");
+        let (other, mut all) = ([7; 16], b"RSIC\0\0\x061.95.0argshash".to_vec());
+        let mut offsets = Vec::new();
+        for (at, hash) in (0..).zip(catalog.hashes.keys()) {
+            let begins = all.len() as u64;
+            let (key, value) = match at % 3 {
+                0 => (hash, hash),
+                1 => (hash, &other),
+                _ => (&other, hash),
+            };
+            nodes::write(
+                &mut all,
+                9,
+                at,
+                (at as u16, key, value),
+                &vec![at; at as usize],
+            );
+            offsets.extend((at % 3 < 2).then_some(begins + 6));
+            offsets.extend((at % 3 != 1).then_some(begins + 22));
+        }
+        let count = catalog.hashes.len() as u64;
+        all.extend(count.to_le_bytes());
+        all.extend((count * (count - 1) / 2).to_le_bytes());
+        all.extend(b"rust-end-file");
+        for whole in [true, false] {
+            // One that is cut is of no known form.
+            std::fs::write(&graph, &all[..all.len() - usize::from(!whole)]).unwrap();
+            assert_eq!(Nodes::read(&graph).is_some(), whole);
+            let (sites, _) = catalog.sites(&graph, None).unwrap();
+            assert!(sites.iter().map(|site| site.offset).eq(offsets.clone()));
         }
     }
 }

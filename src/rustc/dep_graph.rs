@@ -73,17 +73,17 @@ impl<'a, T> Search<'a, T> {
     /// Returns each place in `bytes` where a wanted hash begins, with what is known of it.
     pub fn places<'b>(&'b self, bytes: &'b [u8]) -> impl Iterator<Item = (usize, &'a T)> + 'b {
         let all = bytes.windows(16).enumerate();
-        all.filter_map(move |(at, window)| {
-            let bit = Self::bit(window);
-            if self.filter[bit / 64] & (1 << (bit % 64)) == 0 {
-                return None;
-            }
-            let hash: &Fingerprint = window.try_into().ok()?;
-            Some((at, self.wanted.get(hash)?))
-        })
+        all.filter_map(|(at, window)| Some((at, self.find(window.try_into().ok()?)?)))
     }
 
-    fn bit(hash: &[u8]) -> usize {
+    /// Returns what is known of `hash`, if it is wanted.
+    pub fn find(&self, hash: &Fingerprint) -> Option<&'a T> {
+        let bit = Self::bit(hash);
+        let is_likely = self.filter[bit / 64] & (1 << (bit % 64)) != 0;
+        is_likely.then(|| self.wanted.get(hash))?
+    }
+
+    fn bit(hash: &Fingerprint) -> usize {
         let first = u32::from_le_bytes([hash[0], hash[1], hash[2], hash[3]]);
         (first & ((1 << FILTER_BITS) - 1)) as usize
     }
