@@ -13,7 +13,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::copies::{Copies, in_memory};
-use super::runs::{NEW, Runs};
+use super::runs::{NEW, Runs, to_u32};
 use crate::model::Digest;
 use crate::rustc::crate_source::Fingerprint;
 use crate::rustc::leb128;
@@ -322,10 +322,6 @@ fn vote(found: Entry<'_, u32, (u32, i32)>, other: u32) {
         (false, 0) => (*most, *lead) = (other, 1),
         (false, _) => *lead -= 1,
     }
-}
-
-fn to_u32(count: usize) -> u32 {
-    u32::try_from(count).expect("a cache is smaller than 4 GiB")
 }
 
 #[cfg(test)]

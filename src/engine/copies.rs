@@ -9,6 +9,8 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
+use super::runs::to_u32;
+
 /// How many bytes must be the same for a place to be looked at.
 const ANCHOR_BYTES: usize = 16;
 /// Which places of the base are found: every so many bytes.
@@ -337,10 +339,6 @@ fn same(one: &[u8], other: &[u8]) -> usize {
 
 fn jump(from: usize, to: usize) -> i32 {
     to_u32(to).wrapping_sub(to_u32(from)).cast_signed()
-}
-
-fn to_u32(count: usize) -> u32 {
-    u32::try_from(count).expect("below 4 GiB")
 }
 
 #[cfg(test)]

@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 
+use super::runs::to_u32;
 use crate::cargo::layout::hash_in;
-use crate::model::session::Session;
-use crate::model::{Digest, Manifest, Unit, UnitName, retention};
+use crate::model::{Digest, Manifest, Session, Unit, UnitName, retention};
 use crate::store::pack::{Codec, Frame, Index, MAX_STEPS, PackName};
 
 /// A delta of so small a part of the object, which is an eighth of what zstd leaves of most, is small.
@@ -139,10 +139,8 @@ impl Known {
     pub(super) fn bases(&self, manifest: &Manifest) -> HashMap<Digest, Base> {
         let all: HashMap<Place, Digest> = manifest.units.iter().flat_map(places).collect();
         // A package of another version has another hash, and so have all units above it.
-        let gone = self
-            .places
-            .iter()
-            .filter(|(place, _)| !all.contains_key(place));
+        let before = self.places.iter();
+        let gone = before.filter(|(place, _)| !all.contains_key(place));
         let gone = gone.map(|(place, digest)| (of_any_version(place), *digest));
         let gone: HashMap<Place, Digest> = gone.collect();
         let graphs: HashMap<Digest, Digest> = graphs(manifest).collect();
@@ -195,10 +193,7 @@ fn places(unit: &Unit) -> impl Iterator<Item = (Place, Digest)> + '_ {
 
 /// Returns the query caches of `manifest`, with the dep-graphs beside them.
 fn graphs(manifest: &Manifest) -> impl Iterator<Item = (Digest, Digest)> + '_ {
-    let sessions = manifest
-        .units
-        .iter()
-        .filter_map(|unit| unit.session.as_ref());
+    let sessions = manifest.units.iter().flat_map(|unit| &unit.session);
     sessions.filter_map(Session::cache_and_graph)
 }
 
@@ -217,10 +212,6 @@ fn of_any_version((unit, file, piece): &Place) -> Place {
         ..unit.clone()
     };
     (unit, without(&file).into_bytes(), *piece)
-}
-
-fn to_u32(position: usize) -> u32 {
-    u32::try_from(position).expect("fewer than 2^32 objects and packs")
 }
 
 #[cfg(test)]

@@ -71,24 +71,23 @@ impl<'a> List<'a> {
         signer: Signer<'a>,
         now_unix_s: i64,
     ) -> List<'a> {
-        List::at(tier, head::key(toolchain), Some(signer), now_unix_s)
+        let signer = Some(signer);
+        List {
+            signer,
+            ..List::at(tier, head::key(toolchain), now_unix_s)
+        }
     }
 
     /// Returns the list of what was published of `commit` for somebody else to sign; nobody signs the list itself.
     pub fn unsigned(tier: &'a dyn Tier, commit: &str, now_unix_s: i64) -> List<'a> {
-        List::at(tier, head::unsigned_key(commit), None, now_unix_s)
+        List::at(tier, head::unsigned_key(commit), now_unix_s)
     }
 
-    fn at(
-        tier: &'a dyn Tier,
-        key: String,
-        signer: Option<Signer<'a>>,
-        now_unix_s: i64,
-    ) -> List<'a> {
+    fn at(tier: &'a dyn Tier, key: String, now_unix_s: i64) -> List<'a> {
         List {
             tier,
             key,
-            signer,
+            signer: None,
             now_unix_s,
             requests: 0,
             bytes: 0,

@@ -64,6 +64,7 @@ impl Runs {
     }
 }
 
-fn to_u32(count: usize) -> u32 {
-    u32::try_from(count).expect("a file has fewer than 2^32 of them")
+/// Returns a count or a position of what there are fewer than 2^32 of, in a file or a manifest.
+pub(super) fn to_u32(count: usize) -> u32 {
+    u32::try_from(count).expect("there are fewer than 2^32 of them")
 }

@@ -170,13 +170,15 @@ pub fn most(size_bytes: usize) -> usize {
 
 /// Reads the node that `bytes` begin with, and returns how many edges it has, of which some may stand behind them, and how large it is.
 fn node(bytes: &[u8], kind_bits: u8) -> Option<(Node<'_>, usize, usize)> {
-    let (fixed, mut edges) = bytes.split_first_chunk::<FIXED_BYTES>()?;
+    let (fixed, rest) = bytes.split_first_chunk::<FIXED_BYTES>()?;
     let head = u16::from_le_bytes([fixed[0], fixed[1]]);
     let width = usize::from(head >> kind_bits & 3) + 1;
+    let (mut start, counted) = (0, &rest[..rest.len().min(MAX_COUNT_BYTES)]);
     let count = match usize::from(head >> (kind_bits + WIDTH_BITS)) {
-        0 => long_count(&mut edges)?,
+        0 => usize::try_from(leb128::read(counted, &mut start)?).ok()?,
         more => more - 1,
     };
+    let edges = &rest[start..];
     let node = Node {
         kind: head & ((1 << kind_bits) - 1),
         key: fixed[KEY..VALUE].try_into().ok()?,
@@ -186,20 +188,6 @@ fn node(bytes: &[u8], kind_bits: u8) -> Option<(Node<'_>, usize, usize)> {
     };
     let size = bytes.len() - edges.len() + count * width;
     Some((node, count, size))
-}
-
-/// Reads a number in seven bits a byte.
-fn long_count(rest: &mut &[u8]) -> Option<usize> {
-    let mut count = 0;
-    for shift in [0, 7, 14, 21] {
-        let (byte, behind) = rest.split_first()?;
-        *rest = behind;
-        count |= usize::from(byte & 0x7f) << shift;
-        if *byte < 0x80 {
-            return Some(count);
-        }
-    }
-    None
 }
 
 /// Writes a node as rustc writes the one at `position`.

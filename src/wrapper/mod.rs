@@ -52,7 +52,15 @@ pub fn run(args: &[OsString], environment: &Environment, clock: fn() -> SystemTi
         return code(program, run::run(program, given));
     };
     let ledger = Ledger::of(roots.dir(Root::Build));
-    let plainly = |began| Done::plainly(program, given, began, clock);
+    // Exactly as cargo wants it.
+    let plainly = |began| Done {
+        started: clock(),
+        ended: run::run(program, given),
+        began,
+        arguments: None,
+        names: None,
+        renamed: None,
+    };
     let done = match unknown {
         Some(flag) => plainly(Began::UnknownFlag { flag }),
         None => {
@@ -121,25 +129,6 @@ struct Done {
     names: Option<OutputNames>,
     /// The name that rustc was given instead of cargo's.
     renamed: Option<String>,
-}
-
-impl Done {
-    /// Runs rustc exactly as cargo wants it.
-    fn plainly(
-        program: &OsStr,
-        given: &[OsString],
-        began: Began,
-        clock: fn() -> SystemTime,
-    ) -> Done {
-        Done {
-            started: clock(),
-            ended: run::run(program, given),
-            began,
-            arguments: None,
-            names: None,
-            renamed: None,
-        }
-    }
 }
 
 /// Compiles `renamed`, and puts what is made under cargo's name as well, metadata before cargo hears of it; none where that
