@@ -32,7 +32,9 @@ impl Layout {
         for profile in profile_dirs(build) {
             let records = build.join(&profile).join(".fingerprint");
             for dir in walk::subdirectories(&records) {
-                let stems = stems(&records.join(&dir)).into_iter();
+                // The `<kind>-<name>` of each unit that is recorded there.
+                let stem = |name: String| name.strip_suffix(".json").map(str::to_owned);
+                let stems = walk::names(&records.join(&dir)).filter_map(stem);
                 units.extend(stems.map(|stem| UnitName {
                     profile_dir: profile.clone(),
                     dir: dir.clone(),
@@ -83,12 +85,6 @@ fn profile_dirs(build: &Path) -> Vec<String> {
         found.extend(nested.filter(|dir| holds(dir)));
     }
     found
-}
-
-/// Returns the `<kind>-<name>` of each unit recorded in a fingerprint directory.
-fn stems(dir: &Path) -> Vec<String> {
-    let stem = |name: String| name.strip_suffix(".json").map(str::to_owned);
-    walk::names(dir).filter_map(stem).collect()
 }
 
 /// Returns the fingerprint that cargo recorded for `unit`.

@@ -106,11 +106,10 @@ impl PackageId {
             let name = dir.trim_end_matches('/').rsplit('/').next();
             (name.unwrap_or_default(), fragment)
         });
-        let is_path = url.starts_with("path+");
         Some(PackageId {
             name: name.to_owned(),
             version: version.to_owned(),
-            is_path,
+            is_path: url.starts_with("path+"),
         })
     }
 }

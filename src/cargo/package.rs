@@ -94,8 +94,7 @@ fn patterns(package: &toml::Table, key: &str) -> Option<Vec<String>> {
         return Some(Vec::new());
     };
     let texts = value.as_array()?.iter();
-    let texts = texts.map(|one| one.as_str().map(str::to_owned));
-    texts.collect()
+    texts.map(|one| one.as_str().map(str::to_owned)).collect()
 }
 
 fn matcher(dir: &Path, patterns: &[String]) -> Option<Gitignore> {

@@ -268,9 +268,7 @@ impl Bisect<'_> {
             Err(error) => error.into(),
         }
     }
-}
 
-impl Bisect<'_> {
     fn says(&self) -> bool {
         !self.trials.args.store.json && !self.trials.args.store.quiet
     }

@@ -60,9 +60,8 @@ impl Checkout {
     pub fn with_tools(mut self) -> Result<Checkout> {
         let set = BootstrapTools::of(&self.top)?;
         let downloaded = |name: &str| {
-            let build = self.top.join(BUILD_DIR);
-            let hosts = walk::subdirectories(&build).into_iter();
-            let mut programs = hosts.map(|host| build.join(host).join("stage0/bin").join(name));
+            let hosts = walk::directories(&self.top.join(BUILD_DIR)).into_iter();
+            let mut programs = hosts.map(|host| host.join("stage0/bin").join(name));
             programs.find(|program| program.is_file())
         };
         let (Some(rustc), Some(cargo)) = (
@@ -88,12 +87,8 @@ impl Checkout {
 
     /// Returns the parts that were built here through the wrapper.
     pub fn built(&self) -> Result<Vec<Setup>> {
-        let below = |dir: &Path| -> Vec<PathBuf> {
-            let names = walk::subdirectories(dir).into_iter();
-            names.map(|name| dir.join(name)).collect()
-        };
-        let near = below(&self.top.join(BUILD_DIR));
-        let far: Vec<PathBuf> = near.iter().flat_map(|dir| below(dir)).collect();
+        let near = walk::directories(&self.top.join(BUILD_DIR));
+        let far: Vec<PathBuf> = near.iter().flat_map(|dir| walk::directories(dir)).collect();
         let noted = near.into_iter().chain(far).filter_map(|dir| {
             let root = Ledger::of(&dir).workspace()?;
             Some(Part {

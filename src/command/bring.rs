@@ -79,10 +79,8 @@ pub(super) fn bring(
         return Ok(None);
     }
     let store = &sources.store;
-    let sessions: HashSet<Digest> = wanted
-        .iter()
-        .flat_map(|one| one.sessions.iter().copied())
-        .collect();
+    let sessions = wanted.iter().flat_map(|one| &one.sessions);
+    let sessions: HashSet<Digest> = sessions.copied().collect();
     let placed = restore::placed(survey.manifest.get(), &survey.decisions);
     let files: Vec<&OutputFile> = placed.flat_map(|(_, unit)| &unit.files).collect();
     let parent = Ledger::of(build).staging_parent();
@@ -122,22 +120,16 @@ pub(super) fn rest_later(sources: &Sources<'_>, candidate: &Candidate, build: &P
 
 /// Runs this program with `args` in another process that goes on when this one has ended; nobody hears of it. Does nothing
 /// where the user wants no such processes.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "commands start this program again"
-)]
+#[expect(clippy::disallowed_methods, reason = "commands start headstart again")]
 pub(super) fn later(environment: &Environment, args: &[&OsStr]) {
     if environment.is_off(LATER_VAR) {
         return;
     }
     let mut later = std::process::Command::new(&environment.program);
-    let quiet = later
-        .args(args)
-        .current_dir(&environment.dir)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null());
-    drop(quiet.process_group(0).spawn());
+    later.args(args).current_dir(&environment.dir);
+    later.stdin(Stdio::null()).stdout(Stdio::null());
+    later.stderr(Stdio::null()).process_group(0);
+    drop(later.spawn());
 }
 
 /// Fetches all that is lacking of a manifest that is here, as long as half of the disk's room is left; first the sessions that somebody

@@ -18,9 +18,8 @@ use crate::engine::fetch::{self, BATCH_BYTES, Keep, Wanted};
 use crate::engine::push::MAX_BUNDLE_BYTES;
 use crate::model::{Digest, Epoch, Manifest, SECONDS_A_DAY, Toolchain};
 use crate::report::bytes;
-use crate::store::format;
 use crate::store::head::{self, Entry, MAX_HEAD_BYTES};
-use crate::store::{Store, StoreError, pack};
+use crate::store::{Store, StoreError, format, pack};
 use crate::tier::{Tier, Tiers, Trouble};
 use crate::trust::{self, Believed, Keyring, Verified, statement};
 
@@ -105,9 +104,8 @@ impl<'a> Far<'a> {
         // All at once, so that several that do not answer cost one wait.
         let answers: Vec<_> = std::thread::scope(|scope| {
             let of = |tier| {
-                let said = wanted
-                    .as_deref()
-                    .map(|key| scope.spawn(move || ask(tier, key, statement::MAX_BYTES)));
+                let say = |key| scope.spawn(move || ask(tier, key, statement::MAX_BYTES));
+                let said = wanted.as_deref().map(say);
                 let listed = scope.spawn(move || ask(tier, list, MAX_HEAD_BYTES as u64));
                 (tier, said, listed)
             };
@@ -327,8 +325,9 @@ fn no_room(commit: &str, objects: &[(Digest, u64)], dir: &Path) -> Option<String
 
 /// Opens the remotes that are typed, or configured where no cargo is asked.
 pub(super) fn settled(args: &RemoteArgs, call: Call<'_>) -> Result<Vec<Box<dyn Tier>>> {
-    let dir = call.settled_dir();
-    let remotes = call.environment.remotes(&args.remote, &dir)?;
+    let remotes = call
+        .environment
+        .remotes(&args.remote, &call.settled_dir())?;
     open_all(&remotes, call)
 }
 

@@ -236,15 +236,12 @@ fn print(dry_run: bool, collected: Option<&Collected>, far: &[Answer<'_>]) {
         None if far.is_empty() => println!("there is no store, and nothing to delete"),
         None => {}
         Some(one) => {
+            let points = count(one.removed.starting_points, "starting point");
+            let objects = count(one.removed.objects, "object");
+            let (expired, size) = (one.plan.expired.len(), bytes(one.removed.bytes));
             let what = match one.removed.files {
                 0 => "nothing to delete".to_owned(),
-                _ => format!(
-                    "{deleted} {} ({} had expired) and {}: {}",
-                    count(one.removed.starting_points, "starting point"),
-                    one.plan.expired.len(),
-                    count(one.removed.objects, "object"),
-                    bytes(one.removed.bytes),
-                ),
+                _ => format!("{deleted} {points} ({expired} had expired) and {objects}: {size}"),
             };
             println!("store {}: {what}", one.store.root().display());
             let (left, max) = (bytes(one.plan.remaining_bytes), bytes(one.max_bytes));
@@ -256,16 +253,12 @@ fn print(dry_run: bool, collected: Option<&Collected>, far: &[Answer<'_>]) {
         }
     }
     for (name, over) in far {
-        let what = match over {
-            Err(_) => continue,
-            Ok(over) if over.keys.is_empty() => "nothing to delete".to_owned(),
-            Ok(over) => format!(
-                "{deleted} {} of {}: {}",
-                count(over.keys.len(), "file"),
-                count(over.epochs.len(), "week"),
-                bytes(over.bytes),
-            ),
-        };
-        println!("{name}: {what}");
+        let Ok(over) = over else { continue };
+        let files = count(over.keys.len(), "file");
+        let (weeks, size) = (count(over.epochs.len(), "week"), bytes(over.bytes));
+        match over.keys.is_empty() {
+            true => println!("{name}: nothing to delete"),
+            false => println!("{name}: {deleted} {files} of {weeks}: {size}"),
+        }
     }
 }

@@ -318,24 +318,24 @@ fn check_commands(commands: &[CargoCommand], environment: &Environment) -> Resul
         let places = ["--target-dir", "--manifest-path", "--config"];
         let differs = |option: &&str| command.option(option) != commands[0].option(option);
         let shown = command.shown();
-        let (what, hint) = if command.building_subcommand().is_none() {
+        if command.building_subcommand().is_none() {
             let what = format!("`{shown}` builds nothing that could be published");
             let hint =
                 "give build, check, clippy, test, bench or rustc with its options behind `--`";
-            (what, hint)
-        } else if command.option("--message-format").is_some() {
+            return Err(Failure::new(what, hint));
+        }
+        if command.option("--message-format").is_some() {
             let what = format!("`{shown}` sets --message-format, which publish needs for itself");
-            (what, "leave the option out")
-        } else if places.iter().any(differs) {
+            return Err(Failure::new(what, "leave the option out"));
+        }
+        if places.iter().any(differs) {
             let what = "the commands name different workspaces or target directories";
-            (what.to_owned(), "publish once for each of them")
-        } else if command.toolchain() != commands[0].toolchain() {
+            return Err(Failure::new(what, "publish once for each of them"));
+        }
+        if command.toolchain() != commands[0].toolchain() {
             let what = "the commands name different toolchains";
-            (what.to_owned(), "publish once for each toolchain")
-        } else {
-            continue;
-        };
-        return Err(Failure::new(what, hint));
+            return Err(Failure::new(what, "publish once for each toolchain"));
+        }
     }
     Ok(())
 }

@@ -118,8 +118,9 @@ impl Search<'_> {
     fn why_other(&self, point: &Point) -> NoStart {
         let (commit, theirs) = (short(&point.commit), point.toolchain.shown());
         let ours = self.setup.toolchain.shown();
-        let why = format!("{commit} was published for {theirs}, and here is {ours}");
-        NoStart(why)
+        NoStart(format!(
+            "{commit} was published for {theirs}, and here is {ours}"
+        ))
     }
 
     /// Returns how many commits `commit` lies behind; none where git cannot say.

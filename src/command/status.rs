@@ -65,15 +65,10 @@ fn print_points(store: &Path, points: &[Point], now: Timestamp) {
     let line = |point: &Point| {
         let commands: Vec<String> = point.commands.iter().map(|args| args.join(" ")).collect();
         let dirty = if point.dirty { " +changes" } else { "" };
-        format!(
-            "{}{dirty}  {:>14}  {:>9}  {:>5} units  {}  [{}]",
-            short(&point.commit),
-            age(point.published_unix_s, now),
-            bytes(point.size_bytes),
-            point.units,
-            point.manifest.short(),
-            commands.join(" then "),
-        )
+        let (commit, units, name) = (short(&point.commit), point.units, point.manifest.short());
+        let (age, size) = (age(point.published_unix_s, now), bytes(point.size_bytes));
+        let commands = commands.join(" then ");
+        format!("{commit}{dirty}  {age:>14}  {size:>9}  {units:>5} units  {name}  [{commands}]")
     };
     print_first(SHOWN_POINTS, points.iter().map(line), NAMED_BY_JSON);
 }

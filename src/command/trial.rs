@@ -147,8 +147,7 @@ impl Trials<'_> {
         for command in commands {
             lines.extend(self.build_one(commit, command, &environment)?);
         }
-        let live = message::live(&lines);
-        Ok(live.iter().filter_map(built).collect())
+        Ok(message::live(&lines).iter().filter_map(built).collect())
     }
 
     /// Starts, and runs the cargo `command`; returns cargo's report.

@@ -32,17 +32,13 @@ fn add(args: &TrustAddArgs, environment: &Environment) -> Result<()> {
     let dir = environment.config_dir()?;
     let (id, file) = (belief.key.id(), beliefs::file(&dir));
     let place = shown(&belief.repository);
-    let (role, said, so) = match args.root {
-        false => (Role::Signs, "is believed in", "what it signs"),
-        true => (
-            Role::Root,
-            "is believed to say who signs in",
-            "what they sign",
-        ),
+    let role = if args.root { Role::Root } else { Role::Signs };
+    let (said, so) = match role {
+        Role::Signs => ("is believed in", "what it signs"),
+        Role::Root => ("is believed to say who signs in", "what they sign"),
     };
     let change = |all: &mut Beliefs| (!all.is_revoked(id)).then(|| all.add(role, &belief));
-    let is_new = beliefs::change(&dir, change)?;
-    match is_new {
+    match beliefs::change(&dir, change)? {
         None => {
             let hint = format!("if that was a mistake, take it out of {}", file.display());
             return Err(Failure::new(format!("the key {id} is revoked"), hint).into());

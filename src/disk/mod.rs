@@ -59,13 +59,11 @@ pub fn failed(operation: &'static str, path: &Path) -> impl FnOnce(std::io::Erro
 /// Returns the content of the file at `path`, which may have at most `limit_bytes`.
 pub fn read(path: &Path, limit_bytes: u64) -> Result<Vec<u8>> {
     let bytes = read_start(path, usize::try_from(limit_bytes + 1).unwrap_or(usize::MAX))?;
-    match bytes.len() as u64 > limit_bytes {
-        true => {
-            let cause = std::io::Error::other(format!("larger than {limit_bytes} bytes"));
-            Err(failed("read", path)(cause))
-        }
-        false => Ok(bytes),
+    if bytes.len() as u64 > limit_bytes {
+        let cause = std::io::Error::other(format!("larger than {limit_bytes} bytes"));
+        return Err(failed("read", path)(cause));
     }
+    Ok(bytes)
 }
 
 /// Returns the first `limit_bytes` of the file at `path`, or all of a shorter one.

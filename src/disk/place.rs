@@ -53,10 +53,9 @@ pub const MODE_STORED: u32 = 0o444;
 
 /// Returns the mode of an output.
 pub fn mode_for(executable: bool) -> u32 {
-    if executable {
-        MODE_EXECUTABLE
-    } else {
-        MODE_FILE
+    match executable {
+        true => MODE_EXECUTABLE,
+        false => MODE_FILE,
     }
 }
 
@@ -315,12 +314,7 @@ fn fill(
 ) -> Result<(), CopyError> {
     let buffer = super::hash::buffer(size_bytes);
     let poured = pour(content.by_ref().take(size_bytes), file, buffer);
-    let is_all = || {
-        matches!(
-            std::io::copy(&mut content.take(1), &mut std::io::sink()),
-            Ok(0)
-        )
-    };
+    let is_all = || matches!(content.take(1).read_to_end(&mut Vec::new()), Ok(0));
     match poured {
         Ok(seen) if seen == (digest, size_bytes) && is_all() => Ok(()),
         Err(PourError::Write(error)) => Err(failed("write", path)(error).into()),
@@ -379,8 +373,7 @@ pub fn write_kept(path: &Path, bytes: &[u8]) -> Result<()> {
 /// Removes the directories beside `own` that nobody has touched for a day.
 fn remove_abandoned(parent: &Path, own: &Path) {
     let now = walk::mtime(own);
-    for name in walk::subdirectories(parent) {
-        let dir = parent.join(name);
+    for dir in walk::directories(parent) {
         let times = now.zip(walk::mtime(&dir));
         let idle = times.and_then(|(now, then)| now.duration_since(then).ok());
         if idle.is_some_and(|idle| idle > ABANDONED) {

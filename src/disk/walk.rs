@@ -121,3 +121,9 @@ pub fn subdirectories(dir: &Path) -> Vec<String> {
     names.sort();
     names
 }
+
+/// Returns the sorted paths of the directories in `dir`, as [`subdirectories`] does their names.
+pub fn directories(dir: &Path) -> Vec<PathBuf> {
+    let names = subdirectories(dir).into_iter();
+    names.map(|name| dir.join(name)).collect()
+}

@@ -3,13 +3,12 @@
 //! To write a page takes as long as to fetch and decode what it holds. The store gets them later, of the target directory.
 
 use std::collections::{HashMap, HashSet};
-use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use crate::disk::lock::{self, Lock};
-use crate::disk::{self, CopyError, DiskError, Finish, Staging, failed, place, walk};
+use crate::disk::{self, CopyError, DiskError, Finish, Staging, place, walk};
 use crate::model::{Content, Digest, Manifest, OutputFile, Piece, Recipe, bytes_path};
 use crate::store::{ObjectError, Store};
 
@@ -43,11 +42,8 @@ impl Arrivals {
         store: &Store,
         parent: &Path,
     ) -> Result<Arrivals, DiskError> {
-        let left = walk::subdirectories(parent)
-            .into_iter()
-            .map(|name| parent.join(name));
-        for dir in left.filter(|dir| is_left(dir)) {
-            disk::remove_dir(&dir)?;
+        for dir in walk::directories(parent).iter().filter(|dir| is_left(dir)) {
+            disk::remove_dir(dir)?;
         }
         let staging = Staging::new(parent, NAME)?;
         let lock = lock::exclusive(&staging.dir.join(LOCK), || {})?;
@@ -142,19 +138,16 @@ impl Arrivals {
         for (offset, piece) in recipe.with_offsets() {
             let (object, written) = match piece {
                 Piece::Inline(bytes) => {
-                    let object = (Digest::of(bytes), piece.size_bytes());
-                    (
-                        object.0,
-                        place::write_part(aside, offset, &bytes[..], object),
-                    )
+                    let object = Digest::of(bytes);
+                    let whole = (object, piece.size_bytes());
+                    (object, place::write_part(aside, offset, &bytes[..], whole))
                 }
                 Piece::Object { digest, .. } if self.is_in(*digest, aside) => continue,
                 Piece::Object { digest, size_bytes } => {
-                    let path = store.object(*digest);
-                    let opened =
-                        File::open(&path).map_err(|error| failed("open", &path)(error).into());
-                    let write =
-                        |file| place::write_part(aside, offset, file, (*digest, *size_bytes));
+                    let whole = (*digest, *size_bytes);
+                    let opened = disk::open_at(&store.object(*digest), 0);
+                    let opened = opened.map_err(CopyError::Disk);
+                    let write = |file| place::write_part(aside, offset, file, whole);
                     (*digest, opened.and_then(write))
                 }
             };

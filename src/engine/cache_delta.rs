@@ -86,9 +86,8 @@ pub(super) fn keys(cache: &QueryCache, graph: &mut Nodes) -> Option<Vec<Key>> {
     // The results of a query lie beside each other.
     let queries = keys.chunk_by(|(one, _), (other, _)| one == other);
     let mut seen = HashSet::new();
-    let each_once = queries
-        .map(|of_one| of_one[0].0)
-        .all(|query| seen.insert(query));
+    let mut names = queries.map(|of_one| of_one[0].0);
+    let each_once = names.all(|query| seen.insert(query));
     each_once.then_some(keys)
 }
 
@@ -217,11 +216,10 @@ impl Delta {
                 }
             }
         }
-        let mut others: Vec<(u32, u32)> = found
-            .into_iter()
-            .map(|(number, (other, _))| (number, other))
-            .filter(|(number, other)| number != other)
-            .collect();
+        let found = found.into_iter();
+        let found = found.map(|(number, (other, _))| (number, other));
+        let others = found.filter(|(number, other)| number != other);
+        let mut others: Vec<(u32, u32)> = others.collect();
         others.sort_unstable();
         let mut last = 0;
         for (number, other) in others {

@@ -65,9 +65,13 @@ impl Copies {
         let places = Places::of(base);
         let (mut made, mut end) = (Copies::default(), 0);
         let (mut last, mut looked) = (Alike::default(), 0);
+        let both_end = Alike {
+            base: base.len(),
+            content: content.len(),
+        };
         loop {
             let next = places.next(content, last, looked);
-            let (next, length) = next.unwrap_or((Alike::end(base, content), 0));
+            let (next, length) = next.unwrap_or((both_end, 0));
             let forward = forward(base, content, last, next.content);
             // What was the same as elsewhere stays so: a run of zeros would be gone through from its beginning for each place.
             let back = match length {
@@ -80,16 +84,13 @@ impl Copies {
                 base: next.base - back,
                 content: next.content - back,
             };
-            let copied_to = Alike {
-                base: last.base + forward,
-                content: last.content + forward,
-            };
+            let copied_to = last.content + forward;
             made.jumps.push(jump(end, last.base));
             made.copied.push(to_u32(forward));
-            made.added.push(to_u32(begun.content - copied_to.content));
+            made.added.push(to_u32(begun.content - copied_to));
             made.new
-                .extend_from_slice(&content[copied_to.content..begun.content]);
-            end = copied_to.base;
+                .extend_from_slice(&content[copied_to..begun.content]);
+            end = last.base + forward;
             if length == 0 {
                 drop(places);
                 made.differ(base, content);
@@ -130,10 +131,8 @@ impl Copies {
 
     /// Returns what reads one copy after the other: what of the base, and how many new bytes follow.
     fn copies(&self) -> impl FnMut() -> Option<(Range<usize>, usize)> + '_ {
-        let (mut columns, mut end) = (
-            self.jumps.iter().zip(&self.copied).zip(&self.added),
-            0_usize,
-        );
+        let mut columns = self.jumps.iter().zip(&self.copied).zip(&self.added);
+        let mut end = 0_usize;
         move || {
             let ((jump, copied), added) = columns.next()?;
             let start = end.checked_add_signed(isize::try_from(*jump).ok()?)?;
@@ -157,11 +156,8 @@ impl Copies {
         let (mut copies, mut new) = (self.copies(), &self.new[..]);
         for _ in &self.jumps {
             let (copied, added) = copies()?;
-            let size = content
-                .len()
-                .checked_add(copied.len())?
-                .checked_add(added)?;
-            if size > size_bytes {
+            let size = content.len().checked_add(copied.len())?;
+            if size.checked_add(added)? > size_bytes {
                 return None;
             }
             read(copied, &mut content)?;
@@ -192,16 +188,6 @@ pub(super) fn in_memory(base: &[u8]) -> impl FnMut(Range<usize>, &mut Vec<u8>) -
     }
 }
 
-impl Alike {
-    /// Returns where both end.
-    fn end(base: &[u8], content: &[u8]) -> Alike {
-        Alike {
-            base: base.len(),
-            content: content.len(),
-        }
-    }
-}
-
 impl<'a> Places<'a> {
     fn of(base: &'a [u8]) -> Places<'a> {
         let log = (base.len() / STRIDE).max(2).ilog2();
@@ -228,9 +214,8 @@ impl<'a> Places<'a> {
         let (slot, check) = self.hash(anchor);
         let found = self.by_hash[slot];
         let place = found & ((1 << PLACE_BITS) - 1);
-        let place = place
-            .checked_sub(1)
-            .filter(|_| found >> PLACE_BITS == check);
+        let is_same = found >> PLACE_BITS == check;
+        let place = place.checked_sub(1).filter(|_| is_same);
         place.map(|place| place as usize * STRIDE)
     }
 

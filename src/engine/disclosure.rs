@@ -66,9 +66,8 @@ pub fn in_bytes<'a>(secrets: &'a Secrets, bytes: &[u8]) -> Option<&'a str> {
 
 /// Returns where something begins in `bytes` that looks like a compressed stream, and its mark.
 fn streams(bytes: &[u8]) -> impl Iterator<Item = (usize, &'static [u8])> + '_ {
-    [GZIP, ZSTD]
-        .into_iter()
-        .flat_map(move |mark| memmem::find_iter(bytes, mark).map(move |at| (at, mark)))
+    let with = move |mark| memmem::find_iter(bytes, mark).map(move |at| (at, mark));
+    [GZIP, ZSTD].into_iter().flat_map(with)
 }
 
 /// Returns the name of a secret in the stream that `content` begins with, as far as it is one.

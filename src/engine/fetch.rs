@@ -65,9 +65,8 @@ impl Keep<'_> {
     }
 
     fn put(&self, mut content: impl Read, object: (Digest, u64)) -> Result<(), CopyError> {
-        let arrived = self
-            .arrivals
-            .and_then(|there| there.put(&mut content, object));
+        let put = |there: &Arrivals| there.put(&mut content, object);
+        let arrived = self.arrivals.and_then(put);
         arrived.unwrap_or_else(|| self.store.put_from(self.staging, content, object))
     }
 }
@@ -110,12 +109,10 @@ pub fn lacking(
 
 /// Fetches `wanted` until all is here, or `watch` wants no more, or what came cannot be kept here.
 pub fn fetch(wanted: Wanted<'_>, tiers: &Tiers, keep: Keep<'_>, watch: Watch<'_>) -> Fetched {
-    let deltas = wanted
-        .objects
-        .iter()
-        .filter_map(|at| wanted.index.steps(*at).next());
+    let objects = wanted.objects.iter();
+    let bases = objects.filter_map(|at| wanted.index.steps(*at).next());
     let fetch = Fetch {
-        bases: deltas.collect(),
+        bases: bases.collect(),
         wanted,
         objects: wanted.index.all_objects(wanted.manifest),
         tiers,
@@ -182,9 +179,8 @@ impl Fetch<'_> {
 
     /// Returns where the object at `at` is kept: in the store if others are deltas to it.
     fn keep_of(&self, at: usize) -> Keep<'_> {
-        let arrivals = self.keep.arrivals.filter(|_| !self.bases.contains(&at));
         Keep {
-            arrivals,
+            arrivals: self.keep.arrivals.filter(|_| !self.bases.contains(&at)),
             ..self.keep
         }
     }

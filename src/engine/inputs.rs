@@ -13,14 +13,13 @@ use crate::model::{Digest, Expected, Input, Root, Rooted, Roots, Seen};
 pub fn watched(path: Rooted, roots: &Roots) -> Input {
     let here = roots.resolve(&path);
     let expected = match std::fs::metadata(&here) {
-        Err(_) => Expected::Nothing,
-        Ok(_) if is_git_index(&here) => {
-            git::index_digest(&here).map_or(Expected::Nothing, Expected::GitIndex)
-        }
-        Ok(meta) if meta.is_dir() => hash::tree(&here).map_or(Expected::Nothing, Expected::Tree),
-        Ok(meta) if !meta.is_file() => Expected::Nothing,
-        Ok(_) => hash::of(&here).map_or(Expected::Nothing, Expected::File),
+        Err(_) => None,
+        Ok(_) if is_git_index(&here) => git::index_digest(&here).map(Expected::GitIndex),
+        Ok(meta) if meta.is_dir() => hash::tree(&here).ok().map(Expected::Tree),
+        Ok(meta) if !meta.is_file() => None,
+        Ok(_) => hash::of(&here).map(Expected::File),
     };
+    let expected = expected.unwrap_or(Expected::Nothing);
     Input { path, expected }
 }
 

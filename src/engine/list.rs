@@ -71,9 +71,8 @@ impl<'a> List<'a> {
         signer: Signer<'a>,
         now_unix_s: i64,
     ) -> List<'a> {
-        let signer = Some(signer);
         List {
-            signer,
+            signer: Some(signer),
             ..List::at(tier, head::key(toolchain), now_unix_s)
         }
     }

@@ -78,8 +78,7 @@ impl Reader<'_> {
     fn compare(&mut self, inputs: &[Input]) {
         let is_new = |input: &&Input| !self.seen.contains_key(input);
         let compare = |input: &Input| (input.clone(), inputs::compare(input, self.roots));
-        let new = inputs.par_iter().filter(is_new);
-        let compared: Vec<(Input, Seen)> = new.map(compare).collect();
+        let compared: Vec<(Input, Seen)> = inputs.par_iter().filter(is_new).map(compare).collect();
         self.seen.extend(compared);
     }
 

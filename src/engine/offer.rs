@@ -11,8 +11,7 @@ use crate::engine::plan::deps;
 use crate::engine::relocate::Places;
 use crate::engine::{Inspector, Ledger, Present, Seed, Survey, seed};
 use crate::model::{Session, Unit};
-use crate::rustc::argv;
-use crate::rustc::session;
+use crate::rustc::{argv, session};
 use crate::store::Store;
 
 /// One session that a unit could begin from.

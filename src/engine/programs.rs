@@ -77,12 +77,10 @@ impl Wanted<'_> {
             let made = path.parent().map_or(Ok(()), disk::make_dir);
             made.map_err(ObjectError::Disk)?;
             store.get(object, staging, &path, PROGRAM)?;
-            let variables = variables(&manifest.package(unit).name, &unit.name.stem);
-            let pinned = !unit.pinned.is_empty();
             Ok(Program {
                 path,
-                variables,
-                pinned,
+                variables: variables(&manifest.package(unit).name, &unit.name.stem),
+                pinned: !unit.pinned.is_empty(),
             })
         };
         let all: Vec<_> = self.all().collect();

@@ -274,9 +274,8 @@ impl Recorder<'_> {
             let file = dir.join(&entry.relative);
             let (digest, size_bytes) = disk::hash::file(&file)?;
             self.keep(&file, (digest, size_bytes), recorded)?;
-            let name = entry.relative.to_string_lossy().into_owned();
             files.push(SessionFile {
-                name,
+                name: entry.relative.to_string_lossy().into_owned(),
                 digest,
                 size_bytes,
             });
@@ -377,10 +376,9 @@ impl Recorder<'_> {
                 }
             },
         };
-        let executable = disk::is_executable(&file)?;
         recorded.unit.files.push(OutputFile {
             artifact,
-            executable,
+            executable: disk::is_executable(&file)?,
             ..plain(&path, content)
         });
         Ok(())
@@ -389,11 +387,10 @@ impl Recorder<'_> {
     /// Stores text whose roots are rewritten at the reader's.
     fn text(&self, recorded: &mut Recorded, path: PathBuf, artifact: bool) -> Result<()> {
         let bytes = disk::read(&self.in_build(&path), MAX_TEXT_BYTES)?;
-        let content = Content::Inline(bytes);
         recorded.unit.files.push(OutputFile {
             artifact,
             rewrite: true,
-            ..plain(&path, content)
+            ..plain(&path, Content::Inline(bytes))
         });
         Ok(())
     }
@@ -444,9 +441,8 @@ pub fn read_dep_info(build: &Path, unit: &UnitName, roots: &Roots) -> Result<Opt
 }
 
 fn plain(path: &Path, content: Content) -> OutputFile {
-    let path = path.as_os_str().as_encoded_bytes().to_vec();
     OutputFile {
-        path,
+        path: path.as_os_str().as_encoded_bytes().to_vec(),
         artifact: false,
         rewrite: false,
         executable: false,

@@ -91,9 +91,8 @@ impl Catalog {
     pub fn of<'a>(places: &Places, profiles: impl IntoIterator<Item = &'a str>) -> Catalog {
         let deps = |profile: &str| places.build.join(profile).join("deps");
         let deps = profiles.into_iter().map(deps);
-        let targets = places.sysroot.join("lib/rustlib");
-        let libraries = walk::subdirectories(&targets).into_iter();
-        let libraries = libraries.map(|target| targets.join(target).join("lib"));
+        let targets = walk::directories(&places.sysroot.join("lib/rustlib")).into_iter();
+        let libraries = targets.map(|target| target.join("lib"));
         let mut hashes = HashMap::new();
         for crates in deps.chain(libraries).map(|dir| crates_in(&dir)) {
             for paths in crates.into_values() {

@@ -62,13 +62,14 @@ impl Held {
         let manifest = survey.manifest.get();
         let decisions = &mut survey.decisions;
         let here = arrivals.map_or(0, Arrivals::size_bytes);
-        self.check_room(manifest, decisions, here)?;
-        let finder = Finder::new(&manifest.roots);
+        let all = placed(manifest, decisions);
+        let all_bytes: u64 = all.map(|(_, unit)| unit.size_bytes()).sum();
+        self.check_room(all_bytes.saturating_sub(here))?;
         let placing = Placing {
             held: self,
             manifest,
             roots,
-            finder,
+            finder: Finder::new(&manifest.roots),
             store,
             arrivals,
         };
@@ -87,16 +88,8 @@ impl Held {
         Ok(restored)
     }
 
-    /// Fails where the disk has no room for what is to be placed, of which it has the bytes `here`.
-    fn check_room(
-        &self,
-        manifest: &Manifest,
-        decisions: &[Decision],
-        here: u64,
-    ) -> Result<(), RestoreError> {
-        let placed = placed(manifest, decisions);
-        let all_bytes: u64 = placed.map(|(_, unit)| unit.size_bytes()).sum();
-        let needed_bytes = all_bytes.saturating_sub(here);
+    /// Fails where the disk has no room for `needed_bytes`.
+    fn check_room(&self, needed_bytes: u64) -> Result<(), RestoreError> {
         match space::free_bytes(&self.build) {
             Some(free_bytes) if free_bytes < needed_bytes => Err(RestoreError::NoRoom {
                 path: self.build.to_path_buf(),
@@ -205,8 +198,8 @@ impl Placing<'_> {
     fn place_file(&self, file: &OutputFile) -> Result<(), ObjectError> {
         let path = self.path(bytes_path(&file.path));
         let finish = self.finish_as(file.executable);
-        let staging = &self.held.staging;
-        let came = |there: &Arrivals| there.place(file, self.store, &path, finish);
+        let (staging, store) = (&self.held.staging, self.store);
+        let came = |there: &Arrivals| there.place(file, store, &path, finish);
         if let Some(placed) = self.arrivals.and_then(came) {
             return placed;
         }
@@ -215,12 +208,8 @@ impl Placing<'_> {
                 staging.write(&path, &self.finder.rewrite(bytes, self.roots), finish)
             }
             Content::Inline(bytes) => staging.write(&path, bytes, finish),
-            Content::Object { digest, .. } => {
-                return self.store.get(*digest, staging, &path, finish);
-            }
-            Content::Recipe(recipe) => {
-                return self.store.assemble(recipe, staging, &path, finish);
-            }
+            Content::Object { digest, .. } => return store.get(*digest, staging, &path, finish),
+            Content::Recipe(recipe) => return store.assemble(recipe, staging, &path, finish),
             Content::Symlink(target) => staging.symlink(bytes_path(target), &path),
             Content::Directory => Ok(()),
         }

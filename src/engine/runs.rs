@@ -39,8 +39,7 @@ impl Runs {
     /// Returns what reads one run after the other: how many new ones come first, and the run behind them. What it is given
     /// is the end of the run before, and then of this one.
     pub(super) fn read(self) -> impl FnMut(&mut u32) -> Option<(u32, Range<usize>)> {
-        let columns = self.new.into_iter().zip(self.jumps);
-        let mut columns = columns.zip(self.lengths);
+        let mut columns = self.new.into_iter().zip(self.jumps).zip(self.lengths);
         move |end| {
             let ((new, jump), length) = columns.next()?;
             let start = end.wrapping_add(jump.cast_unsigned());

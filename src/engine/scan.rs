@@ -58,13 +58,12 @@ impl Scan<'_> {
             return None;
         }
         let stem = makefile.file_stem()?.to_str()?;
-        // Of a dylib it matters that its metadata is compressed, and a proc-macro's library cannot be told from one.
-        let compressed = files.iter().any(|file| disk::has_extension(file, "so"));
         Some(LiveUnit {
             name: name.clone(),
             package: self.package(name, dir)?,
             package_dir: Some(dir.to_path_buf()),
-            compressed,
+            // Of a dylib it matters that its metadata is compressed, and a proc-macro's library cannot be told from one.
+            compressed: files.iter().any(|file| disk::has_extension(file, "so")),
             crate_name: stem.rsplit_once('-')?.0.to_owned(),
             plain_outputs: Vec::new(),
             source: Some(source),
@@ -115,8 +114,10 @@ fn scripts<'a>(build: &Path, units: impl Iterator<Item = &'a LiveUnit>) -> HashM
 /// Returns the run `name` of one of `scripts`.
 fn run(build: &Path, name: &UnitName, scripts: &HashMap<u64, PackageId>) -> Option<LiveUnit> {
     let fingerprint = layout::proven_fingerprint(build, name)?;
-    let mut deps = fingerprint.deps.iter();
-    let package = deps.find_map(|dep| scripts.get(&dep.3))?;
+    let package = fingerprint
+        .deps
+        .iter()
+        .find_map(|dep| scripts.get(&dep.3))?;
     Some(LiveUnit {
         name: name.clone(),
         package: package.clone(),

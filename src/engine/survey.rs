@@ -57,8 +57,7 @@ impl Inspector<'_> {
         let fresh = |at: usize| states[at].present == Present::Fresh;
         let all_fresh = (0..states.len()).all(fresh);
         let same = |(at, unit)| !all_fresh && fresh(at) && self.is_identical(unit);
-        let units = manifest.units.par_iter().enumerate();
-        let identical: Vec<bool> = units.map(same).collect();
+        let identical: Vec<bool> = manifest.units.par_iter().enumerate().map(same).collect();
         let one = |at: usize| Evidence {
             differs: observed[at].differs.clone(),
             present: states[at].present,

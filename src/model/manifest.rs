@@ -185,8 +185,7 @@ impl Manifest {
 
     /// Tells whether every site of `session` lies in its dep-graph and refers to something in the table.
     fn knows_sites(&self, session: &Session) -> bool {
-        let graph = session.file(DEP_GRAPH);
-        let size_bytes = graph.map_or(0, |file| file.size_bytes);
+        let size_bytes = session.file(DEP_GRAPH).map_or(0, |file| file.size_bytes);
         session.sites.iter().all(|site| {
             let end = site.offset.checked_add(SITE_BYTES);
             end.is_some_and(|end| end <= size_bytes) && (site.located as usize) < self.located.len()

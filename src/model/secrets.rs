@@ -27,7 +27,8 @@ pub struct Secrets {
 /// Returns what finds `spellings`, by vector instructions where there are any: looking for the leftmost is seven times as quick
 /// as for any.
 fn finder(spellings: &[Vec<u8>]) -> AhoCorasick {
-    let leftmost = AhoCorasick::builder()
+    let mut builder = AhoCorasick::builder();
+    let leftmost = builder
         .match_kind(MatchKind::LeftmostFirst)
         .build(spellings);
     leftmost.expect("it is within every limit of the automaton")

@@ -60,9 +60,8 @@ impl HttpService for Client {
             let response = self.inner.execute(request).await?;
             let header = |name: &str| response.headers().get(name)?.to_str().ok();
             let number = |name: &str| header(name)?.trim().parse::<u32>().ok();
-            let date =
-                header("date").and_then(|text| DateTimeParser::new().parse_timestamp(text).ok());
-            if let Some(date) = date {
+            let parse = |text: &str| DateTimeParser::new().parse_timestamp(text).ok();
+            if let Some(date) = header("date").and_then(parse) {
                 // A cache between hands out old dates, and says how old.
                 let age = number("age").unwrap_or_default();
                 let told = date.as_second() + i64::from(age);

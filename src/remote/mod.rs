@@ -143,9 +143,10 @@ impl Opener {
         let (wait, told) = (self.wait, told.clone());
         let connector = Attentive { wait, told };
         let lower = variables.map(|(name, value)| (name.to_ascii_lowercase(), value));
+        let (whole, host) = (url.as_str(), &url[..url::Position::BeforePath]);
         // Each provider has a builder of its own type, with the same methods.
         macro_rules! built {
-            ($builder:ty) => {{
+            ($builder:ty, $url:expr) => {{
                 let builder = <$builder>::new()
                     .with_http_connector(connector)
                     .with_client_options(client)
@@ -154,21 +155,14 @@ impl Opener {
                     Ok(key) => builder.with_config(key, value),
                     Err(_) => builder,
                 };
-                Box::new(lower.fold(builder, set).with_url(url.as_str()).build()?)
+                Box::new(lower.fold(builder, set).with_url($url).build()?)
             }};
         }
         Ok(match scheme {
-            ObjectStoreScheme::AmazonS3 => built!(AmazonS3Builder),
-            ObjectStoreScheme::GoogleCloudStorage => built!(GoogleCloudStorageBuilder),
-            ObjectStoreScheme::MicrosoftAzure => built!(MicrosoftAzureBuilder),
-            _ => {
-                let host = &url[..url::Position::BeforePath];
-                let builder = HttpBuilder::new()
-                    .with_http_connector(connector)
-                    .with_client_options(client)
-                    .with_retry(retry);
-                Box::new(builder.with_url(host).build()?)
-            }
+            ObjectStoreScheme::AmazonS3 => built!(AmazonS3Builder, whole),
+            ObjectStoreScheme::GoogleCloudStorage => built!(GoogleCloudStorageBuilder, whole),
+            ObjectStoreScheme::MicrosoftAzure => built!(MicrosoftAzureBuilder, whole),
+            _ => built!(HttpBuilder, host),
         })
     }
 }
@@ -232,10 +226,8 @@ impl Remote {
         let limit = self.wait + Duration::from_secs(bytes.len() as u64 / SLOWEST_WRITE);
         let location = self.key(key);
         let put = self.store.put_opts(&location, bytes.into(), mode.into());
-        let written = self
-            .runtime
-            .block_on(within(limit, "it was not taken in", put))?;
-        Ok(written.map(|_| ()))
+        let put = within(limit, "it was not taken in", put);
+        Ok(self.runtime.block_on(put)?.map(|_| ()))
     }
 }
 
@@ -252,14 +244,12 @@ fn trouble(error: Error) -> Trouble {
     if let Some(busy) = cause.downcast_ref::<Trouble>() {
         return busy.clone();
     }
-    let of_disk = cause.downcast_ref().map(std::io::Error::kind);
-    let denied = matches!(error, PermissionDenied { .. } | Unauthenticated { .. });
-    match (&error, of_disk) {
-        (NotFound { .. }, _) => Trouble::Absent,
-        (_, Some(ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem)) => {
-            Trouble::Denied(plain(&error))
-        }
-        _ if denied => Trouble::Denied(plain(&error)),
+    let kind = cause.downcast_ref().map(std::io::Error::kind);
+    let by_disk = [ErrorKind::PermissionDenied, ErrorKind::ReadOnlyFilesystem].map(Some);
+    match &error {
+        NotFound { .. } => Trouble::Absent,
+        PermissionDenied { .. } | Unauthenticated { .. } => Trouble::Denied(plain(&error)),
+        _ if by_disk.contains(&kind) => Trouble::Denied(plain(&error)),
         _ => Trouble::Unreachable(plain(&error)),
     }
 }
@@ -296,8 +286,7 @@ impl Tier for Remote {
     }
 
     fn put(&self, key: &str, bytes: Bytes) -> Result<()> {
-        let written = self.write(key, bytes, PutMode::Overwrite)?;
-        written.map_err(trouble)
+        self.write(key, bytes, PutMode::Overwrite)?.map_err(trouble)
     }
 
     fn replace(&self, key: &str, seen: Option<&[u8]>, bytes: Vec<u8>) -> Result<Replaced> {

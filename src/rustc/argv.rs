@@ -5,8 +5,7 @@
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
-use crate::model::rewrite::Finder;
-use crate::model::{Digest, Roots};
+use crate::model::{Digest, Finder, Roots};
 
 /// A compile by cargo.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -41,10 +41,8 @@ pub fn args_hash(
     if !run::run_silently(program, &args) {
         return Ok(None);
     }
-    let incremental = scratch.join("incremental");
-    let mut crates = walk::subdirectories(&incremental).into_iter();
-    Ok(crates.find_map(|name| {
-        let crate_dir = incremental.join(name);
+    let mut crates = walk::directories(&scratch.join("incremental")).into_iter();
+    Ok(crates.find_map(|crate_dir| {
         let session = session::newest(&crate_dir)?;
         read_hash(&crate_dir.join(session).join(DEP_GRAPH))
     }))

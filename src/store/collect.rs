@@ -47,8 +47,7 @@ impl Store {
     /// Returns the time by the clock of the store's file system, which is the one that its files are dated by.
     pub fn time(&self) -> Result<i64> {
         let staging = self.staging("time")?;
-        let now = used(&staging.dir)?.map_or(i64::MIN, |(now, _)| now);
-        Ok(now)
+        Ok(used(&staging.dir)?.map_or(i64::MIN, |(now, _)| now))
     }
 
     /// Notes that the manifest `digest` is used now. What cannot be noted, in somebody else's store, counts as used when it
@@ -77,9 +76,8 @@ impl Store {
     pub fn inventory(&self, read: &dyn Fn()) -> Result<Inventory> {
         let mut all = Inventory::default();
         let mut positions: HashMap<Digest, u32> = HashMap::new();
-        let objects = self.root.join("objects");
-        for prefix in walk::subdirectories(&objects) {
-            for (digest, path) in named(&objects.join(prefix))? {
+        for dir in walk::directories(&self.root.join("objects")) {
+            for (digest, path) in named(&dir)? {
                 let Some((used_unix_s, bytes)) = used(&path)? else {
                     continue;
                 };

@@ -94,16 +94,14 @@ pub enum ObjectError {
 impl Store {
     /// Opens the store at `root` for reading.
     pub fn open(root: &Path) -> Result<Store> {
+        let path = root.to_path_buf();
         match disk::read(&root.join(VERSION_FILE), 256) {
             Ok(bytes) => check_version(root, &bytes)?,
             Err(error) if !error.is_missing() => return Err(error.into()),
-            Err(_) if !root.exists() || is_empty(root) => {
-                return Err(StoreError::Missing(root.to_path_buf()));
-            }
-            Err(_) => return Err(StoreError::Foreign(root.to_path_buf())),
+            Err(_) if !root.exists() || is_empty(root) => return Err(StoreError::Missing(path)),
+            Err(_) => return Err(StoreError::Foreign(path)),
         }
-        let root = root.to_path_buf();
-        Ok(Store { root })
+        Ok(Store { root: path })
     }
 
     /// Opens the store at `root` for writing; makes it where there is nothing, or an empty directory.
@@ -178,8 +176,7 @@ impl Store {
         path: &Path,
         finish: Finish,
     ) -> Result<(), ObjectError> {
-        let object = self.object(digest);
-        let copied = staging.copy(&object, digest, path, finish);
+        let copied = staging.copy(&self.object(digest), digest, path, finish);
         copied.map_err(|error| self.lost(digest, error))
     }
 
@@ -298,9 +295,8 @@ impl Store {
 
     /// Returns every point of the store, newest first; unreadable ones are passed over.
     pub fn all_points(&self) -> Vec<Point> {
-        let top = self.root.join("points");
-        let prefixes = walk::subdirectories(&top).into_iter();
-        let commits = prefixes.flat_map(|prefix| walk::subdirectories(&top.join(prefix)));
+        let prefixes = walk::directories(&self.root.join("points")).into_iter();
+        let commits = prefixes.flat_map(|prefix| walk::subdirectories(&prefix));
         let mut points: Vec<Point> = commits.flat_map(|commit| self.points(&commit).0).collect();
         points.sort_by_key(|point| std::cmp::Reverse((point.published_unix_s, point.manifest)));
         points

@@ -6,8 +6,7 @@ use std::ops::Range;
 use serde::{Deserialize, Serialize};
 
 use super::format::{self, FormatError};
-use crate::model::epoch::Epoch;
-use crate::model::{Digest, Manifest};
+use crate::model::{Digest, Epoch, Manifest};
 
 /// How large a pack becomes before the next is begun; one larger object makes a larger pack.
 pub const PACK_BYTES: usize = 32 << 20;

@@ -269,8 +269,7 @@ impl<'a> Compile<'a> {
         };
         let name = &invocation.crate_name;
         warn(format!(
-            "rustc {how} on a session of {} for {name}; compiling it again without",
-            commit.get(..12).unwrap_or(&commit)
+            "rustc {how} on a session of {commit:.12} for {name}; compiling it again without"
         ));
         sown.discard(&invocation.seed_key(), self.beginning.ledger);
         // cargo has begun dependents of what was announced, and must not hear of it twice.
