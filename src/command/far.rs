@@ -325,9 +325,8 @@ fn no_room(commit: &str, objects: &[(Digest, u64)], dir: &Path) -> Option<String
 
 /// Opens the remotes that are typed, or configured where no cargo is asked.
 pub(super) fn settled(args: &RemoteArgs, call: Call<'_>) -> Result<Vec<Box<dyn Tier>>> {
-    let remotes = call
-        .environment
-        .remotes(&args.remote, &call.settled_dir())?;
+    let dir = call.settled_dir();
+    let remotes = call.environment.remotes(&args.remote, &dir)?;
     open_all(&remotes, call)
 }
 

@@ -118,9 +118,8 @@ impl Search<'_> {
     fn why_other(&self, point: &Point) -> NoStart {
         let (commit, theirs) = (short(&point.commit), point.toolchain.shown());
         let ours = self.setup.toolchain.shown();
-        NoStart(format!(
-            "{commit} was published for {theirs}, and here is {ours}"
-        ))
+        let why = format!("{commit} was published for {theirs}, and here is {ours}");
+        NoStart(why)
     }
 
     /// Returns how many commits `commit` lies behind; none where git cannot say.

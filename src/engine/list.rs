@@ -82,6 +82,7 @@ impl<'a> List<'a> {
         List::at(tier, head::unsigned_key(commit), now_unix_s)
     }
 
+    /// Returns the list at `key`, which nobody signs.
     fn at(tier: &'a dyn Tier, key: String, now_unix_s: i64) -> List<'a> {
         List {
             tier,

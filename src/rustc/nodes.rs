@@ -173,9 +173,9 @@ fn node(bytes: &[u8], kind_bits: u8) -> Option<(Node<'_>, usize, usize)> {
     let (fixed, rest) = bytes.split_first_chunk::<FIXED_BYTES>()?;
     let head = u16::from_le_bytes([fixed[0], fixed[1]]);
     let width = usize::from(head >> kind_bits & 3) + 1;
-    let (mut start, counted) = (0, &rest[..rest.len().min(MAX_COUNT_BYTES)]);
+    let (mut start, may_count) = (0, &rest[..rest.len().min(MAX_COUNT_BYTES)]);
     let count = match usize::from(head >> (kind_bits + WIDTH_BITS)) {
-        0 => usize::try_from(leb128::read(counted, &mut start)?).ok()?,
+        0 => usize::try_from(leb128::read(may_count, &mut start)?).ok()?,
         more => more - 1,
     };
     let edges = &rest[start..];
