@@ -101,6 +101,7 @@ pub(super) fn encode(
     let by_key: HashMap<&Key, u32> = base_keys.iter().zip(0..).collect();
     let place = |key: &Key| by_key.get(key).copied().unwrap_or(NEW);
     let places: Vec<u32> = keys.iter().map(place).collect();
+    drop(by_key);
     drop((base_keys, keys));
     let mut delta = Delta::default();
     delta.places.add(&places);
@@ -128,10 +129,11 @@ pub(super) fn encode(
 pub(super) fn decode(base: Vec<u8>, delta: &[u8], size_bytes: usize) -> Option<Vec<u8>> {
     let base = QueryCache::read(base)?;
     let plain = zstd::bulk::decompress(delta, most_plain(size_bytes)).ok()?;
-    let delta: Delta = postcard::from_bytes(&plain).ok()?;
+    let mut delta: Delta = postcard::from_bytes(&plain).ok()?;
     drop(plain);
     let count = u32::try_from(base.results.len()).ok()?;
-    let places = delta.places.places(count, size_bytes / RESULT_BYTES)?;
+    let places = std::mem::take(&mut delta.places);
+    let places = places.places(count, size_bytes / RESULT_BYTES)?;
     let mut foretold = delta.foretold(&base, &places)?;
     foretold.numbers = delta.numbers(&foretold)?;
     let guess = foretold.bytes(size_bytes)?;
@@ -262,7 +264,7 @@ impl Foretold<'_> {
     }
 
     /// Returns what the cache of `size_bytes` would be; none if that is much larger.
-    fn bytes(&self, size_bytes: usize) -> Option<Vec<u8>> {
+    fn bytes(self, size_bytes: usize) -> Option<Vec<u8>> {
         let most = size_bytes.saturating_mul(FORETOLD) + SLACK_BYTES;
         let fits = |made: &Vec<u8>, more: usize| (made.len() + more <= most).then_some(());
         let base = self.base;

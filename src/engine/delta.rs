@@ -21,7 +21,7 @@ use crate::store::pack::{self, Codec};
 
 /// Smaller objects are stored whole: all of them are a fiftieth of what is stored.
 pub const MIN_BYTES: u64 = 16 << 10;
-/// The largest dep-graph or query cache that is a delta to another, and the largest such base: both are in memory at once.
+/// The largest dep-graph or query cache that is a delta to another, and the largest such base: of caches both are in memory at once.
 const MAX_WHOLE_BYTES: u64 = 160 << 20;
 /// Other content is cut in stretches of so many bytes, each a delta to what lies around the same place of the base. Fewer in unit
 /// tests.

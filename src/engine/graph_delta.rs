@@ -107,8 +107,9 @@ impl Delta {
             };
             delta.has_edges.push(runs);
             let new = size_of_val(&*delta.keys) + size_of_val(&*delta.values);
-            // It will not become smaller.
-            let gains = new + delta.targets.len() <= most_plain(graph.size_bytes);
+            // A number takes a byte at least. It will not become smaller.
+            let edges = delta.targets.len() + 3 * delta.edges.new.len();
+            let gains = new + edges <= most_plain(graph.size_bytes);
             gains.then_some(())?;
         }
         Some(delta)
@@ -433,6 +434,12 @@ mod tests {
             assert!(encode(&whole, other).is_none() && encode(other, &whole).is_none());
             assert!(decode(other, &encode(&whole, &whole).unwrap(), 100).is_none());
         }
+        // One that reads more than there is would take any amount of memory.
+        let mut bytes = b"RSIC\0\0\x061.95.0argshash".to_vec();
+        nodes::write(&mut bytes, 9, 0, (1, &[1; 16], &[1; 16]), &[0, 0]);
+        bytes.extend([1_u64.to_le_bytes(), 2_u64.to_le_bytes()].concat());
+        bytes.extend(b"rust-end-file");
+        assert!(read(&bytes).is_none());
     }
 
     /// A few bytes would keep a reader busy for hours, or fill its memory.

@@ -288,7 +288,8 @@ type Upload<'scope> = ScopedJoinHandle<'scope, Result<(), PushError>>;
 type Packed = (Vec<u8>, Option<(Codec, Digest)>);
 
 impl Packer<'_> {
-    /// Calls `add` with each object as it is written, in their order, while those behind it are made on all cores.
+    /// Calls `add` with each object as it is written, in their order, while those behind it are made on all cores. Not to be called on
+    /// one of rayon's own threads, which would wait for itself.
     fn each(
         &self,
         objects: &[(Digest, u64)],
@@ -298,21 +299,20 @@ impl Packer<'_> {
             let weight = |object: (Digest, u64)| object.1.min(AHEAD_BYTES / 2);
             let (mut begun, mut ahead_bytes) = (VecDeque::new(), 0);
             let mut rest = objects.iter().copied().peekable();
-            while rest.peek().is_some() || !begun.is_empty() {
+            loop {
                 while let Some(object) = rest.next_if(|_| ahead_bytes < AHEAD_BYTES) {
                     ahead_bytes += weight(object);
-                    let (made, packed) = mpsc::channel();
+                    let (made, packed) = mpsc::sync_channel(1);
                     // Nobody takes it any more where another failed.
                     scope.spawn_fifo(move |_| drop(made.send(self.packed(object))));
                     begun.push_back((object, packed));
                 }
                 let Some((object, packed)) = begun.pop_front() else {
-                    break;
+                    return Ok(());
                 };
                 add(object, packed.recv().expect("it does not panic")?)?;
                 ahead_bytes -= weight(object);
             }
-            Ok(())
         })
     }
 

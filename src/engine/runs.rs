@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 pub(super) const NEW: u32 = u32::MAX;
 
 /// Sequences of positions, as runs of consecutive ones and counts of [`NEW`] before each.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Runs {
     pub(super) new: Vec<u32>,
     /// Where the run begins, from the end of the one before in the same sequence.
@@ -49,9 +49,10 @@ impl Runs {
     }
 
     /// Returns all of it as one sequence of at most `most` positions below `count`.
-    pub(super) fn places(&self, count: u32, most: usize) -> Option<Vec<u32>> {
-        let (mut next_run, mut end, mut places) = (self.clone().read(), 0, Vec::new());
-        for _ in &self.lengths {
+    pub(super) fn places(self, count: u32, most: usize) -> Option<Vec<u32>> {
+        let (runs, mut end, mut places) = (self.lengths.len(), 0, Vec::new());
+        let mut next_run = self.read();
+        for _ in 0..runs {
             let (new, run) = next_run(&mut end)?;
             if run.end > count as usize || places.len() + new as usize + run.len() > most {
                 return None;

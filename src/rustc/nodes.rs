@@ -106,6 +106,8 @@ impl Nodes {
             let rest = end.checked_sub(at)?;
             let bytes = self.bytes(at, rest.min(FIXED_BYTES + MAX_COUNT_BYTES))?;
             let (_, count, size) = node(bytes, kind_bits)?;
+            // None reads another twice; else one node could take more memory than all of a real graph.
+            (count <= most).then_some(())?;
             (at, seen) = (at + size, seen + count as u64);
             self.starts.push(u32::try_from(at).ok()?);
         }
