@@ -11,8 +11,8 @@ use super::cli::StartArgs;
 use super::search::Search;
 use super::sources::{NoStart, Sources};
 use super::start::{Outcome, start_from};
-use super::{Call, Failure, Setup, gc};
-use crate::cargo::{CargoCommand, layout};
+use super::{Call, Failure, Setup, gc, wrapped};
+use crate::cargo::{CargoCommand, Messages, command as cargo, layout};
 use crate::config::{BootstrapTools, Environment};
 use crate::disk::walk;
 use crate::engine::{Ledger, hold};
@@ -121,20 +121,29 @@ impl Checkout {
         let sources = Sources::open(args, call, &whole)?;
         let (setup, sources, reporter) = (&whole, &sources, call.reporter);
         let parts = Search { setup, sources }.parts()?;
+        let mut parts: Vec<Part> = parts.into_iter().collect();
+        parts.sort_by_key(|part| part.target_dir != BOOTSTRAP_DIR);
         if !args.dry_run {
             checkout.note_roots();
         }
-        let mut outcomes = Vec::new();
-        for part in &parts {
-            let setup = checkout.part(part);
-            match setup.and_then(|setup| start_from(sources, &setup)) {
-                Ok(outcome) => outcomes.push(outcome),
-                Err(error) => {
-                    let part = &part.target_dir;
-                    reporter.warn(format!("{part} is not started: {error:#}"));
+        let runs_x = !args.dry_run && !args.cargo.is_empty();
+        let outcomes = std::thread::scope(|scope| {
+            let mut outcomes = Vec::new();
+            for part in &parts {
+                let setup = checkout.part(part);
+                match setup.and_then(|setup| start_from(sources, &setup)) {
+                    Ok(outcome) => outcomes.push(outcome),
+                    Err(error) => {
+                        let part = &part.target_dir;
+                        reporter.warn(format!("{part} is not started: {error:#}"));
+                    }
+                }
+                if runs_x && part.target_dir == BOOTSTRAP_DIR {
+                    scope.spawn(|| self.compile_bootstrap(call));
                 }
             }
-        }
+            outcomes
+        });
         if !args.dry_run {
             gc::by_itself(call, &args.store, whole.configured());
         }
@@ -143,6 +152,21 @@ impl Checkout {
             true => Err(NoStart(none.to_owned()).into()),
             false => Ok(outcomes),
         }
+    }
+
+    /// Has bootstrap compiled, which `x` does before all else, while what it builds is placed. Where that fails, `x` says why. The help of
+    /// `x` itself is a file, that of its commands is bootstrap's.
+    fn compile_bootstrap(&self, call: Call<'_>) {
+        let _step = call.reporter.step("Building bootstrap", 0);
+        let environment = call.environment.at(&self.top);
+        let how = wrapped(&environment, Messages::Kept);
+        let x = self.top.join("x.py");
+        drop(cargo::ask(
+            &x.to_string_lossy(),
+            &["check", "--help"],
+            how,
+            None,
+        ));
     }
 
     fn below_top(&self, dir: &Path) -> Option<String> {
