@@ -4,7 +4,6 @@ use std::collections::HashMap;
 
 use super::runs::to_u32;
 use crate::cargo::layout::hash_in;
-use crate::model::session::DEP_GRAPH;
 use crate::model::{Digest, Manifest, Session, Unit, UnitName, retention};
 use crate::store::pack::{Codec, Frame, Index, MAX_STEPS, PackName};
 
@@ -146,11 +145,9 @@ impl Known {
         let gone: HashMap<Place, Digest> = gone.collect();
         let graphs: HashMap<Digest, Digest> = graphs(manifest).collect();
         let base = |(place, digest): (&Place, &Digest)| {
+            let at_once = self.places.get(place);
+            let before = at_once.or_else(|| gone.get(&of_any_version(place)))?;
             let graph = graphs.get(digest).copied();
-            // The hashes in these begin with the crate's id, which is another then: nothing is left of them.
-            let is_keyed = graph.is_some() || place.1 == DEP_GRAPH.as_bytes();
-            let renamed = || gone.get(&of_any_version(place)).filter(|_| !is_keyed);
-            let before = self.places.get(place).or_else(renamed)?;
             Some((*digest, self.base_like(*before, graph)?))
         };
         let is_new = |(_, digest): &(&Place, &Digest)| self.get(**digest).is_none();
@@ -219,10 +216,9 @@ fn of_any_version((unit, file, piece): &Place) -> Place {
 
 #[cfg(test)]
 mod tests {
-    use super::{Base, Codec, DEP_GRAPH, Known, PackName, Stored, graphs, of_any_version, places};
+    use super::{Base, Codec, Known, PackName, Stored, of_any_version};
     use crate::model::epoch::Epoch;
-    use crate::model::session::{QUERY_CACHE, SessionFile};
-    use crate::model::{Digest, Manifest, Session, Unit, UnitName};
+    use crate::model::{Digest, UnitName};
 
     fn object(name: &str) -> Digest {
         Digest::of(name.as_bytes())
@@ -307,47 +303,5 @@ mod tests {
             assert_eq!(one, other, "{file}");
             assert_eq!(one.0.dir, "c-2");
         }
-    }
-
-    /// To look through graphs of which nothing is left took half of the time in which a new version was written.
-    #[test]
-    fn what_begins_with_another_id_has_no_base() {
-        let manifest = |hash: &str, version: &str| {
-            let file = |name: &str| SessionFile {
-                name: name.to_owned(),
-                digest: object(&format!("{name} {version}")),
-                size_bytes: 4000,
-            };
-            let names = [DEP_GRAPH, QUERY_CACHE, "metadata.rmeta"];
-            let unit = Unit {
-                name: UnitName {
-                    dir: format!("c-{hash}"),
-                    ..UnitName::default()
-                },
-                session: Some(Session {
-                    crate_dir: String::new(),
-                    name: String::new(),
-                    files: names.map(file).to_vec(),
-                    sites: Vec::new(),
-                }),
-                ..Unit::default()
-            };
-            Manifest {
-                units: vec![unit],
-                ..Manifest::default()
-            }
-        };
-        let mut known = Known::default();
-        for name in [DEP_GRAPH, QUERY_CACHE, "metadata.rmeta"] {
-            add(&mut known, &format!("{name} 1"), 1000, None);
-        }
-        let (own, other) = ("0123456789abcdef", "fedcba9876543210");
-        let before = manifest(own, "1");
-        known.places.extend(before.units.iter().flat_map(places));
-        known.graphs.extend(graphs(&before));
-        assert_eq!(known.bases(&manifest(own, "2")).len(), 3);
-        let bases = known.bases(&manifest(other, "2"));
-        let with_base: Vec<&Digest> = bases.keys().collect();
-        assert_eq!(with_base, [&object("metadata.rmeta 2")]);
     }
 }

@@ -210,7 +210,7 @@ impl Push<'_> {
                 for at in &request.objects {
                     let frame = index.frame(*at, request, &bytes);
                     let what = (&index, &objects[..]);
-                    let _ = fetch::store_frame(what, (*at, frame), keep, &room);
+                    drop(fetch::store_frame(what, (*at, frame), keep, &room));
                 }
             });
         }
