@@ -32,31 +32,35 @@ pub(super) const LATER_NICE: i32 = 19;
 
 /// What is wanted of one starting point.
 #[derive(Debug, Default)]
-pub(super) struct Wanted {
+struct Wanted {
     outputs: Vec<Digest>,
     sessions: Vec<Digest>,
     /// How long compiling would take without them, on one core.
     worth_ms: u64,
 }
 
-/// Returns what is wanted of each of `surveys` where the one at `chosen` is placed.
-pub(super) fn wanted(surveys: &[Survey<'_>], chosen: usize, offered: &[Offered]) -> Vec<Wanted> {
-    let mut wanted: Vec<Wanted> = surveys.iter().map(|_| Wanted::default()).collect();
-    let manifest = surveys[chosen].manifest.get();
+/// Returns what is wanted of each of `candidates` where `survey`, that of the one at `placed`, is placed.
+fn wanted(
+    candidates: &[Candidate],
+    (placed, survey): (usize, &Survey<'_>),
+    offered: &[Offered],
+) -> Vec<Wanted> {
+    let mut wanted: Vec<Wanted> = candidates.iter().map(|_| Wanted::default()).collect();
+    let manifest = survey.manifest.get();
     let mut compiled: HashSet<&UnitName> = HashSet::new();
-    for (unit, decision) in manifest.units.iter().zip(&surveys[chosen].decisions) {
+    for (unit, decision) in manifest.units.iter().zip(&survey.decisions) {
         match decision.action {
             Action::Place => {
                 let objects = unit.outputs().map(|(object, _)| object);
-                wanted[chosen].outputs.extend(objects);
-                wanted[chosen].worth_ms += manifest.cost_ms(unit);
+                wanted[placed].outputs.extend(objects);
+                wanted[placed].worth_ms += manifest.cost_ms(unit);
             }
             Action::Seed | Action::Leave => drop(compiled.insert(&unit.name)),
             Action::Keep => {}
         }
     }
     for one in offered {
-        let manifest = surveys[one.from].manifest.get();
+        let manifest = candidates[one.from].manifest.get();
         let unit = &manifest.units[one.unit];
         if compiled.contains(&unit.name) {
             let objects = unit.session_objects().map(|(object, _)| object);
@@ -67,27 +71,29 @@ pub(super) fn wanted(surveys: &[Survey<'_>], chosen: usize, offered: &[Offered])
     wanted
 }
 
-/// Brings what is `wanted` and not here: sessions into the store; outputs of `survey` beside where they are placed in `build`, which
-/// are returned. What does not come is compiled.
+/// Brings what is wanted and not here where `survey`, that of the candidate at `placed`, is placed in `build`: sessions, of those that
+/// are `offered`, into the store; outputs beside where they are placed, which are returned. What does not come is compiled.
 pub(super) fn bring(
     sources: &Sources<'_>,
     candidates: &[Candidate],
-    wanted: &[Wanted],
-    (survey, build): (&Survey<'_>, &Path),
+    (placed, survey): (usize, &Survey<'_>),
+    offered: &[Offered],
+    build: &Path,
 ) -> Result<Option<Arrivals>, StoreError> {
     if sources.far.tiers.is_empty() {
         return Ok(None);
     }
     let store = &sources.store;
+    let wanted = wanted(candidates, (placed, survey), offered);
     let sessions = wanted.iter().flat_map(|one| &one.sessions);
     let sessions: HashSet<Digest> = sessions.copied().collect();
-    let placed = restore::placed(survey.manifest.get(), &survey.decisions);
-    let files: Vec<&OutputFile> = placed.flat_map(|(_, unit)| &unit.files).collect();
+    let units = restore::placed(survey.manifest.get(), &survey.decisions);
+    let files: Vec<&OutputFile> = units.flat_map(|(_, unit)| &unit.files).collect();
     let parent = Ledger::of(build).staging_parent();
     let arrivals = || Arrivals::of(&files, &sessions, store, &parent);
     let arrivals = (!sources.args.again).then(arrivals).transpose()?;
     let cores = std::thread::available_parallelism().map_or(1, NonZero::get) as u64;
-    for (Candidate { point, manifest }, wanted) in candidates.iter().zip(wanted) {
+    for (Candidate { point, manifest }, wanted) in candidates.iter().zip(&wanted) {
         let what = (point.manifest, manifest.get());
         let objects = wanted.outputs.iter().chain(&wanted.sessions).copied();
         let worth = |_| Duration::from_millis(wanted.worth_ms / cores);

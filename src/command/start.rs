@@ -14,7 +14,6 @@ use super::search::Search;
 use super::sources::{Candidate, NoStart, Sources};
 use super::{Call, Clock, Failure, Setup, bring, gc, print_first, print_json, short, wrapped};
 use crate::cargo::{CargoCommand, Locked, Messages, command as cargo};
-use crate::engine::arrivals::Arrivals;
 use crate::engine::hold::{self, Held};
 use crate::engine::ledger::{Decision as Noted, ReasonText, Started};
 use crate::engine::observe::Reader;
@@ -64,7 +63,7 @@ pub fn run(args: &StartArgs, call: Call<'_>) -> Result<ExitCode> {
         Err(error) => match error.downcast() {
             Ok(none) => report_none(args, none)?,
             // Nothing of ours fails a build: cargo runs all the same.
-            Err(error) if goes_on => drop(failure::print(&error)),
+            Err(error) if goes_on && !args.required => drop(failure::print(&error)),
             Err(error) => return Err(error),
         },
     }
@@ -112,7 +111,7 @@ fn report(args: &StartArgs, outcomes: &[Outcome], in_parts: bool, now: Timestamp
 fn report_none(args: &StartArgs, none: NoStart) -> Result<()> {
     if args.store.json {
         print_json(&json!({ "commit": null, "why": none.0 }));
-    } else if !args.store.quiet {
+    } else if !args.store.quiet && !args.required {
         println!("{none}\ncargo will build from nothing");
     }
     match args.required {
@@ -139,27 +138,23 @@ pub(super) fn start_from(sources: &Sources<'_>, setup: &Setup) -> Result<Outcome
     let mut surveys: Vec<Survey<'_>> = candidates.iter().map(survey).collect();
     let offered = starter.offer(&surveys)?;
     let chosen = nearest(&surveys);
-    let mut arrivals = None;
-    if let Some(held) = &starter.held {
-        let wanted = bring::wanted(&surveys, chosen, &offered);
-        let placed = (&surveys[chosen], held.build.as_path());
-        arrivals = bring::bring(sources, &candidates, &wanted, placed)?;
-    }
     let commit = candidates[chosen].point.commit.clone();
-    let survey = surveys.swap_remove(chosen);
-    let mut outcome = starter.place(&candidates[chosen], survey, arrivals.as_ref())?;
+    let other = |at: &usize| *at != chosen && candidates[*at].point.commit == commit;
+    let others = || (0..candidates.len()).filter(other);
+    let nearest = (chosen, surveys.swap_remove(chosen));
+    let mut outcome = starter.place(&candidates, nearest, &offered)?;
     outcome.seeds = offered.len();
-    for (at, other) in candidates.iter().enumerate() {
-        if at != chosen && other.point.commit == commit {
-            if let Some(held) = &mut starter.held {
-                held.later();
-            }
-            let survey = starter.survey(other);
-            merge(&mut outcome, starter.place(other, survey, None)?);
+    for at in others() {
+        if let Some(held) = &mut starter.held {
+            held.later();
         }
+        let other = (at, starter.survey(&candidates[at]));
+        merge(&mut outcome, starter.place(&candidates, other, &offered)?);
     }
     if let Some(held) = &starter.held {
-        bring::rest_later(sources, &candidates[chosen], &held.build);
+        for at in std::iter::once(chosen).chain(others()) {
+            bring::rest_later(sources, &candidates[at], &held.build);
+        }
     }
     outcome.behind = search.behind(&commit);
     outcome.seconds = clock.elapsed().as_secs_f64();
@@ -226,18 +221,21 @@ impl<'a> Starter<'a> {
         Ok(offered?)
     }
 
-    /// Places what `survey`, that of `candidate`, decides, of the store and of what came for it.
+    /// Brings and places what `survey`, that of the candidate at `at`, decides.
     fn place(
         &mut self,
-        candidate: &Candidate,
-        mut survey: Survey<'_>,
-        arrivals: Option<&Arrivals>,
+        candidates: &[Candidate],
+        (at, mut survey): (usize, Survey<'_>),
+        offered: &[Offered],
     ) -> Result<Outcome> {
         let Search { setup, sources, .. } = self.search;
+        let candidate = &candidates[at];
         let manifest = candidate.manifest.get();
         let mut restored = Restored::default();
         if let Some(held) = &self.held {
-            let (from, reporter) = ((&sources.store, arrivals), &sources.call.reporter);
+            let build = &held.build;
+            let arrivals = bring::bring(sources, candidates, (at, &survey), offered, build)?;
+            let (from, reporter) = ((&sources.store, arrivals.as_ref()), &sources.call.reporter);
             restored = held.restore(&mut survey, &setup.roots, from, reporter)?;
         }
         self.inspector = Inspector::new(&setup.workspace.build_dir, &setup.roots);

@@ -1,6 +1,7 @@
 //! What a starting point costs on the way: requests and bytes.
 
 use crate::common::chain::{builds_right, explain, prints};
+use crate::common::{publish_by, rests, runner};
 use crate::far::Far;
 
 /// Everything a build is spared depends on this: a fresh clone on another machine runs no rustc.
@@ -17,6 +18,23 @@ fn a_clone_on_another_machine_is_fresh() {
     far.store_is_sound();
     let asked = server.requests();
     assert!(asked.len() <= 4, "{asked:#?}");
+}
+
+/// Where one job of CI builds a commit and another its tests, who starts there needs the outputs of both.
+#[test]
+fn what_two_jobs_published_of_a_commit_comes() {
+    let far = Far::published(None);
+    let url = format!("file://{}", far.remote.display());
+    let tests = runner(far.chain.source.root(), &far.chain.place);
+    publish_by(
+        tests.env("HEADSTART_REMOTES", &url),
+        &["test", "--no-run", "--workspace"],
+    );
+    let clone = far.clone("both");
+    far.start(&clone, &url, &["--believe-store"]).succeeded();
+    builds_right(&clone).nothing_ran();
+    rests(&clone.cargo(), &["test", "--no-run", "--workspace"]);
+    far.store_is_sound();
 }
 
 /// What is here already, in the store or from an earlier start, is not fetched again.
