@@ -316,12 +316,26 @@ fn without_a_store_cargo_builds_from_nothing() {
     assert!(started.stdout.contains("cargo will build from nothing"));
     let required = chain.run(chain.source.root(), &["start", "--required"]);
     refused(&required, "no starting point");
+    assert_eq!(required.stdout, "", "nothing will build");
     let quiet = chain
         .run(chain.source.root(), &["start", "--quiet"])
         .succeeded();
     assert_eq!(quiet.stdout + &quiet.stderr, "");
     assert!(!chain.place.store().exists() && !chain.source.path("target").exists());
     builds_right(&chain.source);
+}
+
+/// Who must have a starting point would get a build of half an hour instead, and no word that a job could read.
+#[test]
+fn what_is_required_is_so_whatever_goes_wrong() {
+    let chain = Chain::published();
+    let clone = chain.elsewhere("clone");
+    clone.edit("headstart.toml", "remotes are not named so = 1");
+    let start = |args: &[&str]| chain.run(clone.root(), &[&["start"], args].concat());
+    refused(&start(&["--required", "--", "build"]), "headstart.toml");
+    assert!(!clone.path("target").exists());
+    start(&["--", "build"]).succeeded();
+    assert!(clone.path("target").exists());
 }
 
 /// `headstart start -- build` would build without the wrapper: nobody could start from that build.

@@ -263,15 +263,18 @@ pub struct DemoArgs {
 #[derive(Debug, Args)]
 #[command(after_help = help("status"))]
 pub struct StatusArgs {
-    /// Where and how.
-    #[command(flatten)]
-    pub store: StoreArgs,
+    /// The store's directory [default: $HEADSTART_STORE, `store` in headstart.toml, the cache directory]
+    #[arg(long, value_name = "DIR")]
+    pub store: Option<String>,
     /// The target directory [default: cargo's]
     #[arg(long, value_name = "DIR")]
     pub target_dir: Option<PathBuf>,
     /// Show the units of the last start, each with its reason
     #[arg(long)]
     pub units: bool,
+    /// Print one JSON object on standard output instead of text
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `headstart explain`.

@@ -178,6 +178,14 @@ impl<'a> Ready<'a> {
             What::Workspace(setup) => &setup.workspace.root,
             What::Rustc(_) => &repository.root,
         };
+        if args.required {
+            let remotes = environment.remotes(&args.store.remote, configured)?;
+            let opened = far::open_each(&remotes, environment)?.into_iter();
+            if let Some(why) = opened.filter_map(Result::err).next() {
+                let hint = "correct it, or leave --required out";
+                return Err(Failure::new(why, hint).into());
+            }
+        }
         let typed = args.store.store.as_deref();
         let store = Store::create(&environment.store(typed, Some(configured))?)?;
         if let What::Rustc(checkout) = &what {
@@ -379,7 +387,7 @@ fn check_still_there(repository: &Repository, built: &Manifest) -> Result<()> {
     let first = changes.first().map(|change| format!(": {}", change.trim()));
     let first = first.unwrap_or_default();
     let what = format!("the work tree changed while cargo was building{first}");
-    let hint = "publish from a directory that nobody works in; a build that writes into its own sources needs --allow-dirty";
+    let hint = "publish from a directory that nobody works in, and have git ignore what the build itself writes there";
     Err(Failure::new(what, hint).into())
 }
 

@@ -24,13 +24,13 @@ pub fn run(args: &StatusArgs, environment: &Environment, now: Timestamp) -> Resu
     let build = workspace.as_ref().map(|workspace| &workspace.build_dir);
     let started = build.and_then(|build| Ledger::of(build).starts().pop());
     let root = workspace.as_ref().map(|workspace| &*workspace.root);
-    let store = environment.store(args.store.store.as_deref(), root)?;
+    let store = environment.store(args.store.as_deref(), root)?;
     let points = match Store::open(&store) {
         Ok(store) => store.all_points(),
         Err(StoreError::Missing(_)) => Vec::new(),
         Err(error) => return Err(error.into()),
     };
-    if args.store.json {
+    if args.json {
         print_json(&as_json(started.as_ref(), &store, &points));
         return Ok(());
     }

@@ -393,6 +393,7 @@ fn a_build_does_not_fail_for_a_remote() {
     for remote in ["s3://nobody/here", "nonsense://x", "http://127.0.0.1:1/"] {
         publish(remote, &[]).succeeded();
     }
+    refused(&publish("nonsense://x", &["--required"]), "nonsense");
     let blocked = far.chain.place.scratch.path("a-file");
     fs::write(&blocked, "").expect("it is ours");
     let remote = format!("file://{}/remote", blocked.display());
