@@ -16,7 +16,7 @@
 #   HEADSTART_PUBLISH_TO  what is written, on the main branch only; a secret of protected branches, with the
 #                         provider's own variables (AWS_ACCESS_KEY_ID, ...)
 #   HEADSTART_PUBLISH     yes or no: whether this is the main branch              [default: GitLab is asked, else no]
-#   HEADSTART_PUBLIC_KEY  who is believed: the line in the .pub file              [default: nobody]
+#   HEADSTART_PUBLIC_KEY  who is believed: the .pub file's line that begins RW    [default: nobody]
 #   HEADSTART_SIGN_KEY    signs; with HEADSTART_KEY_PASSWORD. Give it to the build job, or to the `--sign` job and
 #                         HEADSTART_UNSIGNED=yes to the build job
 #   HEADSTART_REQUIRED    yes: what cannot be published or signed is a failure    [default: it is said, no more]

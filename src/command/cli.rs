@@ -56,7 +56,7 @@ pub enum Command {
     Init(InitArgs),
     /// Delete what a store has no room for, and what remotes need no more
     Gc(GcArgs),
-    /// Make and show keys, with which starting points are signed
+    /// Make and show keys that sign starting points, and say by a root key which do
     #[command(subcommand, after_help = help("key"))]
     Key(KeyCommand),
     /// Sign what `publish --unsigned` wrote to remotes, where no build script runs
@@ -111,7 +111,8 @@ pub struct PublishArgs {
     /// Publish although the work tree differs from the commit; never offered as the commit's
     #[arg(long)]
     pub allow_dirty: bool,
-    /// Sign with this secret key; may be given again [default: $HEADSTART_SIGN_KEY, a file or the key itself]
+    /// Sign with this secret key, which $HEADSTART_KEY_PASSWORD opens; may be given again
+    /// [default: $HEADSTART_SIGN_KEY, a file or the key itself]
     #[arg(long, value_name = "FILE")]
     pub sign_key: Vec<PathBuf>,
     /// Leave it to `headstart sign`, in another job, to sign and list it: what runs here sees no key
@@ -138,7 +139,8 @@ pub struct SignArgs {
     /// Sign this manifest alone, by the beginning of its name
     #[arg(long, value_name = "NAME")]
     pub manifest: Option<String>,
-    /// Sign with this secret key; may be given again [default: $HEADSTART_SIGN_KEY, a file or the key itself]
+    /// Sign with this secret key, which $HEADSTART_KEY_PASSWORD opens; may be given again
+    /// [default: $HEADSTART_SIGN_KEY, a file or the key itself]
     #[arg(long, value_name = "FILE")]
     pub sign_key: Vec<PathBuf>,
     /// Where.
@@ -183,7 +185,7 @@ pub struct StartArgs {
     /// Fail if there is no starting point
     #[arg(long)]
     pub required: bool,
-    /// Believe a store that belongs to another user, or that anybody can write
+    /// Believe whatever the store and the remotes hold, unsigned too, for this one start
     #[arg(long)]
     pub believe_store: bool,
     /// Whether the next start needs the same, so that what is fetched goes into the store first.
@@ -319,7 +321,7 @@ pub struct BisectArgs {
     /// Where to work, outside of the work tree [default: the cache directory]
     #[arg(long, value_name = "DIR")]
     pub scratch: Option<PathBuf>,
-    /// Believe a store that belongs to another user, or that anybody can write
+    /// Believe whatever the store and the remotes hold, unsigned too, for this one bisect
     #[arg(long)]
     pub believe_store: bool,
     /// What tells a good commit from a bad one, with its arguments

@@ -76,7 +76,7 @@ fn hint(check: &str) -> &'static str {
         "range" => "objects are asked for by ranges, which server and proxies must honour",
         "clock" => "set the clock: requests are signed, and starting points expire, by it",
         "list" => "`headstart publish` writes it; see whether what publishes there still runs",
-        _ => "correct it; the README says what there is",
+        _ => "correct it; the book's chapter Settings says what there is",
     }
 }
 
