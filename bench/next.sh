@@ -8,7 +8,8 @@
 #   start    a fresh clone at another path: `headstart start -- CARGO ARGS`, from what was published of the commits before
 #   nothing  plain cargo in a fresh clone (every NOTHING_EVERY-th commit)
 # Then the commit is published, from a directory that walks along. OTHER_HOME=DIR gives the readers another CARGO_HOME.
-# A reader is removed two commits later: for minutes after a large removal, ext4 is slow to make files.
+# Readers stay until the end, as long as 10 GB are free: for minutes after a large removal, ext4 is slow to make files, and a start
+# makes many.
 set -euo pipefail
 here=$(dirname "$(realpath "$0")")
 repo=$1 rev=$2 headstart=$(realpath "$3") commits=$4 every=$5
@@ -73,7 +74,7 @@ for ((i = 1; i <= commits; i++)); do
     cat "$scratch/start.s" >>"$scratch/starts" && echo >>"$scratch/starts"
     checkout "$scratch/publisher" "$commit"
     publish
-    ((i < 3)) || rm -rf "$scratch/reader-${list[$((i - 2))]}"
+    if ((i >= 3)) && (($(df --output=avail -B 1G "$scratch" | tail -1) < 10)); then rm -rf "$scratch/reader-${list[$((i - 2))]}"; fi
     echo "$line publish $(field "$scratch/publish.json" cargo_seconds) + $(field "$scratch/publish.json" publish_seconds); $(reasons "$reader")"
 done
 echo "ratio: start / warm, median of commits   $(median <"$scratch/ratios")   (at most 1.10)"
