@@ -5,8 +5,8 @@ mod common;
 use std::path::Path;
 
 use common::{
-    Place, There, clone_elsewhere, counts, named, publish, rests, runner, start_by, start_in,
-    verdicts,
+    Place, There, clone_elsewhere, counts, named, publish, rests, runner, start_by,
+    start_elsewhere, start_in, verdicts,
 };
 use headstart_testkit::{Cargo, Workspace, cargo_home, fixture};
 
@@ -89,6 +89,27 @@ fn stamped_programs_tell_their_own_commit() {
     same.start(&place, &[]);
     same.rests(&[PLAIN_BUILD]);
     assert_eq!(same.clone.program("stamped"), first);
+}
+
+/// git's log of HEAD is another in every clone, so that no clone's can be compared; a program that tells its branch would tell the
+/// publisher's.
+#[test]
+fn a_script_that_watches_a_log_of_git_runs_on_another_branch() {
+    let (stamped, place) = (fixture::stamped(), Place::new());
+    stamped.replace("build.rs", ".git/HEAD", ".git/logs/HEAD");
+    stamped.replace("build.rs", "\"HEAD\"", "\"--abbrev-ref\", \"HEAD\"");
+    stamped.commit("tells its branch");
+    publish(&stamped, &place, PLAIN_BUILD);
+    let published = stamped.git(&["branch", "--show-current"]);
+    let same = start_elsewhere(&stamped, &place, &[]);
+    same.rests(&[PLAIN_BUILD]);
+    assert_eq!(same.clone.program("stamped"), published.trim());
+
+    let other = clone_elsewhere(&stamped, &place, "other");
+    other.clone.git(&["checkout", "--quiet", "-b", "feature"]);
+    other.start(&place, &[]);
+    other.cargo().build(&[]).succeeded();
+    assert_eq!(other.clone.program("stamped"), "feature");
 }
 
 /// Watches git's HEAD as version-stamping crates do: by the path that git prints.

@@ -40,8 +40,14 @@ pub fn git_head(rooted: &Rooted, roots: &Roots, made: SystemTime) -> Option<Inpu
     Some(Input { path, expected })
 }
 
+/// Returns the input that tells on which branch the git directory of `head` is: its file `HEAD`.
+pub fn git_branch(head: &Input, roots: &Roots) -> Input {
+    let path = roots.resolve(&head.path).join("HEAD");
+    watched(roots.locate(&path), roots)
+}
+
 /// Tells whether a file in a git directory is one of git's logs, which holds when this clone moved where, and
-/// is the same in no other: the commit at HEAD is all that it can be compared by.
+/// is the same in no other: the commit at HEAD and the branch are all that it can be compared by.
 pub fn is_git_log(path: &Rooted) -> bool {
     let mut parts = path.relative().components().rev().skip(1);
     parts.any(|part| part.as_os_str() == "logs")

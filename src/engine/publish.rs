@@ -285,12 +285,14 @@ impl Build<'_> {
                 return Err(LeftOut::Changed(path.shown()));
             }
             let head = inputs::git_head(&path, self.roots, made);
-            let is_log = head.is_some() && inputs::is_git_log(&path);
+            inputs.push(match &head {
+                Some(head) if inputs::is_git_log(&path) => inputs::git_branch(head, self.roots),
+                _ => Input {
+                    path: self.roots.locate(&located),
+                    ..input
+                },
+            });
             inputs.extend(head);
-            if !is_log {
-                let path = self.roots.locate(&located);
-                inputs.push(Input { path, ..input });
-            }
         }
         inputs.extend(self.package_input(candidate)?);
         inputs.sort();
