@@ -6,8 +6,9 @@ use std::time::SystemTime;
 
 use crate::cargo::package::FileRules;
 use crate::disk::{self, hash, walk};
+use crate::engine::glibc;
 use crate::git;
-use crate::model::{Digest, Expected, Input, Root, Rooted, Roots, Seen};
+use crate::model::{Digest, Expected, Input, OutputFile, Root, Rooted, Roots, Seen, bytes_path};
 
 /// Returns the input that the file or directory `path` is now, as a build script or rustc saw it.
 pub fn watched(path: Rooted, roots: &Roots) -> Input {
@@ -64,6 +65,15 @@ pub fn package_files(path: Rooted, roots: &Roots) -> Option<Input> {
     Some(Input { path, expected })
 }
 
+/// Returns the input that glibc is to those of `files`, outputs of a unit in `build`, that need it.
+pub fn of_glibc(files: &[OutputFile], build: &Path, roots: &Roots) -> Option<Input> {
+    let programs = files.iter().filter(|file| file.executable);
+    let needed = programs.filter_map(|file| glibc::needed(&build.join(bytes_path(&file.path))));
+    let expected = Expected::Glibc(needed.max()?);
+    let path = roots.locate(Path::new("/lib/libc.so.6"));
+    Some(Input { path, expected })
+}
+
 /// Returns what the reader sees where `input` is expected.
 pub fn compare(input: &Input, roots: &Roots) -> Seen {
     let path = roots.resolve(&input.path);
@@ -76,6 +86,9 @@ pub fn compare(input: &Input, roots: &Roots) -> Seen {
         Expected::GitHead(_) => git::head_of_git_dir(&path).map(Expected::GitHead),
         Expected::GitIndex(_) => git::index_digest(&path).map(Expected::GitIndex),
         Expected::Nothing => None,
+        // Where it is in no place that we know, plain cargo's programs are as likely to run as ours.
+        Expected::Glibc(needed) if glibc::here().is_some_and(|here| here < needed) => None,
+        Expected::Glibc(needed) => Some(Expected::Glibc(needed)),
     };
     match found {
         Some(found) if found == input.expected => Seen::Same,

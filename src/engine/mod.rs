@@ -13,6 +13,7 @@ mod copies;
 pub mod delta;
 pub mod disclosure;
 pub mod fetch;
+mod glibc;
 mod graph_delta;
 pub mod hold;
 pub mod inputs;

@@ -182,6 +182,7 @@ fn difference(input: &Input, seen: &Seen) -> Option<Reason> {
         (_, Seen::Same) => None,
         (Expected::Nothing, _) => Some(Reason::AlwaysReruns(path)),
         (Expected::GitHead(_), _) => Some(Reason::OtherCommit),
+        (Expected::Glibc(needed), _) => Some(Reason::OlderGlibc(*needed)),
         (_, Seen::Different) => Some(Reason::Changed(path)),
         (_, Seen::Missing) => Some(Reason::Gone(path)),
     }

@@ -112,7 +112,9 @@ pub fn publish(build: &Build<'_>) -> Result<Published, PublishError> {
             recorded.unit.pinned.extend(pins);
             new_objects += recorded.new_objects;
             new_bytes += recorded.new_bytes;
-            let inputs = build.unit_inputs(candidate, &watched)?;
+            let mut inputs = build.unit_inputs(candidate, &watched)?;
+            let files = &recorded.unit.files;
+            inputs.extend(inputs::of_glibc(files, build_dir, build.roots));
             assembly.add(candidate, recorded, inputs)
         });
         if let Err(reason) = added {

@@ -29,6 +29,8 @@ pub enum Expected {
     GitIndex(Digest),
     /// Nothing there; cargo then always runs the unit again.
     Nothing,
+    /// glibc of this version or a newer one: the number behind `2.`.
+    Glibc(u16),
 }
 
 /// What a reader finds where an input is expected.

@@ -26,6 +26,9 @@ pub enum Reason {
     /// A git repository is at another commit than the one that a build script saw.
     #[error("its build script looks at git's HEAD, which is another commit")]
     OtherCommit,
+    /// It holds a program or library for a newer glibc, of this version, than is here.
+    #[error("it needs glibc 2.{0}, which is newer than the one here")]
+    OlderGlibc(u16),
     /// This variable has another value.
     #[error("the variable {0} has another value")]
     Variable(String),
@@ -66,6 +69,7 @@ impl Reason {
             Reason::Gone(_) => "gone",
             Reason::AlwaysReruns(_) => "always-reruns",
             Reason::OtherCommit => "other-commit",
+            Reason::OlderGlibc(_) => "older-glibc",
             Reason::Variable(_) => "variable",
             Reason::Pinned(..) => "pinned",
             Reason::OtherBuild(_) => "other-build",

@@ -2,7 +2,10 @@
 
 use std::fs::{self, File};
 
+use headstart::model::Expected;
+
 use crate::common::chain::{Chain, builds_right, found_nothing, refused, strictly, write};
+use crate::common::{named, reasons};
 
 /// A store that a newer headstart made would be misread, or written into and spoilt for its owners.
 #[test]
@@ -134,4 +137,24 @@ fn tree(chain: &Chain) -> Vec<std::path::PathBuf> {
     let mut paths: Vec<_> = entries.map(|entry| entry.relative).collect();
     paths.sort();
     paths
+}
+
+/// A build would fail that plain cargo does: what CI linked on a newer system does not run here, a proc-macro cannot be loaded.
+#[test]
+fn what_needs_a_newer_glibc_is_built_here() {
+    let chain = Chain::published();
+    chain.tamper(chain.manifest(), |manifest| {
+        let expected = manifest.inputs.iter_mut().map(|input| &mut input.expected);
+        let mut versions = expected.filter_map(|expected| match expected {
+            Expected::Glibc(version) => Some(version),
+            _ => None,
+        });
+        let version = versions.next().expect("a program needs one");
+        assert!(2 < *version && *version < 99, "{version}");
+        *version = 999;
+    });
+    let clone = chain.elsewhere("older");
+    let said = chain.start(clone.root()).succeeded().json();
+    assert_eq!(reasons(&said, "/bin-c3"), ["older-glibc"]);
+    assert_eq!(named(&builds_right(&clone)), ["c3(bin)"]);
 }

@@ -1,0 +1,118 @@
+//! Which version of glibc a program needs, and which is here.
+//!
+//! What was linked against a newer one than is here does not run, and cannot be loaded: a build that plain cargo does would fail. Versions are told by
+//! the number behind `2.`, as there has been no other since 1997. Source: glibc: elf/dl-version.c.
+
+use std::fs::File;
+use std::path::Path;
+
+use object::elf::{FileHeader64, VER_FLG_WEAK};
+use object::read::elf::{FileHeader, SectionTable};
+use object::{Endianness, ReadCache, ReadRef, SectionIndex, StringTable};
+
+/// What stands before the number.
+const NAME: &[u8] = b"GLIBC_2.";
+/// Where it may be, with the machine's name in place of `*`.
+const PLACES: [&str; 3] = [
+    "/lib64/libc.so.6",
+    "/lib/*-linux-gnu/libc.so.6",
+    "/usr/lib/libc.so.6",
+];
+
+type Header = FileHeader64<Endianness>;
+
+/// Returns the version that the program or library at `path` needs; none where it needs no glibc, or is of a form that we do not know.
+pub(super) fn needed(path: &Path) -> Option<u16> {
+    let cache = ReadCache::new(File::open(path).ok()?);
+    let elf = Elf::of(&cache)?;
+    let (mut libraries, link) = elf.sections.gnu_verneed(elf.endian, elf.data).ok()??;
+    let strings = elf.strings(link)?;
+    let mut newest = None;
+    while let Ok(Some((_, mut names))) = libraries.next() {
+        while let Ok(Some(name)) = names.next() {
+            let version = name.name(elf.endian, strings).ok().and_then(version);
+            let is_weak = name.vna_flags.get(elf.endian) & VER_FLG_WEAK == VER_FLG_WEAK;
+            newest = newest.max(version.filter(|_| !is_weak));
+        }
+    }
+    newest
+}
+
+/// Returns the version that is here; none where there is no glibc, or in no place that we know.
+pub(super) fn here() -> Option<u16> {
+    let places = PLACES.map(|place| place.replace('*', std::env::consts::ARCH));
+    places.iter().find_map(|place| defined(Path::new(place)))
+}
+
+/// Returns the newest version that the library at `path` has.
+fn defined(path: &Path) -> Option<u16> {
+    let cache = ReadCache::new(File::open(path).ok()?);
+    let elf = Elf::of(&cache)?;
+    let (mut versions, link) = elf.sections.gnu_verdef(elf.endian, elf.data).ok()??;
+    let strings = elf.strings(link)?;
+    let mut newest = None;
+    while let Ok(Some((_, mut names))) = versions.next() {
+        let name = names.next().ok()??.name(elf.endian, strings).ok();
+        newest = newest.max(name.and_then(version));
+    }
+    newest
+}
+
+/// A file of ELF's form.
+struct Elf<'d, R: ReadRef<'d>> {
+    data: R,
+    endian: Endianness,
+    sections: SectionTable<'d, Header, R>,
+}
+
+impl<'d, R: ReadRef<'d>> Elf<'d, R> {
+    fn of(data: R) -> Option<Elf<'d, R>> {
+        let header = Header::parse(data).ok()?;
+        let endian = header.endian().ok()?;
+        let sections = header.sections(endian, data).ok()?;
+        Some(Elf {
+            data,
+            endian,
+            sections,
+        })
+    }
+
+    fn strings(&self, at: SectionIndex) -> Option<StringTable<'d, R>> {
+        self.sections.strings(self.endian, self.data, at).ok()
+    }
+}
+
+/// Returns the number in the name of a version of glibc.
+fn version(name: &[u8]) -> Option<u16> {
+    let number = name
+        .strip_prefix(NAME)?
+        .split(|byte| *byte == b'.')
+        .next()?;
+    std::str::from_utf8(number).ok()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{here, needed, version};
+
+    /// A program that runs here needs nothing newer than is here; if that was not seen, no reader would be spared any.
+    #[test]
+    fn what_runs_here_can_be_run() {
+        let own = std::env::current_exe().unwrap();
+        let (needed, here) = (needed(&own).unwrap(), here().unwrap());
+        assert!(2 < needed && needed <= here, "{needed} {here}");
+    }
+
+    /// 2.9 is older than 2.34, and 2.2.5 is 2.2.
+    #[test]
+    fn versions_are_numbers() {
+        let all = [
+            &b"GLIBC_2.34"[..],
+            b"GLIBC_2.9",
+            b"GLIBC_2.2.5",
+            b"GLIBC_PRIVATE",
+            b"GCC_3.0",
+        ];
+        assert_eq!(all.map(version), [Some(34), Some(9), Some(2), None, None]);
+    }
+}
