@@ -313,3 +313,63 @@ fn generated_sources_are_generated_again_in_a_warm_directory() {
     there.cargo().build(&[]);
     assert_eq!(there.clone.program("made"), "second");
 }
+
+/// A script that writes into a crate above its own package has not run in a fresh clone either.
+#[test]
+fn generated_sources_of_another_package_are_generated() {
+    let place = Place::new();
+    let script = "fn main() {\n    println!(\"cargo::rerun-if-changed=build.rs\");\n    \
+        std::fs::write(\"../src/generated.rs\", \"pub const N: u32 = 1;\").unwrap();\n}\n";
+    let beneath = "[package]\nname = \"beneath\"\nversion = \"0.1.0\"\nedition = \"2024\"\n";
+    let main =
+        "mod generated;\nfn main() {\n    println!(\"{}\", generated::N + beneath::one());\n}\n";
+    let depends = "[dependencies]\nbeneath = { path = \"beneath\" }\n";
+    let made = common::app(
+        depends,
+        &[
+            ("beneath/Cargo.toml", beneath),
+            ("beneath/build.rs", script),
+            ("beneath/src/lib.rs", "pub fn one() -> u32 {\n    1\n}\n"),
+            ("src/main.rs", main),
+        ],
+    );
+    let lock = fixture::Lock::new().local("app", &["beneath"]);
+    made.edit("Cargo.lock", lock.local("beneath", &[]).file().1)
+        .append(".gitignore", "/src/generated.rs\n")
+        .commit("generates");
+    publish(&made, &place, PLAIN_BUILD);
+    let there = clone_elsewhere(&made, &place, "clone");
+    there.start(&place, &[]);
+    there.cargo().build(&[]);
+    assert_eq!(there.clone.program("app"), "2");
+    there.start(&place, &[]);
+    there.rests(&[PLAIN_BUILD]);
+}
+
+/// A program whose build script writes into the profile's directory: `main` says what becomes of it.
+fn writing_beside_out_dir(main: &str) -> Workspace {
+    let script = r#"fn main() {
+    println!("cargo::rerun-if-changed=build.rs");
+    let out = std::path::PathBuf::from(std::env::var_os("OUT_DIR").unwrap());
+    let dir = out.ancestors().nth(3).unwrap().join("made");
+    std::fs::create_dir_all(&dir).unwrap();
+    std::fs::write(dir.join("text"), "made").unwrap();
+}
+"#;
+    common::app("", &[("build.rs", script), ("src/main.rs", main)])
+}
+
+/// What a script leaves in the target directory beside its own is there for rustc only where the script has run.
+#[test]
+fn what_is_made_beside_out_dir_is_made_in_a_fresh_clone() {
+    let place = Place::new();
+    let main = "fn main() {\n    println!(include_str!(concat!(env!(\"OUT_DIR\"), \"/../../../made/text\")));\n}\n";
+    let made = writing_beside_out_dir(main);
+    publish(&made, &place, PLAIN_BUILD);
+    let there = clone_elsewhere(&made, &place, "clone");
+    there.start(&place, &[]);
+    there.cargo().build(&[]);
+    assert_eq!(there.clone.program("app"), "made");
+    there.start(&place, &[]);
+    there.rests(&[PLAIN_BUILD]);
+}

@@ -414,5 +414,6 @@ fn outside_pins(candidate: &Candidate, roots: &Roots, watched: &Watched) -> Vec<
 fn is_out_dir(path: &[u8]) -> bool {
     let parts: Vec<&[u8]> = path.split(|byte| *byte == b'/').collect();
     let mut all = parts.windows(3);
-    all.any(|window| window[0] == b"build" && window[2] == b"out")
+    let stays = parts.iter().all(|part| *part != b"..");
+    stays && all.any(|window| window[0] == b"build" && window[2] == b"out")
 }
