@@ -373,3 +373,50 @@ fn what_is_made_beside_out_dir_is_made_in_a_fresh_clone() {
     there.start(&place, &[]);
     there.rests(&[PLAIN_BUILD]);
 }
+
+/// A program that says what its build script found beside the workspace, at `author`'s.
+fn finding(place: &Place, author: &str) -> Workspace {
+    let script = r#"fn main() {
+    println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rustc-link-search=native=/usr/lib");
+    println!("cargo::rustc-env=ROUTE=/no-directory/is/meant");
+    println!("not for cargo: /tmp");
+    let found = std::fs::canonicalize("../found").unwrap_or_default();
+    println!("cargo::rustc-env=FOUND={}", found.display());
+}
+"#;
+    let main = "fn main() {\n    println!(\"{}\", env!(\"FOUND\"));\n}\n";
+    let app = common::app("", &[("build.rs", script), ("src/main.rs", main)]);
+    app.clone_to(&place.scratch.path(format!("{author}/app")))
+}
+
+/// A program linked with a neighbour of the publisher's workspace would run the publisher's code, or none.
+#[test]
+fn what_a_script_found_beside_the_workspace_stays_there() {
+    let place = Place::new();
+    let published = finding(&place, "alice");
+    for author in ["alice", "bob"] {
+        place.scratch.write(format!("{author}/found/file"), "");
+    }
+    publish(&published, &place, PLAIN_BUILD);
+    let there = clone_elsewhere(&published, &place, "bob/app");
+    let started = there.start(&place, &[]);
+    let run = "/run-build-script-build-script-build";
+    assert_eq!(common::reasons(&started, run), ["pinned"]);
+    there.cargo().build(&[]);
+    let own = place.scratch.path("bob/found").canonicalize();
+    let own = own.expect("it is there").display().to_string();
+    assert_eq!(there.clone.program("app"), own);
+    is_fresh_at_the_same_path(&published, &place);
+}
+
+/// A path of the system, or what only looks like a path, would have every script run again everywhere.
+#[test]
+fn what_a_script_found_in_the_system_is_everybodys() {
+    let place = Place::new();
+    let published = finding(&place, "alice");
+    publish(&published, &place, PLAIN_BUILD);
+    let there = clone_elsewhere(&published, &place, "bob/app");
+    there.start(&place, &[]);
+    there.rests(&[PLAIN_BUILD]);
+}

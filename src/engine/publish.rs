@@ -15,7 +15,7 @@ use crate::disk::{CopyError, Staging, walk};
 use crate::engine::assembly::Assembly;
 use crate::engine::record::{LeftOut, Placed, Recorded, Recorder, build_paths, read_dep_info};
 use crate::engine::relocate::{Catalog, Places};
-use crate::engine::{Inspector, Ledger, LiveUnit, disclosure, hold, inputs, live, scan};
+use crate::engine::{Inspector, Ledger, LiveUnit, disclosure, hold, inputs, live, pin, scan};
 use crate::model::fingerprint::Dep;
 use crate::model::{
     DepInfo, DepPath, Expected, Finder, Fingerprint, Input, Local, Located, Manifest, Package, Pin,
@@ -393,14 +393,11 @@ fn watched_paths(candidate: &Candidate, roots: &Roots) -> Vec<Rooted> {
 ///
 /// What the system installs is the same file for everybody, and is compared as it is.
 fn outside_pins(candidate: &Candidate, roots: &Roots, watched: &Watched) -> Vec<Pin> {
-    const OF_THE_SYSTEM: [&str; 10] = [
-        "/usr", "/lib", "/lib64", "/bin", "/sbin", "/etc", "/opt", "/nix", "/dev", "/proc",
-    ];
     let is_outside = |path: &Rooted| {
-        let mut dirs = OF_THE_SYSTEM.iter();
-        let of_the_system = dirs.any(|dir| path.relative().starts_with(dir));
         let compared_otherwise = matches!(watched.get(path), Some(None));
-        path.root == Root::Absolute && !of_the_system && !compared_otherwise
+        path.root == Root::Absolute
+            && !pin::is_of_the_system(path.relative())
+            && !compared_otherwise
     };
     let pin = |path: Rooted| Pin {
         root: Root::Workspace,

@@ -301,6 +301,10 @@ impl Recorder<'_> {
             }
         }
         let out = dir.join("out");
+        let told = disk::read(&self.in_build(&dir).join("output"), MAX_TEXT_BYTES)?;
+        if let Some(path) = pin::outside(&told, &self.finder) {
+            recorded.pin(Root::Workspace, &path);
+        }
         let entries = walk::below_without_links(&self.in_build(&out)).unwrap_or_default();
         recorded.unit.files.push(plain(&out, Content::Directory));
         for entry in entries {
