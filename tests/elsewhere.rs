@@ -420,3 +420,31 @@ fn what_a_script_found_in_the_system_is_everybodys() {
     there.start(&place, &[]);
     there.rests(&[PLAIN_BUILD]);
 }
+
+/// A program for the publisher's CPU may end with SIGILL on the reader's, whose cargo would have compiled another.
+#[test]
+fn what_is_compiled_for_a_cpu_is_not_published() {
+    let script = "fn main() {\n    println!(\"cargo::rerun-if-changed=build.rs\");\n}\n";
+    let main = "fn main() {\n    println!(\"native\");\n}\n";
+    let host = "x86_64-unknown-linux-gnu";
+    let cross = ["build", "--target", host];
+    for flags in ["-Ctarget-cpu=native", "-C target-cpu=native"] {
+        for command in [&["build"][..], &cross] {
+            let place = Place::new();
+            let native = common::app("", &[("build.rs", script), ("src/main.rs", main)]);
+            let said = runner(native.root(), &place)
+                .env("RUSTFLAGS", flags)
+                .args(["publish", "--json", "--"].iter().chain(command))
+                .run();
+            if command == cross && said.stderr.contains("target may not be installed") {
+                continue;
+            }
+            let said = said.succeeded().json();
+            let left_out = said["left_out"].to_string();
+            assert!(left_out.contains("/bin-app"), "{said}");
+            assert!(left_out.contains("CPU of the machine"), "{said}");
+            // The script itself may run anywhere if it is for a host apart from the target; what it said may not.
+            assert!(left_out.contains("/run-build-script"), "{said}");
+        }
+    }
+}

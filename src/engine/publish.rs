@@ -196,6 +196,10 @@ impl Build<'_> {
         let build_dir = &self.workspace.build_dir;
         let fingerprint =
             layout::proven_fingerprint(build_dir, &live.name).ok_or(LeftOut::Unproven)?;
+        let mut flags = fingerprint.rustflags.iter();
+        if flags.any(|flag| flag.ends_with("target-cpu=native")) {
+            return Err(LeftOut::OwnCpu);
+        }
         let dep_info = read_dep_info(build_dir, &live.name, self.roots)?;
         let dir = live.package_dir.as_ref();
         let dir = dir.or_else(|| dirs.get(&live.package));
@@ -407,7 +411,7 @@ fn outside_pins(candidate: &Candidate, roots: &Roots, watched: &Watched) -> Vec<
     all.filter(is_outside).map(pin).collect()
 }
 
-/// Files of `OUT_DIR` come with the run of the build script that wrote them.
+/// Files of `OUT_DIR` come with the run of the build script that wrote them, but for what is reached by way of it.
 fn is_out_dir(path: &[u8]) -> bool {
     let parts: Vec<&[u8]> = path.split(|byte| *byte == b'/').collect();
     let mut all = parts.windows(3);

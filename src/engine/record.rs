@@ -79,6 +79,9 @@ pub enum LeftOut {
     /// Its main source is not the one that cargo hashed.
     #[error("cargo hashed another main source than it reports")]
     OtherSource,
+    /// It was compiled for one kind of CPU, and nobody says which.
+    #[error("it is compiled for the CPU of the machine that built it (target-cpu=native)")]
+    OwnCpu,
     /// cargo's dep-info is in a format that we do not know.
     #[error("cargo's dep-info is missing or in an unknown format")]
     DepInfo,
