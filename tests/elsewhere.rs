@@ -448,3 +448,38 @@ fn what_is_compiled_for_a_cpu_is_not_published() {
         }
     }
 }
+
+/// A link that every machine has in the same place leads elsewhere on each: a program would look in the publisher's.
+#[test]
+fn a_pinned_root_is_compared_where_its_links_lead() {
+    let place = Place::new();
+    let script = r#"fn main() {
+    println!("cargo::rerun-if-changed=build.rs");
+    let out = std::fs::canonicalize(std::env::var_os("OUT_DIR").unwrap()).unwrap();
+    println!("cargo::rustc-env=DATA={}", out.display());
+}
+"#;
+    let main = "fn main() {\n    println!(\"{}\", env!(\"DATA\"));\n}\n";
+    let telling = common::app("", &[("build.rs", script), ("src/main.rs", main)]);
+    let link = place.scratch.path("target");
+    let leads_to = |name: &str| {
+        let to = place.scratch.path(name);
+        std::fs::create_dir_all(&to).expect("the scratch directory is ours");
+        drop(std::fs::remove_file(&link));
+        std::os::unix::fs::symlink(to, &link).expect("nothing is there");
+    };
+    leads_to("t1");
+    let target = |runner: headstart_testkit::Headstart| runner.env("CARGO_TARGET_DIR", &link);
+    common::publish_by(target(runner(telling.root(), &place)), PLAIN_BUILD);
+    leads_to("t2");
+    let there = clone_elsewhere(&telling, &place, "clone");
+    let reader = runner(there.clone.root(), &place).home(&there.home);
+    start_by(target(reader), &[]);
+    there.cargo().target_dir(&link).build(&[]);
+    let said = there.clone.program_in(link.join("debug"), "app");
+    let leads = Path::new(&said).canonicalize();
+    assert!(
+        leads.is_ok_and(|dir| dir.display().to_string().contains("/t2/debug/build/")),
+        "{said}"
+    );
+}

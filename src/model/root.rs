@@ -2,6 +2,7 @@
 //!
 //! A path that lies below no root stays absolute, and is then the same file only on a machine that has it there.
 
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -165,9 +166,13 @@ impl Roots {
         Rooted::new(root, tail)
     }
 
-    /// Tells whether `root` is spelled the same on both machines.
+    /// Tells whether `root` is spelled the same on both machines, and its links lead to the same places.
     pub fn agree(&self, other: &Roots, root: Root) -> bool {
-        self.dir(root) == other.dir(root)
+        let all = |roots: &Roots| -> BTreeSet<Vec<u8>> {
+            let own = roots.spellings().filter(|(known, _)| *known == root);
+            own.map(|(_, path)| path.to_vec()).collect()
+        };
+        self.dir(root) == other.dir(root) && all(self) == all(other)
     }
 }
 
