@@ -483,3 +483,30 @@ fn a_pinned_root_is_compared_where_its_links_lead() {
         "{said}"
     );
 }
+
+/// A member called `registry` in a workspace that is its CARGO_HOME as well is no download: its changes are changes.
+#[test]
+fn a_member_is_no_download() {
+    let place = Place::new();
+    let member = "[package]\nname = \"member\"\nversion = \"0.1.0\"\nedition = \"2024\"\n";
+    let main = "fn main() {\n    println!(\"{}\", member::word());\n}\n";
+    let word = "pub fn word() -> &'static str {\n    \"first\"\n}\n";
+    let app = common::app(
+        "[dependencies]\nmember = { path = \"registry\" }\n",
+        &[
+            ("registry/Cargo.toml", member),
+            ("registry/src/lib.rs", word),
+            ("src/main.rs", main),
+        ],
+    );
+    let lock = fixture::Lock::new().local("app", &["member"]);
+    app.edit("Cargo.lock", lock.local("member", &[]).file().1)
+        .append(".gitignore", "/.global-cache\n/.package-cache*\n")
+        .commit("member");
+    common::publish_by(runner(app.root(), &place).home(app.root()), PLAIN_BUILD);
+    let clone = app.clone_to(&place.scratch.path("clone"));
+    clone.replace("registry/src/lib.rs", "first", "second");
+    start_in(clone.root(), &place, clone.root(), &[]);
+    clone.cargo().home(clone.root()).build(&[]);
+    assert_eq!(clone.program("app"), "second");
+}

@@ -154,14 +154,15 @@ impl Roots {
         }
     }
 
-    /// Returns `path` relative to the deepest root that holds it.
+    /// Returns `path` relative to the deepest root that holds it; to the workspace rather than to a `CARGO_HOME` in the same place,
+    /// since nobody compares what cargo downloaded.
     pub fn locate(&self, path: &Path) -> Rooted {
         let below = |(root, dir): (Root, &[u8])| {
             let tail = path.strip_prefix(bytes_path(dir)).ok()?;
             Some((dir.len(), root, tail))
         };
         let all = self.spellings().filter_map(below);
-        let deepest = all.max_by_key(|(depth, ..)| *depth);
+        let deepest = all.max_by_key(|(depth, root, _)| (*depth, *root != Root::CargoHome));
         let (_, root, tail) = deepest.unwrap_or((0, Root::Absolute, path));
         Rooted::new(root, tail)
     }
