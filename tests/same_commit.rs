@@ -347,3 +347,25 @@ fn host() -> String {
     let host = text.lines().find_map(|line| line.strip_prefix("host: "));
     host.expect("rustc names its host").to_owned()
 }
+
+/// A test that writes where cargo tells it to would fail: cargo makes that directory only when it compiles the test.
+#[test]
+fn placed_tests_have_their_directory() {
+    let test = "#[test]\nfn writes() {\n    \
+        std::fs::write(concat!(env!(\"CARGO_TARGET_TMPDIR\"), \"/file\"), \"\").unwrap();\n}\n";
+    let host = host();
+    for target in [&[][..], &["--target", &host]] {
+        let (app, place) = (
+            common::app("", &[("src/lib.rs", ""), ("tests/it.rs", test)]),
+            Place::new(),
+        );
+        let compile = [&["test", "--no-run"][..], target].concat();
+        publish(&app, &place, &compile);
+        app.remove("target");
+        start_by(runner(app.root(), &place), &[]);
+        rests(&app.cargo(), &compile);
+        app.cargo()
+            .run(&[&["test"][..], target].concat())
+            .succeeded();
+    }
+}
