@@ -369,3 +369,35 @@ fn placed_tests_have_their_directory() {
             .succeeded();
     }
 }
+
+/// A script of a library's, `foo-config` or so, that another build script runs, would no longer run.
+#[test]
+fn executable_text_stays_executable() {
+    use std::os::unix::fs::PermissionsExt;
+    let script = r##"use std::os::unix::fs::PermissionsExt;
+
+fn main() {
+    println!("cargo::rerun-if-changed=build.rs");
+    let out = std::path::PathBuf::from(std::env::var_os("OUT_DIR").unwrap());
+    let config = out.join("foo-config");
+    std::fs::write(&config, format!("#!/bin/sh\necho {}\n", out.display())).unwrap();
+    std::fs::set_permissions(&config, std::fs::Permissions::from_mode(0o755)).unwrap();
+}
+"##;
+    let (app, place) = (
+        common::app(
+            "",
+            &[("build.rs", script), ("src/main.rs", "fn main() {}\n")],
+        ),
+        Place::new(),
+    );
+    publish(&app, &place, &["build"]);
+    let there = start_elsewhere(&app, &place, &[]);
+    there.rests(&[&["build"]]);
+    let dirs = fs::read_dir(there.clone.path("target/debug/build")).expect("it was placed");
+    let files = dirs.map(|dir| dir.expect("it can be listed").path().join("out/foo-config"));
+    let file = files.filter(|file| file.exists()).last();
+    let meta = file.expect("it was placed").metadata();
+    let mode = meta.expect("it is there").permissions().mode();
+    assert_eq!(mode & 0o111, 0o111, "{mode:o}");
+}

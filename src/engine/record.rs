@@ -393,13 +393,15 @@ impl Recorder<'_> {
 
     /// Stores text whose roots are rewritten at the reader's.
     fn text(&self, recorded: &mut Recorded, path: PathBuf, artifact: bool) -> Result<()> {
-        let bytes = disk::read(&self.in_build(&path), MAX_TEXT_BYTES)?;
+        let file = self.in_build(&path);
+        let bytes = disk::read(&file, MAX_TEXT_BYTES)?;
         recorded.unit.files.push(OutputFile {
             artifact,
             rewrite: true,
             ..plain(&path, Content::Inline(bytes))
         });
         Ok(())
+            executable: disk::is_executable(&file)?,
     }
 
     pub(super) fn refuse_secrets(&self, file: &Path) -> Result<()> {
