@@ -401,3 +401,32 @@ fn main() {
     let mode = meta.expect("it is there").permissions().mode();
     assert_eq!(mode & 0o111, 0o111, "{mode:o}");
 }
+
+/// A watched directory with links to itself, as pnpm makes them, would be walked for ever.
+#[test]
+fn loops_of_links_are_seen_through() {
+    let script = "fn main() {\n    println!(\"cargo::rerun-if-changed=ui\");\n}\n";
+    let (app, place) = (
+        common::app(
+            "",
+            &[
+                ("build.rs", script),
+                ("src/main.rs", "fn main() {}\n"),
+                ("ui/deep/page.txt", "first\n"),
+            ],
+        ),
+        Place::new(),
+    );
+    for (to, link) in [(".", "ui/a"), (".", "ui/b"), ("..", "ui/deep/up")] {
+        std::os::unix::fs::symlink(to, app.path(link)).expect("nothing is there yet");
+    }
+    app.commit("links");
+    publish(&app, &place, &["build"]);
+    let there = start_elsewhere(&app, &place, &[]);
+    there.rests(&[&["build"]]);
+    let other = clone_elsewhere(&app, &place, "other");
+    other.clone.edit("ui/deep/page.txt", "second\n");
+    let started = other.start(&place, &[]);
+    let run = "/run-build-script-build-script-build";
+    assert_eq!(common::reasons(&started, run), ["changed"]);
+}
