@@ -430,3 +430,27 @@ fn loops_of_links_are_seen_through() {
     let run = "/run-build-script-build-script-build";
     assert_eq!(common::reasons(&started, run), ["changed"]);
 }
+
+/// Without its debug information beside it, a program that was placed can be run and not be debugged.
+#[test]
+fn unpacked_debug_information_is_placed() {
+    let unpacked = "[profile.dev]\nsplit-debuginfo = \"unpacked\"\n";
+    let main = "fn main() {\n    println!(\"{}\", std::env::args().count());\n}\n";
+    let (app, place) = (
+        common::app(unpacked, &[("src/main.rs", main)]),
+        Place::new(),
+    );
+    publish(&app, &place, &["build"]);
+    let there = start_elsewhere(&app, &place, &[]);
+    there.rests(&[&["build"]]);
+    let all = fs::read_dir(app.path("target/debug/deps")).expect("it was built");
+    let names = all.map(|one| one.expect("it can be listed").file_name());
+    let named = |name: &std::ffi::OsString| name.to_string_lossy().ends_with(".dwo");
+    let made: Vec<_> = names.filter(named).collect();
+    assert!(!made.is_empty(), "rustc made none");
+    for name in made {
+        let file = Path::new("target/debug/deps").join(name);
+        let [ours, theirs] = [&there.clone, &app].map(|one| read(&one.path(&file)));
+        assert!(ours == theirs, "{}", file.display());
+    }
+}

@@ -207,7 +207,10 @@ impl Recorder<'_> {
                     self.pin_variables(&path, unit.compressed, recorded)?;
                     self.text(recorded, path, false)?;
                 }
-                false => self.binary(recorded, path, true, remapped)?,
+                false => {
+                    let artifact = !disk::has_extension(&path, "dwo");
+                    self.binary(recorded, path, artifact, remapped)?;
+                }
             }
         }
         Ok(())
@@ -298,16 +301,16 @@ impl Recorder<'_> {
     fn script_run(&self, recorded: &mut Recorded) -> Result<()> {
         let dir = recorded.unit.name.script_dir();
         self.text(recorded, dir.join("output"), true)?;
+        let told = disk::read(&self.in_build(&dir).join("output"), MAX_TEXT_BYTES)?;
+        if let Some(path) = pin::outside(&told, &self.finder) {
+            recorded.pin(Root::Workspace, &path);
+        }
         for name in ["root-output", "stderr"] {
             if self.in_build(&dir).join(name).is_file() {
                 self.text(recorded, dir.join(name), false)?;
             }
         }
         let out = dir.join("out");
-        let told = disk::read(&self.in_build(&dir).join("output"), MAX_TEXT_BYTES)?;
-        if let Some(path) = pin::outside(&told, &self.finder) {
-            recorded.pin(Root::Workspace, &path);
-        }
         let entries = walk::below_without_links(&self.in_build(&out)).unwrap_or_default();
         recorded.unit.files.push(plain(&out, Content::Directory));
         for entry in entries {
@@ -398,10 +401,10 @@ impl Recorder<'_> {
         recorded.unit.files.push(OutputFile {
             artifact,
             rewrite: true,
+            executable: disk::is_executable(&file)?,
             ..plain(&path, Content::Inline(bytes))
         });
         Ok(())
-            executable: disk::is_executable(&file)?,
     }
 
     pub(super) fn refuse_secrets(&self, file: &Path) -> Result<()> {
