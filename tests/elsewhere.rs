@@ -374,6 +374,31 @@ fn what_is_made_beside_out_dir_is_made_in_a_fresh_clone() {
     there.rests(&[PLAIN_BUILD]);
 }
 
+/// A resource that a script copies next to the program is read when that runs, and would not be found.
+#[test]
+fn what_is_made_beside_the_program_is_made_in_a_fresh_clone() {
+    let place = Place::new();
+    let main = "fn main() {\n    let made = std::env::current_exe().unwrap().with_file_name(\"made\");\n    \
+        println!(\"{}\", std::fs::read_to_string(made.join(\"text\")).unwrap());\n}\n";
+    let made = writing_beside_out_dir(main);
+    publish(&made, &place, PLAIN_BUILD);
+    for name in ["first", "second"] {
+        let there = clone_elsewhere(&made, &place, name);
+        there.start(&place, &[]);
+        there.cargo().build(&[]);
+        assert_eq!(there.clone.program("app"), "made");
+        there.start(&place, &[]);
+        there.rests(&[PLAIN_BUILD]);
+        // Published again, from where nothing needed to run.
+        let again = runner(there.clone.root(), &place).home(&there.home);
+        common::publish_by(again, PLAIN_BUILD);
+    }
+    made.remove("target");
+    start_by(runner(made.root(), &place), &[]);
+    made.cargo().build(&[]);
+    assert_eq!(made.program("app"), "made");
+}
+
 /// A program that says what its build script found beside the workspace, at `author`'s.
 fn finding(place: &Place, author: &str) -> Workspace {
     let script = r#"fn main() {

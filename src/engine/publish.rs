@@ -13,6 +13,7 @@ use crate::cargo::layout::{self, Outputs};
 use crate::cargo::{Live, PackageId, Workspace, dep_info, package};
 use crate::disk::{CopyError, Staging, walk};
 use crate::engine::assembly::Assembly;
+use crate::engine::beside::Beside;
 use crate::engine::record::{LeftOut, Placed, Recorded, Recorder, build_paths, read_dep_info};
 use crate::engine::relocate::{Catalog, Places};
 use crate::engine::{Inspector, Ledger, LiveUnit, disclosure, hold, inputs, live, pin, scan};
@@ -102,6 +103,7 @@ pub fn publish(build: &Build<'_>) -> Result<Published, PublishError> {
     let staging = store.staging("publish")?;
     let recorded = build.record_all(&candidates, &staging)?;
     let watched = build.watch_all(&candidates);
+    let beside = Beside::of(build_dir, profiles(units.iter()).into_iter(), &units);
     let inspector = Inspector::new(build_dir, build.roots);
     let mut assembly = Assembly::default();
     assembly.judge = build.report.is_none().then_some(&inspector);
@@ -112,7 +114,11 @@ pub fn publish(build: &Build<'_>) -> Result<Published, PublishError> {
             recorded.unit.pinned.extend(pins);
             new_objects += recorded.new_objects;
             new_bytes += recorded.new_bytes;
-            let inputs = build.unit_inputs(candidate, &watched)?;
+            let mut inputs = build.unit_inputs(candidate, &watched)?;
+            // What lies beside `OUT_DIR` is placed nowhere: the script runs again where it is not there.
+            let written = beside.written_by(&candidate.live.name, build_dir);
+            let input = |path| inputs::watched(Rooted::new(Root::Build, path), build.roots);
+            inputs.extend(written.into_iter().map(input));
             assembly.add(candidate, recorded, inputs)
         });
         if let Err(reason) = added {
