@@ -334,3 +334,225 @@ fn generated_sources_are_generated_again_in_a_warm_directory() {
     there.cargo().build(&[]);
     assert_eq!(there.clone.program("made"), "second");
 }
+
+/// A script that writes into a crate above its own package has not run in a fresh clone either.
+#[test]
+fn generated_sources_of_another_package_are_generated() {
+    let place = Place::new();
+    let script = "fn main() {\n    println!(\"cargo::rerun-if-changed=build.rs\");\n    \
+        std::fs::write(\"../src/generated.rs\", \"pub const N: u32 = 1;\").unwrap();\n}\n";
+    let beneath = "[package]\nname = \"beneath\"\nversion = \"0.1.0\"\nedition = \"2024\"\n";
+    let main =
+        "mod generated;\nfn main() {\n    println!(\"{}\", generated::N + beneath::one());\n}\n";
+    let depends = "[dependencies]\nbeneath = { path = \"beneath\" }\n";
+    let made = common::app(
+        depends,
+        &[
+            ("beneath/Cargo.toml", beneath),
+            ("beneath/build.rs", script),
+            ("beneath/src/lib.rs", "pub fn one() -> u32 {\n    1\n}\n"),
+            ("src/main.rs", main),
+        ],
+    );
+    let lock = fixture::Lock::new().local("app", &["beneath"]);
+    made.edit("Cargo.lock", lock.local("beneath", &[]).file().1)
+        .append(".gitignore", "/src/generated.rs\n")
+        .commit("generates");
+    publish(&made, &place, PLAIN_BUILD);
+    let there = clone_elsewhere(&made, &place, "clone");
+    there.start(&place, &[]);
+    there.cargo().build(&[]);
+    assert_eq!(there.clone.program("app"), "2");
+    there.start(&place, &[]);
+    there.rests(&[PLAIN_BUILD]);
+}
+
+/// A program whose build script writes into the profile's directory: `main` says what becomes of it.
+fn writing_beside_out_dir(main: &str) -> Workspace {
+    let script = r#"fn main() {
+    println!("cargo::rerun-if-changed=build.rs");
+    let out = std::path::PathBuf::from(std::env::var_os("OUT_DIR").unwrap());
+    let dir = out.ancestors().nth(3).unwrap().join("made");
+    std::fs::create_dir_all(&dir).unwrap();
+    std::fs::write(dir.join("text"), "made").unwrap();
+}
+"#;
+    common::app("", &[("build.rs", script), ("src/main.rs", main)])
+}
+
+/// What a script leaves in the target directory beside its own is there for rustc only where the script has run.
+#[test]
+fn what_is_made_beside_out_dir_is_made_in_a_fresh_clone() {
+    let place = Place::new();
+    let main = "fn main() {\n    println!(include_str!(concat!(env!(\"OUT_DIR\"), \"/../../../made/text\")));\n}\n";
+    let made = writing_beside_out_dir(main);
+    publish(&made, &place, PLAIN_BUILD);
+    let there = clone_elsewhere(&made, &place, "clone");
+    there.start(&place, &[]);
+    there.cargo().build(&[]);
+    assert_eq!(there.clone.program("app"), "made");
+    there.start(&place, &[]);
+    there.rests(&[PLAIN_BUILD]);
+}
+
+/// A resource that a script copies next to the program is read when that runs, and would not be found.
+#[test]
+fn what_is_made_beside_the_program_is_made_in_a_fresh_clone() {
+    let place = Place::new();
+    let main = "fn main() {\n    let made = std::env::current_exe().unwrap().with_file_name(\"made\");\n    \
+        println!(\"{}\", std::fs::read_to_string(made.join(\"text\")).unwrap());\n}\n";
+    let made = writing_beside_out_dir(main);
+    publish(&made, &place, PLAIN_BUILD);
+    for name in ["first", "second"] {
+        let there = clone_elsewhere(&made, &place, name);
+        there.start(&place, &[]);
+        there.cargo().build(&[]);
+        assert_eq!(there.clone.program("app"), "made");
+        there.start(&place, &[]);
+        there.rests(&[PLAIN_BUILD]);
+        // Published again, from where nothing needed to run.
+        let again = runner(there.clone.root(), &place).home(&there.home);
+        common::publish_by(again, PLAIN_BUILD);
+    }
+    made.remove("target");
+    start_by(runner(made.root(), &place), &[]);
+    made.cargo().build(&[]);
+    assert_eq!(made.program("app"), "made");
+}
+
+/// A program that says what its build script found beside the workspace, at `author`'s.
+fn finding(place: &Place, author: &str) -> Workspace {
+    let script = r#"fn main() {
+    println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rustc-link-search=native=/usr/lib");
+    println!("cargo::rustc-env=ROUTE=/no-directory/is/meant");
+    println!("not for cargo: /tmp");
+    let found = std::fs::canonicalize("../found").unwrap_or_default();
+    println!("cargo::rustc-env=FOUND={}", found.display());
+}
+"#;
+    let main = "fn main() {\n    println!(\"{}\", env!(\"FOUND\"));\n}\n";
+    let app = common::app("", &[("build.rs", script), ("src/main.rs", main)]);
+    app.clone_to(&place.scratch.path(format!("{author}/app")))
+}
+
+/// A program linked with a neighbour of the publisher's workspace would run the publisher's code, or none.
+#[test]
+fn what_a_script_found_beside_the_workspace_stays_there() {
+    let place = Place::new();
+    let published = finding(&place, "alice");
+    for author in ["alice", "bob"] {
+        place.scratch.write(format!("{author}/found/file"), "");
+    }
+    publish(&published, &place, PLAIN_BUILD);
+    let there = clone_elsewhere(&published, &place, "bob/app");
+    let started = there.start(&place, &[]);
+    let run = "/run-build-script-build-script-build";
+    assert_eq!(common::reasons(&started, run), ["pinned"]);
+    there.cargo().build(&[]);
+    let own = place.scratch.path("bob/found").canonicalize();
+    let own = own.expect("it is there").display().to_string();
+    assert_eq!(there.clone.program("app"), own);
+    is_fresh_at_the_same_path(&published, &place);
+}
+
+/// A path of the system, or what only looks like a path, would have every script run again everywhere.
+#[test]
+fn what_a_script_found_in_the_system_is_everybodys() {
+    let place = Place::new();
+    let published = finding(&place, "alice");
+    publish(&published, &place, PLAIN_BUILD);
+    let there = clone_elsewhere(&published, &place, "bob/app");
+    there.start(&place, &[]);
+    there.rests(&[PLAIN_BUILD]);
+}
+
+/// A program for the publisher's CPU may end with SIGILL on the reader's, whose cargo would have compiled another.
+#[test]
+fn what_is_compiled_for_a_cpu_is_not_published() {
+    let script = "fn main() {\n    println!(\"cargo::rerun-if-changed=build.rs\");\n}\n";
+    let main = "fn main() {\n    println!(\"native\");\n}\n";
+    let host = "x86_64-unknown-linux-gnu";
+    let cross = ["build", "--target", host];
+    for flags in ["-Ctarget-cpu=native", "-C target-cpu=native"] {
+        for command in [&["build"][..], &cross] {
+            let place = Place::new();
+            let native = common::app("", &[("build.rs", script), ("src/main.rs", main)]);
+            let said = runner(native.root(), &place)
+                .env("RUSTFLAGS", flags)
+                .args(["publish", "--json", "--"].iter().chain(command))
+                .run();
+            if command == cross && said.stderr.contains("target may not be installed") {
+                continue;
+            }
+            let said = said.succeeded().json();
+            let left_out = said["left_out"].to_string();
+            assert!(left_out.contains("/bin-app"), "{said}");
+            assert!(left_out.contains("CPU of the machine"), "{said}");
+            // The script itself may run anywhere if it is for a host apart from the target; what it said may not.
+            assert!(left_out.contains("/run-build-script"), "{said}");
+        }
+    }
+}
+
+/// A link that every machine has in the same place leads elsewhere on each: a program would look in the publisher's.
+#[test]
+fn a_pinned_root_is_compared_where_its_links_lead() {
+    let place = Place::new();
+    let script = r#"fn main() {
+    println!("cargo::rerun-if-changed=build.rs");
+    let out = std::fs::canonicalize(std::env::var_os("OUT_DIR").unwrap()).unwrap();
+    println!("cargo::rustc-env=DATA={}", out.display());
+}
+"#;
+    let main = "fn main() {\n    println!(\"{}\", env!(\"DATA\"));\n}\n";
+    let telling = common::app("", &[("build.rs", script), ("src/main.rs", main)]);
+    let link = place.scratch.path("target");
+    let leads_to = |name: &str| {
+        let to = place.scratch.path(name);
+        std::fs::create_dir_all(&to).expect("the scratch directory is ours");
+        drop(std::fs::remove_file(&link));
+        std::os::unix::fs::symlink(to, &link).expect("nothing is there");
+    };
+    leads_to("t1");
+    let target = |runner: headstart_testkit::Headstart| runner.env("CARGO_TARGET_DIR", &link);
+    common::publish_by(target(runner(telling.root(), &place)), PLAIN_BUILD);
+    leads_to("t2");
+    let there = clone_elsewhere(&telling, &place, "clone");
+    let reader = runner(there.clone.root(), &place).home(&there.home);
+    start_by(target(reader), &[]);
+    there.cargo().target_dir(&link).build(&[]);
+    let said = there.clone.program_in(link.join("debug"), "app");
+    let leads = Path::new(&said).canonicalize();
+    assert!(
+        leads.is_ok_and(|dir| dir.display().to_string().contains("/t2/debug/build/")),
+        "{said}"
+    );
+}
+
+/// A member called `registry` in a workspace that is its CARGO_HOME as well is no download: its changes are changes.
+#[test]
+fn a_member_is_no_download() {
+    let place = Place::new();
+    let member = "[package]\nname = \"member\"\nversion = \"0.1.0\"\nedition = \"2024\"\n";
+    let main = "fn main() {\n    println!(\"{}\", member::word());\n}\n";
+    let word = "pub fn word() -> &'static str {\n    \"first\"\n}\n";
+    let app = common::app(
+        "[dependencies]\nmember = { path = \"registry\" }\n",
+        &[
+            ("registry/Cargo.toml", member),
+            ("registry/src/lib.rs", word),
+            ("src/main.rs", main),
+        ],
+    );
+    let lock = fixture::Lock::new().local("app", &["member"]);
+    app.edit("Cargo.lock", lock.local("member", &[]).file().1)
+        .append(".gitignore", "/.global-cache\n/.package-cache*\n")
+        .commit("member");
+    common::publish_by(runner(app.root(), &place).home(app.root()), PLAIN_BUILD);
+    let clone = app.clone_to(&place.scratch.path("clone"));
+    clone.replace("registry/src/lib.rs", "first", "second");
+    start_in(clone.root(), &place, clone.root(), &[]);
+    clone.cargo().home(clone.root()).build(&[]);
+    assert_eq!(clone.program("app"), "second");
+}

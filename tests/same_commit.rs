@@ -347,3 +347,110 @@ fn host() -> String {
     let host = text.lines().find_map(|line| line.strip_prefix("host: "));
     host.expect("rustc names its host").to_owned()
 }
+
+/// A test that writes where cargo tells it to would fail: cargo makes that directory only when it compiles the test.
+#[test]
+fn placed_tests_have_their_directory() {
+    let test = "#[test]\nfn writes() {\n    \
+        std::fs::write(concat!(env!(\"CARGO_TARGET_TMPDIR\"), \"/file\"), \"\").unwrap();\n}\n";
+    let host = host();
+    for target in [&[][..], &["--target", &host]] {
+        let (app, place) = (
+            common::app("", &[("src/lib.rs", ""), ("tests/it.rs", test)]),
+            Place::new(),
+        );
+        let compile = [&["test", "--no-run"][..], target].concat();
+        publish(&app, &place, &compile);
+        app.remove("target");
+        start_by(runner(app.root(), &place), &[]);
+        rests(&app.cargo(), &compile);
+        app.cargo()
+            .run(&[&["test"][..], target].concat())
+            .succeeded();
+    }
+}
+
+/// A script of a library's, `foo-config` or so, that another build script runs, would no longer run.
+#[test]
+fn executable_text_stays_executable() {
+    use std::os::unix::fs::PermissionsExt;
+    let script = r##"use std::os::unix::fs::PermissionsExt;
+
+fn main() {
+    println!("cargo::rerun-if-changed=build.rs");
+    let out = std::path::PathBuf::from(std::env::var_os("OUT_DIR").unwrap());
+    let config = out.join("foo-config");
+    std::fs::write(&config, format!("#!/bin/sh\necho {}\n", out.display())).unwrap();
+    std::fs::set_permissions(&config, std::fs::Permissions::from_mode(0o755)).unwrap();
+}
+"##;
+    let (app, place) = (
+        common::app(
+            "",
+            &[("build.rs", script), ("src/main.rs", "fn main() {}\n")],
+        ),
+        Place::new(),
+    );
+    publish(&app, &place, &["build"]);
+    let there = start_elsewhere(&app, &place, &[]);
+    there.rests(&[&["build"]]);
+    let dirs = fs::read_dir(there.clone.path("target/debug/build")).expect("it was placed");
+    let files = dirs.map(|dir| dir.expect("it can be listed").path().join("out/foo-config"));
+    let file = files.filter(|file| file.exists()).last();
+    let meta = file.expect("it was placed").metadata();
+    let mode = meta.expect("it is there").permissions().mode();
+    assert_eq!(mode & 0o111, 0o111, "{mode:o}");
+}
+
+/// A watched directory with links to itself, as pnpm makes them, would be walked for ever.
+#[test]
+fn loops_of_links_are_seen_through() {
+    let script = "fn main() {\n    println!(\"cargo::rerun-if-changed=ui\");\n}\n";
+    let (app, place) = (
+        common::app(
+            "",
+            &[
+                ("build.rs", script),
+                ("src/main.rs", "fn main() {}\n"),
+                ("ui/deep/page.txt", "first\n"),
+            ],
+        ),
+        Place::new(),
+    );
+    for (to, link) in [(".", "ui/a"), (".", "ui/b"), ("..", "ui/deep/up")] {
+        std::os::unix::fs::symlink(to, app.path(link)).expect("nothing is there yet");
+    }
+    app.commit("links");
+    publish(&app, &place, &["build"]);
+    let there = start_elsewhere(&app, &place, &[]);
+    there.rests(&[&["build"]]);
+    let other = clone_elsewhere(&app, &place, "other");
+    other.clone.edit("ui/deep/page.txt", "second\n");
+    let started = other.start(&place, &[]);
+    let run = "/run-build-script-build-script-build";
+    assert_eq!(common::reasons(&started, run), ["changed"]);
+}
+
+/// Without its debug information beside it, a program that was placed can be run and not be debugged.
+#[test]
+fn unpacked_debug_information_is_placed() {
+    let unpacked = "[profile.dev]\nsplit-debuginfo = \"unpacked\"\n";
+    let main = "fn main() {\n    println!(\"{}\", std::env::args().count());\n}\n";
+    let (app, place) = (
+        common::app(unpacked, &[("src/main.rs", main)]),
+        Place::new(),
+    );
+    publish(&app, &place, &["build"]);
+    let there = start_elsewhere(&app, &place, &[]);
+    there.rests(&[&["build"]]);
+    let all = fs::read_dir(app.path("target/debug/deps")).expect("it was built");
+    let names = all.map(|one| one.expect("it can be listed").file_name());
+    let named = |name: &std::ffi::OsString| name.to_string_lossy().ends_with(".dwo");
+    let made: Vec<_> = names.filter(named).collect();
+    assert!(!made.is_empty(), "rustc made none");
+    for name in made {
+        let file = Path::new("target/debug/deps").join(name);
+        let [ours, theirs] = [&there.clone, &app].map(|one| read(&one.path(&file)));
+        assert!(ours == theirs, "{}", file.display());
+    }
+}

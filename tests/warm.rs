@@ -382,3 +382,88 @@ fn collect(root: &Path, dir: &Path, found: &mut Files) {
         }
     }
 }
+
+/// A build script that asks the machine, with the answer in what cargo reads and in what rustc reads, and a program of both.
+fn asking(place: &Place) -> Workspace {
+    let system = place.scratch.path("system-version");
+    let script = format!(
+        r#"fn main() {{
+    println!("cargo::rerun-if-changed=build.rs");
+    let version = std::fs::read_to_string({system:?}).unwrap();
+    if std::fs::exists("by-variable").unwrap() {{
+        println!("cargo::rustc-env=SYSTEM={{version}}");
+        println!("what cargo does not read is no answer: {{}}", std::process::id());
+    }} else {{
+        println!("cargo::rustc-env=SYSTEM=any");
+    }}
+    let out = std::env::var_os("OUT_DIR").unwrap();
+    let text = match std::fs::exists("by-file").unwrap() {{
+        true => format!("const API: &str = {{version:?}};"),
+        false => "const API: &str = \"any\";".to_owned(),
+    }};
+    std::fs::write(std::path::Path::new(&out).join("api.rs"), text).unwrap();
+}}
+"#
+    );
+    let main = "include!(concat!(env!(\"OUT_DIR\"), \"/api.rs\"));\n\
+        fn main() {\n    println!(\"{API} {}\", env!(\"SYSTEM\"));\n}\n";
+    common::app("", &[("build.rs", &script), ("src/main.rs", main)])
+}
+
+/// A script that ran here knows this machine: a program for what it said at the publisher's would call what is not here.
+#[test]
+fn what_a_script_said_here_counts() {
+    for (by, theirs, ours) in [
+        ("by-variable", "any 3", "any 1"),
+        ("by-file", "3 any", "1 any"),
+    ] {
+        let place = Place::new();
+        let says = |version: &str| place.scratch.write("system-version", version);
+        let asking = asking(&place);
+        asking.edit(by, "").commit("asks");
+        says("3");
+        publish(&asking, &place, BUILD);
+        let same = clone_elsewhere(&asking, &place, "same");
+        same.cargo().run(&["check"]).succeeded();
+        says("1");
+        let other = clone_elsewhere(&asking, &place, "other");
+        other.cargo().run(&["check"]).succeeded();
+        let started = other.start(&place, &[]);
+        let run = "/run-build-script-build-script-build";
+        assert_eq!(verdicts(&started, run), ["kept"], "{by}");
+        other.cargo().build(&[]);
+        assert_eq!(other.clone.program("app"), ours, "{by}");
+        // The same answer is no reason to compile.
+        same.start(&place, &[]);
+        same.rests(&[BUILD]);
+        assert_eq!(same.clone.program("app"), theirs, "{by}");
+    }
+}
+
+/// A script whose answer is another in every run would have its crate compiled after every pull.
+#[test]
+fn what_a_script_said_at_publishers_is_replaced() {
+    for (by, first, second) in [
+        ("by-variable", "any 3", "any 4"),
+        ("by-file", "3 any", "4 any"),
+    ] {
+        let place = Place::new();
+        let says = |version: &str| place.scratch.write("system-version", version);
+        let asking = asking(&place);
+        asking.edit(by, "").commit("asks");
+        says("3");
+        publish(&asking, &place, BUILD);
+        let there = start_elsewhere(&asking, &place, &[]);
+        there.rests(&[BUILD]);
+        assert_eq!(there.clone.program("app"), first, "{by}");
+        says("4");
+        let text = "// second\n";
+        asking.append("src/main.rs", text).remove("target");
+        asking.commit("second");
+        publish(&asking, &place, BUILD);
+        there.clone.git(&["pull", "--quiet"]);
+        there.start(&place, &[]);
+        there.rests(&[BUILD]);
+        assert_eq!(there.clone.program("app"), second, "{by}");
+    }
+}

@@ -191,7 +191,9 @@ impl Outputs<'_> {
             let other = other_name(&self.build.join(&dir));
             let names = [hash].into_iter().chain(other.as_deref());
             let names = names.flat_map(|name| files.with(name));
-            let names = names.filter(|file| !file.contains(".rcgu."));
+            // Object files are no outputs; debug information that is not packed is.
+            let is_output = |file: &String| !file.contains(".rcgu.") || file.ends_with(".dwo");
+            let names = names.filter(is_output);
             all.extend(names.map(|file| dir.join(file)));
         }
         all

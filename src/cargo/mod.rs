@@ -9,6 +9,7 @@ pub mod layout;
 pub mod makefile;
 pub mod message;
 pub mod package;
+pub mod script_output;
 pub mod workspace;
 
 pub use command::{CargoCommand, Messages, Run};

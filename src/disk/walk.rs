@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use super::{Result, failed};
 
-/// How deep a tree is followed; deeper ones are a loop of links.
+/// How deep a tree is followed.
 const MAX_DEPTH: usize = 64;
 
 /// Something below a directory.
@@ -31,32 +31,48 @@ pub enum Kind {
     Other = 2,
 }
 
-/// Returns everything below `dir`, symlinks followed, in no order.
+/// Returns everything below `dir`, symlinks followed, in no order; a link to a directory that it lies in is named and not followed.
 pub fn below(dir: &Path) -> Result<Vec<Entry>> {
-    visit(dir, Path::new(""), true, 0)
+    visit(dir, Path::new(""), Some(&mut Vec::new()), 0)
 }
 
 /// Returns everything below `dir` without following symlinks, which come as [`Kind::Other`] links.
 pub fn below_without_links(dir: &Path) -> Result<Vec<Entry>> {
-    visit(dir, Path::new(""), false, 0)
+    visit(dir, Path::new(""), None, 0)
 }
 
-fn visit(dir: &Path, at: &Path, follow: bool, depth: usize) -> Result<Vec<Entry>> {
+/// Device and inode.
+type FileId = (u64, u64);
+
+/// `above` are the directories in which `dir/at` lies, where links are followed.
+fn visit(
+    dir: &Path,
+    at: &Path,
+    mut above: Option<&mut Vec<FileId>>,
+    depth: usize,
+) -> Result<Vec<Entry>> {
     let here = dir.join(at);
     let mut found = Vec::new();
+    if let Some(above) = &mut above {
+        let own = file_id(&here);
+        if own.is_some_and(|own| above.contains(&own)) {
+            return Ok(found);
+        }
+        above.extend(own);
+    }
     for entry in std::fs::read_dir(&here).map_err(failed("list", &here))? {
         let entry = entry.map_err(failed("list", &here))?;
         let relative = at.join(entry.file_name());
         let own = entry.file_type().map_err(failed("inspect", &here))?;
         let link = own.is_symlink();
-        let kind = match (link, follow) {
+        let kind = match (link, above.is_some()) {
             (true, true) => std::fs::metadata(entry.path())
                 .map_or(Kind::Other, |meta| kind_of(meta.file_type())),
             (true, false) => Kind::Other,
             (false, _) => kind_of(own),
         };
         if kind == Kind::Directory && depth < MAX_DEPTH {
-            found.extend(visit(dir, &relative, follow, depth + 1)?);
+            found.extend(visit(dir, &relative, above.as_deref_mut(), depth + 1)?);
         }
         found.push(Entry {
             relative,
@@ -64,6 +80,7 @@ fn visit(dir: &Path, at: &Path, follow: bool, depth: usize) -> Result<Vec<Entry>
             link,
         });
     }
+    above.map(Vec::pop);
     Ok(found)
 }
 
@@ -100,10 +117,13 @@ pub fn newest_mtime(path: &Path) -> Option<SystemTime> {
 
 /// Tells whether two paths lead to one file.
 pub fn same_inode(a: &Path, b: &Path) -> bool {
+    file_id(a).is_some_and(|a| Some(a) == file_id(b))
+}
+
+fn file_id(path: &Path) -> Option<FileId> {
     use std::os::unix::fs::MetadataExt;
-    let meta = |path: &Path| std::fs::metadata(path).ok();
-    let id = |path: &Path| meta(path).map(|meta| (meta.dev(), meta.ino()));
-    id(a).is_some_and(|a| Some(a) == id(b))
+    let meta = std::fs::metadata(path).ok()?;
+    Some((meta.dev(), meta.ino()))
 }
 
 /// Returns the names of what is in `dir`, in no order; none where there is no such directory.

@@ -2,15 +2,16 @@
 //!
 //! A prediction only: cargo decides again, and a wrong guess here costs time, never a stale unit.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::SystemTime;
 
-use crate::cargo::{dep_info, layout, package};
+use crate::cargo::{dep_info, layout, package, script_output};
 use crate::disk::{self, hash, walk};
 use crate::model::{
-    Content, Digest, Fingerprint, Local, Recipe, Root, Rooted, Roots, Unit, bytes_path,
+    Content, Digest, Finder, Fingerprint, Local, OutputFile, Recipe, Root, Rooted, Roots, Unit,
+    bytes_path,
 };
 
 /// Why what others hold can be had.
@@ -165,24 +166,51 @@ impl<'a> Inspector<'a> {
         digest
     }
 
-    /// Tells whether this directory holds byte for byte what `unit` made, as far as other units read it.
-    pub fn is_identical(&self, unit: &Unit) -> bool {
-        let mut read_by_others = unit.files.iter().filter(|file| !file.rewrite);
-        read_by_others.all(|file| {
-            let path = self.build.join(bytes_path(&file.path));
-            match &file.content {
-                Content::Object { digest, size_bytes }
-                | Content::Recipe(Recipe {
-                    digest, size_bytes, ..
-                }) => {
-                    let size = std::fs::metadata(&path).map(|meta| meta.len());
-                    size.is_ok_and(|size| size == *size_bytes) && self.digest(path) == Some(*digest)
-                }
-                Content::Inline(bytes) => std::fs::read(&path).is_ok_and(|found| found == *bytes),
-                Content::Symlink(target) => std::fs::read_link(&path)
-                    .is_ok_and(|found| found.as_os_str().as_encoded_bytes() == target),
-                Content::Directory => path.is_dir(),
+    /// Tells whether this directory holds byte for byte what `unit` made, as far as other units read it; `theirs` finds the
+    /// builder's roots.
+    pub fn is_identical(&self, unit: &Unit, theirs: &Finder) -> bool {
+        let out = unit.name.script_dir().join("out");
+        let in_out_dir = |file: &OutputFile| bytes_path(&file.path).starts_with(&out);
+        let is_read = |file: &&OutputFile| !file.rewrite || file.artifact || in_out_dir(file);
+        let mut read_by_others = unit.files.iter().filter(is_read);
+        read_by_others.all(|file| self.is_same(file, theirs))
+    }
+
+    /// Tells whether `unit` is a build script that ran here itself, and said something else to cargo, or to the units that
+    /// `read` its files, than at the builder's. See note 0003.
+    pub fn contradicts(&self, unit: &Unit, read: &HashSet<&[u8]>, theirs: &Finder) -> bool {
+        // cargo gives the output the time of this file when the script has run; what is placed has another.
+        let dir = self.build.join(unit.name.script_dir());
+        let begun = walk::mtime(&dir.join("invoked.timestamp"));
+        let ran_here = || begun.is_some() && begun == walk::mtime(&dir.join("output"));
+        let heard = |file: &&OutputFile| file.artifact || read.contains(&*file.path);
+        let other = |file: &OutputFile| !self.is_same(file, theirs);
+        unit.name.runs_script() && ran_here() && unit.files.iter().filter(heard).any(other)
+    }
+
+    fn is_same(&self, file: &OutputFile, theirs: &Finder) -> bool {
+        let path = self.build.join(bytes_path(&file.path));
+        match &file.content {
+            Content::Object { digest, size_bytes }
+            | Content::Recipe(Recipe {
+                digest, size_bytes, ..
+            }) => {
+                let size = std::fs::metadata(&path).map(|meta| meta.len());
+                size.is_ok_and(|size| size == *size_bytes) && self.digest(path) == Some(*digest)
             }
-        })
+            Content::Inline(bytes) if file.rewrite => std::fs::read(&path).is_ok_and(|found| {
+                // A root may be spelled in several ways here as well.
+                let ours = Finder::new(self.roots).rewrite(&found, self.roots);
+                let bytes = theirs.rewrite(bytes, self.roots);
+                match file.artifact {
+                    true => script_output::told(&ours).eq(script_output::told(&bytes)),
+                    false => ours == bytes,
+                }
+            }),
+            Content::Inline(bytes) => std::fs::read(&path).is_ok_and(|found| found == *bytes),
+            Content::Symlink(target) => std::fs::read_link(&path)
+                .is_ok_and(|found| found.as_os_str().as_encoded_bytes() == target),
+            Content::Directory => path.is_dir(),
+        }
     }
 }

@@ -5,6 +5,7 @@
 
 pub mod arrivals;
 mod assembly;
+mod beside;
 pub mod bisect;
 mod cache_delta;
 pub mod choose;

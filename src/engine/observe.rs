@@ -86,31 +86,41 @@ impl Reader<'_> {
         self.seen.get(input).unwrap_or(&Seen::Missing)
     }
 
-    /// Returns the runs of build scripts that must be run again for what they wrote among the sources.
+    /// Returns the runs of build scripts that must be run again for what they wrote outside `OUT_DIR`.
     ///
-    /// A source that differs here, and that git neither tracks nor would add, was most likely written by the
-    /// script that its unit depends on; that script has no such output in the starting point.
+    /// A source that differs here, and that git neither tracks nor would add, was most likely written by a script
+    /// that its unit depends on, and so was what lies in the build directory; that script has no such output in the
+    /// starting point.
     fn generators(&self, manifest: &Manifest) -> Vec<(usize, Reason)> {
         let differs = |input: &&Input| {
-            input.path.root == Root::Workspace
+            !matches!(input.path.root, Root::Absolute | Root::CargoHome)
                 && matches!(input.expected, Expected::File(_))
                 && *self.seen(input) != Seen::Same
         };
-        let mut suspects: Vec<(usize, &Input)> = Vec::new();
-        let compiled = |unit: &&Unit| !unit.name.runs_script();
-        for unit in manifest.units.iter().filter(compiled) {
-            for run in deps(unit).filter(|dep| manifest.units[*dep].name.runs_script()) {
-                let inputs = inputs_of(manifest, unit).filter(differs);
-                suspects.extend(inputs.map(|input| (run, input)));
+        let mut suspects: Vec<(&Unit, &Input)> = Vec::new();
+        for unit in manifest
+            .units
+            .iter()
+            .filter(|unit| !unit.name.runs_script())
+        {
+            let inputs = inputs_of(manifest, unit).filter(differs);
+            suspects.extend(inputs.map(|input| (unit, input)));
+        }
+        for root in [Root::Workspace, Root::Repository] {
+            let known = |suspects: &[(_, &Input)]| {
+                let any = suspects.iter().any(|(_, input)| input.path.root == root);
+                any.then(|| git::files(self.roots.dir(root)).ok()).flatten()
+            };
+            if let Some(known) = known(&suspects) {
+                suspects.retain(|(_, input)| {
+                    input.path.root != root || !known.contains(input.path.relative())
+                });
             }
         }
-        if suspects.is_empty() {
-            return Vec::new();
-        }
-        let known = git::files(self.roots.dir(Root::Workspace)).unwrap_or_default();
-        suspects.retain(|(_, input)| !known.contains(input.path.relative()));
-        let suspects = suspects.into_iter();
-        let changed = suspects.map(|(run, input)| (run, Reason::Changed(input.path.shown())));
+        let changed = suspects.into_iter().flat_map(|(unit, input)| {
+            let runs = scripts_below(manifest, unit, input.path.root).into_iter();
+            runs.map(|run| (run, Reason::Changed(input.path.shown())))
+        });
         changed.collect()
     }
 
@@ -174,6 +184,25 @@ impl Reader<'_> {
 
 fn inputs_of<'a>(manifest: &'a Manifest, unit: &'a Unit) -> impl Iterator<Item = &'a Input> {
     unit.inputs.iter().map(|at| &manifest.inputs[*at as usize])
+}
+
+/// Returns the runs of build scripts below `unit` that may have written a file of its below `root`: its own, and those of
+/// path packages, since what was downloaded knows nothing of the sources; in the build directory all may write.
+fn scripts_below(manifest: &Manifest, unit: &Unit, root: Root) -> BTreeSet<usize> {
+    let mut below: BTreeSet<usize> = deps(unit).collect();
+    let mut waiting: Vec<usize> = below.iter().copied().collect();
+    while let Some(at) = waiting.pop() {
+        let new = deps(&manifest.units[at]).filter(|dep| below.insert(*dep));
+        waiting.extend(new);
+    }
+    below.retain(|at| {
+        let one = &manifest.units[*at];
+        let own = || deps(unit).any(|dep| dep == *at);
+        let writes =
+            || root == Root::Build || manifest.package(one).source == Source::Path || own();
+        one.name.runs_script() && writes()
+    });
+    below
 }
 
 fn difference(input: &Input, seen: &Seen) -> Option<Reason> {

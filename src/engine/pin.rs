@@ -4,14 +4,15 @@
 
 use std::fs::File;
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use object::read::archive::ArchiveFile;
 use object::{Object, ObjectSection, ReadCache, ReadRef};
 
+use crate::cargo::script_output;
 use crate::disk::DiskError;
 use crate::disk::hash::each_window;
-use crate::model::{Digest, Finder, Occurrence, Root, Roots};
+use crate::model::{Digest, Finder, Occurrence, Root, Roots, bytes_path};
 
 /// A file, read once.
 #[derive(Debug)]
@@ -49,6 +50,29 @@ pub fn scan(path: &Path, finder: &Finder, roots: &Roots) -> Result<Scanned, Disk
         size_bytes,
         roots: found,
     })
+}
+
+/// Tells whether `path` is where the system installs what everybody has.
+pub fn is_of_the_system(path: &Path) -> bool {
+    const DIRS: [&str; 12] = [
+        "/usr", "/lib", "/lib64", "/bin", "/sbin", "/etc", "/opt", "/nix", "/dev", "/proc", "/sys",
+        "/run",
+    ];
+    DIRS.iter().any(|dir| path.starts_with(dir))
+}
+
+/// Returns the first path in what a build script told cargo that lies below no root and is not of the system: a neighbour of
+/// the workspace, or the user's own. What begins with no directory of this machine only looks like a path.
+pub fn outside(output: &[u8], finder: &Finder) -> Option<String> {
+    let moved = finder.rewrite(output, &Roots::remapped());
+    let is_path = |path: &&[u8]| {
+        let path = bytes_path(path);
+        let top: PathBuf = path.components().take(2).collect();
+        top.parent().is_some() && top.is_dir() && !is_of_the_system(path)
+    };
+    let mut paths = script_output::told(&moved).flat_map(script_output::absolute_paths);
+    let found = paths.find(is_path);
+    found.map(|path| String::from_utf8_lossy(path).into_owned())
 }
 
 /// Returns the first root that `scanned` holds outside debug information.

@@ -13,9 +13,10 @@ use crate::cargo::layout::{self, Outputs};
 use crate::cargo::{Live, PackageId, Workspace, dep_info, package};
 use crate::disk::{CopyError, Staging, walk};
 use crate::engine::assembly::Assembly;
+use crate::engine::beside::Beside;
 use crate::engine::record::{LeftOut, Placed, Recorded, Recorder, build_paths, read_dep_info};
 use crate::engine::relocate::{Catalog, Places};
-use crate::engine::{Inspector, Ledger, LiveUnit, disclosure, hold, inputs, live, scan};
+use crate::engine::{Inspector, Ledger, LiveUnit, disclosure, hold, inputs, live, pin, scan};
 use crate::model::fingerprint::Dep;
 use crate::model::{
     DepInfo, DepPath, Expected, Finder, Fingerprint, Input, Local, Located, Manifest, Package, Pin,
@@ -102,6 +103,7 @@ pub fn publish(build: &Build<'_>) -> Result<Published, PublishError> {
     let staging = store.staging("publish")?;
     let recorded = build.record_all(&candidates, &staging)?;
     let watched = build.watch_all(&candidates);
+    let beside = Beside::of(build_dir, profiles(units.iter()).into_iter(), &units);
     let inspector = Inspector::new(build_dir, build.roots);
     let mut assembly = Assembly::default();
     assembly.judge = build.report.is_none().then_some(&inspector);
@@ -115,6 +117,10 @@ pub fn publish(build: &Build<'_>) -> Result<Published, PublishError> {
             let mut inputs = build.unit_inputs(candidate, &watched)?;
             let files = &recorded.unit.files;
             inputs.extend(inputs::of_glibc(files, build_dir, build.roots));
+            // What lies beside `OUT_DIR` is placed nowhere: the script runs again where it is not there.
+            let written = beside.written_by(&candidate.live.name, build_dir);
+            let input = |path| inputs::watched(Rooted::new(Root::Build, path), build.roots);
+            inputs.extend(written.into_iter().map(input));
             assembly.add(candidate, recorded, inputs)
         });
         if let Err(reason) = added {
@@ -198,6 +204,10 @@ impl Build<'_> {
         let build_dir = &self.workspace.build_dir;
         let fingerprint =
             layout::proven_fingerprint(build_dir, &live.name).ok_or(LeftOut::Unproven)?;
+        let mut flags = fingerprint.rustflags.iter();
+        if flags.any(|flag| flag.ends_with("target-cpu=native")) {
+            return Err(LeftOut::OwnCpu);
+        }
         let dep_info = read_dep_info(build_dir, &live.name, self.roots)?;
         let dir = live.package_dir.as_ref();
         let dir = dir.or_else(|| dirs.get(&live.package));
@@ -397,14 +407,11 @@ fn watched_paths(candidate: &Candidate, roots: &Roots) -> Vec<Rooted> {
 ///
 /// What the system installs is the same file for everybody, and is compared as it is.
 fn outside_pins(candidate: &Candidate, roots: &Roots, watched: &Watched) -> Vec<Pin> {
-    const OF_THE_SYSTEM: [&str; 10] = [
-        "/usr", "/lib", "/lib64", "/bin", "/sbin", "/etc", "/opt", "/nix", "/dev", "/proc",
-    ];
     let is_outside = |path: &Rooted| {
-        let mut dirs = OF_THE_SYSTEM.iter();
-        let of_the_system = dirs.any(|dir| path.relative().starts_with(dir));
         let compared_otherwise = matches!(watched.get(path), Some(None));
-        path.root == Root::Absolute && !of_the_system && !compared_otherwise
+        path.root == Root::Absolute
+            && !pin::is_of_the_system(path.relative())
+            && !compared_otherwise
     };
     let pin = |path: Rooted| Pin {
         root: Root::Workspace,
@@ -414,9 +421,10 @@ fn outside_pins(candidate: &Candidate, roots: &Roots, watched: &Watched) -> Vec<
     all.filter(is_outside).map(pin).collect()
 }
 
-/// Files of `OUT_DIR` come with the run of the build script that wrote them.
+/// Files of `OUT_DIR` come with the run of the build script that wrote them, but for what is reached by way of it.
 fn is_out_dir(path: &[u8]) -> bool {
     let parts: Vec<&[u8]> = path.split(|byte| *byte == b'/').collect();
     let mut all = parts.windows(3);
-    all.any(|window| window[0] == b"build" && window[2] == b"out")
+    let stays = parts.iter().all(|part| *part != b"..");
+    stays && all.any(|window| window[0] == b"build" && window[2] == b"out")
 }

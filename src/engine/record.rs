@@ -79,6 +79,9 @@ pub enum LeftOut {
     /// Its main source is not the one that cargo hashed.
     #[error("cargo hashed another main source than it reports")]
     OtherSource,
+    /// It was compiled for one kind of CPU, and nobody says which.
+    #[error("it is compiled for the CPU of the machine that built it (target-cpu=native)")]
+    OwnCpu,
     /// cargo's dep-info is in a format that we do not know.
     #[error("cargo's dep-info is missing or in an unknown format")]
     DepInfo,
@@ -204,7 +207,10 @@ impl Recorder<'_> {
                     self.pin_variables(&path, unit.compressed, recorded)?;
                     self.text(recorded, path, false)?;
                 }
-                false => self.binary(recorded, path, true, remapped)?,
+                false => {
+                    let artifact = !disk::has_extension(&path, "dwo");
+                    self.binary(recorded, path, artifact, remapped)?;
+                }
             }
         }
         Ok(())
@@ -295,6 +301,10 @@ impl Recorder<'_> {
     fn script_run(&self, recorded: &mut Recorded) -> Result<()> {
         let dir = recorded.unit.name.script_dir();
         self.text(recorded, dir.join("output"), true)?;
+        let told = disk::read(&self.in_build(&dir).join("output"), MAX_TEXT_BYTES)?;
+        if let Some(path) = pin::outside(&told, &self.finder) {
+            recorded.pin(Root::Workspace, &path);
+        }
         for name in ["root-output", "stderr"] {
             if self.in_build(&dir).join(name).is_file() {
                 self.text(recorded, dir.join(name), false)?;
@@ -386,10 +396,12 @@ impl Recorder<'_> {
 
     /// Stores text whose roots are rewritten at the reader's.
     fn text(&self, recorded: &mut Recorded, path: PathBuf, artifact: bool) -> Result<()> {
-        let bytes = disk::read(&self.in_build(&path), MAX_TEXT_BYTES)?;
+        let file = self.in_build(&path);
+        let bytes = disk::read(&file, MAX_TEXT_BYTES)?;
         recorded.unit.files.push(OutputFile {
             artifact,
             rewrite: true,
+            executable: disk::is_executable(&file)?,
             ..plain(&path, Content::Inline(bytes))
         });
         Ok(())

@@ -146,7 +146,24 @@ impl Placing<'_> {
             self.make_dirty(unit)?;
         }
         let mut dirs = dirs.iter();
-        dirs.try_for_each(|dir| disk::make_dir(&self.path(dir)))
+        dirs.try_for_each(|dir| disk::make_dir(&self.path(dir)))?;
+        self.make_tmp_dirs(decisions)
+    }
+
+    /// Makes `CARGO_TARGET_TMPDIR` for each test and benchmark that will be placed, as cargo does when it compiles one.
+    fn make_tmp_dirs(&self, decisions: &[Decision]) -> Result<()> {
+        let kinds = ["integration-test", "bench"];
+        for (_, unit) in placed(self.manifest, decisions) {
+            let kind = unit.name.kind();
+            if kinds.contains(&kind.strip_prefix("test-").unwrap_or(kind)) {
+                let profile = Path::new(&unit.name.profile_dir);
+                let tmp = self.path(profile.with_file_name("tmp"));
+                if !tmp.is_dir() {
+                    disk::make_dir(&tmp)?;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Makes `unit` dirty, and stale for its dependents.

@@ -2,12 +2,14 @@
 //!
 //! Looks, and changes nothing.
 
+use std::collections::HashSet;
+
 use rayon::prelude::*;
 
 use crate::engine::observe::{Observed, Reader};
 use crate::engine::plan::{self, Evidence};
 use crate::engine::{Decision, Inspector, Present};
-use crate::model::{Digest, Manifest};
+use crate::model::{DepPath, Digest, Finder, Manifest, Reason};
 use crate::trust::Verified;
 
 /// A starting point, and what is known of each of its units, in its order.
@@ -56,13 +58,41 @@ impl Inspector<'_> {
         }
         let fresh = |at: usize| states[at].present == Present::Fresh;
         let all_fresh = (0..states.len()).all(fresh);
-        let same = |(at, unit)| !all_fresh && fresh(at) && self.is_identical(unit);
+        let theirs = Finder::new(&manifest.roots);
+        let compared = |at: usize| !all_fresh && fresh(at);
+        let same = |(at, unit)| compared(at) && self.is_identical(unit, &theirs);
         let identical: Vec<bool> = manifest.units.par_iter().enumerate().map(same).collect();
         let one = |at: usize| Evidence {
             differs: observed[at].differs.clone(),
             present: states[at].present,
             identical: identical[at],
         };
-        (0..observed.len()).map(one).collect()
+        let mut evidence: Vec<Evidence> = (0..observed.len()).map(one).collect();
+        let read = read_in_build_dir(manifest);
+        let contradicts =
+            |at: &usize| compared(*at) && self.contradicts(&manifest.units[*at], &read, &theirs);
+        for run in (0..observed.len()).filter(contradicts) {
+            let reason = || Reason::OtherBuild(manifest.units[run].name.to_string());
+            for (at, unit) in manifest.units.iter().enumerate().skip(run) {
+                if at == run || plan::deps(unit).any(|dep| dep == run) {
+                    evidence[at].differs.get_or_insert_with(reason);
+                }
+            }
+        }
+        evidence
     }
+}
+
+/// Returns the files below the build directory that some unit of `manifest` read.
+fn read_in_build_dir(manifest: &Manifest) -> HashSet<&[u8]> {
+    let infos = manifest
+        .units
+        .iter()
+        .filter_map(|unit| unit.dep_info.as_ref());
+    let files = infos.flat_map(|info| &info.files);
+    let read = files.filter_map(|file| match file {
+        DepPath::Build(path) => Some(path.as_slice()),
+        DepPath::Package(_) | DepPath::Elsewhere(_) => None,
+    });
+    read.collect()
 }

@@ -2,6 +2,7 @@
 //!
 //! A path that lies below no root stays absolute, and is then the same file only on a machine that has it there.
 
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -153,21 +154,26 @@ impl Roots {
         }
     }
 
-    /// Returns `path` relative to the deepest root that holds it.
+    /// Returns `path` relative to the deepest root that holds it; to the workspace rather than to a `CARGO_HOME` in the same place,
+    /// since nobody compares what cargo downloaded.
     pub fn locate(&self, path: &Path) -> Rooted {
         let below = |(root, dir): (Root, &[u8])| {
             let tail = path.strip_prefix(bytes_path(dir)).ok()?;
             Some((dir.len(), root, tail))
         };
         let all = self.spellings().filter_map(below);
-        let deepest = all.max_by_key(|(depth, ..)| *depth);
+        let deepest = all.max_by_key(|(depth, root, _)| (*depth, *root != Root::CargoHome));
         let (_, root, tail) = deepest.unwrap_or((0, Root::Absolute, path));
         Rooted::new(root, tail)
     }
 
-    /// Tells whether `root` is spelled the same on both machines.
+    /// Tells whether `root` is spelled the same on both machines, and its links lead to the same places.
     pub fn agree(&self, other: &Roots, root: Root) -> bool {
-        self.dir(root) == other.dir(root)
+        let all = |roots: &Roots| -> BTreeSet<Vec<u8>> {
+            let own = roots.spellings().filter(|(known, _)| *known == root);
+            own.map(|(_, path)| path.to_vec()).collect()
+        };
+        self.dir(root) == other.dir(root) && all(self) == all(other)
     }
 }
 

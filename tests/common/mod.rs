@@ -175,5 +175,15 @@ pub fn start_by(runner: Headstart, args: &[&str]) -> Value {
     runner.args(command).run().succeeded().json()
 }
 
+/// A program `app` of these files, with `more` behind the package in its `Cargo.toml`.
+pub fn app(more: &str, files: &[(&str, &str)]) -> Workspace {
+    let manifest =
+        format!("[package]\nname = \"app\"\nversion = \"0.1.0\"\nedition = \"2024\"\n{more}");
+    let lock = fixture::Lock::new().local("app", &[]).file();
+    let own = [(".gitignore", "/target\n"), ("Cargo.toml", &*manifest)];
+    let own = own.into_iter().chain([("Cargo.lock", &*lock.1)]);
+    Workspace::new(own.chain(files.iter().copied()))
+}
+
 pub mod around;
 pub mod chain;

@@ -1,0 +1,58 @@
+//! What a build script printed, as far as cargo listens.
+
+/// Returns the lines of `output` that tell cargo what to build with; warnings, and when to run again, are left out.
+///
+/// Source: cargo: core/compiler/custom_build.rs, `BuildOutput::parse` @ 1.95.
+pub fn told(output: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let lines = output.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
+    lines.filter(|line| {
+        let told = line.strip_prefix(b"cargo:");
+        let told = told.map(|told| told.strip_prefix(b":").unwrap_or(told));
+        told.is_some_and(|told| !told.starts_with(b"warning=") && !told.starts_with(b"rerun-if-"))
+    })
+}
+
+/// Returns what looks like an absolute path in `line`; one with a space or a colon in it is cut there.
+pub fn absolute_paths(line: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let ends = |byte: &u8| byte.is_ascii_whitespace() || b"\"':;,".contains(byte);
+    let begins = move |at: &usize| {
+        let before = &line[..*at];
+        // `-L/path` is one, `some/path` and the second slash of `https://` are none.
+        let option = matches!(before, [.., b'-', letter] if letter.is_ascii_alphabetic());
+        let inside = |byte: &u8| byte.is_ascii_alphanumeric() || b"/._-".contains(byte);
+        let root = line[*at] == b'/' && line.get(at + 1) != Some(&b'/');
+        root && (option || !before.last().is_some_and(inside))
+    };
+    let all = (0..line.len()).filter(begins);
+    all.filter_map(move |at| line[at..].split(ends).next())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{absolute_paths, told};
+
+    /// A line that is left out may be the one by which two runs differ; one too many, and no two are the same.
+    #[test]
+    fn only_what_cargo_builds_with_is_told() {
+        let output = b"running: cc\n cargo:root=/a \ncargo::rustc-cfg=x\ncargo:warning=w\n\
+            cargo::rerun-if-changed=/b\ncargo::warning=w";
+        let lines: Vec<_> = told(output).collect();
+        assert_eq!(lines, [&b"cargo:root=/a"[..], b"cargo::rustc-cfg=x"]);
+    }
+
+    /// A path that goes unseen lets a reader link with what lies at the publisher's.
+    #[test]
+    fn absolute_paths_are_found() {
+        let check = |line: &str, expected: &[&str]| {
+            let found = absolute_paths(line.as_bytes());
+            let found: Vec<_> = found.map(String::from_utf8_lossy).collect();
+            assert_eq!(found, expected, "{line}");
+        };
+        check("cargo:rustc-link-search=native=/a/b", &["/a/b"]);
+        check("cargo:rustc-link-arg=-Wl,-rpath,/a", &["/a"]);
+        check("cargo:rustc-flags=-L/a -L /b", &["/a", "/b"]);
+        check("cargo:rustc-env=P=/a:/b", &["/a", "/b"]);
+        check("cargo:rustc-env=P=\"/a\";@/b", &["/a", "/b"]);
+        check("cargo:rustc-env=P=./a/b https://x/y c/d", &[]);
+    }
+}
