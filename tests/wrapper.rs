@@ -5,9 +5,10 @@ mod common;
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::OnceLock;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use common::PROGRAM;
@@ -66,7 +67,7 @@ fn a_compiler_that_is_not_there_is_said_so() {
 #[test]
 fn the_wrapper_passes_every_argument_on() {
     let scratch = Scratch::new();
-    let fake = fake_rustc(&scratch, "printf '%s\\n' \"$@\"");
+    let fake = fake_rustc(&scratch, "bin", "printf '%s\\n' \"$@\"");
     let odd = OsStr::from_bytes(b"caf\xe9");
     let args = [
         "--frobnicate=1",
@@ -189,6 +190,43 @@ fn a_seed_of_other_arguments_is_not_placed() {
     here.seed(&Digest::of(b"others"));
     assert_eq!(here.compile(&[]).stdout, "graph: \n");
     assert_eq!(here.note().began, Began::OtherArguments);
+}
+
+/// Another build of rustc that says the same of its version would get a session of a rustc that it knows nothing of.
+#[test]
+fn a_seed_of_another_compiler_is_not_placed() {
+    let here = Here::new(&format!("{PROBE}echo \"graph: $graph\""));
+    here.seed(&here.arguments());
+    let shell =
+        "cat \"$1\" > \"$2.new\"; echo >> \"$2.new\"; chmod +x \"$2.new\"; mv \"$2.new\" \"$2\"";
+    let mut copy = Command::new("sh");
+    let copy = copy.args(["-c", shell, "sh"]).arg(driver());
+    assert_eq!(output(copy.arg(&here.rustc)).code, 0);
+    assert_eq!(here.compile(&[]).stdout, "graph: \n");
+    assert_eq!(here.note().began, Began::OtherArguments);
+}
+
+/// A script adds what it likes to the arguments; a program that some other option was given would come out.
+#[test]
+fn a_compiler_that_is_a_script_gets_no_seed() {
+    for script_is_behind in [false, true] {
+        let here = Here::new(&format!("{PROBE}echo \"graph: $graph\""));
+        here.seed(&here.arguments());
+        let script = here.scratch.path("script/rustc");
+        let text = "#!/bin/sh\n# librustc_driver\necho run \"$@\"\n";
+        here.scratch.write("script/rustc", text);
+        fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).expect("it is ours");
+        let mut programs = [script, here.rustc.clone()];
+        if script_is_behind {
+            programs.reverse();
+        }
+        let mut command = Command::new(PROGRAM);
+        let command = clean(&mut command).current_dir(here.scratch.root());
+        let run = output(command.args(programs).args(here.args(&[])));
+        assert!(!run.stdout.contains("s-9ugxnorjls"), "{}", run.stdout);
+        assert_eq!(here.note().began, Began::UnsureCompiler);
+        assert_eq!(here.note().compiled.arguments, None, "it would be offered");
+    }
 }
 
 /// Whoever suspects the seeds must be able to go without.
@@ -449,7 +487,7 @@ struct Here {
 impl Here {
     fn new(script: &str) -> Here {
         let scratch = Scratch::new();
-        let rustc = fake_rustc(&scratch, script);
+        let rustc = fake_rustc(&scratch, "bin", script);
         fs::create_dir_all(scratch.path("target/debug/.fingerprint")).expect("it is ours");
         Here { scratch, rustc }
     }
@@ -503,9 +541,7 @@ impl Here {
 
     /// What the wrapper takes for the arguments of the unit; a rustc that does nothing compiles once to know.
     fn arguments(&self) -> Digest {
-        self.scratch.write("idle/rustc", "#!/bin/sh\n");
-        let idle = self.scratch.path("idle/rustc");
-        fs::set_permissions(&idle, fs::Permissions::from_mode(0o755)).expect("it is ours");
+        let idle = fake_rustc(&self.scratch, "idle", "");
         let mut command = Command::new(PROGRAM);
         let command = clean(&mut command)
             .current_dir(self.scratch.root())
@@ -574,10 +610,39 @@ impl Here {
     }
 }
 
-/// Writes a program named rustc that does what `script` says.
-fn fake_rustc(scratch: &Scratch, script: &str) -> PathBuf {
-    scratch.write("bin/rustc", &format!("#!/bin/sh\n{script}\n"));
-    let path = scratch.path("bin/rustc");
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("it is ours");
+/// Makes a program named rustc in `dir` that does what `script` says; to all who look it is a rustc, and no script.
+fn fake_rustc(scratch: &Scratch, dir: &str, script: &str) -> PathBuf {
+    scratch.write(format!("{dir}/rustc.sh"), script);
+    let path = scratch.path(format!("{dir}/rustc"));
+    symlink(driver(), &path).expect("it is ours");
     path
+}
+
+/// A program that runs the script beside what it is called by, and names the library that a rustc names.
+const DRIVER: &str = r#"
+    use std::os::unix::process::CommandExt;
+    #[used]
+    static LIBRARY: [u8; 15] = *b"librustc_driver";
+    fn main() {
+        let mut args = std::env::args_os();
+        let mut script = args.next().expect("a name");
+        script.push(".sh");
+        panic!("{}", std::process::Command::new("sh").arg(script).args(args).exec());
+    }
+"#;
+
+/// Returns that program, which is compiled once.
+fn driver() -> &'static Path {
+    static MADE: OnceLock<PathBuf> = OnceLock::new();
+    MADE.get_or_init(|| {
+        let scratch = Scratch::new();
+        scratch.write("driver.rs", DRIVER);
+        let made = Path::new(env!("CARGO_TARGET_TMPDIR")).join("driver");
+        let mut command = Command::new("rustc");
+        let command = clean(&mut command).current_dir(scratch.root());
+        let args = ["--edition=2024", "driver.rs", "--out-dir"];
+        let run = output(command.args(args).arg(env!("CARGO_TARGET_TMPDIR")));
+        assert_eq!(run.code, 0, "{}", run.stderr);
+        made
+    })
 }

@@ -5,11 +5,14 @@
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
+use memchr::memmem;
+
 use crate::cargo::package;
 use crate::config::Environment;
+use crate::disk;
 use crate::engine::{Ledger, inputs};
 use crate::git;
-use crate::model::{Root, Roots};
+use crate::model::{Digest, Root, Roots};
 use crate::rustc::argv::Invocation;
 
 /// A compiler that is wrapped, and what is around it.
@@ -23,6 +26,31 @@ pub struct Wrapped<'a> {
     pub ledger: &'a Ledger,
     /// What cargo runs it in.
     pub environment: &'a Environment,
+}
+
+/// How much of a compiler is digested, beside its size: all of rustc, and of clippy's driver what names the rustc that it is of.
+const COMPILER_BYTES: usize = 1 << 20;
+/// What the library is called, up to its hash, that has all of rustc in it but its `main`.
+const DRIVER: &[u8] = b"librustc_driver";
+/// Where rustc's bootstrap says which rustc runs behind its own.
+const REAL_VAR: &str = "RUSTC_REAL";
+
+impl Wrapped<'_> {
+    /// Returns what tells this compiler, and the rustc `behind` it, from others of the same names; none where one of them is
+    /// no rustc but may give rustc other arguments, by the environment for instance, as a script does.
+    pub fn compiler(&self, behind: Option<&OsStr>) -> Option<String> {
+        let real = self.environment.var(REAL_VAR);
+        let programs = [Some(self.program), behind, real].into_iter().flatten();
+        let told = programs.map(|program| {
+            let path = self.environment.program_at(program)?;
+            let start = disk::read_start(&path, COMPILER_BYTES).ok()?;
+            let is_rustc = real.is_some() || memmem::find(&start, DRIVER).is_some();
+            let size_bytes = path.metadata().ok()?.len();
+            let sure = is_rustc && !start.starts_with(b"#!");
+            sure.then(|| format!("{}:{size_bytes} ", Digest::of(&start).hex()))
+        });
+        told.collect()
+    }
 }
 
 /// How far above `--out-dir` a profile's directory lies at most: `<profile>/build/<package>-<hash>`.

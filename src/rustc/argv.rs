@@ -141,7 +141,8 @@ impl Invocation {
         let texts: Option<Vec<&str>> = args.iter().map(|arg| arg.to_str()).collect();
         let texts = texts?;
         let (behind, rest) = match texts.split_first() {
-            Some((first, rest)) if is_rustc(Path::new(first)) => {
+            // cargo's own begin with an option, those of a response file too.
+            Some((first, rest)) if !first.starts_with(['-', '@']) => {
                 (Some(OsString::from(first)), rest)
             }
             _ => (None, &texts[..]),
@@ -337,10 +338,6 @@ pub fn names_a_compiler(program: &OsStr) -> bool {
     let path = Path::new(program);
     let stem = path.file_stem().and_then(OsStr::to_str).unwrap_or_default();
     matches!(stem, "rustc" | "clippy-driver") || path.components().count() > 1
-}
-
-fn is_rustc(path: &Path) -> bool {
-    path.file_stem().is_some_and(|stem| stem == "rustc")
 }
 
 #[cfg(test)]
