@@ -5,8 +5,8 @@ mod common;
 use std::path::Path;
 
 use common::{
-    Place, There, clone_elsewhere, counts, named, publish, rests, runner, start_by, start_in,
-    verdicts,
+    Place, There, clone_elsewhere, counts, named, publish, publish_by, rests, runner, start_by,
+    start_in, verdicts,
 };
 use headstart_testkit::{Cargo, Workspace, cargo_home, fixture};
 
@@ -312,4 +312,59 @@ fn generated_sources_are_generated_again_in_a_warm_directory() {
     there.start(&place, &[]);
     there.cargo().build(&[]);
     assert_eq!(there.clone.program("made"), "second");
+}
+
+/// Runs cargo on a package that must not compile, as trybuild does, inside of the build directory.
+const RUNS_CARGO: &str = r#"
+    use std::{env, fs, path::PathBuf, process::Command};
+    #[test]
+    fn refuses() {
+        let own = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+        let dir = own.join("target/tests/inner");
+        fs::create_dir_all(dir.join("src")).unwrap();
+        let package = "[package]\nname = \"inner\"\nversion = \"0.1.0\"\nedition = \"2024\"\n[workspace]\n";
+        let needs = format!("[dependencies]\nouter = {{ path = {own:?} }}\n");
+        fs::write(dir.join("Cargo.toml"), format!("{package}{needs}")).unwrap();
+        fs::write(dir.join("src/main.rs"), "fn main() { outer::needs(1u8) }\n").unwrap();
+        let mut cargo = Command::new(env!("CARGO"));
+        let cargo = cargo.args(["check", "--offline"]).current_dir(&dir);
+        let run = cargo.env("CARGO_TARGET_DIR", &dir).output().unwrap();
+        let said = String::from_utf8(run.stderr).unwrap();
+        assert!(said.contains("pub fn needs"), "{said}");
+    }
+"#;
+
+/// A test that compares what rustc says would fail, since rustc does not find sources by the names that outputs have.
+#[test]
+fn a_test_that_runs_cargo_sees_what_it_sees_without_us() {
+    let tree = Workspace::new([
+        (".gitignore", "/target\n"),
+        (
+            "Cargo.toml",
+            "[package]\nname = \"outer\"\nversion = \"0.1.0\"\nedition = \"2024\"\n",
+        ),
+        (
+            "src/lib.rs",
+            "pub trait T {}\npub fn needs<X: T>(_: X) {}\n",
+        ),
+        ("tests/refuses.rs", RUNS_CARGO),
+    ]);
+    let place = Place::new();
+    tree.cargo().run(&["test"]).succeeded();
+    tree.commit("with its lock file");
+    tree.remove("target");
+    let args = ["start", "--", "test"];
+    runner(tree.root(), &place).args(args).run().succeeded();
+    assert!(!tree.path("target/tests/inner/.headstart").exists());
+    // Where somebody starts, rustc is wrapped all the same.
+    let inner = || runner(tree.root(), &place).env("CARGO_TARGET_DIR", "target/inner");
+    publish_by(inner(), &["build"]);
+    tree.remove("target/inner");
+    tree.append("src/lib.rs", "// edited\n");
+    let args = ["start", "--", "build"];
+    inner().args(args).run().succeeded();
+    let explained =
+        common::chain::explain(tree.root(), &["--json", "--target-dir", "target/inner"]);
+    let code = &explained.json()["units"][0]["compiled"]["reason"]["code"];
+    assert_eq!(code, "seeded");
 }

@@ -18,12 +18,12 @@ use super::{
     Call, Clock, Failure, NAMED_BY_JSON, Setup, far, gc, keyring, print_first, print_json, short,
     wrapped,
 };
-use crate::cargo::{CargoCommand, Messages, command as cargo, message};
+use crate::cargo::{CargoCommand, Messages, Workspace, command as cargo, message};
 use crate::config::Environment;
-use crate::engine::Build;
 use crate::engine::list::Signer;
 use crate::engine::publish::{Published, publish};
 use crate::engine::push::{PushError, Pushed, push};
+use crate::engine::{Build, Ledger, hold};
 use crate::git::Repository;
 use crate::model::{Manifest, SECONDS_A_DAY};
 use crate::report::{bytes, count};
@@ -188,9 +188,10 @@ impl<'a> Ready<'a> {
         }
         let typed = args.store.store.as_deref();
         let store = Store::create(&environment.store(typed, Some(configured))?)?;
-        if let What::Rustc(checkout) = &what {
-            // For the wrapper, which cannot tell them by itself.
-            checkout.note_roots();
+        // For the wrapper, which cannot tell them by itself.
+        match &what {
+            What::Rustc(checkout) => checkout.note_roots(),
+            What::Workspace(setup) => note_workspace(&setup.workspace),
         }
         Ok(Ready {
             args,
@@ -314,6 +315,14 @@ pub(super) fn signers(
 pub(super) fn comment(commit: &str, call: Call<'_>) -> String {
     let now_unix_s = call.now_unix_s();
     format!("headstart commit:{commit} timestamp:{now_unix_s}")
+}
+
+/// Notes that somebody publishes from the build directory of `workspace`, which may lie inside another as those of tests do.
+fn note_workspace(workspace: &Workspace) {
+    let (dir, root) = (&workspace.build_dir, &workspace.root);
+    let made = hold::make_target_dir(dir);
+    // Without, outputs have the names that plain cargo gives them.
+    drop(made.and_then(|()| Ledger::of(dir).note_workspace(root)));
 }
 
 fn check_commands(commands: &[CargoCommand], environment: &Environment) -> Result<(), Failure> {

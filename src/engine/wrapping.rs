@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use memchr::memmem;
 
+use crate::cargo::layout::{OWN_DIR, RUSTC_INFO};
 use crate::cargo::package;
 use crate::config::Environment;
 use crate::disk;
@@ -56,7 +57,8 @@ impl Wrapped<'_> {
 /// How far above `--out-dir` a profile's directory lies at most: `<profile>/build/<package>-<hash>`.
 const MAX_ABOVE: usize = 3;
 
-/// Returns the roots of the cargo that runs `invocation`; none where `--out-dir` is in no layout that we know.
+/// Returns the roots of the cargo that runs `invocation`; none where `--out-dir` is in no layout that we know, or in a build that a
+/// test makes.
 ///
 /// cargo compiles the members of a workspace, and what lies beside them, from the workspace's root, with a relative
 /// main source. Any other source it names in full. A vendored one lies in the workspace all the same, below the
@@ -64,6 +66,9 @@ const MAX_ABOVE: usize = 3;
 /// Source: cargo: core/compiler/mod.rs, `path_args` @ 1.95.
 pub fn roots(invocation: &Invocation, environment: &Environment) -> Option<Roots> {
     let build = build_dir(invocation, &environment.dir)?;
+    if is_of_a_test(&build) {
+        return None;
+    }
     let home = environment.cargo_home().ok()?;
     let source = &invocation.source;
     let downloaded = package::is_downloaded(source, &home);
@@ -83,6 +88,13 @@ pub fn roots(invocation: &Invocation, environment: &Environment) -> Option<Roots
     let known = all.into_iter().filter_map(|(root, dir)| Some((root, dir?)));
     let add = |roots: Roots, (root, dir)| roots.with_alias(root, dir);
     Some(inputs::with_aliases(known.fold(Roots::default(), add)))
+}
+
+/// Tells whether `build` lies inside another build directory, and nobody starts or publishes there: a test runs cargo, and may compare
+/// what rustc says word for word, as trybuild does. Named otherwise, rustc does not find the sources that it quotes.
+fn is_of_a_test(build: &Path) -> bool {
+    let is_build_dir = |dir: &Path| dir.join(RUSTC_INFO).is_file();
+    build.ancestors().skip(1).any(is_build_dir) && !build.join(OWN_DIR).exists()
 }
 
 /// Returns the outermost directory above `source` that has a lock file; a package may have one of its own.
