@@ -177,3 +177,4 @@ pub fn start_by(runner: Headstart, args: &[&str]) -> Value {
 
 pub mod around;
 pub mod chain;
+pub mod driver;
