@@ -1,5 +1,13 @@
 //! The commands that people type.
 
+/// Prints a line on standard output. Who does not read it, or has no room for it, has cargo run all the same: `println!` would panic.
+macro_rules! say {
+    ($($text:tt)*) => {{
+        use std::io::Write as _;
+        drop(writeln!(std::io::stdout(), $($text)*));
+    }};
+}
+
 pub mod bisect;
 pub mod bootstrap;
 pub mod bring;
@@ -64,8 +72,9 @@ pub fn main(args: Vec<OsString>, environment: &Environment, now: Timestamp) -> E
         Command::Trust(command) => ends(trust::run(&command, environment)),
         Command::Debugger(args) => ends(debugger::run(&args, environment)),
         Command::Completions { shell } => {
-            let (mut command, mut out) = (Cli::command(), std::io::stdout());
-            clap_complete::generate(shell, &mut command, "headstart", &mut out);
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "headstart", &mut script);
+            say!("{}", String::from_utf8_lossy(&script).trim_end());
             ExitCode::SUCCESS
         }
     }

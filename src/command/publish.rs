@@ -438,21 +438,21 @@ fn print(outcome: &Outcome, unsigned: bool) {
         true => " with changes (not offered as the commit's)",
         false => "",
     };
-    println!("published {}{dirty}", short(&point.commit));
+    say!("published {}{dirty}", short(&point.commit));
     let units = count(point.units, "unit");
     let seconds = outcome.publish_time.as_secs_f64();
     let (made, new) = (bytes(point.size_bytes), bytes(published.new_bytes));
-    println!("  {units} that made {made}; {new} new in the store, in {seconds:.1} s");
+    say!("  {units} that made {made}; {new} new in the store, in {seconds:.1} s");
     let written = outcome.pushed.iter();
     let written = written.filter_map(|(name, pushed)| Some((name, pushed.as_ref().ok()?)));
     for (name, pushed) in written.clone() {
         let (size, seconds) = (bytes(pushed.bytes), outcome.push_time.as_secs_f64());
-        println!("  {size} written to {name} in {seconds:.1} s");
+        say!("  {size} written to {name} in {seconds:.1} s");
     }
     if unsigned && written.count() > 0 {
         let (commit, name) = (&point.commit, point.manifest.hex());
-        println!("  nobody finds it before it is signed, where the key is:");
-        println!("  headstart sign --commit {commit} --manifest {name}");
+        say!("  nobody finds it before it is signed, where the key is:");
+        say!("  headstart sign --commit {commit} --manifest {name}");
     }
     let line = |(unit, reason): &(String, String)| format!("left out {unit}: {reason}");
     print_first(SHOWN_LEFT_OUT, left_out.iter().map(line), NAMED_BY_JSON);

@@ -171,13 +171,13 @@ pub const NAMED_BY_JSON: &str = "; --json names them all";
 /// Prints the first of `lines`, at most `shown`, and how many more there are; `all` says who names them.
 pub fn print_first(shown: usize, lines: impl ExactSizeIterator<Item: Display>, all: &str) {
     let more = lines.len().saturating_sub(shown);
-    lines.take(shown).for_each(|line| println!("  {line}"));
+    lines.take(shown).for_each(|line| say!("  {line}"));
     if more > 0 {
-        println!("  and {more} more{all}");
+        say!("  and {more} more{all}");
     }
 }
 
 /// Prints `value` as one line of JSON on standard output.
 pub fn print_json(value: &serde_json::Value) {
-    println!("{value}");
+    say!("{value}");
 }
