@@ -36,7 +36,7 @@ pub mod trial;
 pub mod trust;
 mod visit;
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::process::{ExitCode, Termination};
 
 use clap::{CommandFactory, Parser};
@@ -78,6 +78,11 @@ pub fn main(args: Vec<OsString>, environment: &Environment, now: Timestamp) -> E
             ExitCode::SUCCESS
         }
     }
+}
+
+/// Tells whether `name` is one of the commands, for cargo may call a compiler by a bare name.
+pub fn is_known(name: &OsStr) -> bool {
+    name == "help" || Cli::command().find_subcommand(name).is_some()
 }
 
 /// Returns the exit code of a command that ended so; an error is printed.
