@@ -2,6 +2,7 @@
 //!
 //! Ends as cargo ends: what keeps a build from being published is said, and is a failure only where that was asked for.
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -154,8 +155,8 @@ fn build(args: &PublishArgs, messages: Messages, call: Call<'_>) -> Result<Built
     } else {
         for command in &commands {
             let more = cargo::run(command, how, |line| match args.store.json {
-                true => call.reporter.note(line),
-                false => println!("{line}"),
+                true => call.reporter.note(String::from_utf8_lossy(line).trim_end()),
+                false => drop(std::io::stdout().write_all(line)),
             })?;
             lines.get_or_insert_with(Vec::new).extend(more);
         }
