@@ -1,4 +1,4 @@
-//! What stands around cargo: compilers of other names, an output that nobody reads.
+//! What stands around cargo: compilers of other names, the user's own wrapper, an output that nobody reads.
 
 mod common;
 
@@ -61,5 +61,24 @@ fn output_that_nobody_takes_keeps_no_build_back() {
         assert!(!run.stderr.contains("panicked"), "{}", run.stderr);
         assert_eq!(run.code, 0, "{}", run.stderr);
         prints(&clone, "3").nothing_ran();
+    }
+}
+
+/// A cache or a profiler of the user's that stands in rustc's place would be left out, and nobody would know.
+#[test]
+fn a_wrapper_of_the_users_own_is_said_not_to_run() {
+    let chain = Chain::unpublished();
+    let said = |args: &[&str], wrapper: &str| {
+        let mut command = chain.command(chain.source.root(), args);
+        let run = output(command.env("RUSTC_WRAPPER", wrapper));
+        run.succeeded().stderr
+    };
+    for args in [["publish", "--", "build"], ["start", "--", "build"]] {
+        let warned = said(&args, "sccache");
+        let lines = warned.lines().filter(|line| line.contains("sccache"));
+        let lines: Vec<_> = lines.collect();
+        let names = "headstart: RUSTC_WRAPPER names sccache, which is not run";
+        assert!(lines.len() == 1 && lines[0].starts_with(names), "{warned}");
+        assert!(!said(&args, common::PROGRAM).contains("RUSTC_WRAPPER"));
     }
 }

@@ -14,6 +14,7 @@ use super::bootstrap::Checkout;
 use super::cli::PublishArgs;
 use super::failure;
 use super::key::signing_keys;
+use super::setup::warn_of_other_wrapper;
 use super::trust::here;
 use super::{
     Call, Clock, Failure, NAMED_BY_JSON, Setup, far, gc, keyring, print_first, print_json, short,
@@ -89,6 +90,7 @@ pub fn run(args: &PublishArgs, call: Call<'_>) -> Result<ExitCode> {
         // Before cargo runs: whoever watches may prefer to stop it.
         failure::print_and_go_on("this will not be published", error);
     }
+    warn_of_other_wrapper(call);
     let is_ready = ready.is_ok();
     let built = build(args, Messages::Shown, call)?;
     match ready.and_then(|ready| ready.publish(&built)) {

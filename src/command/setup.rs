@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::Context;
 use jiff::Timestamp;
 
+use super::init::is_ours;
 use crate::cargo::{CargoCommand, Messages, Run, Workspace, workspace};
 use crate::config::Environment;
 use crate::disk;
@@ -139,6 +140,19 @@ pub fn wrapped(environment: &Environment, messages: Messages) -> Run<'_> {
         wrapper: Some(&environment.program),
         messages,
         ..quietly(environment)
+    }
+}
+
+/// Says of the user's own program in rustc's place, if there is one, that [`wrapped`] does not run it.
+pub fn warn_of_other_wrapper(call: Call<'_>) {
+    let environment = call.environment;
+    let home = environment.cargo_home().unwrap_or_default();
+    let named = environment.rustc_wrapper(&home);
+    if let Some((program, by)) = named.filter(|(program, _)| !is_ours(program, environment)) {
+        let program = program.display();
+        call.reporter.warn(format!(
+            "{by} names {program}, which is not run, since headstart is in its place; to have it run, run cargo itself after `headstart start`"
+        ));
     }
 }
 

@@ -11,6 +11,7 @@ use super::bootstrap::Checkout;
 use super::cli::StartArgs;
 use super::failure;
 use super::search::Search;
+use super::setup::warn_of_other_wrapper;
 use super::sources::{Candidate, NoStart, Sources};
 use super::{Call, Clock, Failure, Setup, bring, gc, print_first, print_json, short, wrapped};
 use crate::cargo::{CargoCommand, Locked, Messages, command as cargo};
@@ -70,6 +71,7 @@ pub fn run(args: &StartArgs, call: Call<'_>) -> Result<ExitCode> {
     if !goes_on {
         return Ok(ExitCode::SUCCESS);
     }
+    warn_of_other_wrapper(call);
     let how = wrapped(environment, Messages::Shown);
     for command in &commands {
         let x = checkout.as_ref().and_then(|one| one.x(command));
