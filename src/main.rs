@@ -15,8 +15,7 @@ fn main() -> ExitCode {
         Ok(environment) => environment,
         Err(error) => return command::failure::print(&error.into()),
     };
-    let is_wrapper = |program: &OsString| rustc::argv::names_a_compiler(program);
-    if args.get(1).is_some_and(is_wrapper) {
+    if rustc::argv::is_wrapped_call(args.get(1..).unwrap_or_default(), command::is_known) {
         let now = std::time::SystemTime::now;
         return ExitCode::from(wrapper::run(&args[1..], &environment, now));
     }

@@ -131,12 +131,18 @@ fn what_tests_print_is_passed_on() {
     let args = ["publish", "--", "test", "--", "--nocapture"];
     let said = chain.run(chain.source.root(), &args).succeeded();
     assert!(said.stdout.contains("\n{\"loud\":1}\n"), "{}", said.stdout);
+    assert!(
+        said.stdout.contains("caf\u{fffd}\n"),
+        "not all that is printed is UTF-8: {}",
+        said.stdout
+    );
     assert!(said.stdout.contains("test result: ok"), "{}", said.stdout);
 }
 
 /// Gives the program a test that prints what looks like a message of cargo's.
 fn loud_test(chain: &Chain) {
-    let test = "\n#[test]\nfn loud() {\n    println!(\"\\n{{\\\"loud\\\":1}}\");\n}\n";
+    let test = "\n#[test]\nfn loud() {\n    println!(\"\\n{{\\\"loud\\\":1}}\");\n    \
+                use std::io::Write;\n    std::io::stdout().write_all(b\"caf\\xe9\\n\").unwrap();\n}\n";
     chain.source.append("crates/c3/src/main.rs", test);
     chain.source.commit("a test");
 }

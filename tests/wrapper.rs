@@ -13,6 +13,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use common::PROGRAM;
 use common::around::output;
 use common::chain::sane;
+use common::driver::{PROBE, driver, fake_rustc};
 use headstart::disk::lock::Lock;
 use headstart::engine::ledger::{Ledger, Note};
 use headstart::engine::seed::Seed;
@@ -66,7 +67,7 @@ fn a_compiler_that_is_not_there_is_said_so() {
 #[test]
 fn the_wrapper_passes_every_argument_on() {
     let scratch = Scratch::new();
-    let fake = fake_rustc(&scratch, "printf '%s\\n' \"$@\"");
+    let fake = fake_rustc(&scratch, "bin", "printf '%s\\n' \"$@\"");
     let odd = OsStr::from_bytes(b"caf\xe9");
     let args = [
         "--frobnicate=1",
@@ -158,15 +159,6 @@ fn a_response_file_is_understood() {
     assert_eq!(here.note().compiled.crate_name, "foo");
 }
 
-/// What a fake rustc does for the probe: it writes a dep-graph with the hash `hereHASH` of its arguments.
-const PROBE: &str = r#"case "$*" in *nothing.rs*)
-    for arg in "$@"; do case "$arg" in incremental=*) dir=${arg#incremental=}/foo-1; esac; done
-    mkdir -p "$dir/s-hoesqv6wan-1-x" && : > "$dir/s-hoesqv6wan-1.lock"
-    printf 'RSIC\000\000\0041.95hereHASH' > "$dir/s-hoesqv6wan-1-x/dep-graph.bin"
-    exit;; esac
-graph=$(ls target/debug/incremental/foo-1/s-9ugxnorjls-*/dep-graph.bin 2>/dev/null)
-"#;
-
 /// The session would be thrown away whole, or taken for one of another unit.
 #[test]
 fn a_seed_is_placed_with_this_machines_hashes() {
@@ -189,6 +181,43 @@ fn a_seed_of_other_arguments_is_not_placed() {
     here.seed(&Digest::of(b"others"));
     assert_eq!(here.compile(&[]).stdout, "graph: \n");
     assert_eq!(here.note().began, Began::OtherArguments);
+}
+
+/// Another build of rustc that says the same of its version would get a session of a rustc that it knows nothing of.
+#[test]
+fn a_seed_of_another_compiler_is_not_placed() {
+    let here = Here::new(&format!("{PROBE}echo \"graph: $graph\""));
+    here.seed(&here.arguments());
+    let shell =
+        "cat \"$1\" > \"$2.new\"; echo >> \"$2.new\"; chmod +x \"$2.new\"; mv \"$2.new\" \"$2\"";
+    let mut copy = Command::new("sh");
+    let copy = copy.args(["-c", shell, "sh"]).arg(driver());
+    assert_eq!(output(copy.arg(&here.rustc)).code, 0);
+    assert_eq!(here.compile(&[]).stdout, "graph: \n");
+    assert_eq!(here.note().began, Began::OtherArguments);
+}
+
+/// A script adds what it likes to the arguments; a program that some other option was given would come out.
+#[test]
+fn a_compiler_that_is_a_script_gets_no_seed() {
+    for script_is_behind in [false, true] {
+        let here = Here::new(&format!("{PROBE}echo \"graph: $graph\""));
+        here.seed(&here.arguments());
+        let script = here.scratch.path("script/rustc");
+        let text = "#!/bin/sh\n# librustc_driver\necho run \"$@\"\n";
+        here.scratch.write("script/rustc", text);
+        fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).expect("it is ours");
+        let mut programs = [script, here.rustc.clone()];
+        if script_is_behind {
+            programs.reverse();
+        }
+        let mut command = Command::new(PROGRAM);
+        let command = clean(&mut command).current_dir(here.scratch.root());
+        let run = output(command.args(programs).args(here.args(&[])));
+        assert!(!run.stdout.contains("s-9ugxnorjls"), "{}", run.stdout);
+        assert_eq!(here.note().began, Began::UnsureCompiler);
+        assert_eq!(here.note().compiled.arguments, None, "it would be offered");
+    }
 }
 
 /// Whoever suspects the seeds must be able to go without.
@@ -449,7 +478,7 @@ struct Here {
 impl Here {
     fn new(script: &str) -> Here {
         let scratch = Scratch::new();
-        let rustc = fake_rustc(&scratch, script);
+        let rustc = fake_rustc(&scratch, "bin", script);
         fs::create_dir_all(scratch.path("target/debug/.fingerprint")).expect("it is ours");
         Here { scratch, rustc }
     }
@@ -503,9 +532,7 @@ impl Here {
 
     /// What the wrapper takes for the arguments of the unit; a rustc that does nothing compiles once to know.
     fn arguments(&self) -> Digest {
-        self.scratch.write("idle/rustc", "#!/bin/sh\n");
-        let idle = self.scratch.path("idle/rustc");
-        fs::set_permissions(&idle, fs::Permissions::from_mode(0o755)).expect("it is ours");
+        let idle = fake_rustc(&self.scratch, "idle", "");
         let mut command = Command::new(PROGRAM);
         let command = clean(&mut command)
             .current_dir(self.scratch.root())
@@ -572,12 +599,4 @@ impl Here {
         ledger.write_seed("foo=1", &seed).expect("it is ours");
         digest
     }
-}
-
-/// Writes a program named rustc that does what `script` says.
-fn fake_rustc(scratch: &Scratch, script: &str) -> PathBuf {
-    scratch.write("bin/rustc", &format!("#!/bin/sh\n{script}\n"));
-    let path = scratch.path("bin/rustc");
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("it is ours");
-    path
 }

@@ -105,11 +105,11 @@ pub enum Messages {
     Kept,
 }
 
-/// Runs `command`, and returns its JSON lines; a line that is no JSON goes to `pass_on`.
+/// Runs `command`, and returns its JSON lines; a line that is no JSON goes to `pass_on`, as it is and with its end.
 pub fn run(
     command: &CargoCommand,
     run: Run<'_>,
-    mut pass_on: impl FnMut(&str),
+    mut pass_on: impl FnMut(&[u8]),
 ) -> Result<Vec<String>> {
     let failed = not_started("cargo");
     let mut kept = match run.messages {
@@ -129,15 +129,16 @@ pub fn run(
     let mut report = Vec::new();
     // What the program or the tests print comes behind cargo's last message, and is theirs whatever it looks like.
     let mut reporting = true;
-    for line in BufReader::new(stdout).lines() {
-        let line = line.map_err(&failed)?;
-        match reporting && line.starts_with('{') {
-            true => {
-                reporting = !line.contains("\"reason\":\"build-finished\"");
-                report.push(line);
+    let (mut stdout, mut line) = (BufReader::new(stdout), Vec::new());
+    while stdout.read_until(b'\n', &mut line).map_err(&failed)? > 0 {
+        match std::str::from_utf8(&line) {
+            Ok(text) if reporting && text.starts_with('{') => {
+                reporting = !text.contains("\"reason\":\"build-finished\"");
+                report.push(text.trim_end().to_owned());
             }
-            false => pass_on(&line),
+            _ => pass_on(&line),
         }
+        line.clear();
     }
     let status = child.wait().map_err(&failed)?;
     let mut stderr = String::new();

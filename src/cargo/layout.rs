@@ -15,6 +15,9 @@ pub const LOCKS: [&str; 2] = [".cargo-build-lock", ".cargo-lock"];
 /// Our own directory below the build directory.
 pub const OWN_DIR: &str = ".headstart";
 
+/// What cargo keeps of rustc's answers, in each build directory. Source: cargo: util/rustc.rs @ 1.95.
+pub const RUSTC_INFO: &str = ".rustc_info.json";
+
 /// The largest record that we read; cargo's are a few kilobytes.
 const MAX_RECORD_BYTES: u64 = 16 << 20;
 

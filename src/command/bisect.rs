@@ -286,7 +286,7 @@ impl Bisect<'_> {
         let (good, bad) = (&self.line[0].id, &self.line[self.line.len() - 1].id);
         let (good, bad) = (short(good), short(bad));
         let commits = count(self.line.len(), "commit");
-        println!("{commits} from {good} to {bad}, {published} published{known}");
+        say!("{commits} from {good} to {bad}, {published} published{known}");
     }
 
     fn say_step(&self, id: &str, subject: &str, judged: &Judged) {
@@ -298,7 +298,7 @@ impl Bisect<'_> {
         let built = if judged.built { ", built" } else { "" };
         let why = judged.reason.as_ref().map(|reason| format!(" ({reason})"));
         let why = why.unwrap_or_default();
-        println!("  {id}  {word:<7}  {seconds:>5.2} s{built}  {subject}{why}");
+        say!("  {id}  {word:<7}  {seconds:>5.2} s{built}  {subject}{why}");
     }
 
     fn print(&self, answer: Answer) {
@@ -310,13 +310,13 @@ impl Bisect<'_> {
                 (false, true) => "commit known",
             };
             let Commit { id, subject } = &self.line[at];
-            println!("{what} {kind}: {id} {subject}");
+            say!("{what} {kind}: {id} {subject}");
         }
         if left.is_empty() || self.trials.args.store.quiet {
             return;
         }
         let between = count(left.len(), "commit");
-        println!("{between} between them may be the first bad one as well:");
+        say!("{between} between them may be the first bad one as well:");
         let line = |at: usize| {
             let Commit { id, subject } = &self.line[at];
             let why = match self.judged[at] {
@@ -327,7 +327,7 @@ impl Bisect<'_> {
         };
         print_first(SHOWN_LEFT, left.rev().map(line), "");
         if self.trials.args.then_build.is_none() {
-            println!("`--then-build` builds those whose programs were not to be had");
+            say!("`--then-build` builds those whose programs were not to be had");
         }
     }
 

@@ -9,7 +9,7 @@ use crate::model::{Root, Roots};
 pub fn run(args: &DebuggerArgs, environment: &Environment) -> anyhow::Result<()> {
     let setup = Setup::here(environment, args.target_dir.as_deref())?;
     for line in lines(args.debugger, &setup.roots) {
-        println!("{line}");
+        say!("{line}");
     }
     Ok(())
 }

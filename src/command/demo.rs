@@ -250,8 +250,8 @@ fn print(measured: &Measured) {
     let start = &measured.start;
     let (fresh, all) = (start.count(Action::Place), start.decisions.len());
     let size = bytes(start.restored.bytes);
-    println!("\nA fresh clone of {commit}, at another path, with another CARGO_HOME:");
-    println!("  {alone:>7.1} s  cargo alone, from nothing");
-    println!("  {started:>7.1} s  headstart start, then cargo  ({times:.1} times as fast)");
-    println!("  {fresh} of {all} units came from {before}, the commit before: {size}");
+    say!("\nA fresh clone of {commit}, at another path, with another CARGO_HOME:");
+    say!("  {alone:>7.1} s  cargo alone, from nothing");
+    say!("  {started:>7.1} s  headstart start, then cargo  ({times:.1} times as fast)");
+    say!("  {fresh} of {all} units came from {before}, the commit before: {size}");
 }

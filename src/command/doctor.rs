@@ -130,8 +130,8 @@ fn tell(told: Vec<(String, Findings)>, args: &StoreArgs) -> ExitCode {
         let hint = (verdict != "ok").then(|| own.unwrap_or(hint(check).to_owned()));
         wrong += u8::from(verdict == "wrong");
         if !args.json && (!args.quiet || verdict == "wrong") {
-            println!("{verdict:<5}  {url}{check}: {says}");
-            hint.iter().for_each(|hint| println!("       hint: {hint}"));
+            say!("{verdict:<5}  {url}{check}: {says}");
+            hint.iter().for_each(|hint| say!("       hint: {hint}"));
         }
         let url = url.strip_suffix(' ');
         checks.push(json!({ "remote": url, "check": check, "verdict": verdict, "says": says, "hint": hint }));

@@ -48,7 +48,7 @@ pub fn run(args: &ExplainArgs, environment: &Environment, now: Timestamp) -> Res
     }
     if let Some(started) = &started {
         let (age, from) = (age(started.unix_s, now), short(&started.commit));
-        println!("started {age} from {from}");
+        say!("started {age} from {from}");
     }
     let whole = named.is_some() || args.all;
     let (fresh, others): (Vec<_>, Vec<_>) =
@@ -56,7 +56,7 @@ pub fn run(args: &ExplainArgs, environment: &Environment, now: Timestamp) -> Res
     others.iter().for_each(|one| one.print());
     if !fresh.is_empty() {
         let fresh = count(fresh.len(), "unit");
-        println!("{fresh} fresh, and not compiled since; --all names them");
+        say!("{fresh} fresh, and not compiled since; --all names them");
     }
     Ok(())
 }
@@ -109,14 +109,14 @@ impl Explained {
     }
 
     fn print(&self) {
-        println!("{}", self.name());
+        say!("{}", self.name());
         if let Some(decision) = &self.decision {
-            println!("  start: {}, {}", decision.verdict, decision.reason.text);
+            say!("  start: {}, {}", decision.verdict, decision.reason.text);
         }
         match &self.note {
-            Some(note) => println!("  rustc: {:.2} s, {}", seconds(note), note.began),
+            Some(note) => say!("  rustc: {:.2} s, {}", seconds(note), note.began),
             None if self.is_fresh() => {}
-            None => println!("  rustc: not run through headstart since"),
+            None => say!("  rustc: not run through headstart since"),
         }
     }
 

@@ -233,7 +233,7 @@ fn as_json(dry_run: bool, collected: Option<&Collected>, far: &[Answer<'_>]) -> 
 fn print(dry_run: bool, collected: Option<&Collected>, far: &[Answer<'_>]) {
     let deleted = if dry_run { "would delete" } else { "deleted" };
     match collected {
-        None if far.is_empty() => println!("there is no store, and nothing to delete"),
+        None if far.is_empty() => say!("there is no store, and nothing to delete"),
         None => {}
         Some(one) => {
             let points = count(one.removed.starting_points, "starting point");
@@ -243,13 +243,13 @@ fn print(dry_run: bool, collected: Option<&Collected>, far: &[Answer<'_>]) {
                 0 => "nothing to delete".to_owned(),
                 _ => format!("{deleted} {points} ({expired} had expired) and {objects}: {size}"),
             };
-            println!("store {}: {what}", one.store.root().display());
+            say!("store {}: {what}", one.store.root().display());
             let (left, max) = (bytes(one.plan.remaining_bytes), bytes(one.max_bytes));
             let why = match one.plan.remaining_bytes > one.max_bytes {
                 true => "; what was used in the last hour stays",
                 false => "",
             };
-            println!("  {left} left, of {max} that it may have{why}");
+            say!("  {left} left, of {max} that it may have{why}");
         }
     }
     for (name, over) in far {
@@ -257,8 +257,8 @@ fn print(dry_run: bool, collected: Option<&Collected>, far: &[Answer<'_>]) {
         let files = count(over.keys.len(), "file");
         let (weeks, size) = (count(over.epochs.len(), "week"), bytes(over.bytes));
         match over.keys.is_empty() {
-            true => println!("{name}: nothing to delete"),
-            false => println!("{name}: {deleted} {files} of {weeks}: {size}"),
+            true => say!("{name}: nothing to delete"),
+            false => say!("{name}: {deleted} {files} of {weeks}: {size}"),
         }
     }
 }

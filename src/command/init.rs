@@ -32,27 +32,27 @@ pub fn run(args: &InitArgs, environment: &Environment) -> anyhow::Result<ExitCod
     let after = after.map_err(|error| refused(&file, &error))?;
     let (nothing, done) = words(args);
     if after == before {
-        println!("{} {nothing}; nothing to do", file.display());
+        say!("{} {nothing}; nothing to do", file.display());
         return Ok(ExitCode::SUCCESS);
     }
-    println!("{}:", file.display());
+    say!("{}:", file.display());
     for line in changes(&before, &after) {
-        println!("{line}");
+        say!("{line}");
     }
     if args.print {
         return Ok(ExitCode::SUCCESS);
     }
     if !args.yes && !confirmed()? {
-        println!("nothing was changed");
+        say!("nothing was changed");
         return Ok(ExitCode::FAILURE);
     }
     match after.is_empty() {
         true => disk::remove_file(&file)?,
         false => place::write_kept(&file, after.as_bytes())?,
     }
-    println!("done: {done}");
+    say!("done: {done}");
     if !args.undo && !args.release_lane && environment.var("RUSTC_WRAPPER").is_some() {
-        println!("note: RUSTC_WRAPPER is set in this environment, and wins over the configuration");
+        say!("note: RUSTC_WRAPPER is set in this environment, and wins over the configuration");
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -49,11 +49,11 @@ pub fn run(command: &KeyCommand, call: Call<'_>) -> Result<()> {
     }
     if let Some((out, kept)) = made {
         let out = out.display();
-        println!("{out} is secret, and {kept}: for CI's secrets, never for a repository");
-        println!("{out}.pub is for everybody");
+        say!("{out} is secret, and {kept}: for CI's secrets, never for a repository");
+        say!("{out}.pub is for everybody");
     }
     let id = key.id();
-    println!("{key}, id {id}\nreaders believe it with\n  {believe}");
+    say!("{key}, id {id}\nreaders believe it with\n  {believe}");
     Ok(())
 }
 

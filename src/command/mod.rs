@@ -1,5 +1,13 @@
 //! The commands that people type.
 
+/// Prints a line on standard output. Who does not read it, or has no room for it, has cargo run all the same: `println!` would panic.
+macro_rules! say {
+    ($($text:tt)*) => {{
+        use std::io::Write as _;
+        drop(writeln!(std::io::stdout(), $($text)*));
+    }};
+}
+
 pub mod bisect;
 pub mod bootstrap;
 pub mod bring;
@@ -28,7 +36,7 @@ pub mod trial;
 pub mod trust;
 mod visit;
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::process::{ExitCode, Termination};
 
 use clap::{CommandFactory, Parser};
@@ -64,11 +72,17 @@ pub fn main(args: Vec<OsString>, environment: &Environment, now: Timestamp) -> E
         Command::Trust(command) => ends(trust::run(&command, environment)),
         Command::Debugger(args) => ends(debugger::run(&args, environment)),
         Command::Completions { shell } => {
-            let (mut command, mut out) = (Cli::command(), std::io::stdout());
-            clap_complete::generate(shell, &mut command, "headstart", &mut out);
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "headstart", &mut script);
+            say!("{}", String::from_utf8_lossy(&script).trim_end());
             ExitCode::SUCCESS
         }
     }
+}
+
+/// Tells whether `name` is one of the commands, for cargo may call a compiler by a bare name.
+pub fn is_known(name: &OsStr) -> bool {
+    name == "help" || Cli::command().find_subcommand(name).is_some()
 }
 
 /// Returns the exit code of a command that ended so; an error is printed.

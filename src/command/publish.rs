@@ -2,6 +2,7 @@
 //!
 //! Ends as cargo ends: what keeps a build from being published is said, and is a failure only where that was asked for.
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -13,17 +14,18 @@ use super::bootstrap::Checkout;
 use super::cli::PublishArgs;
 use super::failure;
 use super::key::signing_keys;
+use super::setup::warn_of_other_wrapper;
 use super::trust::here;
 use super::{
     Call, Clock, Failure, NAMED_BY_JSON, Setup, far, gc, keyring, print_first, print_json, short,
     wrapped,
 };
-use crate::cargo::{CargoCommand, Messages, command as cargo, message};
+use crate::cargo::{CargoCommand, Messages, Workspace, command as cargo, message};
 use crate::config::Environment;
-use crate::engine::Build;
 use crate::engine::list::Signer;
 use crate::engine::publish::{Published, publish};
 use crate::engine::push::{PushError, Pushed, push};
+use crate::engine::{Build, Ledger, hold};
 use crate::git::Repository;
 use crate::model::{Manifest, SECONDS_A_DAY};
 use crate::report::{bytes, count};
@@ -88,6 +90,7 @@ pub fn run(args: &PublishArgs, call: Call<'_>) -> Result<ExitCode> {
         // Before cargo runs: whoever watches may prefer to stop it.
         failure::print_and_go_on("this will not be published", error);
     }
+    warn_of_other_wrapper(call);
     let is_ready = ready.is_ok();
     let built = build(args, Messages::Shown, call)?;
     match ready.and_then(|ready| ready.publish(&built)) {
@@ -154,8 +157,8 @@ fn build(args: &PublishArgs, messages: Messages, call: Call<'_>) -> Result<Built
     } else {
         for command in &commands {
             let more = cargo::run(command, how, |line| match args.store.json {
-                true => call.reporter.note(line),
-                false => println!("{line}"),
+                true => call.reporter.note(String::from_utf8_lossy(line).trim_end()),
+                false => drop(std::io::stdout().write_all(line)),
             })?;
             lines.get_or_insert_with(Vec::new).extend(more);
         }
@@ -188,9 +191,10 @@ impl<'a> Ready<'a> {
         }
         let typed = args.store.store.as_deref();
         let store = Store::create(&environment.store(typed, Some(configured))?)?;
-        if let What::Rustc(checkout) = &what {
-            // For the wrapper, which cannot tell them by itself.
-            checkout.note_roots();
+        // For the wrapper, which cannot tell them by itself.
+        match &what {
+            What::Rustc(checkout) => checkout.note_roots(),
+            What::Workspace(setup) => note_workspace(&setup.workspace),
         }
         Ok(Ready {
             args,
@@ -316,6 +320,14 @@ pub(super) fn comment(commit: &str, call: Call<'_>) -> String {
     format!("headstart commit:{commit} timestamp:{now_unix_s}")
 }
 
+/// Notes that somebody publishes from the build directory of `workspace`, which may lie inside another as those of tests do.
+fn note_workspace(workspace: &Workspace) {
+    let (dir, root) = (&workspace.build_dir, &workspace.root);
+    let made = hold::make_target_dir(dir);
+    // Without, outputs have the names that plain cargo gives them.
+    drop(made.and_then(|()| Ledger::of(dir).note_workspace(root)));
+}
+
 fn check_commands(commands: &[CargoCommand], environment: &Environment) -> Result<(), Failure> {
     if let Some(checkout) = Checkout::running(&commands[0], environment)
         && commands.iter().all(|one| checkout.x(one).is_some())
@@ -429,21 +441,21 @@ fn print(outcome: &Outcome, unsigned: bool) {
         true => " with changes (not offered as the commit's)",
         false => "",
     };
-    println!("published {}{dirty}", short(&point.commit));
+    say!("published {}{dirty}", short(&point.commit));
     let units = count(point.units, "unit");
     let seconds = outcome.publish_time.as_secs_f64();
     let (made, new) = (bytes(point.size_bytes), bytes(published.new_bytes));
-    println!("  {units} that made {made}; {new} new in the store, in {seconds:.1} s");
+    say!("  {units} that made {made}; {new} new in the store, in {seconds:.1} s");
     let written = outcome.pushed.iter();
     let written = written.filter_map(|(name, pushed)| Some((name, pushed.as_ref().ok()?)));
     for (name, pushed) in written.clone() {
         let (size, seconds) = (bytes(pushed.bytes), outcome.push_time.as_secs_f64());
-        println!("  {size} written to {name} in {seconds:.1} s");
+        say!("  {size} written to {name} in {seconds:.1} s");
     }
     if unsigned && written.count() > 0 {
         let (commit, name) = (&point.commit, point.manifest.hex());
-        println!("  nobody finds it before it is signed, where the key is:");
-        println!("  headstart sign --commit {commit} --manifest {name}");
+        say!("  nobody finds it before it is signed, where the key is:");
+        say!("  headstart sign --commit {commit} --manifest {name}");
     }
     let line = |(unit, reason): &(String, String)| format!("left out {unit}: {reason}");
     print_first(SHOWN_LEFT_OUT, left_out.iter().map(line), NAMED_BY_JSON);

@@ -181,12 +181,12 @@ impl Rotation<'_> {
         }
         let (repository, generation) = (&self.repository, statement.generation);
         let (keys, revoked) = (count(statement.keys.len(), "key"), statement.revoked.len());
-        println!("{keys} for {repository}, {revoked} revoked: statement {generation}");
+        say!("{keys} for {repository}, {revoked} revoked: statement {generation}");
         for (place, _) in written.iter().filter(|(_, done)| done.is_ok()) {
-            println!("  written to {place}");
+            say!("  written to {place}");
         }
         if let Some(key) = root {
-            println!("readers believe it with\n  headstart trust add --root {key}");
+            say!("readers believe it with\n  headstart trust add --root {key}");
         }
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::Context;
 use jiff::Timestamp;
 
+use super::init::is_ours;
 use crate::cargo::{CargoCommand, Messages, Run, Workspace, workspace};
 use crate::config::Environment;
 use crate::disk;
@@ -142,6 +143,19 @@ pub fn wrapped(environment: &Environment, messages: Messages) -> Run<'_> {
     }
 }
 
+/// Says of the user's own program in rustc's place, if there is one, that [`wrapped`] does not run it.
+pub fn warn_of_other_wrapper(call: Call<'_>) {
+    let environment = call.environment;
+    let home = environment.cargo_home().unwrap_or_default();
+    let named = environment.rustc_wrapper(&home);
+    if let Some((program, by)) = named.filter(|(program, _)| !is_ours(program, environment)) {
+        let program = program.display();
+        call.reporter.warn(format!(
+            "{by} names {program}, which is not run, since headstart is in its place; to have it run, run cargo itself after `headstart start`"
+        ));
+    }
+}
+
 /// Measures how long something takes; the only clock of the commands beside the time they start at.
 #[derive(Debug)]
 pub struct Clock(std::time::Instant);
@@ -171,13 +185,13 @@ pub const NAMED_BY_JSON: &str = "; --json names them all";
 /// Prints the first of `lines`, at most `shown`, and how many more there are; `all` says who names them.
 pub fn print_first(shown: usize, lines: impl ExactSizeIterator<Item: Display>, all: &str) {
     let more = lines.len().saturating_sub(shown);
-    lines.take(shown).for_each(|line| println!("  {line}"));
+    lines.take(shown).for_each(|line| say!("  {line}"));
     if more > 0 {
-        println!("  and {more} more{all}");
+        say!("  and {more} more{all}");
     }
 }
 
 /// Prints `value` as one line of JSON on standard output.
 pub fn print_json(value: &serde_json::Value) {
-    println!("{value}");
+    say!("{value}");
 }

@@ -113,7 +113,7 @@ fn print(commit: &str, answers: &[Answer]) {
                 Ok(Verdict::Already) => "was signed by these keys before",
                 Err(_) => "was not signed",
             };
-            println!("manifest {manifest} of {commit} {said}, in {name}");
+            say!("manifest {manifest} of {commit} {said}, in {name}");
         }
     }
 }

@@ -11,6 +11,7 @@ use super::bootstrap::Checkout;
 use super::cli::StartArgs;
 use super::failure;
 use super::search::Search;
+use super::setup::warn_of_other_wrapper;
 use super::sources::{Candidate, NoStart, Sources};
 use super::{Call, Clock, Failure, Setup, bring, gc, print_first, print_json, short, wrapped};
 use crate::cargo::{CargoCommand, Locked, Messages, command as cargo};
@@ -70,6 +71,7 @@ pub fn run(args: &StartArgs, call: Call<'_>) -> Result<ExitCode> {
     if !goes_on {
         return Ok(ExitCode::SUCCESS);
     }
+    warn_of_other_wrapper(call);
     let how = wrapped(environment, Messages::Shown);
     for command in &commands {
         let x = checkout.as_ref().and_then(|one| one.x(command));
@@ -112,7 +114,7 @@ fn report_none(args: &StartArgs, none: NoStart) -> Result<()> {
     if args.store.json {
         print_json(&json!({ "commit": null, "why": none.0 }));
     } else if !args.store.quiet && !args.required {
-        println!("{none}\ncargo will build from nothing");
+        say!("{none}\ncargo will build from nothing");
     }
     match args.required {
         true => Err(Failure::new(none.to_string(), "leave --required out to go on").into()),
@@ -346,7 +348,7 @@ fn print(outcome: &Outcome, dry_run: bool, now: Timestamp) {
         "" => String::new(),
         target_dir => format!("{target_dir}: "),
     };
-    println!("{of}starting point {short}, {behind}, published {age}");
+    say!("{of}starting point {short}, {behind}, published {age}");
     let (size, seconds) = (bytes(outcome.restored.bytes), outcome.seconds);
     let placed = match dry_run {
         true => " (dry run: nothing was placed)".to_owned(),
@@ -359,9 +361,9 @@ fn print(outcome: &Outcome, dry_run: bool, now: Timestamp) {
         0 => String::new(),
         kept => format!(", {kept} of them here before"),
     };
-    println!("  {fresh:>6} fresh{before}{placed}");
-    println!("  {near:>6} near, to be compiled incrementally");
-    println!("  {absent:>6} absent, to be compiled from nothing");
+    say!("  {fresh:>6} fresh{before}{placed}");
+    say!("  {near:>6} near, to be compiled incrementally");
+    say!("  {absent:>6} absent, to be compiled from nothing");
     let dependency = Reason::Dependency(String::new());
     let own = outcome.decisions.iter().filter(|one| {
         matches!(one.verdict.as_str(), "near" | "absent") && one.reason.code != dependency.code()

@@ -35,11 +35,11 @@ pub fn run(args: &StatusArgs, environment: &Environment, now: Timestamp) -> Resu
         return Ok(());
     }
     match (build.map(|build| build.display()), &started) {
-        (None, _) => println!("no cargo workspace here"),
-        (Some(build), None) => println!("{build}: not started from anywhere"),
+        (None, _) => say!("no cargo workspace here"),
+        (Some(build), None) => say!("{build}: not started from anywhere"),
         (Some(build), Some(started)) => {
             let (age, from) = (age(started.unix_s, now), short(&started.commit));
-            println!("{build}: started {age} from {from}");
+            say!("{build}: started {age} from {from}");
             print_decisions(started, args.units);
         }
     }
@@ -52,16 +52,16 @@ fn print_decisions(started: &Started, units: bool) {
     let of = |verdict: &str| all().filter(|one| one.verdict == verdict).count();
     let verdicts = ["fresh", "kept", "near", "absent"];
     let counts = verdicts.map(|verdict| format!("{} {verdict}", of(verdict)));
-    println!("  {}", counts.join(", "));
+    say!("  {}", counts.join(", "));
     for one in all().filter(|_| units) {
         let (verdict, why) = (&one.verdict, &one.reason.text);
-        println!("  {verdict:<6} {} ({}): {why}", one.unit, one.package);
+        say!("  {verdict:<6} {} ({}): {why}", one.unit, one.package);
     }
 }
 
 fn print_points(store: &Path, points: &[Point], now: Timestamp) {
     let all = count(points.len(), "starting point");
-    println!("store {}: {all}", store.display());
+    say!("store {}: {all}", store.display());
     let line = |point: &Point| {
         let commands: Vec<String> = point.commands.iter().map(|args| args.join(" ")).collect();
         let dirty = if point.dirty { " +changes" } else { "" };

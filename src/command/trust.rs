@@ -43,10 +43,10 @@ fn add(args: &TrustAddArgs, environment: &Environment) -> Result<()> {
             let hint = format!("if that was a mistake, take it out of {}", file.display());
             return Err(Failure::new(format!("the key {id} is revoked"), hint).into());
         }
-        Some(false) => println!("{id} {said} {place} already"),
+        Some(false) => say!("{id} {said} {place} already"),
         Some(true) => {
-            println!("{id} {said} {place}: {so} runs code on this machine");
-            println!("noted in {}", file.display());
+            say!("{id} {said} {place}: {so} runs code on this machine");
+            say!("noted in {}", file.display());
         }
     }
     Ok(())
@@ -72,15 +72,15 @@ fn remove(args: &TrustRemoveArgs, environment: &Environment) -> Result<()> {
         let hint = "--repository names another; `headstart trust list` shows all";
         return Err(Failure::new(what, hint).into());
     }
-    println!("{id} is not believed in {here} any more{still}");
+    say!("{id} is not believed in {here} any more{still}");
     Ok(())
 }
 
 fn revoke(key: &str, environment: &Environment) -> Result<()> {
     let id = key_id(key, environment)?;
     match beliefs::change(&environment.config_dir()?, |all| all.revoke(id))? {
-        true => println!("{id} is believed nowhere any more"),
-        false => println!("{id} is revoked already"),
+        true => say!("{id} is believed nowhere any more"),
+        false => say!("{id} is revoked already"),
     }
     Ok(())
 }
@@ -112,13 +112,13 @@ fn list(json: bool, environment: &Environment) -> Result<()> {
         }));
         return Ok(());
     }
-    println!("{}:", file.display());
+    say!("{}:", file.display());
     for (role, what) in [(Role::Signs, "in"), (Role::Root, "says who signs in")] {
         for one in beliefs.keys(role) {
             let (key, id, place) = (&one.key, one.key.id(), shown(&one.repository));
-            println!("  {key}, id {id}, {what} {place}");
+            say!("  {key}, id {id}, {what} {place}");
             if let Some(note) = &one.note {
-                println!("    {note}");
+                say!("    {note}");
             }
         }
     }
@@ -126,13 +126,13 @@ fn list(json: bool, environment: &Environment) -> Result<()> {
         print_said(said);
     }
     for id in beliefs.revoked() {
-        println!("  {id} is revoked");
+        say!("  {id} is revoked");
     }
     for key in proposed.iter().filter(|key| !believed.contains(key)) {
         let (id, how) = (key.id(), how_to_believe(key));
         match beliefs.is_revoked(id) {
-            true => println!("this workspace proposes {id}, which is revoked"),
-            false => println!("this workspace proposes {id}, which is not believed here:\n  {how}"),
+            true => say!("this workspace proposes {id}, which is revoked"),
+            false => say!("this workspace proposes {id}, which is not believed here:\n  {how}"),
         }
     }
     Ok(())
@@ -140,12 +140,12 @@ fn list(json: bool, environment: &Environment) -> Result<()> {
 
 fn print_said(said: &Statement) {
     let generation = said.generation;
-    println!("a root says of this repository, in statement {generation}:");
+    say!("a root says of this repository, in statement {generation}:");
     for key in &said.keys {
-        println!("  {key}, id {}, signs", key.id());
+        say!("  {key}, id {}, signs", key.id());
     }
     for id in &said.revoked {
-        println!("  {id} is revoked");
+        say!("  {id} is revoked");
     }
 }
 

@@ -171,6 +171,14 @@ impl Environment {
         programs.find(|program| program.is_file())
     }
 
+    /// Returns where `program` is, as it was typed or as cargo runs it: a path, or a name that is looked for.
+    pub fn program_at(&self, program: &OsStr) -> Option<PathBuf> {
+        match Path::new(program).components().count() {
+            1 => self.finds(program.to_str()?),
+            _ => Some(self.dir.join(program)),
+        }
+    }
+
     /// Returns the directory for temporary files.
     pub fn temporary(&self) -> PathBuf {
         self.path("TMPDIR").unwrap_or_else(|| PathBuf::from("/tmp"))

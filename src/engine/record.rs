@@ -257,7 +257,9 @@ impl Recorder<'_> {
 
     fn session(&self, unit: &LiveUnit, recorded: &mut Recorded) -> Result<Option<Session>> {
         let compiled = recorded.unit.compiled.as_ref();
-        let Some(compiled) = compiled.filter(|compiled| !compiled.crashed) else {
+        // Without, no reader could tell whether it was made by the same compiler and arguments.
+        let is_known = |one: &&Compiled| !one.crashed && one.arguments.is_some();
+        let Some(compiled) = compiled.filter(is_known) else {
             return Ok(None);
         };
         let version = self.build.manifest.toolchain.short();

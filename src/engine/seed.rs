@@ -56,7 +56,7 @@ pub struct Beginning<'a> {
     pub invocation: &'a Invocation,
     /// What the wrapper adds to cargo's arguments.
     pub further: Vec<OsString>,
-    /// What rustc was told, without the roots; none where it is not incremental.
+    /// What rustc was told, without the roots; none where it is not incremental, or what rustc is told cannot be known.
     pub arguments: Option<Digest>,
     /// The ledger of the build directory.
     pub ledger: &'a Ledger,
@@ -80,9 +80,7 @@ impl Beginning<'_> {
     /// To be called under cargo's lock on the build directory, which a cargo that runs a wrapper holds.
     pub fn sow(&self) -> Result<Sown, Began> {
         let incremental = self.invocation.incremental.as_ref();
-        let Some((incremental, arguments)) = incremental.zip(self.arguments) else {
-            return Err(Began::NotIncremental);
-        };
+        let incremental = incremental.ok_or(Began::NotIncremental)?;
         let key = self.invocation.seed_key();
         let seed = self.ledger.seed(&key).ok_or(Began::NoSession)?;
         let name = Path::new(&seed.session.crate_dir).file_name();
@@ -98,7 +96,7 @@ impl Beginning<'_> {
         if !self.seeding {
             return Err(Began::SeedingOff);
         }
-        if seed.arguments != arguments {
+        if seed.arguments != self.arguments.ok_or(Began::UnsureCompiler)? {
             return Err(Began::OtherArguments);
         }
         let place = || self.place(&seed, &crate_dir);

@@ -5,11 +5,15 @@
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
+use memchr::memmem;
+
+use crate::cargo::layout::{OWN_DIR, RUSTC_INFO};
 use crate::cargo::package;
 use crate::config::Environment;
+use crate::disk;
 use crate::engine::{Ledger, inputs};
 use crate::git;
-use crate::model::{Root, Roots};
+use crate::model::{Digest, Root, Roots};
 use crate::rustc::argv::Invocation;
 
 /// A compiler that is wrapped, and what is around it.
@@ -25,10 +29,36 @@ pub struct Wrapped<'a> {
     pub environment: &'a Environment,
 }
 
+/// How much of a compiler is digested, beside its size: all of rustc, and of clippy's driver what names the rustc that it is of.
+const COMPILER_BYTES: usize = 1 << 20;
+/// What the library is called, up to its hash, that has all of rustc in it but its `main`.
+const DRIVER: &[u8] = b"librustc_driver";
+/// Where rustc's bootstrap says which rustc runs behind its own.
+const REAL_VAR: &str = "RUSTC_REAL";
+
+impl Wrapped<'_> {
+    /// Returns what tells this compiler, and the rustc `behind` it, from others of the same names; none where one of them is
+    /// no rustc but may give rustc other arguments, by the environment for instance, as a script does.
+    pub fn compiler(&self, behind: Option<&OsStr>) -> Option<String> {
+        let real = self.environment.var(REAL_VAR);
+        let programs = [Some(self.program), behind, real].into_iter().flatten();
+        let told = programs.map(|program| {
+            let path = self.environment.program_at(program)?;
+            let start = disk::read_start(&path, COMPILER_BYTES).ok()?;
+            let is_rustc = real.is_some() || memmem::find(&start, DRIVER).is_some();
+            let size_bytes = path.metadata().ok()?.len();
+            let sure = is_rustc && !start.starts_with(b"#!");
+            sure.then(|| format!("{}:{size_bytes} ", Digest::of(&start).hex()))
+        });
+        told.collect()
+    }
+}
+
 /// How far above `--out-dir` a profile's directory lies at most: `<profile>/build/<package>-<hash>`.
 const MAX_ABOVE: usize = 3;
 
-/// Returns the roots of the cargo that runs `invocation`; none where `--out-dir` is in no layout that we know.
+/// Returns the roots of the cargo that runs `invocation`; none where `--out-dir` is in no layout that we know, or in a build that a
+/// test makes.
 ///
 /// cargo compiles the members of a workspace, and what lies beside them, from the workspace's root, with a relative
 /// main source. Any other source it names in full. A vendored one lies in the workspace all the same, below the
@@ -36,6 +66,9 @@ const MAX_ABOVE: usize = 3;
 /// Source: cargo: core/compiler/mod.rs, `path_args` @ 1.95.
 pub fn roots(invocation: &Invocation, environment: &Environment) -> Option<Roots> {
     let build = build_dir(invocation, &environment.dir)?;
+    if is_of_a_test(&build) {
+        return None;
+    }
     let home = environment.cargo_home().ok()?;
     let source = &invocation.source;
     let downloaded = package::is_downloaded(source, &home);
@@ -55,6 +88,13 @@ pub fn roots(invocation: &Invocation, environment: &Environment) -> Option<Roots
     let known = all.into_iter().filter_map(|(root, dir)| Some((root, dir?)));
     let add = |roots: Roots, (root, dir)| roots.with_alias(root, dir);
     Some(inputs::with_aliases(known.fold(Roots::default(), add)))
+}
+
+/// Tells whether `build` lies inside another build directory, and nobody starts or publishes there: a test runs cargo, and may compare
+/// what rustc says word for word, as trybuild does. Named otherwise, rustc does not find the sources that it quotes.
+fn is_of_a_test(build: &Path) -> bool {
+    let is_build_dir = |dir: &Path| dir.join(RUSTC_INFO).is_file();
+    build.ancestors().skip(1).any(is_build_dir) && !build.join(OWN_DIR).exists()
 }
 
 /// Returns the outermost directory above `source` that has a lock file; a package may have one of its own.

@@ -27,6 +27,11 @@ pub enum Began {
     /// The session was made by other arguments.
     #[error("from nothing: its session was made by other arguments")]
     OtherArguments,
+    /// What compiles is no rustc itself: nobody knows what its session was made by.
+    #[error(
+        "from nothing: its compiler may change the arguments, as a script or another program before rustc does"
+    )]
+    UnsureCompiler,
     /// rustc would not say how it hashes the arguments, or in a format that we do not know.
     #[error("from nothing: rustc would not tell how it hashes these arguments")]
     NotCalibrated,
@@ -67,6 +72,7 @@ impl Began {
             Began::NotIncremental => "not-incremental",
             Began::NoSession => "no-session",
             Began::OtherArguments => "other-arguments",
+            Began::UnsureCompiler => "unsure-compiler",
             Began::NotCalibrated => "not-calibrated",
             Began::SeedLost => "seed-lost",
             Began::SeedLate => "seed-late",

@@ -257,7 +257,8 @@ pub struct Compiled {
     pub elapsed_ms: u64,
     /// Whether the wrapper remapped the roots.
     pub remapped: bool,
-    /// What rustc was told, without the roots; none for a unit that is not compiled incrementally.
+    /// The compiler and what it was told, without the roots; none for a unit that is not compiled incrementally, or where
+    /// that is not known for sure.
     pub arguments: Option<Digest>,
     /// Where its outputs went; none for a unit that is not compiled incrementally.
     pub names: Option<OutputNames>,

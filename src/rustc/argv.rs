@@ -141,7 +141,8 @@ impl Invocation {
         let texts: Option<Vec<&str>> = args.iter().map(|arg| arg.to_str()).collect();
         let texts = texts?;
         let (behind, rest) = match texts.split_first() {
-            Some((first, rest)) if is_rustc(Path::new(first)) => {
+            // cargo's own begin with an option, those of a response file too.
+            Some((first, rest)) if !first.starts_with(['-', '@']) => {
                 (Some(OsString::from(first)), rest)
             }
             _ => (None, &texts[..]),
@@ -332,15 +333,21 @@ pub fn seed_key(crate_name: &str, metadata: &str) -> String {
     ledger_key(crate_name, None, metadata)
 }
 
-/// Tells whether `program`, the wrapper's first argument, is a compiler that cargo put there.
-pub fn names_a_compiler(program: &OsStr) -> bool {
+/// Tells whether `args` are what cargo calls a wrapper with: a compiler, by its path or by a name that is no command, and a compile or
+/// a question.
+pub fn is_wrapped_call(args: &[OsString], is_command: impl Fn(&OsStr) -> bool) -> bool {
+    let Some((program, given)) = args.split_first() else {
+        return false;
+    };
     let path = Path::new(program);
     let stem = path.file_stem().and_then(OsStr::to_str).unwrap_or_default();
-    matches!(stem, "rustc" | "clippy-driver") || path.components().count() > 1
-}
-
-fn is_rustc(path: &Path) -> bool {
-    path.file_stem().is_some_and(|stem| stem == "rustc")
+    let is_cargos = |arg: &OsString| {
+        let bytes = arg.as_encoded_bytes();
+        matches!(bytes, b"-vV" | b"--crate-name") || bytes.starts_with(b"@")
+    };
+    let is_compiler = matches!(stem, "rustc" | "clippy-driver") || path.components().count() > 1;
+    let is_option = program.as_encoded_bytes().starts_with(b"-");
+    is_compiler || !is_option && given.iter().any(is_cargos) && !is_command(program)
 }
 
 #[cfg(test)]

@@ -165,11 +165,14 @@ impl<'a> Compile<'a> {
         let out_dir = relocate::told(&invocation.out_dir, &environment.dir);
         let mut args = invocation.with_out_dir(out_dir);
         args.extend_from_slice(&remaps);
-        let arguments = invocation.incremental.is_some().then(|| {
+        let incremental = invocation.incremental.as_ref();
+        let compiler = incremental.and_then(|_| wrapped.compiler(invocation.behind.as_deref()));
+        let arguments = compiler.map(|compiler| {
             let name = Path::new(program).file_name().unwrap_or_default();
             let value = |name| environment.var(name).unwrap_or_default();
             let [bootstrap, clippy, conf] = HASHED_VARIABLES.map(value);
-            invocation.digest(&Finder::new(roots), &[name, bootstrap, clippy, conf])
+            let context = [name, OsStr::new(&compiler), bootstrap, clippy, conf];
+            invocation.digest(&Finder::new(roots), &context)
         });
         let below = invocation.out_dir.strip_prefix(roots.dir(Root::Build));
         let names = below.ok().map(|dir| OutputNames {
@@ -180,7 +183,7 @@ impl<'a> Compile<'a> {
         });
         Compile {
             args,
-            names: names.filter(|_| arguments.is_some()),
+            names: names.filter(|_| incremental.is_some()),
             beginning: Beginning {
                 program,
                 invocation,

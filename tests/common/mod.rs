@@ -187,3 +187,13 @@ pub fn app(more: &str, files: &[(&str, &str)]) -> Workspace {
 
 pub mod around;
 pub mod chain;
+pub mod driver;
+
+/// Asserts that all of `workspace` is fresh once its target directory is removed, and it started where it was published.
+#[track_caller]
+pub fn is_fresh_at_the_same_path(workspace: &Workspace, place: &Place) {
+    workspace.remove("target");
+    let started = start_by(runner(workspace.root(), place), &[]);
+    assert_eq!(counts(&started)[1..], [0, 0, 0], "{started}");
+    rests(&workspace.cargo(), &["build"]);
+}

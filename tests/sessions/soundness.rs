@@ -1,12 +1,15 @@
 //! Seeds that do not belong: never a wrong program.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
 use headstart::model::Manifest;
+use headstart_testkit::Workspace;
+use headstart_testkit::fixture::Lock;
 
-use crate::common::chain::{Chain, builds_right, prints, unit_of};
-use crate::common::runner;
+use crate::common::chain::{Chain, builds_right, explain, prints, unit_of};
+use crate::common::{Place, runner};
 
 /// Publishes, changes the manifest, and builds a clone with an edit from it; the program must be right.
 #[track_caller]
@@ -198,4 +201,60 @@ fn files_damaged_after_they_were_placed() {
         });
         edited_elsewhere(&chain);
     }
+}
+
+/// What a script adds, nobody sees: a program that must check for overflows would not, since the publisher's script said so.
+#[test]
+fn a_compiler_behind_a_script() {
+    for (variable, script) in [
+        ("RUSTC", "exec rustc \"$@\" $ADDED"),
+        ("RUSTC_WORKSPACE_WRAPPER", "exec \"$@\" $ADDED"),
+    ] {
+        let (tree, place) = (summing(), Place::new());
+        place
+            .scratch
+            .write("bin/rustc", &format!("#!/bin/sh\n{script}\n"));
+        let program = place.scratch.path("bin/rustc");
+        let mode = fs::Permissions::from_mode(0o755);
+        fs::set_permissions(&program, mode).expect("it is ours");
+        let run = |tree: &Workspace, checks: &str, args: &[&str]| {
+            let runner = runner(tree.root(), &place).env(variable, &program);
+            let added = format!("-Coverflow-checks={checks}");
+            runner.env("ADDED", added).args(args).run().succeeded()
+        };
+        run(&tree, "off", &["publish", "--required", "--", "build"]);
+        let clone = tree.clone_to(&place.scratch.path("clone"));
+        clone.replace("src/text.rs", "old", "new");
+        run(&clone, "on", &["start", "--", "build"]);
+        let explained = explain(clone.root(), &["--json", "summing"]).json();
+        let code = &explained["units"][0]["compiled"]["reason"]["code"];
+        assert_eq!(code, "no-session", "{variable}: {explained}");
+        assert_eq!(clone.program("summing"), "new true", "{variable}");
+    }
+}
+
+/// A program that says whether it checks for overflows; that is compiled apart from what it says first.
+fn summing() -> Workspace {
+    let main = "mod sum;\nmod text;\nfn main() {\n    let one = std::env::args().count() as u8;\n    \
+                let checks = std::panic::catch_unwind(|| sum::sum(one, 255)).is_err();\n    \
+                println!(\"{} {checks}\", text::text());\n}\n";
+    let files = [
+        (".gitignore", "/target\n"),
+        (
+            "Cargo.toml",
+            "[package]\nname = \"summing\"\nversion = \"0.1.0\"\nedition = \"2024\"\n",
+        ),
+        ("src/main.rs", main),
+        (
+            "src/sum.rs",
+            "#[inline(never)]\npub fn sum(a: u8, b: u8) -> u8 {\n    a + b\n}\n",
+        ),
+        (
+            "src/text.rs",
+            "pub fn text() -> &'static str {\n    \"old\"\n}\n",
+        ),
+    ];
+    let files = files.map(|(path, text)| (path.to_owned(), text.to_owned()));
+    let lock = Lock::new().local("summing", &[]).file();
+    Workspace::new(files.into_iter().chain([lock]))
 }
