@@ -1,4 +1,4 @@
-//! Where the roots are, told from one rustc command line as cargo writes it.
+//! Where the roots are, told from one rustc command line as cargo writes it; and which compiler it is.
 //!
 //! cargo tells a wrapper nothing else. Publisher and reader read the same from it, so their outputs name the same.
 
