@@ -2,7 +2,7 @@
 //!
 //! Nothing says which script wrote it: one that ran while it was written is taken for its author.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -48,7 +48,7 @@ impl Beside {
     }
 
     /// Returns what was written while `unit` ran, relative to `build`; nothing for a compile.
-    pub(super) fn written_by(&self, unit: &UnitName, build: &Path) -> HashSet<&Path> {
+    pub(super) fn written_by(&self, unit: &UnitName, build: &Path) -> BTreeSet<&Path> {
         let dir = build.join(unit.script_dir());
         // cargo gives the output the time at which the script began, and writes the other when it has ended.
         let [begun, ended] = ["output", "root-output"].map(|name| walk::mtime(&dir.join(name)));

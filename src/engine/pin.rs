@@ -54,9 +54,8 @@ pub fn scan(path: &Path, finder: &Finder, roots: &Roots) -> Result<Scanned, Disk
 
 /// Tells whether `path` is where the system installs what everybody has.
 pub fn is_of_the_system(path: &Path) -> bool {
-    const DIRS: [&str; 12] = [
+    const DIRS: [&str; 11] = [
         "/usr", "/lib", "/lib64", "/bin", "/sbin", "/etc", "/opt", "/nix", "/dev", "/proc", "/sys",
-        "/run",
     ];
     DIRS.iter().any(|dir| path.starts_with(dir))
 }
