@@ -29,8 +29,9 @@ pub struct Wrapped<'a> {
     pub environment: &'a Environment,
 }
 
-/// How much of a compiler is digested, beside its size: all of rustc, and of clippy's driver what names the rustc that it is of.
-const COMPILER_BYTES: usize = 1 << 20;
+/// How much of a compiler is digested, beside its size: what names the library that it needs, which stands near the start of rustc,
+/// and farther on in clippy's driver.
+const COMPILER_BYTES: [usize; 2] = [64 << 10, 1 << 20];
 /// What the library is called, up to its hash, that has all of rustc in it but its `main`.
 const DRIVER: &[u8] = b"librustc_driver";
 /// Where rustc's bootstrap says which rustc runs behind its own.
@@ -44,8 +45,13 @@ impl Wrapped<'_> {
         let programs = [Some(self.program), behind, real].into_iter().flatten();
         let told = programs.map(|program| {
             let path = self.environment.program_at(program)?;
-            let start = disk::read_start(&path, COMPILER_BYTES).ok()?;
-            let is_rustc = real.is_some() || memmem::find(&start, DRIVER).is_some();
+            let names_driver = |start: &[u8]| memmem::find(start, DRIVER).is_some();
+            let [near, far] = COMPILER_BYTES;
+            let mut start = disk::read_start(&path, near).ok()?;
+            if !names_driver(&start) {
+                start = disk::read_start(&path, far).ok()?;
+            }
+            let is_rustc = real.is_some() || names_driver(&start);
             let size_bytes = path.metadata().ok()?.len();
             let sure = is_rustc && !start.starts_with(b"#!");
             sure.then(|| format!("{}:{size_bytes} ", Digest::of(&start).hex()))
