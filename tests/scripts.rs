@@ -140,6 +140,26 @@ fn what_is_made_beside_the_program_is_made_in_a_fresh_clone() {
     start_by(runner(made.root(), &place), &[]);
     made.cargo().build(&[]);
     assert_eq!(made.program("app"), "made");
+    // Where the run was placed over an older one, nothing was written when it ran; who starts from there needs it all the same.
+    let older = clone_elsewhere(&made, &place, "older");
+    older.start(&place, &[]);
+    older.cargo().build(&[]);
+    made.append("build.rs", "// edited\n").commit("the next");
+    publish(&made, &place, PLAIN_BUILD);
+    older.clone.git(&["pull", "--quiet"]);
+    older.start(&place, &[]);
+    older.rests(&[PLAIN_BUILD]);
+    made.append("src/main.rs", "// edited\n")
+        .commit("and the next");
+    older.clone.git(&["pull", "--quiet"]);
+    common::publish_by(
+        runner(older.clone.root(), &place).home(&older.home),
+        PLAIN_BUILD,
+    );
+    let there = clone_elsewhere(&made, &place, "newest");
+    there.start(&place, &[]);
+    there.cargo().build(&[]);
+    assert_eq!(there.clone.program("app"), "made");
 }
 
 /// A program that says what its build script found beside the workspace, at `author`'s.
@@ -176,6 +196,35 @@ fn what_a_script_found_beside_the_workspace_stays_there() {
     let own = own.expect("it is there").display().to_string();
     assert_eq!(there.clone.program("app"), own);
     is_fresh_at_the_same_path(&published, &place);
+}
+
+/// The usual way to name a neighbour is to go up from the package, which begins with a root.
+#[test]
+fn what_a_script_found_by_going_up_stays_there() {
+    for spelled in ["{}/../found", "../found"] {
+        let place = Place::new();
+        let script = r#"fn main() {
+    println!("cargo::rerun-if-changed=build.rs");
+    let own = std::env::var("CARGO_MANIFEST_DIR").unwrap();
+    println!("cargo::rustc-link-search=native=SPELLED", /* own */);
+    let found = std::fs::read_to_string(format!("{own}/../found/file")).unwrap();
+    println!("cargo::rustc-env=FOUND={found}");
+}
+"#;
+        let own = if spelled.contains("{}") { "own" } else { "" };
+        let script = script.replace("SPELLED", spelled).replace("/* own */", own);
+        let main = "fn main() {\n    println!(\"{}\", env!(\"FOUND\"));\n}\n";
+        let app = common::app("", &[("build.rs", &script), ("src/main.rs", main)]);
+        let published = app.clone_to(&place.scratch.path("alice/app"));
+        for author in ["alice", "bob"] {
+            place.scratch.write(format!("{author}/found/file"), author);
+        }
+        publish(&published, &place, PLAIN_BUILD);
+        let there = clone_elsewhere(&published, &place, "bob/app");
+        there.start(&place, &[]);
+        there.cargo().build(&[]);
+        assert_eq!(there.clone.program("app"), "bob", "{spelled}");
+    }
 }
 
 /// A path of the system, or what only looks like a path, would have every script run again everywhere.

@@ -27,9 +27,19 @@ pub fn absolute_paths(line: &[u8]) -> impl Iterator<Item = &[u8]> {
     all.filter_map(move |at| line[at..].split(ends).next())
 }
 
+/// Returns what looks like a path that leads up again, absolute or not; one with a space or a colon in it is cut there.
+pub fn climbing_paths(line: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let ends = |byte: &u8| byte.is_ascii_whitespace() || b"\"':;,=".contains(byte);
+    let words = line.split(ends).map(|word| match word {
+        [b'-', letter, path @ ..] if letter.is_ascii_alphabetic() => path,
+        path => path,
+    });
+    words.filter(|word| word.split(|byte| *byte == b'/').any(|part| part == b".."))
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{absolute_paths, told};
+    use super::{absolute_paths, climbing_paths, told};
 
     /// A line that is left out may be the one by which two runs differ; one too many, and no two are the same.
     #[test]
@@ -54,5 +64,12 @@ mod tests {
         check("cargo:rustc-env=P=/a:/b", &["/a", "/b"]);
         check("cargo:rustc-env=P=\"/a\";@/b", &["/a", "/b"]);
         check("cargo:rustc-env=P=./a/b https://x/y c/d", &[]);
+        let climbing = |line: &'static [u8]| -> Vec<_> { climbing_paths(line).collect() };
+        assert_eq!(
+            climbing(b"cargo:rustc-link-search=native=/a/../b"),
+            [b"/a/../b"]
+        );
+        assert_eq!(climbing(b"cargo:rustc-flags=-L../a -L b"), [b"../a"]);
+        assert!(climbing(b"cargo:rustc-env=P=a..b ...").is_empty());
     }
 }

@@ -54,11 +54,10 @@ fn visit(
     let here = dir.join(at);
     let mut found = Vec::new();
     if let Some(above) = &mut above {
-        let own = file_id(&here);
-        if own.is_some_and(|own| above.contains(&own)) {
+        let Some(own) = file_id(&here).filter(|own| !above.contains(own)) else {
             return Ok(found);
-        }
-        above.extend(own);
+        };
+        above.push(own);
     }
     for entry in std::fs::read_dir(&here).map_err(failed("list", &here))? {
         let entry = entry.map_err(failed("list", &here))?;

@@ -1,64 +1,125 @@
 //! What build scripts leave in a profile's directory beside what is cargo's: resources next to the program, directories of their own.
 //!
-//! Nothing says which script wrote it: one that ran while it was written is taken for its author.
+//! Nothing says which script wrote it: one of a path package that ran while it was written is taken for its author.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::disk::walk;
-use crate::engine::LiveUnit;
-use crate::model::UnitName;
+use crate::disk::{self, walk};
+use crate::engine::publish::Candidate;
+use crate::engine::{Ledger, LiveUnit};
+use crate::model::{Manifest, Root, Source, UnitName};
+use crate::store::Store;
 
-/// What nobody but a script can have put where it is, each with a time at which it was written, or something in it.
-#[derive(Debug)]
-pub(super) struct Beside(Vec<(PathBuf, SystemTime)>);
+/// Directories of a profile that are cargo's own.
+const OF_CARGO: [&str; 4] = ["build", "deps", "examples", "incremental"];
+/// A directory with more in it is no resource but a build of its own; what is compiled from it is an input of who reads it.
+const MAX_ENTRIES: usize = 1000;
+
+/// What nobody but a script can have put where it is.
+#[derive(Debug, Default)]
+pub(super) struct Beside {
+    /// Each with a time at which it was written, or something in it.
+    found: Vec<(PathBuf, SystemTime)>,
+    /// What runs that a start placed here had left where they ran, with the time that their files were given.
+    placed: HashMap<(UnitName, SystemTime), BTreeSet<PathBuf>>,
+}
 
 impl Beside {
-    /// Looks into `profiles` of the build directory `build`, in which cargo has `units`.
-    pub(super) fn of<'a>(
-        build: &Path,
-        profiles: impl Iterator<Item = &'a str>,
-        units: &[LiveUnit],
-    ) -> Beside {
+    /// Looks into the profiles of `units` in the build directory `build`.
+    pub(super) fn of(build: &Path, store: &Store, units: &[LiveUnit]) -> Beside {
         let plain = |name: &str| name.replace('-', "_");
         let crates: HashSet<String> = units.iter().map(|unit| plain(&unit.crate_name)).collect();
-        let is_foreign = |name: &String| {
-            const OF_CARGO: [&str; 4] = ["build", "deps", "examples", "incremental"];
-            let stem = plain(name.split('.').next().unwrap_or_default());
-            let library = stem.strip_prefix("lib").unwrap_or(&stem);
-            !stem.is_empty()
-                && !OF_CARGO.contains(&name.as_str())
-                && !crates.contains(&stem)
-                && !crates.contains(library)
-        };
+        let profiles = units.iter().map(|unit| unit.name.profile_dir.as_str());
+        let profiles: BTreeSet<&str> = profiles.collect();
         let mut found = Vec::new();
-        for profile in profiles.map(Path::new) {
-            for name in walk::names(&build.join(profile)).filter(is_foreign) {
-                let path = profile.join(name);
-                let top = build.join(&path);
-                let below = walk::below_without_links(&top).unwrap_or_default();
-                let below = below.into_iter().map(|entry| top.join(entry.relative));
-                let times = [top.clone()].into_iter().chain(below).flat_map(written);
-                found.extend(times.map(|time| (path.clone(), time)));
+        for profile in profiles.into_iter().map(Path::new) {
+            for name in walk::names(&build.join(profile)) {
+                let stem = plain(name.split('.').next().unwrap_or_default());
+                let library = stem.strip_prefix("lib").unwrap_or(&stem);
+                let path = profile.join(&name);
+                let of_cargo = stem.is_empty()
+                    || OF_CARGO.contains(&name.as_str())
+                    || crates.contains(&stem)
+                    || crates.contains(library)
+                    || is_uplifted(&build.join(&path));
+                if !of_cargo {
+                    let times = times(&build.join(&path)).into_iter();
+                    found.extend(times.map(|time| (path.clone(), time)));
+                }
             }
         }
-        Beside(found)
+        if found.is_empty() {
+            return Beside::default();
+        }
+        let placed = Ledger::of(build).starts().into_iter().flat_map(|started| {
+            let manifest = store.manifest(started.manifest).unwrap_or_default();
+            let runs = (0..manifest.units.len()).filter_map(|at| left_by(&manifest, at));
+            let key = |(unit, left)| ((unit, started.mtime), left);
+            runs.map(key).collect::<Vec<_>>()
+        });
+        Beside {
+            placed: placed.collect(),
+            found,
+        }
     }
 
-    /// Returns what was written while `unit` ran, relative to `build`; nothing for a compile.
-    pub(super) fn written_by(&self, unit: &UnitName, build: &Path) -> BTreeSet<&Path> {
-        let dir = build.join(unit.script_dir());
+    /// Returns what was written while the script of `candidate`, a path package, ran, relative to `build`; nothing for a compile. What
+    /// was downloaded seldom knows of programs, and runs for long.
+    pub(super) fn written_by(&self, candidate: &Candidate, build: &Path) -> BTreeSet<PathBuf> {
+        let name = &candidate.live.name;
+        if !name.runs_script() || candidate.package.source != Source::Path {
+            return BTreeSet::new();
+        }
+        let dir = build.join(name.script_dir());
         // cargo gives the output the time at which the script began, and writes the other when it has ended.
         let [begun, ended] = ["output", "root-output"].map(|name| walk::mtime(&dir.join(name)));
+        let placed = begun.and_then(|time| self.placed.get(&(name.clone(), time)));
+        if let Some(left) = placed {
+            return left.clone();
+        }
         let during = |time: SystemTime| begun <= Some(time) && Some(time) <= ended;
-        let all = self
-            .0
-            .iter()
-            .filter(|(_, time)| unit.runs_script() && during(*time));
-        all.map(|(path, _)| path.as_path()).collect()
+        let all = self.found.iter().filter(|(_, time)| during(*time));
+        all.map(|(path, _)| path.clone()).collect()
     }
+}
+
+/// Returns what the unit at `at` of `manifest`, the run of a script, left in the build directory; none for another.
+fn left_by(manifest: &Manifest, at: usize) -> Option<(UnitName, BTreeSet<PathBuf>)> {
+    let unit = manifest
+        .units
+        .get(at)
+        .filter(|unit| unit.name.runs_script())?;
+    let inputs = unit
+        .inputs
+        .iter()
+        .map(|at| &manifest.inputs[*at as usize].path);
+    let left = inputs.filter(|path| path.root == Root::Build);
+    let left = left.map(|path| path.relative().to_path_buf());
+    Some((unit.name.clone(), left.collect()))
+}
+
+/// Tells whether cargo put `path` there out of `deps`, in this build or an earlier one: it links it, and notes what it is made from.
+fn is_uplifted(path: &Path) -> bool {
+    let meta = std::fs::symlink_metadata(path);
+    let is_linked = |meta: std::fs::Metadata| meta.is_file() && meta.nlink() > 1;
+    let noted = disk::has_extension(path, "d") || path.with_extension("d").is_file();
+    noted || meta.is_ok_and(is_linked)
+}
+
+/// Returns when `top`, or something in it, was written. A link is not followed.
+fn times(top: &Path) -> Vec<SystemTime> {
+    let is_dir = std::fs::symlink_metadata(top).is_ok_and(|meta| meta.is_dir());
+    let below = is_dir.then(|| walk::below_without_links(top).unwrap_or_default());
+    let below = below.unwrap_or_default();
+    if below.len() > MAX_ENTRIES {
+        return Vec::new();
+    }
+    let below = below.into_iter().map(|entry| top.join(entry.relative));
+    let all = [top.to_path_buf()].into_iter().chain(below);
+    all.flat_map(written).collect()
 }
 
 /// Returns when `path` was written, and when it was linked, renamed, or given that time.

@@ -6,7 +6,7 @@
 use std::fs::File;
 use std::path::Path;
 
-use object::elf::{FileHeader64, VER_FLG_WEAK};
+use object::elf::{EM_AARCH64, EM_X86_64, FileHeader64, VER_FLG_WEAK};
 use object::read::elf::{FileHeader, SectionTable};
 use object::{Endianness, ReadCache, ReadRef, SectionIndex, StringTable};
 
@@ -58,7 +58,7 @@ fn defined(path: &Path) -> Option<u16> {
     newest
 }
 
-/// A file of ELF's form.
+/// A file of ELF's form, for this kind of machine: another's programs do not run here anyway.
 struct Elf<'d, R: ReadRef<'d>> {
     data: R,
     endian: Endianness,
@@ -69,6 +69,13 @@ impl<'d, R: ReadRef<'d>> Elf<'d, R> {
     fn of(data: R) -> Option<Elf<'d, R>> {
         let header = Header::parse(data).ok()?;
         let endian = header.endian().ok()?;
+        let own = match std::env::consts::ARCH {
+            "aarch64" => EM_AARCH64,
+            _ => EM_X86_64,
+        };
+        if header.e_machine.get(endian) != own {
+            return None;
+        }
         let sections = header.sections(endian, data).ok()?;
         Some(Elf {
             data,

@@ -17,6 +17,13 @@ use crate::model::{
 /// Why what others hold can be had.
 const HELD: &str = "nobody panics with it";
 
+/// Tells whether `path` is what CMake or autotools keep for themselves: it is another in each run, and no unit reads it.
+fn is_log(path: &Path) -> bool {
+    let own = ["CMakeCache.txt", "CMakeFiles"];
+    let is_own = |part: std::path::Component<'_>| own.iter().any(|own| part.as_os_str() == *own);
+    disk::has_extension(path, "log") || path.components().any(is_own)
+}
+
 /// What is there of a unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Present {
@@ -45,6 +52,7 @@ pub struct State {
 pub struct Inspector<'a> {
     build: &'a Path,
     roots: &'a Roots,
+    ours: Finder,
     times: Mutex<HashMap<PathBuf, Option<SystemTime>>>,
     digests: Mutex<HashMap<PathBuf, Option<Digest>>>,
 }
@@ -55,6 +63,7 @@ impl<'a> Inspector<'a> {
         Inspector {
             build,
             roots,
+            ours: Finder::new(roots),
             times: Mutex::new(HashMap::new()),
             digests: Mutex::new(HashMap::new()),
         }
@@ -170,7 +179,10 @@ impl<'a> Inspector<'a> {
     /// builder's roots.
     pub fn is_identical(&self, unit: &Unit, theirs: &Finder) -> bool {
         let out = unit.name.script_dir().join("out");
-        let in_out_dir = |file: &OutputFile| bytes_path(&file.path).starts_with(&out);
+        let in_out_dir = |file: &OutputFile| {
+            let path = bytes_path(&file.path);
+            path.starts_with(&out) && !is_log(path)
+        };
         let is_read = |file: &&OutputFile| !file.rewrite || file.artifact || in_out_dir(file);
         let mut read_by_others = unit.files.iter().filter(is_read);
         read_by_others.all(|file| self.is_same(file, theirs))
@@ -200,7 +212,7 @@ impl<'a> Inspector<'a> {
             }
             Content::Inline(bytes) if file.rewrite => std::fs::read(&path).is_ok_and(|found| {
                 // A root may be spelled in several ways here as well.
-                let ours = Finder::new(self.roots).rewrite(&found, self.roots);
+                let ours = self.ours.rewrite(&found, self.roots);
                 let bytes = theirs.rewrite(bytes, self.roots);
                 match file.artifact {
                     true => script_output::told(&ours).eq(script_output::told(&bytes)),

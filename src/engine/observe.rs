@@ -1,7 +1,8 @@
 //! What a reader's machine says of each unit of a starting point: the first thing that differs, and the
 //! fingerprint that cargo would compute here.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
@@ -107,15 +108,19 @@ impl Reader<'_> {
             suspects.extend(inputs.map(|input| (unit, input)));
         }
         for root in [Root::Workspace, Root::Repository] {
-            let known = |suspects: &[(_, &Input)]| {
-                let any = suspects.iter().any(|(_, input)| input.path.root == root);
-                any.then(|| git::files(self.roots.dir(root)).ok()).flatten()
-            };
-            if let Some(known) = known(&suspects) {
-                suspects.retain(|(_, input)| {
-                    input.path.root != root || !known.contains(input.path.relative())
-                });
-            }
+            let paths = suspects.iter().map(|(_, input)| &input.path);
+            let paths: BTreeSet<&Path> = paths
+                .filter(|path| path.root == root)
+                .map(|path| path.relative())
+                .collect();
+            let ask = |some: &[&Path]| git::known(self.roots.dir(root), some.iter().copied());
+            // A command line has its limits. Without git's answer a script runs that need not.
+            let paths: Vec<&Path> = paths.into_iter().collect();
+            let known = paths.chunks(1000).filter_map(|some| ask(some).ok());
+            let known: HashSet<PathBuf> = known.flatten().collect();
+            suspects.retain(|(_, input)| {
+                input.path.root != root || !known.contains(input.path.relative())
+            });
         }
         let changed = suspects.into_iter().flat_map(|(unit, input)| {
             let runs = scripts_below(manifest, unit, input.path.root).into_iter();
@@ -187,7 +192,7 @@ fn inputs_of<'a>(manifest: &'a Manifest, unit: &'a Unit) -> impl Iterator<Item =
 }
 
 /// Returns the runs of build scripts below `unit` that may have written a file of its below `root`: its own, and those of
-/// path packages, since what was downloaded knows nothing of the sources; in the build directory all may write.
+/// path packages, since what was downloaded knows nothing of the sources; in the build directory all may write, if none of these is there.
 fn scripts_below(manifest: &Manifest, unit: &Unit, root: Root) -> BTreeSet<usize> {
     let mut below: BTreeSet<usize> = deps(unit).collect();
     let mut waiting: Vec<usize> = below.iter().copied().collect();
@@ -195,14 +200,16 @@ fn scripts_below(manifest: &Manifest, unit: &Unit, root: Root) -> BTreeSet<usize
         let new = deps(&manifest.units[at]).filter(|dep| below.insert(*dep));
         waiting.extend(new);
     }
-    below.retain(|at| {
-        let one = &manifest.units[*at];
+    below.retain(|at| manifest.units[*at].name.runs_script());
+    let likely = |at: &usize| {
         let own = || deps(unit).any(|dep| dep == *at);
-        let writes =
-            || root == Root::Build || manifest.package(one).source == Source::Path || own();
-        one.name.runs_script() && writes()
-    });
-    below
+        manifest.package(&manifest.units[*at]).source == Source::Path || own()
+    };
+    let some: BTreeSet<usize> = below.iter().copied().filter(likely).collect();
+    match root == Root::Build && some.is_empty() {
+        true => below,
+        false => some,
+    }
 }
 
 fn difference(input: &Input, seen: &Seen) -> Option<Reason> {

@@ -12,6 +12,7 @@ use object::{Object, ObjectSection, ReadCache, ReadRef};
 use crate::cargo::script_output;
 use crate::disk::DiskError;
 use crate::disk::hash::each_window;
+use crate::engine::scan::without_dots;
 use crate::model::{Digest, Finder, Occurrence, Root, Roots, bytes_path};
 
 /// A file, read once.
@@ -60,18 +61,23 @@ pub fn is_of_the_system(path: &Path) -> bool {
     DIRS.iter().any(|dir| path.starts_with(dir))
 }
 
-/// Returns the first path in what a build script told cargo that lies below no root and is not of the system: a neighbour of
-/// the workspace, or the user's own. What begins with no directory of this machine only looks like a path.
-pub fn outside(output: &[u8], finder: &Finder) -> Option<String> {
-    let moved = finder.rewrite(output, &Roots::remapped());
-    let is_path = |path: &&[u8]| {
-        let path = bytes_path(path);
+/// Returns the first path in what a build script of the package in `dir` told cargo that lies below no root and is not of the system: a
+/// neighbour of the workspace, or the user's own. What begins with no directory of this machine only looks like a path.
+pub fn outside(output: &[u8], finder: &Finder, roots: &Roots, dir: &Path) -> Option<String> {
+    let remapped = Roots::remapped();
+    let moved = finder.rewrite(output, &remapped);
+    let is_path = |path: &PathBuf| {
         let top: PathBuf = path.components().take(2).collect();
-        top.parent().is_some() && top.is_dir() && !is_of_the_system(path)
+        let is_known = remapped.locate(path).root != Root::Absolute || is_of_the_system(path);
+        top.parent().is_some() && top.is_dir() && !is_known
     };
-    let mut paths = script_output::told(&moved).flat_map(script_output::absolute_paths);
-    let found = paths.find(is_path);
-    found.map(|path| String::from_utf8_lossy(path).into_owned())
+    let straight = script_output::told(&moved).flat_map(script_output::absolute_paths);
+    let straight = straight.map(|path| bytes_path(path).to_path_buf());
+    let climbing = script_output::told(output).flat_map(script_output::climbing_paths);
+    let climbing = climbing.map(|path| without_dots(&dir.join(bytes_path(path))));
+    let climbing = climbing.filter(|path| roots.locate(path).root == Root::Absolute);
+    let found = straight.chain(climbing).find(is_path);
+    found.map(|path| path.to_string_lossy().into_owned())
 }
 
 /// Returns the first root that `scanned` holds outside debug information.

@@ -103,7 +103,7 @@ pub fn publish(build: &Build<'_>) -> Result<Published, PublishError> {
     let staging = store.staging("publish")?;
     let recorded = build.record_all(&candidates, &staging)?;
     let watched = build.watch_all(&candidates);
-    let beside = Beside::of(build_dir, profiles(units.iter()).into_iter(), &units);
+    let beside = Beside::of(build_dir, store, &units);
     let inspector = Inspector::new(build_dir, build.roots);
     let mut assembly = Assembly::default();
     assembly.judge = build.report.is_none().then_some(&inspector);
@@ -118,9 +118,12 @@ pub fn publish(build: &Build<'_>) -> Result<Published, PublishError> {
             let files = &recorded.unit.files;
             inputs.extend(inputs::of_glibc(files, build_dir, build.roots));
             // What lies beside `OUT_DIR` is placed nowhere: the script runs again where it is not there.
-            let written = beside.written_by(&candidate.live.name, build_dir);
-            let input = |path| inputs::watched(Rooted::new(Root::Build, path), build.roots);
+            let written = beside.written_by(candidate, build_dir);
+            let input =
+                |path: PathBuf| inputs::watched(Rooted::new(Root::Build, &path), build.roots);
             inputs.extend(written.into_iter().map(input));
+            inputs.sort();
+            inputs.dedup();
             assembly.add(candidate, recorded, inputs)
         });
         if let Err(reason) = added {
@@ -204,7 +207,9 @@ impl Build<'_> {
         let build_dir = &self.workspace.build_dir;
         let fingerprint =
             layout::proven_fingerprint(build_dir, &live.name).ok_or(LeftOut::Unproven)?;
-        let mut flags = fingerprint.rustflags.iter();
+        // Those of `cargo rustc` are in no record of cargo's but its hash.
+        let typed = self.manifest.commands.iter().flatten();
+        let mut flags = fingerprint.rustflags.iter().chain(typed);
         if flags.any(|flag| flag.ends_with("target-cpu=native")) {
             return Err(LeftOut::OwnCpu);
         }

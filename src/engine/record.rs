@@ -150,7 +150,7 @@ impl Recorder<'_> {
             ..Recorded::default()
         };
         match unit.name.runs_script() {
-            true => self.script_run(&mut recorded)?,
+            true => self.script_run(candidate, &mut recorded)?,
             false => self.compile(unit, &mut recorded)?,
         }
         let messages = format!("output-{}", unit.name.stem);
@@ -300,11 +300,13 @@ impl Recorder<'_> {
     }
 
     /// What a build script left: its output, and everything in `OUT_DIR`.
-    fn script_run(&self, recorded: &mut Recorded) -> Result<()> {
+    fn script_run(&self, candidate: &Candidate, recorded: &mut Recorded) -> Result<()> {
         let dir = recorded.unit.name.script_dir();
         self.text(recorded, dir.join("output"), true)?;
         let told = disk::read(&self.in_build(&dir).join("output"), MAX_TEXT_BYTES)?;
-        if let Some(path) = pin::outside(&told, &self.finder) {
+        let package = self.build.roots.resolve(&candidate.package.dir);
+        let outside = pin::outside(&told, &self.finder, self.build.roots, &package);
+        if let Some(path) = outside {
             recorded.pin(Root::Workspace, &path);
         }
         for name in ["root-output", "stderr"] {

@@ -126,7 +126,7 @@ fn run(build: &Path, name: &UnitName, scripts: &HashMap<u64, PackageId>) -> Opti
 }
 
 /// Returns `path` without `..`, as cargo writes it.
-fn without_dots(path: &Path) -> PathBuf {
+pub(super) fn without_dots(path: &Path) -> PathBuf {
     let mut plain = PathBuf::new();
     for part in path.components() {
         match part {

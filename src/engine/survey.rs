@@ -72,7 +72,7 @@ impl Inspector<'_> {
         let contradicts =
             |at: &usize| compared(*at) && self.contradicts(&manifest.units[*at], &read, &theirs);
         for run in (0..observed.len()).filter(contradicts) {
-            let reason = || Reason::OtherBuild(manifest.units[run].name.to_string());
+            let reason = || Reason::OtherAnswer(manifest.units[run].name.to_string());
             for (at, unit) in manifest.units.iter().enumerate().skip(run) {
                 if at == run || plan::deps(unit).any(|dep| dep == run) {
                     evidence[at].differs.get_or_insert_with(reason);

@@ -43,7 +43,7 @@ impl Wrapped<'_> {
     pub fn compiler(&self, behind: Option<&OsStr>) -> Option<String> {
         let real = self.environment.var(REAL_VAR);
         let programs = [Some(self.program), behind, real].into_iter().flatten();
-        let told = programs.map(|program| {
+        let told = programs.enumerate().map(|(at, program)| {
             let path = self.environment.program_at(program)?;
             let names_driver = |start: &[u8]| memmem::find(start, DRIVER).is_some();
             let [near, far] = COMPILER_BYTES;
@@ -51,7 +51,7 @@ impl Wrapped<'_> {
             if !names_driver(&start) {
                 start = disk::read_start(&path, far).ok()?;
             }
-            let is_rustc = real.is_some() || names_driver(&start);
+            let is_rustc = (at == 0 && real.is_some()) || names_driver(&start);
             let size_bytes = path.metadata().ok()?.len();
             let sure = is_rustc && !start.starts_with(b"#!");
             sure.then(|| format!("{}:{size_bytes} ", Digest::of(&start).hex()))
@@ -100,7 +100,9 @@ pub fn roots(invocation: &Invocation, environment: &Environment) -> Option<Roots
 /// what rustc says word for word, as trybuild does. Named otherwise, rustc does not find the sources that it quotes.
 fn is_of_a_test(build: &Path) -> bool {
     let is_build_dir = |dir: &Path| dir.join(RUSTC_INFO).is_file();
-    build.ancestors().skip(1).any(is_build_dir) && !build.join(OWN_DIR).exists()
+    let mut above = build.ancestors().skip(1);
+    let mut above = above.by_ref().take_while(|dir| !dir.join(".git").exists());
+    above.any(is_build_dir) && !build.join(OWN_DIR).exists()
 }
 
 /// Returns the outermost directory above `source` that has a lock file; a package may have one of its own.

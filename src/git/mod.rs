@@ -218,8 +218,18 @@ pub fn enclosing_work_tree(dir: &Path) -> Option<&Path> {
 
 /// Returns the files below `dir` that git tracks or would add, relative to `dir`.
 pub fn files(dir: &Path) -> Result<BTreeSet<PathBuf>, GitError> {
+    known(dir, [Path::new(".")])
+}
+
+/// Returns those of `paths`, relative to `dir`, that git tracks or would add, or what is so below them.
+pub fn known<'a>(
+    dir: &Path,
+    paths: impl IntoIterator<Item = &'a Path>,
+) -> Result<BTreeSet<PathBuf>, GitError> {
     let list = ["ls-files", "-z", "--cached", "--others"];
-    let output = ask(git(dir).args(list).args(["--exclude-standard", "--", "."]))?;
+    let mut git = git(dir);
+    git.env("GIT_LITERAL_PATHSPECS", "1").args(list);
+    let output = ask(git.args(["--exclude-standard", "--"]).args(paths))?;
     let names = output.split(|byte| *byte == 0);
     Ok(names.filter(|name| !name.is_empty()).map(path).collect())
 }

@@ -38,6 +38,9 @@ pub enum Reason {
     /// It was compiled against another build of this unit, which is fresh here, and stays.
     #[error("it was compiled against another build of {0}, which is fresh here")]
     OtherBuild(String),
+    /// This run of a build script, it itself or one that it was compiled for, said something else here, and stays.
+    #[error("the build script run as {0} said something else when it ran here")]
+    OtherAnswer(String),
     /// It depends on this unit, the first of such, which will be built again.
     #[error("it depends on {0}, which is built again")]
     Dependency(String),
@@ -73,6 +76,7 @@ impl Reason {
             Reason::Variable(_) => "variable",
             Reason::Pinned(..) => "pinned",
             Reason::OtherBuild(_) => "other-build",
+            Reason::OtherAnswer(_) => "other-answer",
             Reason::Dependency(_) => "dependency",
             Reason::NotLocked => "not-locked",
             Reason::Unproven => "unproven",
