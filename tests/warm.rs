@@ -410,6 +410,16 @@ fn asking(place: &Place) -> Workspace {
     common::app("", &[("build.rs", &script), ("src/main.rs", main)])
 }
 
+/// The same, published where the answer was 3; `by` says who reads it.
+fn published_asking(by: &str) -> (Workspace, Place) {
+    let place = Place::new();
+    let asking = asking(&place);
+    asking.edit(by, "").commit("asks");
+    place.scratch.write("system-version", "3");
+    publish(&asking, &place, BUILD);
+    (asking, place)
+}
+
 /// A script that ran here knows this machine: a program for what it said at the publisher's would call what is not here.
 #[test]
 fn what_a_script_said_here_counts() {
@@ -417,12 +427,8 @@ fn what_a_script_said_here_counts() {
         ("by-variable", "any 3", "any 1"),
         ("by-file", "3 any", "1 any"),
     ] {
-        let place = Place::new();
+        let (asking, place) = published_asking(by);
         let says = |version: &str| place.scratch.write("system-version", version);
-        let asking = asking(&place);
-        asking.edit(by, "").commit("asks");
-        says("3");
-        publish(&asking, &place, BUILD);
         let same = clone_elsewhere(&asking, &place, "same");
         same.cargo().run(&["check"]).succeeded();
         says("1");
@@ -447,12 +453,8 @@ fn what_a_script_said_at_publishers_is_replaced() {
         ("by-variable", "any 3", "any 4"),
         ("by-file", "3 any", "4 any"),
     ] {
-        let place = Place::new();
+        let (asking, place) = published_asking(by);
         let says = |version: &str| place.scratch.write("system-version", version);
-        let asking = asking(&place);
-        asking.edit(by, "").commit("asks");
-        says("3");
-        publish(&asking, &place, BUILD);
         let there = start_elsewhere(&asking, &place, &[]);
         there.rests(&[BUILD]);
         assert_eq!(there.clone.program("app"), first, "{by}");

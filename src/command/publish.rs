@@ -183,8 +183,8 @@ impl<'a> Ready<'a> {
         };
         if args.required {
             let remotes = environment.remotes(&args.store.remote, configured)?;
-            let opened = far::open_each(&remotes, environment)?.into_iter();
-            if let Some(why) = opened.filter_map(Result::err).next() {
+            let mut opened = far::open_each(&remotes, environment)?.into_iter();
+            if let Some(why) = opened.find_map(Result::err) {
                 let hint = "correct it, or leave --required out";
                 return Err(Failure::new(why, hint).into());
             }

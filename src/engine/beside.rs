@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::disk::{self, walk};
-use crate::engine::publish::Candidate;
+use crate::engine::publish::{Candidate, profiles};
 use crate::engine::{Ledger, LiveUnit};
-use crate::model::{Manifest, Root, Source, UnitName};
+use crate::model::{Manifest, Root, Source, Unit, UnitName};
 use crate::store::Store;
 
 /// Directories of a profile that are cargo's own.
@@ -32,10 +32,8 @@ impl Beside {
     pub(super) fn of(build: &Path, store: &Store, units: &[LiveUnit]) -> Beside {
         let plain = |name: &str| name.replace('-', "_");
         let crates: HashSet<String> = units.iter().map(|unit| plain(&unit.crate_name)).collect();
-        let profiles = units.iter().map(|unit| unit.name.profile_dir.as_str());
-        let profiles: BTreeSet<&str> = profiles.collect();
         let mut found = Vec::new();
-        for profile in profiles.into_iter().map(Path::new) {
+        for profile in profiles(units.iter()).into_iter().map(Path::new) {
             for name in walk::names(&build.join(profile)) {
                 let stem = plain(name.split('.').next().unwrap_or_default());
                 let library = stem.strip_prefix("lib").unwrap_or(&stem);
@@ -56,9 +54,9 @@ impl Beside {
         }
         let placed = Ledger::of(build).starts().into_iter().flat_map(|started| {
             let manifest = store.manifest(started.manifest).unwrap_or_default();
-            let runs = (0..manifest.units.len()).filter_map(|at| left_by(&manifest, at));
-            let key = |(unit, left)| ((unit, started.mtime), left);
-            runs.map(key).collect::<Vec<_>>()
+            let runs = manifest.units.iter().filter(|unit| unit.name.runs_script());
+            let left = |unit: &Unit| ((unit.name.clone(), started.mtime), left_by(&manifest, unit));
+            runs.map(left).collect::<Vec<_>>()
         });
         Beside {
             placed: placed.collect(),
@@ -86,19 +84,12 @@ impl Beside {
     }
 }
 
-/// Returns what the unit at `at` of `manifest`, the run of a script, left in the build directory; none for another.
-fn left_by(manifest: &Manifest, at: usize) -> Option<(UnitName, BTreeSet<PathBuf>)> {
-    let unit = manifest
-        .units
-        .get(at)
-        .filter(|unit| unit.name.runs_script())?;
-    let inputs = unit
-        .inputs
-        .iter()
-        .map(|at| &manifest.inputs[*at as usize].path);
-    let left = inputs.filter(|path| path.root == Root::Build);
-    let left = left.map(|path| path.relative().to_path_buf());
-    Some((unit.name.clone(), left.collect()))
+/// Returns what `unit` of `manifest`, the run of a script, left in the build directory, relative to that.
+fn left_by(manifest: &Manifest, unit: &Unit) -> BTreeSet<PathBuf> {
+    let inputs = unit.inputs.iter();
+    let paths = inputs.map(|at| &manifest.inputs[*at as usize].path);
+    let left = paths.filter(|path| path.root == Root::Build);
+    left.map(|path| path.relative().to_path_buf()).collect()
 }
 
 /// Tells whether cargo put `path` there out of `deps`, in this build or an earlier one: it links it, and notes what it is made from.

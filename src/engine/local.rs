@@ -17,13 +17,6 @@ use crate::model::{
 /// Why what others hold can be had.
 const HELD: &str = "nobody panics with it";
 
-/// Tells whether `path` is what CMake or autotools keep for themselves: it is another in each run, and no unit reads it.
-fn is_log(path: &Path) -> bool {
-    let own = ["CMakeCache.txt", "CMakeFiles"];
-    let is_own = |part: std::path::Component<'_>| own.iter().any(|own| part.as_os_str() == *own);
-    disk::has_extension(path, "log") || path.components().any(is_own)
-}
-
 /// What is there of a unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Present {
@@ -225,4 +218,11 @@ impl<'a> Inspector<'a> {
             Content::Directory => path.is_dir(),
         }
     }
+}
+
+/// Tells whether `path` is what CMake or autotools keep for themselves: it is another in each run, and no unit reads it.
+fn is_log(path: &Path) -> bool {
+    let own = ["CMakeCache.txt", "CMakeFiles"];
+    let is_own = |part: std::path::Component<'_>| own.iter().any(|own| part.as_os_str() == *own);
+    disk::has_extension(path, "log") || path.components().any(is_own)
 }

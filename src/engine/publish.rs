@@ -19,8 +19,8 @@ use crate::engine::relocate::{Catalog, Places};
 use crate::engine::{Inspector, Ledger, LiveUnit, disclosure, hold, inputs, live, pin, scan};
 use crate::model::fingerprint::Dep;
 use crate::model::{
-    DepInfo, DepPath, Expected, Finder, Fingerprint, Input, Local, Located, Manifest, Package, Pin,
-    Root, Rooted, Roots, Secrets, Source, UnitName,
+    DepInfo, DepPath, Expected, Finder, Fingerprint, Input, Local, Located, Manifest, OutputFile,
+    Package, Pin, Root, Rooted, Roots, Secrets, Source, UnitName,
 };
 use crate::report::Reporter;
 use crate::store::{Point, Store, StoreError, format};
@@ -114,16 +114,8 @@ pub fn publish(build: &Build<'_>) -> Result<Published, PublishError> {
             recorded.unit.pinned.extend(pins);
             new_objects += recorded.new_objects;
             new_bytes += recorded.new_bytes;
-            let mut inputs = build.unit_inputs(candidate, &watched)?;
             let files = &recorded.unit.files;
-            inputs.extend(inputs::of_glibc(files, build_dir, build.roots));
-            // What lies beside `OUT_DIR` is placed nowhere: the script runs again where it is not there.
-            let written = beside.written_by(candidate, build_dir);
-            let input =
-                |path: PathBuf| inputs::watched(Rooted::new(Root::Build, &path), build.roots);
-            inputs.extend(written.into_iter().map(input));
-            inputs.sort();
-            inputs.dedup();
+            let inputs = build.unit_inputs((candidate, files), &watched, &beside)?;
             assembly.add(candidate, recorded, inputs)
         });
         if let Err(reason) = added {
@@ -250,7 +242,7 @@ impl Build<'_> {
             ledger,
             catalog: Catalog::of(&places, profiles.iter().copied()),
             outputs: Outputs::of(dir, profiles.iter().copied()),
-            read_by_rustc: infos.flat_map(build_paths).collect(),
+            read_by_rustc: infos.flat_map(build_paths).map(<[u8]>::to_vec).collect(),
             staging,
         }
     }
@@ -281,14 +273,19 @@ impl Build<'_> {
             || inputs::is_of_sysroot(&self.roots.resolve(path), self.sysroot)
     }
 
-    /// Returns the inputs of a unit, if none of them changed since it was made.
-    fn unit_inputs(&self, candidate: &Candidate, watched: &Watched) -> Result<Vec<Input>, LeftOut> {
-        let name = &candidate.live.name;
+    /// Returns the inputs of a unit that made `files`, if none of them changed since.
+    fn unit_inputs(
+        &self,
+        (candidate, files): (&Candidate, &[OutputFile]),
+        watched: &Watched,
+        beside: &Beside,
+    ) -> Result<Vec<Input>, LeftOut> {
+        let (name, build_dir) = (&candidate.live.name, &self.workspace.build_dir);
         let reference = match name.runs_script() {
             true => name.script_dir().join("output"),
             false => name.dep_info_file(),
         };
-        let made = walk::mtime(&self.workspace.build_dir.join(reference));
+        let made = walk::mtime(&build_dir.join(reference));
         let made = made.ok_or(LeftOut::NoOutputs)?;
         let mut inputs = Vec::new();
         for path in watched_paths(candidate, self.roots) {
@@ -312,6 +309,11 @@ impl Build<'_> {
             inputs.extend(head);
         }
         inputs.extend(self.package_input(candidate)?);
+        inputs.extend(inputs::of_glibc(files, build_dir, self.roots));
+        // What lies beside `OUT_DIR` is placed nowhere: the script runs again where it is not there.
+        let written = beside.written_by(candidate, build_dir).into_iter();
+        let watched = |path: PathBuf| inputs::watched(Rooted::new(Root::Build, &path), self.roots);
+        inputs.extend(written.map(watched));
         inputs.sort();
         inputs.dedup();
         Ok(inputs)
@@ -353,7 +355,7 @@ fn dependencies_first(candidates: Vec<Candidate>) -> Vec<Candidate> {
     ordered
 }
 
-fn profiles<'a>(units: impl Iterator<Item = &'a LiveUnit>) -> BTreeSet<&'a str> {
+pub(super) fn profiles<'a>(units: impl Iterator<Item = &'a LiveUnit>) -> BTreeSet<&'a str> {
     units.map(|unit| unit.name.profile_dir.as_str()).collect()
 }
 

@@ -439,9 +439,9 @@ impl Recorder<'_> {
 }
 
 /// Returns the paths in the build directory that `info` names.
-pub fn build_paths(info: &DepInfo) -> impl Iterator<Item = Vec<u8>> + '_ {
+pub fn build_paths(info: &DepInfo) -> impl Iterator<Item = &[u8]> {
     info.files.iter().filter_map(|file| match file {
-        DepPath::Build(path) => Some(path.clone()),
+        DepPath::Build(path) => Some(path.as_slice()),
         DepPath::Package(_) | DepPath::Elsewhere(_) => None,
     })
 }

@@ -2,14 +2,15 @@
 //!
 //! Looks, and changes nothing.
 
-use std::collections::HashSet;
+use std::cell::LazyCell;
 
 use rayon::prelude::*;
 
 use crate::engine::observe::{Observed, Reader};
 use crate::engine::plan::{self, Evidence};
+use crate::engine::record::build_paths;
 use crate::engine::{Decision, Inspector, Present};
-use crate::model::{DepPath, Digest, Finder, Manifest, Reason};
+use crate::model::{Digest, Finder, Manifest, Reason};
 use crate::trust::Verified;
 
 /// A starting point, and what is known of each of its units, in its order.
@@ -68,7 +69,10 @@ impl Inspector<'_> {
             identical: identical[at],
         };
         let mut evidence: Vec<Evidence> = (0..observed.len()).map(one).collect();
-        let read = read_in_build_dir(manifest);
+        let infos = manifest.units.iter();
+        let infos = infos.filter_map(|unit| unit.dep_info.as_ref());
+        // Where nothing is compared, which is usual, nobody asks.
+        let read = LazyCell::new(|| infos.flat_map(build_paths).collect());
         let contradicts =
             |at: &usize| compared(*at) && self.contradicts(&manifest.units[*at], &read, &theirs);
         for run in (0..observed.len()).filter(contradicts) {
@@ -81,18 +85,4 @@ impl Inspector<'_> {
         }
         evidence
     }
-}
-
-/// Returns the files below the build directory that some unit of `manifest` read.
-fn read_in_build_dir(manifest: &Manifest) -> HashSet<&[u8]> {
-    let infos = manifest
-        .units
-        .iter()
-        .filter_map(|unit| unit.dep_info.as_ref());
-    let files = infos.flat_map(|info| &info.files);
-    let read = files.filter_map(|file| match file {
-        DepPath::Build(path) => Some(path.as_slice()),
-        DepPath::Package(_) | DepPath::Elsewhere(_) => None,
-    });
-    read.collect()
 }

@@ -100,9 +100,10 @@ pub fn roots(invocation: &Invocation, environment: &Environment) -> Option<Roots
 /// what rustc says word for word, as trybuild does. Named otherwise, rustc does not find the sources that it quotes.
 fn is_of_a_test(build: &Path) -> bool {
     let is_build_dir = |dir: &Path| dir.join(RUSTC_INFO).is_file();
-    let mut above = build.ancestors().skip(1);
-    let mut above = above.by_ref().take_while(|dir| !dir.join(".git").exists());
-    above.any(is_build_dir) && !build.join(OWN_DIR).exists()
+    let above = build.ancestors().skip(1);
+    let mut above = above.take_while(|dir| !dir.join(".git").exists());
+    // Asked first: it is there in every build but the first, and each unit's compile asks.
+    !build.join(OWN_DIR).exists() && above.any(is_build_dir)
 }
 
 /// Returns the outermost directory above `source` that has a lock file; a package may have one of its own.
