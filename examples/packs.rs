@@ -11,8 +11,8 @@ use std::io;
 use std::path::Path;
 use std::time::Instant;
 
-use headstart::engine::delta;
-use headstart::engine::room::Room;
+use headstart::delta;
+use headstart::delta::Room;
 use headstart::model::session::Session;
 use headstart::model::{Digest, Manifest};
 use headstart::store::pack::{self, Index};

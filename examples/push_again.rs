@@ -7,10 +7,10 @@
 use std::path::Path;
 
 use headstart::config::RemoteConfig;
-use headstart::engine::list::Signer;
-use headstart::engine::push::push;
 use headstart::remote::Opener;
 use headstart::store::Store;
+use headstart::travel::list::Signer;
+use headstart::travel::push::push;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();

@@ -16,10 +16,12 @@ pub mod rustc;
 pub mod store;
 pub mod trust;
 
+pub mod delta;
 pub mod tier;
 
 #[cfg(feature = "network")]
 pub mod remote;
+pub mod travel;
 
 pub mod engine;
 

@@ -15,11 +15,11 @@ use super::far::Far;
 use super::sources::{Candidate, Sources};
 use crate::config::Environment;
 use crate::disk::space;
-use crate::engine::arrivals::{self, Arrivals};
 use crate::engine::offer::Offered;
 use crate::engine::{Action, Ledger, Survey, restore};
 use crate::model::{Digest, OutputFile, Unit, UnitName};
 use crate::store::{Store, StoreError};
+use crate::travel::arrivals::{self, Arrivals};
 
 /// Turns what is done later, behind everything else, off when it is `0`, `off` or `no`: a machine that is thrown away has no use for it.
 const LATER_VAR: &str = "HEADSTART_LATER";

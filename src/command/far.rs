@@ -13,14 +13,14 @@ use super::trust::here;
 use super::{Call, Clock, keyring, short};
 use crate::config::{Environment, RemoteConfig};
 use crate::disk::space;
-use crate::engine::arrivals::Arrivals;
-use crate::engine::fetch::{self, BATCH_BYTES, Keep, Wanted};
-use crate::engine::push::MAX_BUNDLE_BYTES;
 use crate::model::{Digest, Epoch, Manifest, SECONDS_A_DAY, Toolchain};
 use crate::report::bytes;
 use crate::store::head::{self, Entry, MAX_HEAD_BYTES};
 use crate::store::{Store, StoreError, format, pack};
 use crate::tier::{Tier, Tiers, Trouble};
+use crate::travel::arrivals::Arrivals;
+use crate::travel::fetch::{self, BATCH_BYTES, Keep, Wanted};
+use crate::travel::push::MAX_BUNDLE_BYTES;
 use crate::trust::{self, Believed, Keyring, Verified, statement};
 
 /// How long nothing may come before a tier is given up, if the user does not say.

@@ -10,12 +10,12 @@ use super::bring::{LATER_NICE, later};
 use super::cli::{GcArgs, Provider, StoreArgs};
 use super::{Call, Failure, far, print_json};
 use crate::config::RemoteConfig;
-use crate::engine::collect::{self, COLLECTED, Over};
 use crate::model::retention::{self, Plan};
 use crate::report::{Reporter, bytes, count};
 use crate::store::collect::Removed;
 use crate::store::{Store, StoreError};
 use crate::tier::{Tier, Trouble};
+use crate::travel::collect::{self, COLLECTED, Over};
 
 /// What is collected of a store.
 struct Collected {

@@ -22,15 +22,15 @@ use super::{
 };
 use crate::cargo::{CargoCommand, Messages, Workspace, command as cargo, message};
 use crate::config::Environment;
-use crate::engine::list::Signer;
 use crate::engine::publish::{Published, publish};
-use crate::engine::push::{PushError, Pushed, push};
 use crate::engine::{Build, Ledger, hold};
 use crate::git::Repository;
 use crate::model::{Manifest, SECONDS_A_DAY};
 use crate::report::{bytes, count};
 use crate::store::{Point, Store};
 use crate::tier::Tier;
+use crate::travel::list::Signer;
+use crate::travel::push::{PushError, Pushed, push};
 use crate::trust::{PublicKey, SecretKey};
 
 /// How many units that were left out are named without `--json`.

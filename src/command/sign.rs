@@ -8,10 +8,10 @@ use serde_json::{Value, json};
 use super::cli::SignArgs;
 use super::publish::{comment, signers};
 use super::{Call, Failure, far, print_json, short};
-use crate::engine::list::{ListError, Signer};
-use crate::engine::sign::{Expected, Signed, Verdict, sign};
 use crate::git::Repository;
 use crate::report::count;
+use crate::travel::list::{ListError, Signer};
+use crate::travel::sign::{Expected, Signed, Verdict, sign};
 
 /// What became of what waited in a remote.
 type Answer = (String, Result<Vec<Signed>, ListError>);

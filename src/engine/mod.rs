@@ -3,24 +3,15 @@
 //! Decisions ([`plan`], [`choose`], [`bisect`]) are pure; [`restore`], [`seed`] and [`ledger`] alone write into a target
 //! directory, and [`programs`] into one that is no build's.
 
-pub mod arrivals;
 mod assembly;
 mod beside;
 pub mod bisect;
-mod cache_delta;
 pub mod choose;
-pub mod collect;
-mod copies;
-pub mod delta;
 pub mod disclosure;
-pub mod fetch;
 mod glibc;
-mod graph_delta;
 pub mod hold;
 pub mod inputs;
-mod known;
 pub mod ledger;
-pub mod list;
 pub mod live;
 pub mod local;
 pub mod observe;
@@ -29,17 +20,13 @@ pub mod pin;
 pub mod plan;
 pub mod programs;
 pub mod publish;
-pub mod push;
 pub mod recipe;
 pub mod record;
 pub mod relocate;
 pub mod rename;
 pub mod restore;
-pub mod room;
-mod runs;
 pub mod scan;
 pub mod seed;
-pub mod sign;
 pub mod survey;
 pub mod wrapping;
 

@@ -12,7 +12,6 @@ use rayon::prelude::*;
 use crate::cargo::dep_info;
 use crate::disk::place::mode_for;
 use crate::disk::{self, DiskError, Finish, Result, space};
-use crate::engine::arrivals::Arrivals;
 use crate::engine::hold::Held;
 use crate::engine::plan::{built_again, dependency, deps};
 use crate::engine::{Action, Decision, Survey};
@@ -21,6 +20,7 @@ use crate::model::{
 };
 use crate::report::Reporter;
 use crate::store::{ObjectError, Store};
+use crate::travel::arrivals::Arrivals;
 
 /// What was placed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

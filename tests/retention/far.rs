@@ -10,10 +10,6 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 
 use bytes::Bytes;
-use headstart::engine::collect::{self, Over};
-use headstart::engine::fetch::{Keep, Wanted, fetch, lacking};
-use headstart::engine::list::Signer;
-use headstart::engine::push::push;
 use headstart::model::epoch::Epoch;
 use headstart::model::{Digest, Manifest};
 use headstart::report::Reporter;
@@ -22,6 +18,10 @@ use headstart::store::pack::{self, Index};
 use headstart::store::point::Point;
 use headstart::store::{Store, format};
 use headstart::tier::{Listed, Listing, Replaced, Tier, Tiers, Trouble, Watch};
+use headstart::travel::collect::{self, Over};
+use headstart::travel::fetch::{Keep, Wanted, fetch, lacking};
+use headstart::travel::list::Signer;
+use headstart::travel::push::push;
 use headstart_testkit::Scratch;
 use proptest::prelude::*;
 

@@ -3,12 +3,12 @@
 use std::fs;
 use std::path::PathBuf;
 
-use headstart::engine::list::Signer;
-use headstart::engine::push::{PushError, Pushed, push};
 use headstart::model::Digest;
 use headstart::store::Store;
 use headstart::store::point::Point;
 use headstart::tier::Tier;
+use headstart::travel::list::Signer;
+use headstart::travel::push::{PushError, Pushed, push};
 use headstart_testkit::{Headstart, Output, Scratch, Server, Workspace};
 use serde_json::Value;
 

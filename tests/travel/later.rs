@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use headstart::config::RemoteConfig;
 use headstart::engine::Ledger;
-use headstart::engine::fetch::{BATCH_BYTES, Keep, Wanted, fetch};
 use headstart::model::epoch::Epoch;
 use headstart::model::session::{DEP_GRAPH, SessionFile};
 use headstart::model::{Digest, Manifest, Session, Unit};
@@ -16,6 +15,7 @@ use headstart::remote::Opener;
 use headstart::store::Store;
 use headstart::store::pack::{self, Frame, Index, PackName};
 use headstart::tier::Tiers;
+use headstart::travel::fetch::{BATCH_BYTES, Keep, Wanted, fetch};
 use headstart_testkit::{Build, Fault, Headstart, Scratch, Server, Workspace};
 
 use crate::common::chain::{explain, unit_of};

@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use ct_codecs::Encoder;
-use headstart::engine::push::{PushError, Pushed};
 use headstart::store::Store;
 use headstart::tier::{Listing, Replaced, Tier, Trouble, Watch};
+use headstart::travel::push::{PushError, Pushed};
 use headstart_testkit::{Fault, Output, Server, Workspace};
 
 use crate::common::PROGRAM;

@@ -2,6 +2,14 @@
 //!
 //! Whoever stores what comes of it checks its digest: a delta that is damaged, or of another base, makes no object.
 
+mod cache;
+mod copies;
+mod graph;
+mod room;
+mod runs;
+
+pub use room::Room;
+
 use std::fs::File;
 use std::io::{self, Read};
 use std::ops::Range;
@@ -10,9 +18,7 @@ use std::path::Path;
 
 use rayon::prelude::*;
 
-use super::copies::{Copies, in_memory};
-use super::room::Room;
-use super::{cache_delta, graph_delta};
+use self::copies::{Copies, in_memory};
 use crate::disk::{hash, open_at};
 use crate::rustc::dep_graph;
 use crate::rustc::nodes::Nodes;
@@ -99,7 +105,7 @@ fn graph(base: &Path, content: &Path, size_bytes: u64) -> io::Result<Option<Opti
         let read = read.and_then(|read| again.update_reader(read).map(drop));
         read.is_ok() && hash::of(content) == Some(again.finalize().into())
     };
-    Ok(Some(graph_delta::encode(before, &mut now).filter(makes)))
+    Ok(Some(graph::encode(before, &mut now).filter(makes)))
 }
 
 /// Returns the query cache `content` as a delta to `base`; none if they are not those of the sessions of `graphs`, or of no known
@@ -114,11 +120,11 @@ fn cache(
         return Ok(None);
     };
     // One graph after the other.
-    let keys = |cache, graph| cache_delta::keys(cache, &mut Nodes::read(graph)?);
+    let keys = |cache, graph| cache::keys(cache, &mut Nodes::read(graph)?);
     let (Some(base_keys), Some(keys)) = (keys(&before, base_graph), keys(&now, graph)) else {
         return Ok(None);
     };
-    let delta = cache_delta::encode((before, base_keys), (now, keys), content);
+    let delta = cache::encode((before, base_keys), (now, keys), content);
     Ok(Some(delta))
 }
 
@@ -135,11 +141,11 @@ pub fn decode<'a>(
     Ok(match codec {
         Codec::Graph => {
             let base = Nodes::read(base).ok_or_else(damaged)?;
-            let made = graph_delta::decode(base, delta, size);
+            let made = graph::decode(base, delta, size);
             Box::new(Pieces(made.ok_or_else(damaged)?, io::Cursor::default()))
         }
         Codec::Cache => {
-            let made = cache_delta::decode(std::fs::read(base)?, delta, size);
+            let made = cache::decode(std::fs::read(base)?, delta, size);
             Box::new(io::Cursor::new(made.ok_or_else(damaged)?))
         }
         Codec::Bytes => {

@@ -14,14 +14,14 @@ pub struct Room {
 
 /// A part of it, until this is dropped.
 #[derive(Debug)]
-pub(super) struct Taken<'a> {
+pub struct Taken<'a> {
     room: &'a Room,
     bytes: u64,
 }
 
 impl Room {
     /// Takes `bytes`, once there are so many left; more than there are, once nobody else has any.
-    pub(super) fn take(&self, bytes: u64) -> Taken<'_> {
+    pub fn take(&self, bytes: u64) -> Taken<'_> {
         let taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         let is_full = |taken: &mut u64| *taken > 0 && taken.saturating_add(bytes) > MAX_BYTES;
         let taken = self.left.wait_while(taken, is_full);

@@ -3,13 +3,13 @@
 //! Believes nothing that is read but what the manifest itself says, and that only as far as it is about the commit that is
 //! here. Whether a build made it of that commit, only its publisher knows.
 
-use crate::engine::list::{List, ListError, Signer};
-use crate::engine::push::MAX_BUNDLE_BYTES;
 use crate::model::{Digest, Manifest};
 use crate::store::format::{self, FormatError};
 use crate::store::head::Entry;
 use crate::store::{Point, pack};
 use crate::tier::{Tier, Trouble};
+use crate::travel::list::{List, ListError, Signer};
+use crate::travel::push::MAX_BUNDLE_BYTES;
 use crate::trust;
 
 /// How many unsigned starting points of one commit are looked at: whoever writes them must not keep a signer busy.

@@ -11,15 +11,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rayon::prelude::*;
 
+use crate::delta;
+use crate::delta::Room;
 use crate::disk::place::{CopyError, Staging};
 use crate::disk::{self, hash};
-use crate::engine::arrivals::Arrivals;
-use crate::engine::delta;
-use crate::engine::room::Room;
 use crate::model::{Digest, Manifest, Unit};
 use crate::store::Store;
 use crate::store::pack::{self, Index, MAX_STEPS, Request};
 use crate::tier::{Tiers, Trouble, Watch};
+use crate::travel::arrivals::Arrivals;
 
 /// How many requests are on their way at once.
 const IN_FLIGHT: usize = 16;

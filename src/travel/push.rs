@@ -13,12 +13,9 @@ use std::thread::{Scope, ScopedJoinHandle};
 use bytes::Bytes;
 use rayon::prelude::*;
 
+use crate::delta;
+use crate::delta::Room;
 use crate::disk::hash;
-use crate::engine::delta;
-use crate::engine::fetch::{self, Keep};
-use crate::engine::known::{Base, Known, SMALL, Stored};
-use crate::engine::list::{List, ListError, Signer};
-use crate::engine::room::Room;
 use crate::model::epoch::Epoch;
 use crate::model::{Digest, Manifest};
 use crate::store::head::{self, Entry, Head, MAX_HEAD_BYTES};
@@ -26,6 +23,9 @@ use crate::store::pack::{self, Codec, Index, MAX_STEPS, PACK_BYTES, PackName};
 use crate::store::point::Point;
 use crate::store::{Store, StoreError};
 use crate::tier::{self, Tier, persistently};
+use crate::travel::fetch::{self, Keep};
+use crate::travel::known::{Base, Known, SMALL, Stored};
+use crate::travel::list::{List, ListError, Signer};
 
 /// How many earlier starting points are asked what the tier has.
 const MAX_PREDECESSORS: usize = 2;

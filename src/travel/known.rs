@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 
-use super::runs::to_u32;
 use crate::cargo::layout::hash_in;
 use crate::model::{Digest, Manifest, Session, Unit, UnitName, retention};
 use crate::store::pack::{Codec, Frame, Index, MAX_STEPS, PackName};
@@ -100,6 +99,7 @@ impl Known {
         let mut index = Index::default();
         let mut packs: HashMap<PackName, u32> = HashMap::new();
         let own = objects.len();
+        let last = |count: usize| u32::try_from(count - 1).expect("there are fewer than 2^32");
         let mut positions: HashMap<Digest, u32> =
             objects.iter().map(|(digest, _)| *digest).zip(0..).collect();
         let mut at = 0;
@@ -107,12 +107,12 @@ impl Known {
             let stored = self.objects[digest];
             let pack = *packs.entry(stored.pack).or_insert_with(|| {
                 index.packs.push(stored.pack);
-                to_u32(index.packs.len() - 1)
+                last(index.packs.len())
             });
             let delta = stored.delta.map(|(codec, base)| {
                 let position = *positions.entry(base).or_insert_with(|| {
                     objects.push((base, self.objects[&base].size_bytes));
-                    to_u32(objects.len() - 1)
+                    last(objects.len())
                 });
                 (codec, position)
             });

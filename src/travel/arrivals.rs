@@ -90,7 +90,7 @@ impl Arrivals {
     }
 
     /// Returns how many bytes came: as many as need no more room.
-    pub(super) fn size_bytes(&self) -> u64 {
+    pub fn size_bytes(&self) -> u64 {
         self.came.lock().expect(HELD).values().sum()
     }
 
@@ -113,7 +113,7 @@ impl Arrivals {
     }
 
     /// Puts `file` at `path` if it is made of what came, else returns nothing. What did not come of it is taken from `store`.
-    pub(super) fn place(
+    pub fn place(
         &self,
         file: &OutputFile,
         store: &Store,
