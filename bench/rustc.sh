@@ -1,15 +1,16 @@
 #!/usr/bin/env bash
 # rustc's own source, started elsewhere beside the warm directory: the same commit, and one function body edited.
 #
-# usage: bench/rustc.sh TREE HEADSTART ROUNDS FILE...
+# usage: [X="build --stage 1 compiler"] bench/rustc.sh TREE HEADSTART ROUNDS FILE...
 #
-# TREE is a work tree of rustc's source with a bootstrap.toml, committed, in which `x check compiler` works. It is built once
-# through HEADSTART and published; then, in each round, a fresh clone at another path starts and checks, for each FILE with one
-# line added to the first function of it, and the warm directory checks the same. Prints seconds and ratios; the warm
-# directory's edits are taken back.
+# TREE is a work tree of rustc's source, committed, with a bootstrap.toml (or config.toml) with which `x check compiler`, or what X says,
+# works. It is built once through HEADSTART and published; then, in each round, a fresh clone at another path starts and runs that, for
+# each FILE with one line added to the first function of it, and the warm directory runs the same. Prints seconds and ratios; the
+# warm directory's edits are taken back.
 set -euo pipefail
 tree=$(realpath "$1") headstart=$(realpath "$2") rounds=$3
 shift 3
+read -ra x <<<"${X:-check compiler}"
 scratch=$(mktemp -d "${SCRATCH:-/tmp}/headstart-bench-XXXXXX")
 trap 'rm -rf "$scratch"' EXIT
 export RUSTC_WRAPPER="$headstart" HEADSTART_STORE="$scratch/store"
@@ -33,12 +34,12 @@ PY
 fresh() { # a clone elsewhere, as a contributor has it
     rm -rf "$scratch/deep"
     git clone -q "$tree" "$scratch/deep/rust"
-    cp "$tree/bootstrap.toml" "$scratch/deep/rust/"
+    cp "$tree"/{bootstrap,config}.toml "$scratch/deep/rust/" 2>/dev/null || true
 }
-here() { (cd "$1" && ./x.py check compiler); }
-there() { (cd "$scratch/deep/rust" && "$headstart" start -- x check compiler); }
+here() { (cd "$1" && ./x.py "${x[@]}"); }
+there() { (cd "$scratch/deep/rust" && "$headstart" start -- x "${x[@]}"); }
 
-echo "publishing: $(cd "$tree" && seconds "$headstart" publish -- x check compiler) s in all"
+echo "publishing: $(cd "$tree" && seconds "$headstart" publish -- x "${x[@]}") s in all"
 here "$tree" >/dev/null 2>&1
 for round in $(seq "$rounds"); do
     fresh

@@ -207,6 +207,33 @@ fn nothing_built_through_headstart_is_nothing_published() {
     assert!(output.stderr.contains("hint:"), "{}", output.stderr);
 }
 
+/// Trees before 1.87 have their configuration in a file of another name; others have it where a variable says. Nothing of them would be
+/// published.
+#[test]
+fn the_compiler_of_stage_0_is_named_where_bootstrap_looks() {
+    for (file, variable) in [
+        ("config.toml", ""),
+        ("own/settings.toml", "own/settings.toml"),
+    ] {
+        let (tree, place) = (fixture::bootstrapped(), Place::new());
+        let text = tree.read("bootstrap.toml");
+        tree.remove("bootstrap.toml")
+            .edit(file, &text)
+            .commit("elsewhere");
+        let published = runner(&tree, &place)
+            .args(["publish", "--json", "--", "x", "check"])
+            .env("RUST_BOOTSTRAP_CONFIG", variable)
+            .run()
+            .succeeded()
+            .json();
+        assert_eq!(
+            published["parts"].as_array().map(Vec::len),
+            Some(2),
+            "{file}: {published}"
+        );
+    }
+}
+
 /// A build that `x` fails would be published, or its exit code lost.
 #[test]
 fn x_fails_as_it_fails() {

@@ -21,6 +21,8 @@ use crate::model::Part;
 
 /// The names under which `x` is typed.
 const NAMES: [&str; 4] = ["x", "x.py", "./x", "./x.py"];
+/// The variable that names bootstrap's configuration, where that is not at the top.
+const CONFIG: &str = "RUST_BOOTSTRAP_CONFIG";
 /// Where bootstrap itself is built, by the compiler of stage 0.
 const BOOTSTRAP_DIR: &str = "build/bootstrap";
 /// Where everything that bootstrap builds goes, below the top.
@@ -58,7 +60,7 @@ impl Checkout {
 
     /// Returns this work tree with the compiler of stage 0, which bootstrap downloads when it first runs.
     pub fn with_tools(mut self) -> Result<Checkout> {
-        let set = BootstrapTools::of(&self.top)?;
+        let set = BootstrapTools::of(&self.top, self.environment.path(CONFIG))?;
         let downloaded = |name: &str| {
             let hosts = walk::directories(&self.top.join(BUILD_DIR)).into_iter();
             let mut programs = hosts.map(|host| host.join("stage0/bin").join(name));

@@ -326,20 +326,22 @@ pub struct BootstrapTools {
     pub cargo: Option<PathBuf>,
 }
 
-/// The file of that configuration.
-pub const BOOTSTRAP_FILE: &str = "bootstrap.toml";
+/// The file of that configuration, and what it is called in trees before 1.87.
+const BOOTSTRAP_FILES: [&str; 2] = ["bootstrap.toml", "config.toml"];
 
 impl BootstrapTools {
-    /// Returns what `bootstrap.toml` at `top` names.
+    /// Returns what the file of the tree at `top` names; `named` is its path where the user has it elsewhere.
     ///
-    /// Source: rust: src/bootstrap/src/core/config/toml/build.rs @ 1.95.
-    pub fn of(top: &Path) -> Result<BootstrapTools> {
+    /// Source: rust: src/bootstrap/src/core/config/config.rs, `load_toml_config` @ 1.95.
+    pub fn of(top: &Path, named: Option<PathBuf>) -> Result<BootstrapTools> {
         #[derive(Default, Deserialize)]
         struct File {
             #[serde(default)]
             build: BootstrapTools,
         }
-        let file: File = read_toml(&top.join(BOOTSTRAP_FILE))?;
+        let mut usual = BOOTSTRAP_FILES.iter().map(|name| top.join(name));
+        let path = named.or_else(|| usual.find(|path| path.is_file()));
+        let file: File = path.map_or_else(|| Ok(File::default()), |path| read_toml(&path))?;
         let absolute = |path: Option<PathBuf>| path.map(|path| top.join(path));
         Ok(BootstrapTools {
             rustc: absolute(file.build.rustc),
