@@ -32,14 +32,15 @@ required() {
 }
 
 # The one place where headstart comes from: there is no release yet, so it is compiled, once for each commit of it.
+# One that was kept from a machine with newer libraries does not run, and is replaced.
 install() {
-    if command -v headstart >/dev/null; then return; fi
-    local root=${HEADSTART_ROOT:-$HOME/.headstart} source=${HEADSTART_SOURCE-}
+    if headstart --version >/dev/null 2>&1; then return; fi
+    local root=${HEADSTART_ROOT:-${HOME-}/.headstart} source=${HEADSTART_SOURCE-}
     PATH=$root/bin:$PATH
-    if command -v headstart >/dev/null; then return; fi
+    if headstart --version >/dev/null 2>&1; then return; fi
     local from=(--path "$source")
     if [[ ! -d $source ]]; then from=(--git "$source" --rev "${HEADSTART_REV-}"); fi
-    [[ -n $source ]] && cargo install --quiet --locked --root "$root" "${from[@]}" headstart
+    [[ -n $source ]] && cargo install --quiet --locked --force --root "$root" "${from[@]}" headstart
 }
 
 # Whether what is built here is what others will start from.

@@ -312,7 +312,8 @@ fn one_job_builds_and_another_signs() {
     assert!(stranger.succeeded().stderr.contains("not believed here"));
 }
 
-/// A runner has no headstart: it is compiled from its source, and once only.
+/// A runner has no headstart: it is compiled from its source, and once only; but again if what was kept, on an older system than
+/// the one before, does not run.
 #[test]
 fn headstart_is_installed_from_its_source() {
     // Stands for headstart's source, which takes minutes.
@@ -362,6 +363,9 @@ fn headstart_is_installed_from_its_source() {
             first,
             "it was compiled again"
         );
+        let kept = Path::new(&root).join("bin/headstart");
+        fs::write(&kept, "#!/bin/sh\nexit 1\n").expect("it is ours");
+        job(3).expect("it was replaced");
     }
 }
 
@@ -399,7 +403,7 @@ fn the_action_runs() {
     let url = ci.url();
     let inputs = |name: &str| match name {
         "publish-to" => url.clone(),
-        "cargo" => "build --workspace --then test".to_owned(),
+        "cargo" => "build --workspace\n--then test\n".to_owned(),
         name => action["inputs"][name]["default"]
             .as_str()
             .expect("it has a default")

@@ -151,6 +151,10 @@ impl<'a> Far<'a> {
         let believed = self.belief(tier);
         if believed.is_none() {
             trust::verify(&read.signed, &read.signatures, &self.keyring.here())?;
+            // Its number would be kept, and refuse the right one.
+            let right = |entry: &Entry| head::key(&entry.point.toolchain) == key;
+            let right = read.head.entries.iter().all(right);
+            ensure!(right, "its list is that of another toolchain");
             let list = format!("{} {key}", tier.name());
             let last = store.sequence(&list);
             let newest = last.is_none_or(|last| last <= read.head.sequence);
@@ -233,6 +237,7 @@ impl<'a> Far<'a> {
         let Some(index) = store.index(name, manifest) else {
             return Ok(false);
         };
+        let objects = objects.filter(|one| !arrivals.is_some_and(|there| there.has(*one)));
         let objects = fetch::lacking((manifest, &index), store, objects);
         if objects.is_empty() {
             return Ok(false);

@@ -5,7 +5,8 @@ use anyhow::{Result, anyhow, ensure};
 use super::cli::StartArgs;
 use super::far::{Far, Listed};
 use super::{Call, Setup, short};
-use crate::model::Manifest;
+use crate::disk;
+use crate::model::{Digest, Manifest};
 use crate::store::{Point, Store, StoreError, pack};
 use crate::trust::{self, Believed, Verified};
 
@@ -38,7 +39,8 @@ impl<'a> Sources<'a> {
     pub(super) fn open(args: &'a StartArgs, call: Call<'a>, setup: &Setup) -> Result<Sources<'a>> {
         let configured = setup.configured();
         let typed = args.store.store.as_deref();
-        let root = call.environment.store(typed, Some(configured))?;
+        // Without links: whoever can change one would have another directory looked at than is read.
+        let root = disk::canonical(&call.environment.store(typed, Some(configured))?);
         let mut far = Far::of(call, &args.store, args.believe_store, configured)?;
         let store = match Store::open(&root) {
             Err(StoreError::Missing(_)) if !far.tiers.is_empty() => Store::create(&root)?,
@@ -118,11 +120,18 @@ impl<'a> Sources<'a> {
     fn bring(&self, point: &Point) -> Result<()> {
         let of = |one: &&Listed| one.entry.point.manifest == point.manifest;
         let listed = self.listed.iter().find(of);
-        match (self.store.has_manifest(point.manifest), listed) {
-            (true, _) => self.still_believed(point, listed),
-            (false, Some(listed)) => self.adopt(listed),
-            (false, None) => Ok(()),
+        match listed {
+            Some(listed) if !self.is_whole(point.manifest) => self.adopt(listed),
+            _ => self.still_believed(point, listed),
         }
+    }
+
+    /// Tells whether the manifest `name` is here, with its index if it came from a tier: what was written right before the machine
+    /// stopped may be empty.
+    fn is_whole(&self, name: Digest) -> bool {
+        let manifest = self.store.manifest(name).ok();
+        let has_index = |manifest| self.store.index(name, &manifest).is_some();
+        manifest.is_some_and(|one| self.store.adopted(name).is_none() || has_index(one))
     }
 
     /// What came from a tier once is believed by its signatures and today's keys, not because it is here.

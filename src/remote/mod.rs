@@ -1,13 +1,12 @@
 //! Tiers on other machines: S3 and what looks like it, Google's and Azure's stores, HTTP servers; and shared directories.
 //!
-//! The only code that talks to the network. Every wait is bounded: for the connection, for the first byte, and for each
-//! further one.
+//! The only code that talks to the network. Every wait is bounded: for the connection, for the first byte, for each
+//! further one, and for all of them. What hangs in the system meanwhile is left behind.
 
 mod client;
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -28,7 +27,8 @@ use tokio::time::timeout;
 use url::Url;
 
 use crate::config::RemoteConfig;
-use crate::disk::{self, lock};
+use crate::disk;
+use crate::disk::lock::{self, Lock};
 use crate::tier::{Listed, Listing, Replaced, Result, Tier, Trouble, Watch};
 use client::{Attentive, Told};
 
@@ -36,6 +36,11 @@ use client::{Attentive, Told};
 const REQUEST_LIMIT: Duration = Duration::from_secs(3600);
 /// The slowest that a tier may take what is written, in bytes a second.
 const SLOWEST_WRITE: u64 = 100 << 10;
+/// The slowest that a part of a file may come, in bytes a second: many come at once, and whoever asks knows what they are worth.
+const SLOWEST_READ: u64 = 4 << 10;
+/// How many times as long as nothing may come, a whole file may take to come in, or another to let go of the lock: by default
+/// a minute, for what has some megabytes at most. Nobody may be held by who sends a byte now and then, or stopped with the lock.
+const WAITS: u32 = 30;
 /// How much memory is taken for an answer at first: so much costs nothing before it is used, and is given back to the system when it is
 /// dropped, where glibc keeps what is smaller.
 const FIRST_BYTES: usize = 32 << 20;
@@ -62,13 +67,13 @@ pub struct Remote {
     writable: bool,
     wait: Duration,
     told: Told,
-    runtime: Arc<Runtime>,
+    runtime: &'static Runtime,
 }
 
 /// Opens remotes; they share what runs their requests.
 #[derive(Debug)]
 pub struct Opener {
-    runtime: Arc<Runtime>,
+    runtime: &'static Runtime,
     /// How long nothing may come before a tier is given up.
     pub wait: Duration,
 }
@@ -82,7 +87,9 @@ impl Opener {
             .worker_threads(1)
             .enable_all()
             .build()?;
-        let runtime = Arc::new(runtime);
+        // Never dropped: that would wait for what cannot be interrupted, such as a name that is looked up, or a file on a server
+        // that has gone.
+        let runtime = Box::leak(Box::new(runtime));
         Ok(Opener { runtime, wait })
     }
 
@@ -103,6 +110,8 @@ impl Opener {
             ObjectStoreScheme::Local => (url.to_file_path().ok(), Key::default()),
             _ => (None, path),
         };
+        // Who can change a link on the way would have one directory read, and be asked of another whose it is.
+        let directory = directory.map(|dir| disk::canonical(&dir));
         let writable = !config.read_only && scheme != ObjectStoreScheme::Http;
         let told = Told::default();
         let store = match &directory {
@@ -120,7 +129,7 @@ impl Opener {
             writable,
             wait: self.wait,
             told,
-            runtime: self.runtime.clone(),
+            runtime: self.runtime,
         })
     }
 
@@ -190,35 +199,52 @@ impl Remote {
         self.prefix.parts().chain(Key::from(key).parts()).collect()
     }
 
-    async fn fetch(
+    /// Returns the file `key`, or what `options` say of it.
+    fn fetch(
         &self,
         key: &str,
         options: GetOptions,
         limit: u64,
         watch: Watch<'_>,
     ) -> Result<(Vec<u8>, UpdateVersion)> {
+        let part_bytes = options.range.as_ref().map_or(0, |_| limit);
+        let most = self.wait.saturating_mul(WAITS);
+        let most = most.saturating_add(Duration::from_secs(part_bytes / SLOWEST_READ));
         let (late, location) = ("nothing came for", self.key(key));
-        let answer = self.store.get_opts(&location, options);
-        let answer = within(self.wait, late, answer).await?.map_err(trouble)?;
-        let (e_tag, version) = (answer.meta.e_tag.clone(), answer.meta.version.clone());
-        let version = UpdateVersion { e_tag, version };
-        let size = answer.range.end.saturating_sub(answer.range.start);
-        if size > limit {
-            return Err(Trouble::TooLarge(limit));
-        }
-        let mut bytes = Vec::with_capacity(FIRST_BYTES);
-        let mut body = answer.into_stream();
-        while let Some(chunk) = within(self.wait, late, body.next()).await? {
-            let chunk = chunk.map_err(trouble)?;
-            bytes.extend_from_slice(&chunk);
-            if bytes.len() as u64 > limit {
+        let come = async {
+            let answer = self.store.get_opts(&location, options);
+            let answer = within(self.wait, late, answer).await?.map_err(trouble)?;
+            let (e_tag, version) = (answer.meta.e_tag.clone(), answer.meta.version.clone());
+            let version = UpdateVersion { e_tag, version };
+            let size = answer.range.end.saturating_sub(answer.range.start);
+            if size > limit {
                 return Err(Trouble::TooLarge(limit));
             }
-            if !watch(chunk.len() as u64) {
-                return Err(Trouble::Stopped);
+            let mut bytes = Vec::with_capacity(FIRST_BYTES);
+            let mut body = answer.into_stream();
+            while let Some(chunk) = within(self.wait, late, body.next()).await? {
+                let chunk = chunk.map_err(trouble)?;
+                bytes.extend_from_slice(&chunk);
+                if bytes.len() as u64 > limit {
+                    return Err(Trouble::TooLarge(limit));
+                }
+                if !watch(chunk.len() as u64) {
+                    return Err(Trouble::Stopped);
+                }
             }
-        }
-        Ok((bytes, version))
+            Ok((bytes, version))
+        };
+        let in_time = async { timeout(most, come).await.unwrap_or(Err(Trouble::Stopped)) };
+        self.runtime.block_on(in_time)
+    }
+
+    /// Locks the file at `path`; none where that cannot be done, or another is stopped and has it. Who waits for that one then is left
+    /// behind as well.
+    fn lock(&self, path: PathBuf) -> Option<Lock> {
+        let lock = move || lock::exclusive(&path, || {}).ok();
+        let lock = self.runtime.spawn_blocking(lock);
+        let in_time = async { timeout(self.wait.saturating_mul(WAITS), lock).await };
+        self.runtime.block_on(in_time).ok()?.ok()?
     }
 
     /// Writes the file `key` as `mode` says; the inner error is the store's.
@@ -270,19 +296,20 @@ impl Tier for Remote {
     }
 
     fn directory(&self) -> Option<&Path> {
-        self.directory.as_deref().filter(|_| self.by_user)
+        let here = |dir: &&Path| self.by_user && disk::canonical(dir) == **dir;
+        self.directory.as_deref().filter(here)
     }
 
     fn get(&self, key: &str, limit_bytes: u64, watch: Watch<'_>) -> Result<Vec<u8>> {
-        let fetch = self.fetch(key, GetOptions::default(), limit_bytes, watch);
-        self.runtime.block_on(fetch).map(|(bytes, _)| bytes)
+        Ok(self
+            .fetch(key, GetOptions::default(), limit_bytes, watch)?
+            .0)
     }
 
     fn get_range(&self, key: &str, range: Range<u64>, watch: Watch<'_>) -> Result<Vec<u8>> {
         let limit = range.end - range.start;
         let options = GetOptions::new().with_range(Some(range));
-        let fetch = self.fetch(key, options, limit, watch);
-        self.runtime.block_on(fetch).map(|(bytes, _)| bytes)
+        Ok(self.fetch(key, options, limit, watch)?.0)
     }
 
     fn put(&self, key: &str, bytes: Bytes) -> Result<()> {
@@ -290,13 +317,12 @@ impl Tier for Remote {
     }
 
     fn replace(&self, key: &str, seen: Option<&[u8]>, bytes: Vec<u8>) -> Result<Replaced> {
-        let lock = self.directory.as_ref().map(|dir| dir.join(LOCK));
-        let lock = lock.map(|path| lock::exclusive(&path, || {}));
-        let fetch = self.fetch(key, GetOptions::default(), MAX_REPLACED_BYTES, &|_| true);
-        let there = match self.runtime.block_on(fetch) {
-            Err(Trouble::Absent) => None,
-            there => Some(there?),
+        let lock = self.directory.as_ref().map(|dir| self.lock(dir.join(LOCK)));
+        let now = || match self.fetch(key, GetOptions::default(), MAX_REPLACED_BYTES, &|_| true) {
+            Err(Trouble::Absent) => Ok(None),
+            there => there.map(Some),
         };
+        let there = now()?;
         if there.as_ref().map(|(bytes, _)| &bytes[..]) != seen {
             return Ok(Replaced::Not);
         }
@@ -309,7 +335,8 @@ impl Tier for Remote {
         match self.write(key, bytes.clone().into(), mode)? {
             Ok(()) => Ok(Replaced::Surely),
             Err(error) if is_other(&error) => Ok(Replaced::Not),
-            // Not every store knows conditions, and each says so in its own way.
+            // Not every store knows conditions, and each says so in its own way. Or it was busy, and another wrote meanwhile.
+            Err(_) if now()?.as_ref().map(|(bytes, _)| &bytes[..]) != seen => Ok(Replaced::Not),
             Err(_) => self.put(key, bytes.into()).map(|()| Replaced::Blindly),
         }
     }

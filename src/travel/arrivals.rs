@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use crate::disk::lock::{self, Lock};
-use crate::disk::{self, CopyError, DiskError, Finish, Staging, place, walk};
+use crate::disk::{self, CopyError, DiskError, Finish, PLAIN, Staging, place, walk};
 use crate::model::{Content, Digest, Manifest, OutputFile, Piece, Recipe, bytes_path};
 use crate::store::{ObjectError, Store};
 
@@ -35,25 +35,29 @@ pub struct Arrivals {
 
 impl Arrivals {
     /// Returns those of `files` of which `store` lacks an object, to be made in a directory below `parent`. An object that goes
-    /// elsewhere too, because it has two places or is one of `others`, is left to the store. Removes there what was interrupted.
+    /// elsewhere too, because it has two places or is one of `others`, is left to the store. What came for a start that was interrupted
+    /// has come already, if it is wanted still; the rest of that is removed.
     pub fn of(
         files: &[&OutputFile],
         others: &HashSet<Digest>,
         store: &Store,
         parent: &Path,
     ) -> Result<Arrivals, DiskError> {
-        for dir in walk::directories(parent).iter().filter(|dir| is_left(dir)) {
-            disk::remove_dir(dir)?;
-        }
+        let mut left = walk::directories(parent);
+        left.retain(|dir| is_left(dir));
         let staging = Staging::new(parent, NAME)?;
         let lock = lock::exclusive(&staging.dir.join(LOCK), || {})?;
         let (mut asides, mut places, mut twice) = (HashMap::new(), HashMap::new(), HashSet::new());
+        let mut came = HashMap::new();
         let mut paths: HashMap<&[u8], usize> = HashMap::new();
         files
             .iter()
             .for_each(|file| *paths.entry(&file.path).or_default() += 1);
         for file in files.iter().filter(|file| paths[&file.path[..]] == 1) {
-            let aside = staging.aside();
+            let name = aside_name(file);
+            let aside = staging.dir.join(&name);
+            let take = |dir: &PathBuf| staging.settle_as(&dir.join(&name), &aside, PLAIN).is_ok();
+            let is_begun = left.iter().any(take);
             for (offset, (object, size_bytes)) in with_offsets(&file.content) {
                 if others.contains(&object) || store.has(object, size_bytes) {
                     continue;
@@ -62,15 +66,19 @@ impl Arrivals {
                     twice.insert(object);
                 }
                 asides.insert(file.path.clone(), aside.clone());
+                let is_whole = is_begun && holds(&aside, offset, (object, size_bytes));
+                came.extend(is_whole.then_some((object, size_bytes)));
             }
         }
+        left.iter().try_for_each(|dir| disk::remove_dir(dir))?;
         places.retain(|object, _| !twice.contains(object));
+        came.retain(|object, _| !twice.contains(object));
         Ok(Arrivals {
             staging,
             _lock: lock,
             files: asides,
             places,
-            came: Mutex::default(),
+            came: Mutex::new(came),
         })
     }
 
@@ -85,7 +93,7 @@ impl Arrivals {
     }
 
     /// Tells whether `object` came.
-    pub(super) fn has(&self, object: Digest) -> bool {
+    pub fn has(&self, object: Digest) -> bool {
         self.came.lock().expect(HELD).contains_key(&object)
     }
 
@@ -160,6 +168,21 @@ impl Arrivals {
         let place = self.places.get(&object);
         place.is_some_and(|(file, _)| file == aside) && self.has(object)
     }
+}
+
+/// Returns what `file` is called as long as it comes: what an interrupted start left is found again by it, and has the same size. What
+/// it holds is looked at.
+fn aside_name(file: &OutputFile) -> String {
+    let size_bytes = file.content.size_bytes().to_le_bytes();
+    Digest::of(&[&file.path[..], &size_bytes].concat()).hex()
+}
+
+/// Tells whether the file at `path` holds `object` at `offset`.
+fn holds(path: &Path, offset: u64, (object, size_bytes): (Digest, u64)) -> bool {
+    let mut hasher = blake3::Hasher::new();
+    let file = disk::open_at(path, offset);
+    file.is_ok_and(|file| hasher.update_reader(file.take(size_bytes)).is_ok())
+        && Digest::from(hasher.finalize()) == object
 }
 
 /// Tells whether `dir` is such a directory, and nobody's any more.
@@ -359,6 +382,49 @@ mod tests {
                 .place(&one, &store, &dir.path().join("placed"), PLAIN)
                 .is_none()
         );
+    }
+
+    /// What came for a start that was interrupted, in minutes over a slow line, would be fetched again; or a part of it that was not
+    /// complete, or of what is wanted no more, be placed.
+    #[test]
+    fn what_came_before_an_interruption_has_come() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::create(&dir.path().join("store")).unwrap();
+        let of =
+            |file: &OutputFile| Arrivals::of(&[file], &HashSet::new(), &store, dir.path()).unwrap();
+        let (three, twice) = (archive(b"third"), archive(b"first"));
+        let left = dir.path().join("arrivals-left");
+        let interrupt = |file: &OutputFile| {
+            let begun = of(file);
+            begun.put(&b"third"[..], object(b"third")).unwrap().unwrap();
+            assert!(begun.put(&b"sec"[..], object(b"second")).unwrap().is_err());
+            std::fs::create_dir(&left).unwrap();
+            for entry in std::fs::read_dir(begun.dir()).unwrap() {
+                let entry = entry.unwrap();
+                let bytes = std::fs::read(entry.path()).unwrap();
+                std::fs::write(left.join(entry.file_name()), bytes).unwrap();
+            }
+        };
+        interrupt(&three);
+        let others = of(&file(Content::Object {
+            digest: Digest::of(b"third"),
+            size_bytes: 5,
+        }));
+        assert!(!left.exists() && !others.has(Digest::of(b"third")));
+        interrupt(&three);
+        assert!(!of(&twice).has(Digest::of(b"first")));
+        interrupt(&three);
+        let again = of(&three);
+        let has = |bytes| again.has(Digest::of(bytes));
+        assert!(has(b"third") && !has(b"second") && !has(b"first"));
+        assert_eq!(again.size_bytes(), 5);
+        for bytes in [&b"first"[..], b"second"] {
+            again.put(bytes, object(bytes)).unwrap().unwrap();
+        }
+        let path = dir.path().join("placed");
+        let placed = again.place(&three, &store, &path, PLAIN);
+        placed.unwrap().unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), WHOLE);
     }
 
     /// Gigabytes of each start that was interrupted would stay for a day; or those of one that goes on would go.

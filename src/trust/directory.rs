@@ -10,19 +10,16 @@ use super::{Result, TrustError, Verified};
 pub struct Believed(());
 
 /// Returns the belief in the store at `root`: it is this user's or root's, and not open to all; or the user
-/// said so with `--believe-store`.
+/// said so with `--believe-store`. One that cannot be looked at is another's.
 pub fn store(root: &Path, said_so: bool) -> Result<Believed> {
     const WRITABLE_BY_OTHERS: u32 = 0o002;
-    let meta = std::fs::metadata(root).ok().filter(|_| !said_so);
-    let Some(meta) = meta else {
-        return Ok(Believed(()));
-    };
-    if ![rustix::process::geteuid().as_raw(), 0].contains(&meta.uid()) {
-        return Err(TrustError::OtherOwner(root.to_path_buf()));
-    }
-    match meta.mode() & WRITABLE_BY_OTHERS {
-        0 => Ok(Believed(())),
-        _ => Err(TrustError::OpenToAll(root.to_path_buf())),
+    let own = [rustix::process::geteuid().as_raw(), 0];
+    let is_own = |meta: &std::fs::Metadata| own.contains(&meta.uid());
+    match std::fs::metadata(root).ok().filter(is_own) {
+        _ if said_so => Ok(Believed(())),
+        None => Err(TrustError::OtherOwner(root.to_path_buf())),
+        Some(meta) if meta.mode() & WRITABLE_BY_OTHERS == 0 => Ok(Believed(())),
+        Some(_) => Err(TrustError::OpenToAll(root.to_path_buf())),
     }
 }
 

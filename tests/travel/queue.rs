@@ -1,9 +1,11 @@
 //! What a queue of commits does to a remote: several at once, one before its parent, one twice.
 
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpListener;
 use std::ops::Range;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -259,4 +261,69 @@ fn a_commit_is_run_again_on_another_machine() {
         4
     );
     builds_right(&reader).nothing_ran();
+}
+
+/// Serves one file as S3 does. Whoever writes under a condition is told that there is trouble; meanwhile another has written `theirs`.
+fn busy_store(theirs: &'static str) -> (String, Arc<Mutex<Option<String>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("there is a free port");
+    let address = listener.local_addr().expect("it is bound");
+    let stored = Arc::new(Mutex::new(None));
+    let serving = stored.clone();
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let mut reader = BufReader::new(&stream);
+            let (mut head, mut body) = (String::new(), Vec::new());
+            while reader.read_line(&mut head).is_ok_and(|size| size > 2) {}
+            let head = head.to_ascii_lowercase();
+            let size = head.split("content-length: ").nth(1);
+            let size = size.and_then(|rest| rest.lines().next()?.parse().ok());
+            drop(reader.take(size.unwrap_or(0)).read_to_end(&mut body));
+            let mut stored = serving.lock().expect("nobody panics with it");
+            let (status, body) = match (head.starts_with("put "), &*stored) {
+                (true, _) if head.contains("if-none-match") => {
+                    *stored = Some(theirs.to_owned());
+                    ("500 Internal Server Error", String::new())
+                }
+                (true, _) => {
+                    *stored = Some(String::from_utf8_lossy(&body).into_owned());
+                    ("200 OK", String::new())
+                }
+                (false, Some(content)) => ("200 OK", content.clone()),
+                (false, None) => ("404 Not Found", String::new()),
+            };
+            let size = body.len();
+            let answer = format!(
+                "HTTP/1.1 {status}\r\nConnection: close\r\nETag: \"{size}\"\r\n\
+                Last-Modified: Wed, 25 Nov 2026 12:00:00 GMT\r\nContent-Length: {size}\r\n\r\n{body}"
+            );
+            drop((&stream).write_all(answer.as_bytes()));
+        }
+    });
+    (format!("http://{address}"), stored)
+}
+
+/// A bucket that is busy while several publish would have one write over what another had written surely, and never looks at again.
+#[test]
+fn a_write_that_fails_overwrites_nothing() {
+    let (url, stored) = busy_store("theirs");
+    let config = RemoteConfig {
+        url: "s3://bucket".to_owned(),
+        by_user: true,
+        read_only: false,
+    };
+    let variables = [
+        ("AWS_ENDPOINT", url.as_str()),
+        ("AWS_ACCESS_KEY_ID", "any"),
+        ("AWS_SECRET_ACCESS_KEY", "any"),
+        ("AWS_REGION", "any"),
+    ];
+    let opener = Opener::new(Duration::from_secs(2)).expect("there are threads");
+    let remote = opener.open(&config, variables.into_iter());
+    let remote = remote.expect("it is one");
+    let replaced = remote.replace("list", None, b"ours".to_vec());
+    assert_eq!(replaced, Ok(Replaced::Not));
+    assert_eq!(
+        stored.lock().expect("it is ours").as_deref(),
+        Some("theirs")
+    );
 }

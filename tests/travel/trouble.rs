@@ -10,9 +10,12 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use ct_codecs::Encoder;
-use headstart::store::Store;
+use headstart::config::RemoteConfig;
+use headstart::remote::Opener;
+use headstart::store::{Store, head};
 use headstart::tier::{Listing, Replaced, Tier, Trouble, Watch};
 use headstart::travel::push::{PushError, Pushed};
+use headstart::trust::{self, SecretKey};
 use headstart_testkit::{Fault, Output, Server, Workspace};
 
 use crate::common::PROGRAM;
@@ -248,6 +251,39 @@ fn a_list_that_is_older_than_the_last_is_refused() {
     assert!(said.stderr.contains("older than one"), "{}", said.stderr);
 }
 
+/// The list of another toolchain, given out once in the place of this one, would have its higher number kept, and this one be refused
+/// for as long as it takes to be written as often.
+#[test]
+fn the_list_of_another_toolchain_is_refused_and_forgotten() {
+    let far = Far::published(None);
+    let clone = far.clone("swapped");
+    let (secret, public) = trust::new_pair(None);
+    let file = far.chain.place.scratch.path("own").display().to_string();
+    fs::write(&file, &secret).expect("it is ours");
+    let believe = ["trust", "add", &public.to_string(), "--repository", "*"];
+    let runner = far.headstart_without_store(&clone);
+    runner.args(believe).run().succeeded();
+    far.publish(Some(&file));
+    let heads = fs::read_dir(far.remote.join("v1/heads")).expect("it is there");
+    let path = heads.flatten().next().expect("there is one").path();
+    let right = fs::read(&path).expect("it is there");
+    let mut other = head::decode(&right).expect("it is a list").head;
+    for entry in &mut other.entries {
+        entry.point.toolchain.rustc.push_str("-nightly");
+    }
+    other.sequence += 1000;
+    let signed = other.to_sign();
+    let key = SecretKey::read(&secret, None).expect("it is new");
+    let other = head::encode(&signed, &[key.sign(&signed, "of another")]);
+    let server = far.server();
+    fs::write(&path, other).expect("it is ours");
+    let said = far.start(&clone, &server.url(), &[]);
+    found_nothing(&said, "that of another toolchain");
+    fs::write(&path, right).expect("it is ours");
+    let said = far.start(&clone, &server.url(), &[]).succeeded();
+    assert_eq!(said.json()["units"]["fresh"], 4, "{}", said.stderr);
+}
+
 /// A build script that sees the key could sign whatever it likes.
 #[test]
 fn build_scripts_do_not_see_the_key() {
@@ -477,6 +513,35 @@ fn a_repository_cannot_have_a_directory_believed() {
     let config = format!("[[remote]]\nurl = \"file://{}\"\n", far.remote.display());
     fs::write(clone.path("headstart.toml"), config).expect("it is ours");
     found_nothing(&far.start(&clone, "", &[]), "not signed");
+}
+
+/// Whose directory it is would be asked of another than was read: the owner of a link on the way sees when the list is opened, and has the link
+/// lead to a directory of the system's right then.
+#[test]
+fn links_on_the_way_to_a_directory_are_followed_once() {
+    let far = Far::unpublished();
+    let scratch = far.chain.place.scratch.path("links");
+    fs::create_dir_all(scratch.join("theirs")).expect("it is ours");
+    let scratch = scratch.canonicalize().expect("it is there");
+    let (theirs, link) = (scratch.join("theirs"), scratch.join("link"));
+    let leads_to = |link: &Path, to: &str| {
+        drop(fs::remove_file(link));
+        std::os::unix::fs::symlink(to, link).expect("it is ours");
+    };
+    leads_to(&link, "theirs");
+    let config = RemoteConfig {
+        url: format!("file://{}", link.display()),
+        by_user: true,
+        read_only: true,
+    };
+    let opener = Opener::new(Duration::from_secs(2)).expect("there are threads");
+    let remote = opener.open(&config, std::iter::empty()).expect("it is one");
+    leads_to(&link, "/usr");
+    assert_eq!(remote.directory(), Some(&*theirs));
+    fs::rename(&theirs, scratch.join("away")).expect("it is ours");
+    assert!(trust::store(&theirs, false).is_err(), "nobody knows whose");
+    leads_to(&theirs, "/usr");
+    assert_eq!(remote.directory(), None);
 }
 
 /// Whoever publishes without the key would take away what all others can believe.
