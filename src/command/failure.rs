@@ -77,7 +77,7 @@ pub(super) fn hint(error: &anyhow::Error) -> Option<String> {
     if let Some(disk) = disk {
         let path = disk.path.display();
         return Some(match disk.is_no_directory() {
-            true => "a file is where a directory should be: remove it, or name another".to_owned(),
+            true => "make it a directory, or name another with --target-dir or --store".to_owned(),
             false => format!("see whether {path} is there, and whether you may use it"),
         });
     }
