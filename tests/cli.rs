@@ -556,16 +556,16 @@ fn explain_says_what_it_knows() {
         "{one}"
     );
     refused(&explain(clone.root(), &["c9"]), "no unit is named c9");
-    let below = explain(clone.root(), &["c3"]).succeeded().stdout;
-    assert!(below.contains("it depends on c2 (lib), which"), "{below}");
 }
 
 /// What has no hash in its file's name, as a cdylib, would be told of twice, and once as if it had not been compiled.
 #[test]
 fn explain_knows_what_has_no_hash_in_its_name() {
     let chain = Chain::unpublished();
-    let types = "\n[lib]\ncrate-type = [\"cdylib\", \"rlib\"]\n";
-    chain.source.append("crates/c2/Cargo.toml", types);
+    let types = "[lib]\ncrate-type = [\"cdylib\", \"rlib\"]\n";
+    chain
+        .source
+        .replace("crates/c2/Cargo.toml", "[lib]\n", types);
     chain.source.commit("a cdylib");
     chain.publish_again();
     let clone = chain.elsewhere("explained");

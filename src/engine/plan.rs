@@ -77,13 +77,7 @@ pub(super) fn deps(unit: &Unit) -> impl Iterator<Item = usize> + Clone + '_ {
 
 /// Returns the reason of a unit that depends on the one at `dep`, which is built again.
 pub(super) fn dependency(manifest: &Manifest, dep: usize) -> Reason {
-    Reason::Dependency(named(manifest, dep))
-}
-
-/// Returns the name of the unit at `at` for people, who ask after it by its package.
-fn named(manifest: &Manifest, at: usize) -> String {
-    let unit = &manifest.units[at];
-    format!("{} ({})", manifest.package(unit).name, unit.name.kind())
+    Reason::Dependency(manifest.units[dep].name.to_string())
 }
 
 /// Returns the estimated milliseconds that cargo compiles after `decisions`, by what `cost_ms` says of a unit.
@@ -148,7 +142,7 @@ fn on_what_is_here(manifest: &Manifest, evidence: &[Evidence], offered: &mut [Of
     let other = |dep: &usize| evidence[*dep].present == Present::Fresh && !evidence[*dep].identical;
     for (at, unit) in manifest.units.iter().enumerate() {
         let reason = if let Some(dep) = deps(unit).find(other) {
-            Some(Reason::OtherBuild(named(manifest, dep)))
+            Some(Reason::OtherBuild(manifest.units[dep].name.to_string()))
         } else {
             let again = deps(unit).find(|dep| offered[*dep].is_err());
             again.map(|dep| dependency(manifest, dep))
