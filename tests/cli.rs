@@ -557,3 +557,23 @@ fn explain_says_what_it_knows() {
     );
     refused(&explain(clone.root(), &["c9"]), "no unit is named c9");
 }
+
+/// What has no hash in its file's name, as a cdylib, would be told of twice, and once as if it had not been compiled.
+#[test]
+fn explain_knows_what_has_no_hash_in_its_name() {
+    let chain = Chain::unpublished();
+    let types = "[lib]\ncrate-type = [\"cdylib\", \"rlib\"]\n";
+    chain
+        .source
+        .replace("crates/c2/Cargo.toml", "[lib]\n", types);
+    chain.source.commit("a cdylib");
+    chain.publish_again();
+    let clone = chain.elsewhere("explained");
+    clone.replace("crates/c2/src/lib.rs", "+ 1", "+ 11");
+    chain
+        .run(clone.root(), &["start", "--", "build"])
+        .succeeded();
+    let said = explain(clone.root(), &[]).succeeded().stdout;
+    assert_eq!(said.matches("rustc: ").count(), 2, "{said}");
+    assert!(!said.contains("not run through headstart"), "{said}");
+}

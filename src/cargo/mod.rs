@@ -23,8 +23,8 @@ pub enum CargoError {
     /// This program, cargo or rustc, could not be started, and why.
     #[error("cannot run `{0}`: {1}")]
     Start(String, #[source] std::io::Error),
-    /// The command failed; its own messages have been printed.
-    #[error("`{command}` failed with exit code {code}")]
+    /// The command failed; what it wrote was printed, or is told with this.
+    #[error("`{command}` failed with exit code {code}\n{}", .stderr.trim_end())]
     Failed {
         /// The command line.
         command: String,

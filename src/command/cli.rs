@@ -170,7 +170,7 @@ pub struct StartArgs {
     /// Where and how.
     #[command(flatten)]
     pub store: StoreArgs,
-    /// Look from this commit instead of HEAD
+    /// Look from this commit instead of HEAD; outside of a git work tree by its whole name
     #[arg(long, value_name = "REV")]
     pub commit: Option<String>,
     /// Place this starting point, by the beginning of its name in `headstart status`

@@ -13,11 +13,12 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use super::cli::StoreArgs;
-use super::trust::here;
-use super::{Call, Clock, failure, far, init, keyring, print_json, quietly, visit};
-use crate::cargo::{CargoError, workspace};
+use super::trust::{here, proposed};
+use super::{Call, Clock, failure, far, init, keyring, print_json, quietly, short, visit};
+use crate::cargo::{CargoCommand, CargoError, Workspace, workspace};
 use crate::config::{self, ConfigError, Environment, RemoteConfig};
 use crate::disk::{self, space};
+use crate::git::Repository;
 use crate::model::Toolchain;
 use crate::report::{bytes, count};
 use crate::rustc::tried;
@@ -51,7 +52,8 @@ pub(super) struct Patient {
 type Check = fn(&Patient) -> anyhow::Result<Says>;
 
 /// The checks of this machine, in the order in which they are told.
-const CHECKS: [(&str, Check); 5] = [
+const CHECKS: [(&str, Check); 6] = [
+    ("workspace", workspace_here),
     ("configuration", configuration),
     ("wrapper", wrapper),
     ("toolchain", toolchain),
@@ -62,10 +64,9 @@ const CHECKS: [(&str, Check); 5] = [
 /// Returns what to do where `check` is not content and knows no better.
 fn hint(check: &str) -> &'static str {
     match check {
+        "workspace" => "starts are for a cargo workspace in a git clone: run this in yours",
         "wrapper" => "`headstart init` makes it the wrapper; `headstart start -- build` needs none",
-        "toolchain" => {
-            "install Rust if it is missing; else builds are right, with sessions or without"
-        }
+        "toolchain" => "install it if it is missing; else builds are right all the same",
         "store" => "make room on that disk, or name another store with --store",
         "trust" => "`headstart trust list` shows what is proposed, `trust add` believes a key",
         "remote" => "correct its address; where there is no directory, a publish makes it",
@@ -130,6 +131,7 @@ fn tell(told: Vec<(String, Findings)>, args: &StoreArgs) -> ExitCode {
         let hint = (verdict != "ok").then(|| own.unwrap_or(hint(check).to_owned()));
         wrong += u8::from(verdict == "wrong");
         if !args.json && (!args.quiet || verdict == "wrong") {
+            let says = says.replace('\n', "\n       ");
             say!("{verdict:<5}  {url}{check}: {says}");
             hint.iter().for_each(|hint| say!("       hint: {hint}"));
         }
@@ -159,14 +161,26 @@ impl Patient {
     }
 }
 
+/// Whether something can be started here. A note: who asks after a remote may be anywhere.
+fn workspace_here(patient: &Patient) -> anyhow::Result<Says> {
+    let environment = &patient.environment;
+    let found = || {
+        let commit = Repository::discover(&environment.dir)?.head()?;
+        let workspace = Workspace::of(&CargoCommand::default(), quietly(environment))?;
+        let (root, commit) = (workspace.root.display(), short(&commit));
+        anyhow::Ok(format!("{root}, at {commit}"))
+    };
+    Ok(found().map_or_else(|why| Says::Note(why.to_string()), Says::Ok))
+}
+
 fn configuration(patient: &Patient) -> anyhow::Result<Says> {
     let environment = &patient.environment;
     let understood = environment.var(far::WAIT_VAR).is_none() || far::wait(environment).is_some();
     ensure!(understood, "{} is no number of seconds", far::WAIT_VAR);
     let remotes = count(patient.remotes()?.len(), "remote");
     let settings = config::settings(&patient.workspace)?;
-    Ok(match settings.other.keys().next() {
-        Some(name) => Says::Note(format!("`{name}` in headstart.toml means nothing")),
+    Ok(match settings.unknown() {
+        Some(why) => Says::Note(why),
         None => Says::Ok(remotes),
     })
 }
@@ -221,6 +235,7 @@ fn store(patient: &Patient) -> anyhow::Result<Says> {
 
 /// Whom the user believes.
 fn whom(patient: &Patient) -> anyhow::Result<Says> {
+    proposed(&patient.environment)?;
     let keys = patient.keyring()?.here();
     let ids: Vec<String> = keys.iter().map(|key| key.id().to_string()).collect();
     Ok(match ids.is_empty() {

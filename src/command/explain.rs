@@ -66,11 +66,19 @@ fn explained(started: Option<&Started>, notes: Vec<(String, Note)>) -> Vec<Expla
     let since_s = started.map_or(0, |started| u64::try_from(started.unix_s).unwrap_or(0));
     let notes = notes.into_iter();
     let notes = notes.filter(|(_, note)| note.started_unix_ms >= since_s * 1000);
-    let notes = notes.map(|(key, note)| (unit_hash(&key).to_owned(), note));
-    let mut notes: HashMap<String, Note> = notes.collect();
+    // By cargo's hash; by the crate's name where no file's name has it.
+    let name = |key: &str| match key.split_once('=') {
+        Some((crate_name, _)) => crate_name.to_owned(),
+        None => unit_hash(key).to_owned(),
+    };
+    let mut notes: Vec<_> = notes.map(|(key, note)| (name(&key), note)).collect();
+    notes.sort_by_key(|(_, note)| note.started_unix_ms);
+    let mut notes: HashMap<String, Note> = notes.into_iter().collect();
     let mut all: Vec<Explained> = Vec::new();
     for decision in started.into_iter().flat_map(|started| &started.decisions) {
+        let plain = decision.unit.rsplit_once("/lib-").map_or("", |one| one.1);
         let note = notes.remove(decision.note_hash());
+        let note = note.or_else(|| notes.remove(plain));
         let decision = Some(decision.clone());
         all.push(Explained { decision, note });
     }

@@ -55,9 +55,6 @@ fn show(heading: &str, error: &anyhow::Error) {
             shown.push_str(&cause);
         }
     }
-    if let Some(CargoError::Failed { stderr, .. }) = find(error) {
-        eprintln!("{stderr}");
-    }
     if let Some(hint) = hint(error) {
         eprintln!("\nhint: {hint}");
     }
@@ -75,16 +72,13 @@ pub(super) fn hint(error: &anyhow::Error) -> Option<String> {
     let disk = find::<DiskError>(error);
     let no_room = matches!(find(error), Some(RestoreError::NoRoom { .. }));
     if no_room || disk.is_some_and(DiskError::is_full) {
-        let hint = "make room on that disk, or name another with --store or --target-dir";
-        return Some(hint.to_owned());
+        return Some("make room there, or name another with --store or --target-dir".to_owned());
     }
     if let Some(disk) = disk {
         let path = disk.path.display();
         return Some(match disk.is_no_directory() {
-            true => format!(
-                "make {path} a directory, or name another target directory with --target-dir"
-            ),
-            false => format!("see whether you may use {path}"),
+            true => "make it a directory, or name another with --target-dir or --store".to_owned(),
+            false => format!("see whether {path} is there, and whether you may use it"),
         });
     }
     let hints = [git_hint, trust_hint, store_hint];
@@ -94,9 +88,7 @@ pub(super) fn hint(error: &anyhow::Error) -> Option<String> {
 fn git_hint(error: &anyhow::Error) -> Option<&'static str> {
     Some(match find::<GitError>(error)? {
         GitError::Start(_) => "install git, or put it on PATH",
-        GitError::NoRepository(_) => {
-            "starting points belong to commits: run this inside a git work tree, or name a full commit with --commit"
-        }
+        GitError::NoRepository(_) => "starting points belong to commits: run this in a clone",
         GitError::NoCommits(_) => "make a first commit",
         GitError::UnknownRevision(_) => "`git fetch` may bring it, if the clone is shallow or old",
         GitError::Failed(..) => "the same command in a terminal may say more",
@@ -109,12 +101,8 @@ fn trust_hint(error: &anyhow::Error) -> Option<&'static str> {
             TrustError::OtherOwner(_) | TrustError::OpenToAll(_) => {
                 "if you trust whoever writes there, say so with --believe-store"
             }
-            TrustError::Unsigned => {
-                "whoever publishes there can sign; `headstart key new` makes the key"
-            }
-            TrustError::Strangers(_) => {
-                "if you know that key, `headstart trust add` believes it; `headstart trust list` shows whom you believe"
-            }
+            TrustError::Unsigned => "whoever publishes there can sign, by `headstart key new`",
+            TrustError::Strangers(_) => "if you know that key, `headstart trust add` believes it",
             TrustError::Mismatch(_) | TrustError::Unreadable(_) => {
                 "tell whoever publishes there; publishing that commit again replaces what is damaged"
             }
@@ -122,9 +110,7 @@ fn trust_hint(error: &anyhow::Error) -> Option<&'static str> {
     }
     if let Some(error) = find::<KeyError>(error) {
         return Some(match error {
-            KeyError::NotPublic => {
-                "it is the line that begins with RW, or the .pub file beside the secret key"
-            }
+            KeyError::NotPublic => "name the line that begins with RW, or the .pub file",
             KeyError::NotSecret => "`headstart key new` or `minisign -G` makes one",
             KeyError::NoPassword => "set HEADSTART_KEY_PASSWORD; the .pub file needs none",
             KeyError::WrongPassword => "see what HEADSTART_KEY_PASSWORD is set to",
@@ -146,9 +132,7 @@ fn store_hint(error: &anyhow::Error) -> Option<&'static str> {
             StoreError::Missing(_) => "`headstart publish` makes it; --store names another",
             StoreError::Foreign(_) => "name an empty or a new directory with --store",
             StoreError::Newer { .. } => "update headstart, or name another store with --store",
-            StoreError::Unusable { .. } => {
-                "publish that commit again; other starting points are not affected"
-            }
+            StoreError::Unusable { .. } => "publish that commit again; others are not affected",
             StoreError::Disk(_) => return None,
         });
     }
@@ -164,9 +148,7 @@ fn store_hint(error: &anyhow::Error) -> Option<&'static str> {
     }
     match find::<CargoError>(error)? {
         CargoError::Start(..) => Some("install Rust, or put cargo and rustc on PATH"),
-        CargoError::Failed { .. } => {
-            Some("run this in a cargo workspace that `cargo metadata` can read")
-        }
+        CargoError::Failed { .. } => Some("run this in a cargo workspace where that command works"),
         CargoError::Answer(..) => None,
     }
 }

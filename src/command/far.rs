@@ -64,7 +64,9 @@ impl<'a> Far<'a> {
     ) -> Result<Far<'a>> {
         let environment = call.environment;
         let name = here(environment);
-        let remotes = environment.remotes(&args.remote, workspace)?;
+        let mut remotes = environment.remotes(&args.remote, workspace)?;
+        // Who only reads makes no directory of an address that is mistyped, or of a share that is not mounted.
+        remotes.iter_mut().for_each(|one| one.read_only = true);
         let keyring = match environment.config_dir() {
             Err(_) if remotes.is_empty() => Keyring::nobody(name),
             _ => keyring::of(environment, name)?,
@@ -101,6 +103,7 @@ impl<'a> Far<'a> {
             self.tiers.ask(tier, get)
         };
         let (ask, list) = (&ask, key.as_str());
+        let step = reporter.step("Asking remotes", 0);
         // All at once, so that several that do not answer cost one wait.
         let answers: Vec<_> = std::thread::scope(|scope| {
             let of = |tier| {
@@ -116,6 +119,7 @@ impl<'a> Far<'a> {
             });
             joined.collect()
         });
+        drop(step);
         for (tier, said, _) in &answers {
             if let Some(said) = said {
                 keyring::take(&mut self.keyring, tier.name(), said.clone(), &reporter);

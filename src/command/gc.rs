@@ -164,7 +164,7 @@ fn lifecycle(
     let paths = remotes.iter().map(|one| one.url.strip_prefix(scheme));
     let paths: Vec<&str> = paths.flatten().collect();
     let [path] = &paths[..] else {
-        let what = format!("it takes one remote that begins with {scheme}");
+        let what = format!("the rules are for one remote that begins with {scheme}");
         let hint = format!("name it with --remote {scheme}bucket/path");
         return Err(Failure::new(what, hint).into());
     };
@@ -197,9 +197,7 @@ fn lifecycle(
         ),
     };
     print_json(&rules);
-    reporter.note(format!(
-        "`{how}` sets them, in the place of all rules that the bucket has"
-    ));
+    reporter.note(format!("`{how}` sets them, in place of all there are"));
     Ok(())
 }
 

@@ -62,12 +62,12 @@ fn words(args: &InitArgs) -> (&'static str, &'static str) {
     match (args.release_lane, args.undo) {
         (false, false) => (
             "uses headstart already",
-            "cargo compiles through headstart; `headstart init --undo` takes it back",
+            "cargo compiles through headstart; the same with --undo takes it back",
         ),
         (false, true) => ("does not use headstart", "cargo runs rustc itself again"),
         (true, false) => (
             "has the release lane already",
-            "`cargo build --profile release-lane`; `headstart init --release-lane --undo` takes it back",
+            "`cargo build --profile release-lane`; the same with --undo takes it back",
         ),
         (true, true) => ("has no release lane", "the release lane is gone"),
     }
@@ -80,13 +80,9 @@ pub(super) fn is_ours(program: &Path, environment: &Environment) -> bool {
 
 fn refused(file: &Path, error: &ConfigFileError) -> Failure {
     let hint = match error {
-        ConfigFileError::Taken(_) => {
-            "two wrappers cannot share the place: remove that line first if headstart should have it"
-        }
+        ConfigFileError::Taken(_) => "two cannot share the place: remove that line first",
         ConfigFileError::Tuned => "it is yours: remove it first if headstart should write it anew",
-        ConfigFileError::Unreadable(_) => {
-            "correct the file first; `cargo config get` shows how cargo reads it"
-        }
+        ConfigFileError::Unreadable(_) => "correct the file first",
     };
     Failure::new(format!("{} is left alone: {error}", file.display()), hint)
 }

@@ -14,7 +14,7 @@ use super::bootstrap::Checkout;
 use super::cli::PublishArgs;
 use super::failure;
 use super::key::signing_keys;
-use super::setup::warn_of_other_wrapper;
+use super::setup::{warn_of_other_wrapper, warn_of_unknown_settings};
 use super::trust::here;
 use super::{
     Call, Clock, Failure, NAMED_BY_JSON, Setup, far, gc, keyring, print_first, print_json, short,
@@ -181,6 +181,7 @@ impl<'a> Ready<'a> {
             What::Workspace(setup) => &setup.workspace.root,
             What::Rustc(_) => &repository.root,
         };
+        warn_of_unknown_settings(call, configured);
         if args.required {
             let remotes = environment.remotes(&args.store.remote, configured)?;
             let mut opened = far::open_each(&remotes, environment)?.into_iter();

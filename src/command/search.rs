@@ -60,7 +60,7 @@ impl Search<'_> {
         let all = self.sources.store.all_points().into_iter().chain(far);
         let of_part = all.filter(|point| point.part == self.setup.part);
         let mut found = of_part.filter(|point| point.manifest.hex().starts_with(name));
-        let unknown = || NoStart(format!("the store has no starting point named {name}"));
+        let unknown = || NoStart(format!("there is no starting point named {name}"));
         let first = found.next().ok_or_else(unknown)?;
         let ours = |point: &Point| point.toolchain == self.setup.toolchain;
         match ours(&first) {
@@ -111,8 +111,10 @@ impl Search<'_> {
             false => "",
         };
         let commits = count(commits.len(), "commit");
-        let store = self.sources.store.root().display();
-        NoStart(format!("none of {commits}{note} was published to {store}"))
+        let far = &self.sources.far.tiers;
+        let or = if far.is_empty() { "" } else { " or a remote" };
+        let to = format!("{}{or}", self.sources.store.root().display());
+        NoStart(format!("none of {commits}{note} was published to {to}"))
     }
 
     fn why_other(&self, point: &Point) -> NoStart {

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 
 use super::init::is_ours;
 use crate::cargo::{CargoCommand, Messages, Run, Workspace, workspace};
-use crate::config::Environment;
+use crate::config::{self, Environment};
 use crate::disk;
 use crate::engine::inputs;
 use crate::git::Repository;
@@ -154,6 +154,12 @@ pub fn warn_of_other_wrapper(call: Call<'_>) {
             "{by} names {program}, which is not run, since headstart is in its place; to have it run, run cargo itself after `headstart start`"
         ));
     }
+}
+
+/// Says of what is no setting in the `headstart.toml` in `dir` that it means nothing. A file that cannot be read is another's matter.
+pub fn warn_of_unknown_settings(call: Call<'_>, dir: &Path) {
+    let unknown = config::settings(dir).ok().and_then(|all| all.unknown());
+    unknown.iter().for_each(|why| call.reporter.warn(why));
 }
 
 /// Measures how long something takes; the only clock of the commands beside the time they start at.

@@ -4,6 +4,7 @@ use anyhow::{Result, anyhow, ensure};
 
 use super::cli::StartArgs;
 use super::far::{Far, Listed};
+use super::setup::warn_of_unknown_settings;
 use super::{Call, Setup, short};
 use crate::disk;
 use crate::model::{Digest, Manifest};
@@ -38,6 +39,7 @@ impl<'a> Sources<'a> {
     /// Opens the store and asks the remotes for their lists; fails with [`NoStart`] where there is no store.
     pub(super) fn open(args: &'a StartArgs, call: Call<'a>, setup: &Setup) -> Result<Sources<'a>> {
         let configured = setup.configured();
+        warn_of_unknown_settings(call, configured);
         let typed = args.store.store.as_deref();
         // Without links: whoever can change one would have another directory looked at than is read.
         let root = disk::canonical(&call.environment.store(typed, Some(configured))?);
@@ -103,10 +105,7 @@ impl<'a> Sources<'a> {
         let name = point.manifest.short();
         let manifest = self.store.manifest(point.manifest)?;
         let same = manifest.toolchain == point.toolchain;
-        ensure!(
-            same,
-            "manifest {name} is of another toolchain than its point says"
-        );
+        ensure!(same, "manifest {name} is of another toolchain than said");
         let same = point.is_of(&manifest);
         ensure!(same, "manifest {name} is not what its point says");
         let commit = short(&point.commit);

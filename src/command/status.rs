@@ -35,7 +35,7 @@ pub fn run(args: &StatusArgs, environment: &Environment, now: Timestamp) -> Resu
         return Ok(());
     }
     match (build.map(|build| build.display()), &started) {
-        (None, _) => say!("no cargo workspace here"),
+        (None, _) => say!("no cargo workspace here: `headstart doctor` says more"),
         (Some(build), None) => say!("{build}: not started from anywhere"),
         (Some(build), Some(started)) => {
             let (age, from) = (age(started.unix_s, now), short(&started.commit));

@@ -9,6 +9,7 @@ use super::{Failure, print_json, quietly};
 use crate::cargo::{CargoCommand, Workspace};
 use crate::config::{self, Environment};
 use crate::git::{self, Repository};
+use crate::report::count;
 use crate::trust::beliefs::{self, Belief, Beliefs, EVERY_REPOSITORY, Role};
 use crate::trust::statement::Statement;
 use crate::trust::{KeyId, Keyring, PublicKey};
@@ -112,7 +113,8 @@ fn list(json: bool, environment: &Environment) -> Result<()> {
         }));
         return Ok(());
     }
-    say!("{}:", file.display());
+    let keys = [Role::Signs, Role::Root].map(|role| beliefs.keys(role).len());
+    say!("{}: {}", file.display(), count(keys.iter().sum(), "key"));
     for (role, what) in [(Role::Signs, "in"), (Role::Root, "says who signs in")] {
         for one in beliefs.keys(role) {
             let (key, id, place) = (&one.key, one.key.id(), shown(&one.repository));
@@ -191,10 +193,7 @@ pub(super) fn name(typed: Option<&str>, environment: &Environment) -> Result<Str
             git::name_of(typed),
             format!("`{typed}` names no repository"),
         ),
-        None => (
-            here(environment),
-            "this is no clone with an `origin`".to_owned(),
-        ),
+        None => (here(environment), "there is no `origin` here".to_owned()),
     };
     let hint = "name the repository: --repository HOST/OWNER/NAME, or '*' for every repository";
     name.ok_or_else(|| Failure::new(what, hint))
@@ -206,7 +205,7 @@ pub(super) fn here(environment: &Environment) -> Option<String> {
 }
 
 /// Returns the keys that this workspace proposes to believe; none outside of a workspace.
-fn proposed(environment: &Environment) -> Result<Vec<PublicKey>> {
+pub(super) fn proposed(environment: &Environment) -> Result<Vec<PublicKey>> {
     let workspace = Workspace::of(&CargoCommand::default(), quietly(environment));
     let Ok(workspace) = workspace else {
         return Ok(Vec::new());
@@ -214,8 +213,10 @@ fn proposed(environment: &Environment) -> Result<Vec<PublicKey>> {
     let texts = config::settings(&workspace.root)?.trusted_keys;
     let keys: Result<_, _> = texts.iter().map(|text| PublicKey::parse(text)).collect();
     keys.map_err(|_| {
-        let hint = "correct `trusted_keys` there; outside of this workspace your keys are listed without it";
-        Failure::new("headstart.toml proposes something that is no public key", hint).into()
+        let file = workspace.root.join("headstart.toml");
+        let what = format!("{} proposes what is no public key", file.display());
+        let hint = "correct `trusted_keys` there: a key is what begins with RW";
+        Failure::new(what, hint).into()
     })
 }
 
@@ -227,8 +228,7 @@ pub(super) fn public_key(typed: &str, environment: &Environment) -> Result<Publi
     }
     if file.is_dir() || !file.exists() {
         let what = format!("`{typed}` is neither a public key nor a file that holds one");
-        let hint =
-            "a public key is the line that begins with RW, or the .pub file beside the secret key";
+        let hint = "a public key is the line that begins with RW, or a file NAME.pub";
         return Err(Failure::new(what, hint).into());
     }
     PublicKey::parse(&read_text(&file)?).with_context(|| format!("cannot use {}", file.display()))

@@ -52,7 +52,7 @@ pub(super) fn of(patient: &Patient, config: &RemoteConfig) -> Findings {
     }
     let here = patient.now.as_second() + clock.elapsed().as_secs().cast_signed();
     if let Some(ahead) = tier.told_unix_s().map(|there| here - there) {
-        let says = format!("this machine is {ahead} s ahead of it");
+        let says = format!("this machine's is {ahead:+} s off");
         let clock = match ahead.abs() <= CLOCKS_S {
             true => Ok(Says::Ok(says)),
             false => Err(anyhow!(says)),

@@ -75,7 +75,15 @@ pub struct Settings {
     secrets: Vec<String>,
     /// What is no setting, by its name.
     #[serde(flatten)]
-    pub other: BTreeMap<String, toml::Value>,
+    other: BTreeMap<String, toml::Value>,
+}
+
+impl Settings {
+    /// Returns a sentence that names one that is no setting; none where all are.
+    pub fn unknown(&self) -> Option<String> {
+        let name = self.other.keys().next()?;
+        Some(format!("`{name}` in headstart.toml means nothing"))
+    }
 }
 
 /// The name of the configuration file.
@@ -369,7 +377,11 @@ pub fn settings(workspace: &Path) -> Result<Settings> {
 /// Reads `path`; where there is none, everything is as by default.
 fn read_toml<T: Default + DeserializeOwned>(path: &Path) -> Result<T> {
     match disk::read(path, MAX_CONFIG_BYTES) {
-        Ok(bytes) => toml::from_slice(&bytes).map_err(|error| unusable(path, error.message())),
+        Ok(bytes) => toml::from_slice(&bytes).map_err(|error| {
+            let before = bytes.iter().take(error.span().unwrap_or_default().start);
+            let line = 1 + before.filter(|byte| **byte == b'\n').count();
+            unusable(path, format!("line {line}: {}", error.message()))
+        }),
         Err(error) if error.is_missing() => Ok(T::default()),
         Err(error) => Err(unusable(path, &error.cause)),
     }

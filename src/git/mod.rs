@@ -71,10 +71,7 @@ impl Repository {
 
     /// Returns the commit at HEAD, as 40 or 64 hex digits.
     pub fn head(&self) -> Result<String, GitError> {
-        self.commit("HEAD").map_err(|error| match error {
-            GitError::UnknownRevision(_) => GitError::NoCommits(self.root.clone()),
-            other => other,
-        })
+        self.commit("HEAD")
     }
 
     /// Returns the commit that `revision` names.
@@ -82,6 +79,7 @@ impl Repository {
         let wanted = format!("{revision}^{{commit}}");
         let verify = ["rev-parse", "-q", "--verify", "--end-of-options", &wanted];
         self.line_of(&verify).map_err(|error| match error {
+            GitError::Failed(..) if revision == "HEAD" => GitError::NoCommits(self.root.clone()),
             GitError::Failed(..) => GitError::UnknownRevision(revision.to_owned()),
             other => other,
         })

@@ -43,6 +43,8 @@ fn without_commits_the_error_says_so() {
         let output = chain.run(clone.root(), &strictly(command));
         refused(&output, "has no commits yet");
     }
+    let bisect = ["bisect", "--good", "HEAD", "--", "true"];
+    refused(&chain.run(clone.root(), &bisect), "has no commits yet");
     builds_right(&clone);
 }
 

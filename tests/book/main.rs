@@ -177,6 +177,33 @@ fn every_reason_is_explained() {
     );
 }
 
+/// Whoever reads `--json` by a program would have to guess what a field means.
+#[test]
+fn every_field_is_explained() {
+    let chapter = fs::read_to_string("book/src/scripts.md").expect("it is there");
+    let mut missing = Vec::new();
+    for entry in fs::read_dir("src/command").expect("it is there").flatten() {
+        let text = fs::read_to_string(entry.path()).expect("it can be read");
+        let mut pieces = text.split('"').skip(1).peekable();
+        while let Some(piece) = pieces.next() {
+            let is_field = pieces.peek().is_some_and(|after| after.starts_with(": "));
+            // What is not so written belongs to a bucket's rules.
+            let is_ours = |c: char| c.is_ascii_lowercase() || c == '_';
+            if is_field && !piece.is_empty() && piece.chars().all(is_ours) {
+                missing.push(piece.to_owned());
+            }
+        }
+    }
+    assert!(missing.len() > 80, "{missing:?}");
+    missing.retain(|name| !chapter.contains(&format!("`{name}`")));
+    let of_buckets = ["rule", "action", "type", "condition", "age"];
+    missing.retain(|name| !of_buckets.contains(&name.as_str()));
+    assert!(
+        missing.is_empty(),
+        "explain in book/src/scripts.md: {missing:?}"
+    );
+}
+
 /// The book could not be read at all.
 #[test]
 fn the_book_builds() {

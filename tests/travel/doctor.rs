@@ -30,7 +30,15 @@ fn doctor(runner: Headstart) -> Said {
         .collect();
     let wrong = said.values().any(|(verdict, _)| verdict == "wrong");
     assert_eq!(output.code, i32::from(wrong), "{said:#?}");
-    for check in ["configuration", "wrapper", "toolchain", "store", "trust"] {
+    let all = [
+        "workspace",
+        "configuration",
+        "wrapper",
+        "toolchain",
+        "store",
+        "trust",
+    ];
+    for check in all {
         assert!(said.contains_key(check), "no {check}: {said:#?}");
     }
     said
@@ -64,6 +72,7 @@ fn where_all_is_well_nothing_is_wrong_or_touched() {
     let said = doctor(far.headstart(&clone, &url));
     assert_eq!(wrong(&said), [""; 0], "{said:#?}");
     for (check, words) in [
+        ("workspace", "visited, at "),
         ("store", "will be made"),
         ("conditional write", "is kept"),
         ("read", "1.0 MB"),
@@ -212,6 +221,21 @@ fn is(runner: Headstart, check: &str, verdict: &str, words: &str) {
     assert_eq!(other, None, "{said:#?}");
 }
 
+/// Whoever typed it in a directory where nothing can be started would be told that all is well.
+#[test]
+fn where_nothing_can_be_started_is_said() {
+    let far = Far::unpublished();
+    let clone = far.clone("here");
+    let here = || far.headstart(&clone, "none");
+    let outside = headstart_testkit::headstart(PROGRAM.as_ref(), clone.root().join(".."));
+    let outside = outside.store(far.store()).env("HEADSTART_REMOTES", "none");
+    is(outside, "workspace", "note", "is not in a git work tree");
+    fs::write(clone.path("Cargo.toml"), "[workspace").expect("it is ours");
+    is(here(), "workspace", "note", "unclosed table");
+    clone.remove(".git").git(&["init", "--quiet"]);
+    is(here(), "workspace", "note", "has no commits yet");
+}
+
 /// Another wrapper, or one that is gone, has every session lie unused, or every build fail.
 #[test]
 fn what_is_wrong_with_the_wrapper_is_said() {
@@ -253,11 +277,18 @@ fn what_is_wrong_with_settings_is_said() {
         "wrong",
         "HEADSTART_WAIT",
     );
-    fs::write(clone.path("headstart.toml"), "remotes = []\n").expect("it is ours");
+    let write = |text: &str| fs::write(clone.path("headstart.toml"), text).expect("it is ours");
+    write("remotes = []\n");
     is(set("X", ""), "configuration", "note", "`remotes`");
-    fs::write(clone.path("headstart.toml"), "remote = 3\n").expect("it is ours");
+    let started = far.start(&clone, "none", &[]);
+    let warned = "headstart: `remotes` in headstart.toml means nothing";
+    assert!(started.stderr.contains(warned), "{}", started.stderr);
+    write("trusted_keys = [\"x\"]\n");
+    is(set("X", ""), "trust", "wrong", "here/headstart.toml");
+    write("# ours\nremote = 3\n");
     let said: Output = far.headstart_without_store(&clone).args(["doctor"]).run();
     assert_eq!(said.code, 1, "{}", said.stdout);
+    assert!(said.stdout.contains("line 2: "), "{}", said.stdout);
     let hint = said.stdout.contains("hint: correct the file");
     assert!(hint, "{}", said.stdout);
 }

@@ -161,6 +161,18 @@ fn nobody_answers() {
     builds_right(&clone);
 }
 
+/// A mistyped directory, or a share that is not mounted, would be made by whoever looks for it, and be empty from then on.
+#[test]
+fn who_only_reads_makes_no_directory() {
+    let far = Far::published(None);
+    let clone = far.clone("mistyped");
+    let nowhere = far.remote.with_file_name("nowhere");
+    let said = far.start(&clone, &format!("file://{}", nowhere.display()), &[]);
+    found_nothing(&said, "No such file or directory");
+    assert!(!nowhere.exists(), "it was made");
+    builds_right(&clone);
+}
+
 /// A nearer remote that lacks something, or lies, is passed over for the next.
 #[test]
 fn the_next_remote_has_it() {

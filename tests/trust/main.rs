@@ -348,6 +348,8 @@ fn what_a_workspace_proposes_is_only_shown() {
     let ((a, a_id), (b, b_id)) = (key(), key());
     let toml = format!("trusted_keys = [\"{a}\", \"{b}\"]\n");
     user.clone.edit("headstart.toml", &toml);
+    let text = user.run(&["trust", "list"]).succeeded().stdout;
+    assert!(text.contains("trust.toml: 0 keys"), "{text}");
     user.run(&["trust", "add", &b]).succeeded();
     let text = user.run(&["trust", "list"]).succeeded().stdout;
     assert!(text.contains(&format!("headstart trust add {a}")), "{text}");
