@@ -108,3 +108,23 @@ fn clone_shallowly(url: &str, path: &Path) {
         .arg(path);
     assert!(git.status().expect("git runs").success());
 }
+
+/// A workspace that is named by its manifest would be started from another repository's commits, and published, edits too,
+/// as that repository's clean commit.
+#[test]
+fn a_workspace_named_by_its_manifest_has_its_own_repository() {
+    let chain = Chain::published();
+    let (named, here) = (chain.elsewhere("named"), chain.elsewhere("here"));
+    here.replace("crates/c0/src/lib.rs", "    0", "    40");
+    here.commit("another repository goes its own way");
+    let manifest = named.path("Cargo.toml").display().to_string();
+    let build = ["--", "build", "--manifest-path", &manifest];
+    let started = chain.run(here.root(), &[&["start", "--json"][..], &build].concat());
+    let said = started.succeeded().json();
+    assert_eq!(said["behind"], 0, "{said}");
+    prints(&named, "3").nothing_ran();
+
+    named.replace("crates/c0/src/lib.rs", "    0", "    40");
+    let published = chain.run(here.root(), &[&strictly("publish")[..], &build].concat());
+    refused(&published, "the work tree differs from the commit");
+}
