@@ -4,6 +4,7 @@ use std::path::Path;
 
 use headstart_testkit::{Workspace, git_command};
 
+use crate::common::around::output;
 use crate::common::chain::{Chain, builds_right, found_nothing, prints, refused, strictly};
 
 /// Somebody who unpacked a source archive could not tell what headstart wants, or not build any more.
@@ -30,6 +31,25 @@ fn without_a_repository_a_full_commit_is_enough() {
     let commit = chain.source.head();
     let started = chain.run(clone.root(), &["start", "--json", "--commit", &commit]);
     assert_eq!(started.succeeded().json()["units"]["fresh"], 4);
+    builds_right(&clone).nothing_ran();
+}
+
+/// A container that runs as another user than the one who checked out would be told that there is no repository, and nobody
+/// would find out what to do.
+#[test]
+fn a_repository_of_another_user_is_not_called_none() {
+    let chain = Chain::published();
+    let clone = chain.elsewhere("of-another");
+    let run = |args: &[&str]| {
+        let mut command = chain.command(clone.root(), args);
+        output(command.env("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1"))
+    };
+    for command in ["start", "publish"] {
+        refused(&run(&strictly(command)), "safe.directory");
+    }
+    let commit = chain.source.head();
+    let started = run(&["start", "--json", "--commit", &commit]).succeeded();
+    assert_eq!(started.json()["units"]["fresh"], 4);
     builds_right(&clone).nothing_ran();
 }
 
