@@ -2,7 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, BufRead, BufReader, Read, Seek};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 
 use super::{CargoError, Result};
@@ -51,6 +51,13 @@ impl CargoCommand {
             "" => self.args.get(at + 1).map(String::as_str),
             rest => rest.strip_prefix('='),
         })
+    }
+
+    /// Returns the directory that the workspace is looked for from, in and above it, when run in `dir`.
+    pub fn looks_from(&self, dir: &Path) -> PathBuf {
+        let manifest = dir.join(self.option("--manifest-path").unwrap_or("Cargo.toml"));
+        let beside = manifest.parent().filter(|beside| beside.is_dir());
+        beside.unwrap_or(dir).to_path_buf()
     }
 
     /// Returns the command that builds the same and runs nothing of it.

@@ -171,7 +171,7 @@ impl<'a> Ready<'a> {
     /// Finds out what is published and where to; changes nothing but that the store is there, and what the wrapper is told.
     fn of(args: &'a PublishArgs, call: Call<'a>) -> Result<Ready<'a>> {
         let (environment, commands) = (call.environment, CargoCommand::split(&args.cargo));
-        let repository = Repository::discover(&environment.dir)?;
+        let repository = Repository::discover(&commands[0].looks_from(&environment.dir))?;
         let (commit, dirty) = commit_to_publish(&repository, args)?;
         let what = match Checkout::running(&commands[0], environment) {
             Some(checkout) => What::Rustc(checkout),

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::sources::{NoStart, Sources};
 use super::{Setup, short};
+use crate::cargo::CargoCommand;
 use crate::git::{GitError, Repository};
 use crate::model::Part;
 use crate::report::count;
@@ -83,22 +84,20 @@ impl Search<'_> {
     }
 
     fn repository(&self) -> Result<Repository, GitError> {
-        Repository::discover(&self.sources.call.environment.dir)
+        let Sources { args, call, .. } = self.sources;
+        let command = CargoCommand::split(&args.cargo).swap_remove(0);
+        Repository::discover(&command.looks_from(&call.environment.dir))
     }
 
     /// Returns the commits to look at, nearest first.
     fn commits(&self) -> anyhow::Result<Vec<String>> {
-        let repository = match (self.repository(), &self.sources.args.commit) {
-            (Ok(repository), _) => repository,
-            (Err(GitError::NoRepository(_)), Some(commit)) if is_full_id(commit) => {
-                return Ok(vec![commit.clone()]);
-            }
-            (Err(error), _) => return Err(error.into()),
+        let given = self.sources.args.commit.as_deref();
+        let repository = match (self.repository(), given) {
+            (Err(_), Some(commit)) if is_full_id(commit) => return Ok(vec![commit.to_owned()]),
+            (repository, _) => repository?,
         };
-        let from = match &self.sources.args.commit {
-            Some(revision) => repository.commit(revision)?,
-            None => repository.head()?,
-        };
+        let head = || repository.head();
+        let from = given.map_or_else(head, |revision| repository.commit(revision))?;
         Ok(repository.ancestors(&from, MAX_ANCESTORS)?)
     }
 

@@ -99,7 +99,7 @@ impl Setup {
         let mut roots = Roots::new(&workspace.root, &workspace.build_dir, &home);
         let root = disk::canonical(&workspace.root);
         let mut part = Part::default();
-        if let Ok(repository) = Repository::discover(dir)
+        if let Ok(repository) = Repository::discover(&command.looks_from(dir))
             && repository.root != root
         {
             let below = root.strip_prefix(&repository.root).unwrap_or(&root);

@@ -51,9 +51,11 @@ impl Repository {
     /// Returns the work tree that holds `dir`.
     pub fn discover(dir: &Path) -> Result<Repository, GitError> {
         let top = ask(git(dir).args(["rev-parse", "--show-toplevel"]));
-        let top = top.map_err(|error| match error {
+        let top = top.map_err(|error| match &error {
+            // There is one, of another user; git says what to do.
+            GitError::Failed(_, said) if said.contains("dubious ownership") => error,
             GitError::Failed(..) => GitError::NoRepository(dir.to_path_buf()),
-            other => other,
+            _ => error,
         })?;
         let root = path(trim(&top));
         Ok(Repository { root })

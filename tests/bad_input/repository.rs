@@ -4,6 +4,7 @@ use std::path::Path;
 
 use headstart_testkit::{Workspace, git_command};
 
+use crate::common::around::output;
 use crate::common::chain::{Chain, builds_right, found_nothing, prints, refused, strictly};
 
 /// Somebody who unpacked a source archive could not tell what headstart wants, or not build any more.
@@ -30,6 +31,25 @@ fn without_a_repository_a_full_commit_is_enough() {
     let commit = chain.source.head();
     let started = chain.run(clone.root(), &["start", "--json", "--commit", &commit]);
     assert_eq!(started.succeeded().json()["units"]["fresh"], 4);
+    builds_right(&clone).nothing_ran();
+}
+
+/// A container that runs as another user than the one who checked out would be told that there is no repository, and nobody
+/// would find out what to do.
+#[test]
+fn a_repository_of_another_user_is_not_called_none() {
+    let chain = Chain::published();
+    let clone = chain.elsewhere("of-another");
+    let run = |args: &[&str]| {
+        let mut command = chain.command(clone.root(), args);
+        output(command.env("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1"))
+    };
+    for command in ["start", "publish"] {
+        refused(&run(&strictly(command)), "safe.directory");
+    }
+    let commit = chain.source.head();
+    let started = run(&["start", "--json", "--commit", &commit]).succeeded();
+    assert_eq!(started.json()["units"]["fresh"], 4);
     builds_right(&clone).nothing_ran();
 }
 
@@ -109,4 +129,24 @@ fn clone_shallowly(url: &str, path: &Path) {
     git.args(["clone", "--quiet", "--depth", "1", url])
         .arg(path);
     assert!(git.status().expect("git runs").success());
+}
+
+/// A workspace that is named by its manifest would be started from another repository's commits, and published, edits too,
+/// as that repository's clean commit.
+#[test]
+fn a_workspace_named_by_its_manifest_has_its_own_repository() {
+    let chain = Chain::published();
+    let (named, here) = (chain.elsewhere("named"), chain.elsewhere("here"));
+    here.replace("crates/c0/src/lib.rs", "    0", "    40");
+    here.commit("another repository goes its own way");
+    let manifest = named.path("Cargo.toml").display().to_string();
+    let build = ["--", "build", "--manifest-path", &manifest];
+    let started = chain.run(here.root(), &[&["start", "--json"][..], &build].concat());
+    let said = started.succeeded().json();
+    assert_eq!(said["behind"], 0, "{said}");
+    prints(&named, "3").nothing_ran();
+
+    named.replace("crates/c0/src/lib.rs", "    0", "    40");
+    let published = chain.run(here.root(), &[&strictly("publish")[..], &build].concat());
+    refused(&published, "the work tree differs from the commit");
 }
