@@ -368,6 +368,49 @@ fn a_member_is_no_download() {
     assert_eq!(clone.program("app"), "second");
 }
 
+/// Of two work trees with one target directory cargo takes what the one compiled for the other's, by its times. Published, it would be
+/// wrong in clones that share nothing with either.
+#[test]
+fn what_another_work_tree_made_is_not_published() {
+    type By = fn(&Workspace, &Place, &Path);
+    let by_cargo: By = |tree, _, shared| drop(tree.cargo().target_dir(shared).build(&[]));
+    let by_start: By = |tree, place, shared| {
+        let start = runner(tree.root(), place).env("CARGO_TARGET_DIR", shared);
+        start.args(["start", "--", "build"]).run().succeeded();
+    };
+    let by_placing: By = |tree, place, shared| {
+        common::publish(tree, place, PLAIN_BUILD);
+        start_by(
+            runner(tree.root(), place).env("CARGO_TARGET_DIR", shared),
+            &[],
+        );
+        tree.cargo().target_dir(shared).build(&[]);
+    };
+    for by in [by_cargo, by_start, by_placing] {
+        let place = Place::new();
+        let main = "mod word;\nfn main() {\n    println!(\"{}\", word::WORD);\n}\n";
+        let word = "pub const WORD: &str = \"first\";\n";
+        let app = common::app("", &[("src/main.rs", main), ("src/word.rs", word)]);
+        let other = app.clone_to(&place.scratch.path("other"));
+        other
+            .replace("src/word.rs", "first", "other")
+            .commit("other");
+        let shared = place.scratch.path("shared");
+        by(&other, &place, &shared);
+        let publisher = || runner(app.root(), &place).env("CARGO_TARGET_DIR", &shared);
+        publisher()
+            .args(["publish", "--", "build"])
+            .run()
+            .succeeded();
+        let there = start_elsewhere(&app, &place, &[]);
+        there.cargo().build(&[]);
+        assert_eq!(there.clone.program("app"), "first");
+        // What is compiled here is ours.
+        app.append("src/word.rs", "// edited\n").commit("edited");
+        common::publish_by(publisher(), PLAIN_BUILD);
+    }
+}
+
 /// Runs cargo on a package that must not compile, as trybuild does, inside of the build directory.
 const RUNS_CARGO: &str = r#"
     use std::{env, fs, path::PathBuf, process::Command};

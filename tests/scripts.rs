@@ -2,8 +2,11 @@
 
 mod common;
 
-use common::{Place, clone_elsewhere, is_fresh_at_the_same_path, publish, runner, start_by};
-use headstart_testkit::{Workspace, fixture};
+use common::{
+    Place, clone_elsewhere, is_fresh_at_the_same_path, publish, publish_by, runner, start_by,
+    start_elsewhere,
+};
+use headstart_testkit::{Scratch, Workspace, cargo_home, fixture};
 
 const PLAIN_BUILD: &[&str] = &["build"];
 
@@ -236,4 +239,58 @@ fn what_a_script_found_in_the_system_is_everybodys() {
     let there = clone_elsewhere(&published, &place, "bob/app");
     there.start(&place, &[]);
     there.rests(&[PLAIN_BUILD]);
+}
+
+/// A script may give a directory of its own in `OUT_DIR` another name, to include what it generated there: nothing of that is compiled
+/// in. Each clone would compile it again, cranelift's code generator for minutes. Where the name is compiled in, it must be the clone's.
+#[test]
+fn another_name_of_out_dir_counts_where_it_is_seen() {
+    let script = r#"fn main() {
+    println!("cargo::rerun-if-changed=build.rs");
+    let dir = std::path::Path::new(&std::env::var("OUT_DIR").unwrap()).join("generated");
+    std::fs::create_dir_all(&dir).unwrap();
+    std::fs::write(dir.join("word.rs"), "pub const WORD: &str = \"word\";\n").unwrap();
+    println!("cargo::rustc-env=GENERATED_DIR={}", dir.display());
+}
+"#;
+    let include = "include!(concat!(env!(\"GENERATED_DIR\"), \"/word.rs\"));\n";
+    let main = |says| format!("{include}fn main() {{\n    println!(\"{{}}\", {says});\n}}\n");
+    for (says, own) in [("WORD", false), ("env!(\"GENERATED_DIR\")", true)] {
+        let place = Place::new();
+        let files = [("build.rs", script), ("src/main.rs", &main(says))];
+        let app = common::app("", &files);
+        publish(&app, &place, PLAIN_BUILD);
+        let there = start_elsewhere(&app, &place, &[]);
+        match own {
+            false => drop(there.rests(&[PLAIN_BUILD])),
+            true => drop(there.cargo().build(&[])),
+        }
+        let said = there.clone.program("app");
+        let place = there.clone.root().display().to_string();
+        assert_eq!(said.starts_with(&place), own, "{said}");
+    }
+}
+
+/// A downloaded script that opens what lies beside it by its own `file!()` would not find it under the name that outputs have.
+#[test]
+fn a_script_finds_what_lies_beside_its_source() {
+    let (scratch, place) = (Scratch::new(), Place::new());
+    let user = fixture::git_dep(&scratch);
+    let library = Workspace::open(&scratch.path("library"));
+    let before = library.head();
+    let script = r#"fn main() {
+    println!("cargo::rerun-if-changed=build.rs");
+    std::fs::read(std::path::Path::new(file!()).with_file_name("data.txt")).unwrap();
+}
+"#;
+    let after = library
+        .edit("build.rs", script)
+        .edit("data.txt", "")
+        .commit("data");
+    user.replace("Cargo.lock", &before, &after).commit("data");
+    let home = cargo_home(&place.scratch.path("home"), &[]);
+    publish_by(runner(user.root(), &place).home(&home), PLAIN_BUILD);
+    let there = start_elsewhere(&user, &place, &[]);
+    there.cargo().build(&[]);
+    assert_eq!(there.clone.program("user"), "library");
 }

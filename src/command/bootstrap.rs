@@ -124,7 +124,14 @@ impl Checkout {
         let (setup, sources, reporter) = (&whole, &sources, call.reporter);
         let parts = Search { setup, sources }.parts()?;
         let mut parts: Vec<Part> = parts.into_iter().collect();
-        parts.sort_by_key(|part| part.target_dir != BOOTSTRAP_DIR);
+        // bootstrap itself first, then what others are built with, which it copies into a sysroot.
+        let below = ["/bootstrap", "-std", "-rustc"];
+        parts.sort_by_key(|part| {
+            below
+                .iter()
+                .position(|end| part.target_dir.ends_with(end))
+                .unwrap_or(3)
+        });
         if !args.dry_run {
             checkout.note_roots();
         }

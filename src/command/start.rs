@@ -248,6 +248,7 @@ impl<'a> Starter<'a> {
                 manifest: candidate.point.manifest,
                 unix_s: sources.call.now_unix_s(),
                 mtime: held.mtime,
+                workspace: setup.workspace.root.clone(),
                 decisions: noted.clone(),
             };
             Ledger::of(&setup.workspace.build_dir).add_start(&held.staging, started)?;

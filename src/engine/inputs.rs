@@ -77,6 +77,7 @@ pub fn of_glibc(files: &[OutputFile], build: &Path, roots: &Roots) -> Option<Inp
 /// Returns what the reader sees where `input` is expected.
 pub fn compare(input: &Input, roots: &Roots) -> Seen {
     let path = roots.resolve(&input.path);
+    let path = copied_by_bootstrap(&path).unwrap_or(path);
     let found = match input.expected {
         // A pipe or a device is no file that a unit was made from, and may never end.
         Expected::File(_) if !path.is_file() => None,
@@ -95,6 +96,23 @@ pub fn compare(input: &Input, roots: &Roots) -> Seen {
         Some(_) => Seen::Different,
         None => Seen::Missing,
     }
+}
+
+/// Returns the file of which rustc's bootstrap will put a copy at `path`, which is missing, into a sysroot: what one of its cargos made,
+/// in a target directory beside that. Source: rust: src/bootstrap/src/core/build_steps/compile.rs, `add_to_sysroot` @ 1.95.
+fn copied_by_bootstrap(path: &Path) -> Option<PathBuf> {
+    let is_sysroot = |dir: &&Path| dir.as_os_str().as_encoded_bytes().ends_with(b"-sysroot");
+    let sysroot = path
+        .ancestors()
+        .skip(1)
+        .find(is_sysroot)
+        .filter(|_| !path.exists())?;
+    let target = path.parent()?.parent()?.file_name()?;
+    let beside = walk::directories(sysroot.parent()?).into_iter();
+    let profiles =
+        beside.flat_map(|dir| ["release", "debug"].map(|one| dir.join(target).join(one)));
+    let mut files = profiles.map(|dir| dir.join("deps").join(path.file_name().unwrap_or_default()));
+    files.find(|file| file.is_file())
 }
 
 /// Tells whether `path` is a file of the compiler's `sysroot`, or a copy of one as rustc's bootstrap makes them.
@@ -181,4 +199,39 @@ pub fn with_aliases(roots: Roots) -> Roots {
     let real: Vec<(Root, PathBuf)> = real.collect();
     let add = |roots: Roots, (root, dir): (Root, PathBuf)| roots.with_alias(root, &dir);
     real.into_iter().fold(roots, add)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::compare;
+    use crate::model::{Digest, Expected, Input, Root, Roots, Seen};
+    use std::path::Path;
+
+    /// What rustc's bootstrap builds behind a library that it has put into a sysroot would be built again in each clone.
+    #[test]
+    fn what_bootstrap_will_copy_into_a_sysroot_is_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let roots = Roots::new(
+            dir.path(),
+            &dir.path().join("build/t"),
+            Path::new("/home/u/.cargo"),
+        );
+        let there = "build/host/stage0-sysroot/lib/rustlib/host/lib/libx-1.rmeta";
+        let input = |bytes: &[u8]| Input {
+            path: roots.locate(&dir.path().join(there)),
+            expected: Expected::File(Digest::of(bytes)),
+        };
+        assert_eq!(compare(&input(b"x"), &roots), Seen::Missing);
+        let deps = dir.path().join("build/host/stage1-rustc/host/release/deps");
+        std::fs::create_dir_all(&deps).unwrap();
+        std::fs::write(deps.join("libx-1.rmeta"), b"x").unwrap();
+        assert_eq!(input(b"x").path.root, Root::Workspace);
+        assert_eq!(compare(&input(b"x"), &roots), Seen::Same);
+        assert_eq!(compare(&input(b"y"), &roots), Seen::Different);
+        // What is in the sysroot already counts alone.
+        let sysroot = dir.path().join(there);
+        std::fs::create_dir_all(sysroot.parent().unwrap()).unwrap();
+        std::fs::write(&sysroot, b"y").unwrap();
+        assert_eq!(compare(&input(b"x"), &roots), Seen::Different);
+    }
 }

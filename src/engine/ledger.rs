@@ -34,6 +34,9 @@ pub struct Note {
     pub started_unix_ms: u64,
     /// From what rustc began.
     pub began: Began,
+    /// The workspace's root, where the main source is relative to it.
+    #[serde(default)]
+    pub workspace: Option<PathBuf>,
 }
 
 /// A start that this target directory has seen.
@@ -47,6 +50,9 @@ pub struct Started {
     pub unix_s: i64,
     /// The time that every placed file was given.
     pub mtime: SystemTime,
+    /// The workspace's root.
+    #[serde(default)]
+    pub workspace: PathBuf,
     /// Each unit with its verdict and the sentence that explains it.
     pub decisions: Vec<Decision>,
 }
@@ -146,7 +152,7 @@ impl Ledger {
     }
 
     /// Returns what was noted of `unit`, if `output`, one of its outputs, is the one that was noted.
-    pub fn compiled(&self, unit: &UnitName, crate_name: &str, output: &Path) -> Option<Compiled> {
+    pub fn compiled(&self, unit: &UnitName, crate_name: &str, output: &Path) -> Option<Note> {
         let key = ledger_key(crate_name, Some(&format!("-{}", unit_hash(&unit.dir))), "");
         self.note_of(&key, output).or_else(|| {
             let prefix = ledger_key(crate_name, None, "");
@@ -155,12 +161,12 @@ impl Ledger {
         })
     }
 
-    fn note_of(&self, key: &str, output: &Path) -> Option<Compiled> {
+    fn note_of(&self, key: &str, output: &Path) -> Option<Note> {
         let note = self.note(key)?;
         let started = UNIX_EPOCH + Duration::from_millis(note.started_unix_ms);
         let ended = started + Duration::from_millis(note.compiled.elapsed_ms);
         let made = walk::mtime(output)?;
-        (made + CLOCK_SLACK >= started && made <= ended + CLOCK_SLACK).then_some(note.compiled)
+        (made + CLOCK_SLACK >= started && made <= ended + CLOCK_SLACK).then_some(note)
     }
 
     fn note(&self, key: &str) -> Option<Note> {

@@ -372,6 +372,7 @@ fn placed_here(ledger: &Ledger, store: &Store) -> HashMap<(UnitName, SystemTime)
             if let Some(compiled) = unit.compiled {
                 let one = Placed {
                     compiled,
+                    workspace: Some(started.workspace.clone()),
                     session: unit.session,
                     located: located.clone(),
                 };
@@ -390,6 +391,7 @@ type Watched = HashMap<Rooted, Option<Input>>;
 fn watched_paths(candidate: &Candidate, roots: &Roots) -> Vec<Rooted> {
     let dir = &candidate.package.dir;
     let files = candidate.dep_info.iter().flat_map(|info| &info.files);
+    // What lies there comes with the run of the build script that wrote it.
     let files = files.filter(|file| !matches!(file, DepPath::Build(path) if is_out_dir(path)));
     let mut paths: Vec<Rooted> = files.map(|file| dep_info::rooted(file, dir)).collect();
     for local in &candidate.fingerprint.local {
@@ -428,8 +430,8 @@ fn outside_pins(candidate: &Candidate, roots: &Roots, watched: &Watched) -> Vec<
     all.filter(is_outside).map(pin).collect()
 }
 
-/// Files of `OUT_DIR` come with the run of the build script that wrote them, but for what is reached by way of it.
-fn is_out_dir(path: &[u8]) -> bool {
+/// Tells whether `path` lies in an `OUT_DIR`, and is not reached by way of it.
+pub(super) fn is_out_dir(path: &[u8]) -> bool {
     let parts: Vec<&[u8]> = path.split(|byte| *byte == b'/').collect();
     let mut all = parts.windows(3);
     let stays = parts.iter().all(|part| *part != b"..");

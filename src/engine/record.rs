@@ -11,10 +11,11 @@ use crate::cargo::dep_info;
 use crate::cargo::layout::{self, Outputs};
 use crate::disk::walk::{self, Kind};
 use crate::disk::{self, CopyError, DiskError, Staging};
-use crate::engine::publish::Candidate;
+use crate::engine::publish::{Candidate, is_out_dir};
 use crate::engine::recipe::is_archive;
 use crate::engine::relocate::Catalog;
 use crate::engine::{Build, Ledger, LiveUnit, disclosure, pin, rename};
+use crate::git;
 use crate::model::manifest::link_stays_in_out_dir;
 use crate::model::session::{DEP_GRAPH, SessionFile};
 use crate::model::{
@@ -51,6 +52,8 @@ pub(super) struct Recorder<'a> {
 pub struct Placed {
     /// The note of its compile.
     pub compiled: Compiled,
+    /// The root of the workspace that it was compiled or placed for.
+    pub workspace: Option<PathBuf>,
     /// Its session in the starting point that it was placed from, which is placed only when rustc needs it.
     pub session: Option<Session>,
     /// What that holds the place of.
@@ -99,6 +102,11 @@ pub enum LeftOut {
     /// cargo would build it again, from what is here.
     #[error("cargo would build it again: it is left over from an earlier build")]
     Stale,
+    /// It may be made of the sources of another work tree.
+    #[error(
+        "another work tree with the same target directory may have made it; `cargo clean -p` of it, and it is compiled here"
+    )]
+    OtherTree,
     /// A dependency is left out.
     #[error("it depends on {0}, which was left out")]
     Dependency(String),
@@ -151,7 +159,7 @@ impl Recorder<'_> {
         };
         match unit.name.runs_script() {
             true => self.script_run(candidate, &mut recorded)?,
-            false => self.compile(unit, &mut recorded)?,
+            false => self.compile(candidate, &mut recorded)?,
         }
         let messages = format!("output-{}", unit.name.stem);
         let messages = unit.name.fingerprint_dir().join(messages);
@@ -176,13 +184,19 @@ impl Recorder<'_> {
     }
 
     /// The outputs of a compile: what has its hash in `deps` and `examples`, or in a build script's directory.
-    fn compile(&self, unit: &LiveUnit, recorded: &mut Recorded) -> Result<()> {
+    fn compile(&self, candidate: &Candidate, recorded: &mut Recorded) -> Result<()> {
+        let unit = &candidate.live;
         let mut outputs = self.compiled_files(unit);
         let is_note =
             |path: &Path| disk::has_extension(path, "d") || disk::has_extension(path, rename::MARK);
         let mut made = outputs.iter().filter(|path| !is_note(path));
         let first = made.next().ok_or(LeftOut::NoOutputs)?;
-        if let Some(noted) = self.note(unit, &self.in_build(first)) {
+        let noted = self.note(unit, &self.in_build(first));
+        let by_root = recorded.unit.absolute_source.is_none();
+        if by_root && candidate.package.source == Source::Path && !self.is_own(noted.as_ref()) {
+            return Err(LeftOut::OtherTree);
+        }
+        if let Some(noted) = noted {
             if noted.compiled.renamed {
                 let seen_in = "cargo's hash of a path dependency outside the workspace";
                 recorded.pin(Root::Workspace, seen_in);
@@ -216,6 +230,20 @@ impl Recorder<'_> {
         Ok(())
     }
 
+    /// Tells whether a member of the workspace was compiled in this work tree, as far as is `noted`. cargo names it alike in all that share
+    /// a target directory, and compares times alone, so it may be fresh here with another tree's sources.
+    fn is_own(&self, noted: Option<&Placed>) -> bool {
+        let workspace = self.build.workspace;
+        let (root, build) = (
+            disk::canonical(&workspace.root),
+            disk::canonical(&workspace.build_dir),
+        );
+        match noted.and_then(|noted| noted.workspace.as_deref()) {
+            Some(other) => disk::canonical(other) == root,
+            None => git::enclosing_work_tree(&root).is_some_and(|top| build.starts_with(top)),
+        }
+    }
+
     fn compiled_files(&self, unit: &LiveUnit) -> Vec<PathBuf> {
         if !unit.plain_outputs.is_empty() {
             return unit.plain_outputs.clone();
@@ -229,9 +257,10 @@ impl Recorder<'_> {
     /// What the wrapper noted of the compile that made `output`, here or where a start had it from; there with
     /// the session that belongs to it.
     fn note(&self, unit: &LiveUnit, output: &Path) -> Option<Placed> {
-        if let Some(compiled) = self.ledger.compiled(&unit.name, &unit.crate_name, output) {
+        if let Some(note) = self.ledger.compiled(&unit.name, &unit.crate_name, output) {
             return Some(Placed {
-                compiled,
+                compiled: note.compiled,
+                workspace: note.workspace,
                 session: None,
                 located: [].into(),
             });
@@ -241,14 +270,14 @@ impl Recorder<'_> {
     }
 
     /// A variable that holds a root pins the unit, whether or not the value is seen in its bytes: its length
-    /// may be. `OUT_DIR` is used to include files, so its value must be seen, which compressed metadata
-    /// of a dylib does not allow.
+    /// may be. `OUT_DIR`, and what a script calls otherwise and lies there, is used to include files, so its value must be seen, which
+    /// compressed metadata of a dylib does not allow.
     fn pin_variables(&self, path: &Path, compressed: bool, recorded: &mut Recorded) -> Result<()> {
         let bytes = disk::read(&self.in_build(path), MAX_TEXT_BYTES)?;
         for (name, value) in crate::cargo::makefile::variables(&String::from_utf8_lossy(&bytes)) {
             let held = self.finder.held(value.as_bytes());
             let held = held.max_by_key(|one| one.end - one.start);
-            if let Some(one) = held.filter(|_| name != "OUT_DIR" || compressed) {
+            if let Some(one) = held.filter(|_| !is_out_dir(value.as_bytes()) || compressed) {
                 recorded.pin(one.root, &format!("env!(\"{name}\")"));
             }
         }

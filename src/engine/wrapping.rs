@@ -60,11 +60,13 @@ impl Wrapped<'_> {
     }
 }
 
+/// The largest build script that is looked into.
+const MAX_SCRIPT_BYTES: u64 = 1 << 20;
 /// How far above `--out-dir` a profile's directory lies at most: `<profile>/build/<package>-<hash>`.
 const MAX_ABOVE: usize = 3;
 
 /// Returns the roots of the cargo that runs `invocation`; none where `--out-dir` is in no layout that we know, or in a build that a
-/// test makes.
+/// test makes, or the unit has to know where it lies.
 ///
 /// cargo compiles the members of a workspace, and what lies beside them, from the workspace's root, with a relative
 /// main source. Any other source it names in full. A vendored one lies in the workspace all the same, below the
@@ -72,7 +74,7 @@ const MAX_ABOVE: usize = 3;
 /// Source: cargo: core/compiler/mod.rs, `path_args` @ 1.95.
 pub fn roots(invocation: &Invocation, environment: &Environment) -> Option<Roots> {
     let build = build_dir(invocation, &environment.dir)?;
-    if is_of_a_test(&build) {
+    if is_of_a_test(&build) || opens_by_file(invocation) {
         return None;
     }
     let home = environment.cargo_home().ok()?;
@@ -94,6 +96,14 @@ pub fn roots(invocation: &Invocation, environment: &Environment) -> Option<Roots
     let known = all.into_iter().filter_map(|(root, dir)| Some((root, dir?)));
     let add = |roots: Roots, (root, dir)| roots.with_alias(root, dir);
     Some(inputs::with_aliases(known.fold(Roots::default(), add)))
+}
+
+/// Tells whether `invocation` is a build script that may open what lies beside it by `file!()`, where cargo names its source in full.
+fn opens_by_file(invocation: &Invocation) -> bool {
+    let script = invocation.crate_name.starts_with("build_script_");
+    let source = Some(&invocation.source).filter(|source| script && source.is_absolute());
+    let text = source.and_then(|source| disk::read(source, MAX_SCRIPT_BYTES).ok());
+    text.is_some_and(|text| memmem::find(&text, b"file!()").is_some())
 }
 
 /// Tells whether `build` lies inside another build directory, and nobody starts or publishes there: a test runs cargo, and may compare
