@@ -9,7 +9,7 @@ pub mod space;
 pub mod walk;
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 pub use place::{CopyError, Finish, PLAIN, Staging};
 
@@ -87,6 +87,18 @@ pub fn open_at(path: &Path, offset: u64) -> Result<std::fs::File> {
 /// Returns `path` with every symlink resolved, or `path` itself where that fails.
 pub fn canonical(path: &Path) -> PathBuf {
     std::fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf())
+}
+
+/// Returns `path` without `..`, as cargo writes it, whatever links lead where.
+pub fn without_dots(path: &Path) -> PathBuf {
+    let mut plain = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::ParentDir => drop(plain.pop()),
+            other => plain.push(other),
+        }
+    }
+    plain
 }
 
 /// Tells whether the name of `path` ends with `extension`, behind a dot.

@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
 
+use crate::engine::build::{Candidate, LeftOut};
 use crate::engine::local::State;
 use crate::engine::plan::deps as deps_of;
-use crate::engine::publish::Candidate;
-use crate::engine::record::{LeftOut, Recorded};
+use crate::engine::record::Recorded;
 use crate::engine::{Build, Inspector, Present, inputs};
 use crate::model::{Input, Located, Manifest, Package, Unit};
 

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::disk::{self, walk};
-use crate::engine::publish::{Candidate, profiles};
+use crate::engine::build::{Candidate, profiles};
 use crate::engine::{Ledger, LiveUnit};
 use crate::model::{Manifest, Root, Source, Unit, UnitName};
 use crate::store::Store;

@@ -6,6 +6,7 @@
 mod assembly;
 mod beside;
 pub mod bisect;
+pub mod build;
 pub mod choose;
 pub mod disclosure;
 mod glibc;
@@ -30,10 +31,10 @@ pub mod seed;
 pub mod survey;
 pub mod wrapping;
 
+pub use build::Build;
 pub use ledger::Ledger;
 pub use live::LiveUnit;
 pub use local::{Inspector, Present};
 pub use plan::{Action, Decision};
-pub use publish::Build;
 pub use seed::Seed;
 pub use survey::Survey;

@@ -10,9 +10,8 @@ use object::read::archive::ArchiveFile;
 use object::{Object, ObjectSection, ReadCache, ReadRef};
 
 use crate::cargo::script_output;
-use crate::disk::DiskError;
 use crate::disk::hash::each_window;
-use crate::engine::scan::without_dots;
+use crate::disk::{DiskError, without_dots};
 use crate::model::{Digest, Finder, Occurrence, Root, Roots, bytes_path};
 
 /// A file, read once.

@@ -2,49 +2,26 @@
 //!
 //! Knows no git and no cargo command: it is given the commit, and cargo's report of the live units.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
-use std::path::{Path, PathBuf};
+use std::collections::{HashMap, HashSet};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use rayon::prelude::*;
 
 use crate::cargo::layout::{self, Outputs};
-use crate::cargo::{Live, PackageId, Workspace, dep_info, package};
+use crate::cargo::package;
 use crate::disk::{CopyError, Staging, walk};
 use crate::engine::assembly::Assembly;
 use crate::engine::beside::Beside;
-use crate::engine::record::{LeftOut, Placed, Recorded, Recorder, build_paths, read_dep_info};
+use crate::engine::build::{Candidate, LeftOut, build_paths, profiles, watched_paths};
+use crate::engine::record::{Placed, Recorded, Recorder};
 use crate::engine::relocate::{Catalog, Places};
-use crate::engine::{Inspector, Ledger, LiveUnit, disclosure, hold, inputs, live, pin, scan};
-use crate::model::fingerprint::Dep;
+use crate::engine::{Build, Inspector, Ledger, disclosure, hold, inputs, live, pin, scan};
 use crate::model::{
-    DepInfo, DepPath, Expected, Finder, Fingerprint, Input, Local, Located, Manifest, OutputFile,
-    Package, Pin, Root, Rooted, Roots, Secrets, Source, UnitName,
+    Expected, Finder, Input, Located, Manifest, OutputFile, Pin, Root, Rooted, Roots, UnitName,
 };
-use crate::report::Reporter;
 use crate::store::{Point, Store, StoreError, format};
-
-/// What is published.
-#[derive(Debug)]
-pub struct Build<'a> {
-    /// The workspace that was built.
-    pub workspace: &'a Workspace,
-    /// The builder's roots.
-    pub roots: &'a Roots,
-    /// rustc's sysroot.
-    pub sysroot: &'a Path,
-    /// The manifest as far as it is known before anything is read: without settings, tables and units.
-    pub manifest: Manifest,
-    /// What must not be published.
-    pub secrets: &'a Secrets,
-    /// Where it goes.
-    pub store: &'a Store,
-    /// Who hears of it.
-    pub reporter: Reporter,
-    /// cargo's report of the live units; without one, all that the build directory holds are live.
-    pub report: Option<Vec<Live>>,
-}
 
 /// Why nothing is published.
 #[derive(Debug, thiserror::Error)]
@@ -73,17 +50,6 @@ pub struct Published {
     pub new_objects: usize,
     /// Their size.
     pub new_bytes: u64,
-}
-
-/// Where each package is; the run of a build script is reported without it.
-type PackageDirs = HashMap<PackageId, PathBuf>;
-
-/// A unit with all that was read of it before it is recorded.
-pub(super) struct Candidate {
-    pub(super) live: LiveUnit,
-    pub(super) fingerprint: Fingerprint,
-    pub(super) dep_info: Option<DepInfo>,
-    pub(super) package: Package,
 }
 
 /// Stores the starting point of `build`. A unit that cannot be vouched for is left out, not an error.
@@ -173,59 +139,6 @@ impl Build<'_> {
                 place: "a small file, or a variable that was compiled in,".to_owned(),
             }),
         }
-    }
-
-    /// Reads cargo's records of `units`, and returns them with dependencies first.
-    fn read_candidates(
-        &self,
-        units: &[LiveUnit],
-        left_out: &mut Vec<(String, String)>,
-    ) -> Vec<Candidate> {
-        let known = |unit: &LiveUnit| Some((unit.package.clone(), unit.package_dir.clone()?));
-        let dirs: PackageDirs = units.iter().filter_map(known).collect();
-        let read = |unit: &LiveUnit| self.read_candidate(unit.clone(), &dirs);
-        let all: Vec<Result<Candidate, LeftOut>> = units.par_iter().map(read).collect();
-        let mut candidates = Vec::new();
-        for (unit, candidate) in units.iter().zip(all) {
-            match candidate {
-                Ok(candidate) => candidates.push(candidate),
-                Err(reason) => left_out.push((unit.name.to_string(), reason.to_string())),
-            }
-        }
-        dependencies_first(candidates)
-    }
-
-    fn read_candidate(&self, live: LiveUnit, dirs: &PackageDirs) -> Result<Candidate, LeftOut> {
-        let build_dir = &self.workspace.build_dir;
-        let fingerprint =
-            layout::proven_fingerprint(build_dir, &live.name).ok_or(LeftOut::Unproven)?;
-        // Those of `cargo rustc` are in no record of cargo's but its hash.
-        let typed = self.manifest.commands.iter().flatten();
-        let mut flags = fingerprint.rustflags.iter().chain(typed);
-        if flags.any(|flag| flag.ends_with("target-cpu=native")) {
-            return Err(LeftOut::OwnCpu);
-        }
-        let dep_info = read_dep_info(build_dir, &live.name, self.roots)?;
-        let dir = live.package_dir.as_ref();
-        let dir = dir.or_else(|| dirs.get(&live.package));
-        let dir = dir.ok_or(LeftOut::OtherSource)?;
-        let dir = self.roots.locate(dir);
-        let source = match (live.package.is_path, dir.root) {
-            (true, _) => Source::Path,
-            (false, Root::CargoHome) => Source::Immutable,
-            (false, _) => Source::Vendored,
-        };
-        Ok(Candidate {
-            package: Package {
-                name: live.package.name.clone(),
-                version: live.package.version.clone(),
-                source,
-                dir,
-            },
-            live,
-            fingerprint,
-            dep_info,
-        })
     }
 
     /// Returns what records `candidates`; reads once what all of them need.
@@ -334,31 +247,6 @@ impl Build<'_> {
     }
 }
 
-/// Returns `candidates` in an order in which each stands behind what it depends on.
-fn dependencies_first(candidates: Vec<Candidate>) -> Vec<Candidate> {
-    let hashes = candidates.iter().map(|one| one.fingerprint.hash());
-    let known: HashSet<u64> = hashes.collect();
-    let mut placed: HashSet<u64> = HashSet::new();
-    let mut ordered = Vec::with_capacity(candidates.len());
-    let mut waiting = candidates;
-    while !waiting.is_empty() {
-        let is_placed = |dep: &Dep| placed.contains(&dep.3) || !known.contains(&dep.3);
-        let ready = |one: &Candidate| one.fingerprint.deps.iter().all(is_placed);
-        let (next, rest): (Vec<_>, Vec<_>) = waiting.into_iter().partition(ready);
-        if next.is_empty() {
-            return ordered;
-        }
-        placed.extend(next.iter().map(|one| one.fingerprint.hash()));
-        ordered.extend(next);
-        waiting = rest;
-    }
-    ordered
-}
-
-pub(super) fn profiles<'a>(units: impl Iterator<Item = &'a LiveUnit>) -> BTreeSet<&'a str> {
-    units.map(|unit| unit.name.profile_dir.as_str()).collect()
-}
-
 /// Returns what is known of units that starts placed in this directory, each with the time that its files were given: a later
 /// start keeps what an earlier one placed.
 fn placed_here(ledger: &Ledger, store: &Store) -> HashMap<(UnitName, SystemTime), Placed> {
@@ -386,31 +274,6 @@ fn placed_here(ledger: &Ledger, store: &Store) -> HashMap<(UnitName, SystemTime)
 /// Every file or directory that some unit was made from, as it is now, read in parallel; none for what needs no comparing.
 type Watched = HashMap<Rooted, Option<Input>>;
 
-/// Returns the paths that cargo compares for a unit, and the whole of a vendored package, of which cargo
-/// compares nothing.
-fn watched_paths(candidate: &Candidate, roots: &Roots) -> Vec<Rooted> {
-    let dir = &candidate.package.dir;
-    let files = candidate.dep_info.iter().flat_map(|info| &info.files);
-    // What lies there comes with the run of the build script that wrote it.
-    let files = files.filter(|file| !matches!(file, DepPath::Build(path) if is_out_dir(path)));
-    let mut paths: Vec<Rooted> = files.map(|file| dep_info::rooted(file, dir)).collect();
-    for local in &candidate.fingerprint.local {
-        if let Local::RerunIfChanged { paths: all, .. } = local {
-            paths.extend(all.iter().map(|path| match path.is_absolute() {
-                true => roots.locate(path),
-                false => dir.join(path),
-            }));
-        }
-    }
-    if candidate.package.source == Source::Vendored {
-        paths.push(dir.clone());
-    }
-    // cargo takes what lies in `$CARGO_HOME/{registry,git}` for immutable.
-    let is_downloaded = |path: &Rooted| package::is_downloaded(path.relative(), Path::new(""));
-    paths.retain(|path| path.root != Root::CargoHome || !is_downloaded(path));
-    paths
-}
-
 /// Returns the pins of a unit that was made from a file below no root, such as a neighbour of the workspace
 /// or the git directory of a linked work tree: elsewhere, another file stands for it.
 ///
@@ -428,12 +291,4 @@ fn outside_pins(candidate: &Candidate, roots: &Roots, watched: &Watched) -> Vec<
     };
     let all = watched_paths(candidate, roots).into_iter();
     all.filter(is_outside).map(pin).collect()
-}
-
-/// Tells whether `path` lies in an `OUT_DIR`, and is not reached by way of it.
-pub(super) fn is_out_dir(path: &[u8]) -> bool {
-    let parts: Vec<&[u8]> = path.split(|byte| *byte == b'/').collect();
-    let mut all = parts.windows(3);
-    let stays = parts.iter().all(|part| *part != b"..");
-    stays && all.any(|window| window[0] == b"build" && window[2] == b"out")
 }

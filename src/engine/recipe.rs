@@ -10,8 +10,9 @@ use object::read::archive::ArchiveFile;
 use object::{Object, ObjectSection, ReadCache, ReadRef};
 
 use crate::disk::{self, DiskError, failed};
+use crate::engine::build::Result;
 use crate::engine::pin::Scanned;
-use crate::engine::record::{MAX_INLINE_BYTES, Recorded, Recorder, Result};
+use crate::engine::record::{MAX_INLINE_BYTES, Recorded, Recorder};
 use crate::model::{Digest, Piece, Recipe};
 
 /// A stretch of an archive.

@@ -7,20 +7,19 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use crate::cargo::dep_info;
 use crate::cargo::layout::{self, Outputs};
 use crate::disk::walk::{self, Kind};
-use crate::disk::{self, CopyError, DiskError, Staging};
-use crate::engine::publish::{Candidate, is_out_dir};
+use crate::disk::{self, Staging};
+use crate::engine::build::{Build, Candidate, LeftOut, Result, is_out_dir};
 use crate::engine::recipe::is_archive;
 use crate::engine::relocate::Catalog;
-use crate::engine::{Build, Ledger, LiveUnit, disclosure, pin, rename};
+use crate::engine::{Ledger, LiveUnit, disclosure, pin, rename};
 use crate::git;
 use crate::model::manifest::link_stays_in_out_dir;
 use crate::model::session::{DEP_GRAPH, SessionFile};
 use crate::model::{
-    Compiled, Content, DepInfo, DepPath, Digest, Finder, Located, OutputFile, Pin, Root, Rooted,
-    Roots, Session, Source, Unit, UnitName, path_hash,
+    Compiled, Content, Digest, Finder, Located, OutputFile, Pin, Root, Rooted, Session, Source,
+    Unit, UnitName, path_hash,
 };
 use crate::rustc::session;
 
@@ -72,65 +71,6 @@ pub struct Recorded {
     /// Objects that the store did not have.
     pub new_objects: usize,
 }
-
-/// Why a unit is no part of a starting point.
-#[derive(Debug, thiserror::Error)]
-pub enum LeftOut {
-    /// cargo's hash of it cannot be reproduced.
-    #[error("cargo's recorded hash could not be reproduced")]
-    Unproven,
-    /// Its main source is not the one that cargo hashed.
-    #[error("cargo hashed another main source than it reports")]
-    OtherSource,
-    /// It was compiled for one kind of CPU, and nobody says which.
-    #[error("it is compiled for the CPU of the machine that built it (target-cpu=native)")]
-    OwnCpu,
-    /// cargo's dep-info is in a format that we do not know.
-    #[error("cargo's dep-info is missing or in an unknown format")]
-    DepInfo,
-    /// A file that it was made from changed since.
-    #[error("{0} changed while the commit was being published")]
-    Changed(String),
-    /// What cargo lists as its files cannot be reproduced.
-    #[error(
-        "its build script watches its whole package, and cargo's list of files could not be reproduced"
-    )]
-    PackageFiles,
-    /// It made nothing that we can find.
-    #[error("none of its outputs were found")]
-    NoOutputs,
-    /// cargo would build it again, from what is here.
-    #[error("cargo would build it again: it is left over from an earlier build")]
-    Stale,
-    /// It may be made of the sources of another work tree.
-    #[error(
-        "another work tree with the same target directory may have made it; `cargo clean -p` of it, and it is compiled here"
-    )]
-    OtherTree,
-    /// A dependency is left out.
-    #[error("it depends on {0}, which was left out")]
-    Dependency(String),
-    /// It holds the value of a secret; nothing is published then.
-    #[error("{file} holds the value of {name}")]
-    Secret {
-        /// The variable.
-        name: String,
-        /// The file.
-        file: String,
-    },
-    /// A link that leaves the build directory.
-    #[error("{0} is a link out of the target directory")]
-    Link(String),
-    /// A file could not be read or stored.
-    #[error("{0}")]
-    Disk(#[from] DiskError),
-    /// A file changed while it was read.
-    #[error("{0}")]
-    Copy(#[from] CopyError),
-}
-
-/// What is recorded of a unit, or why that is left out.
-pub(super) type Result<T, E = LeftOut> = std::result::Result<T, E>;
 
 impl Recorded {
     fn pin(&mut self, root: Root, seen_in: &str) {
@@ -465,24 +405,6 @@ impl Recorder<'_> {
         }
         Ok(())
     }
-}
-
-/// Returns the paths in the build directory that `info` names.
-pub fn build_paths(info: &DepInfo) -> impl Iterator<Item = &[u8]> {
-    info.files.iter().filter_map(|file| match file {
-        DepPath::Build(path) => Some(path.as_slice()),
-        DepPath::Package(_) | DepPath::Elsewhere(_) => None,
-    })
-}
-
-/// Returns cargo's dep-info of `unit`; nothing for the run of a build script.
-pub fn read_dep_info(build: &Path, unit: &UnitName, roots: &Roots) -> Result<Option<DepInfo>> {
-    if unit.runs_script() {
-        return Ok(None);
-    }
-    let bytes = layout::dep_info(build, unit);
-    let info = bytes.and_then(|bytes| dep_info::decode(&bytes, roots));
-    info.map(Some).ok_or(LeftOut::DepInfo)
 }
 
 fn plain(path: &Path, content: Content) -> OutputFile {

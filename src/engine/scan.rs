@@ -4,16 +4,16 @@
 //! left out later; what an earlier build left, and is still fresh, is taken for a part of this one.
 
 use std::collections::{HashMap, HashSet};
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
 use crate::cargo::layout::{self, Layout, Outputs};
 use crate::cargo::{PackageId, Workspace, makefile, package};
-use crate::disk;
+use crate::disk::{self, without_dots};
 use crate::engine::LiveUnit;
+use crate::engine::build::read_dep_info;
 use crate::engine::live::{self, Told};
-use crate::engine::record::read_dep_info;
 use crate::model::{DepPath, Root, Roots, UnitName, bytes_path};
 
 /// Returns the units in the build directory of `workspace`, each once, and the names of those that cannot be told.
@@ -123,16 +123,4 @@ fn run(build: &Path, name: &UnitName, scripts: &HashMap<u64, PackageId>) -> Opti
         package: package.clone(),
         ..LiveUnit::default()
     })
-}
-
-/// Returns `path` without `..`, as cargo writes it.
-pub(super) fn without_dots(path: &Path) -> PathBuf {
-    let mut plain = PathBuf::new();
-    for part in path.components() {
-        match part {
-            Component::ParentDir => drop(plain.pop()),
-            other => plain.push(other),
-        }
-    }
-    plain
 }

@@ -6,9 +6,9 @@ use std::cell::LazyCell;
 
 use rayon::prelude::*;
 
+use crate::engine::build::build_paths;
 use crate::engine::observe::{Observed, Reader};
 use crate::engine::plan::{self, Evidence};
-use crate::engine::record::build_paths;
 use crate::engine::{Decision, Inspector, Present};
 use crate::model::{Digest, Finder, Manifest, Reason};
 use crate::trust::Verified;
