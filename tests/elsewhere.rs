@@ -386,16 +386,34 @@ fn what_another_work_tree_made_is_not_published() {
         );
         tree.cargo().target_dir(shared).build(&[]);
     };
-    for by in [by_cargo, by_start, by_placing] {
+    for (by, inside) in [
+        (by_cargo, false),
+        (by_start, false),
+        (by_placing, false),
+        (by_cargo, true),
+        (by_start, true),
+    ] {
         let place = Place::new();
         let main = "mod word;\nfn main() {\n    println!(\"{}\", word::WORD);\n}\n";
         let word = "pub const WORD: &str = \"first\";\n";
         let app = common::app("", &[("src/main.rs", main), ("src/word.rs", word)]);
-        let other = app.clone_to(&place.scratch.path("other"));
+        let path = place.scratch.path("other");
+        app.git(&[
+            "worktree",
+            "add",
+            "--quiet",
+            "-b",
+            "other",
+            &path.display().to_string(),
+        ]);
+        let other = Workspace::open(&path);
         other
             .replace("src/word.rs", "first", "other")
             .commit("other");
-        let shared = place.scratch.path("shared");
+        let shared = match inside {
+            true => app.path("target"),
+            false => place.scratch.path("shared"),
+        };
         by(&other, &place, &shared);
         let publisher = || runner(app.root(), &place).env("CARGO_TARGET_DIR", &shared);
         publisher()
@@ -409,6 +427,34 @@ fn what_another_work_tree_made_is_not_published() {
         app.append("src/word.rs", "// edited\n").commit("edited");
         common::publish_by(publisher(), PLAIN_BUILD);
     }
+}
+
+/// A checkout that was moved with its target directory, or is seen by a container under another path, is no other tree.
+#[test]
+fn a_moved_checkout_is_published() {
+    let place = Place::new();
+    let app = common::app("", &[("src/main.rs", "fn main() {}\n")]);
+    let inside = app.clone_to(&place.scratch.path("before"));
+    common::publish(&inside, &place, PLAIN_BUILD);
+    let after = place.scratch.path("after");
+    std::fs::rename(inside.root(), &after).expect("it is ours");
+    let moved = Workspace::open(&after);
+    common::rests(&moved.cargo(), PLAIN_BUILD);
+    common::publish(&moved, &place, PLAIN_BUILD);
+}
+
+/// A checkout whose own path looks like an `OUT_DIR` would have its paths compiled into others' programs.
+#[test]
+fn a_checkout_below_a_directory_called_out_holds_its_paths() {
+    let place = Place::new();
+    let main = "const LENGTH: usize = env!(\"CARGO_MANIFEST_DIR\").len();\nfn main() {\n    println!(\"{LENGTH}\");\n}\n";
+    let app = common::app("", &[("src/main.rs", main)]);
+    let published = app.clone_to(&place.scratch.path("build/agent/out/app"));
+    common::publish(&published, &place, PLAIN_BUILD);
+    let there = start_elsewhere(&app, &place, &[]);
+    there.cargo().build(&[]);
+    let length = there.clone.root().as_os_str().len().to_string();
+    assert_eq!(there.clone.program("app"), length);
 }
 
 /// Runs cargo on a package that must not compile, as trybuild does, inside of the build directory.

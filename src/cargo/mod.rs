@@ -24,7 +24,7 @@ pub enum CargoError {
     #[error("cannot run `{0}`: {1}")]
     Start(String, #[source] std::io::Error),
     /// The command failed; what it wrote was printed, or is told with this.
-    #[error("`{command}` failed with exit code {code}\n{}", .stderr.trim_end())]
+    #[error("{}", format!("`{command}` failed with exit code {code}\n{stderr}").trim_end())]
     Failed {
         /// The command line.
         command: String,

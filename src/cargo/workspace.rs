@@ -82,7 +82,6 @@ impl Workspace {
             ".cargo/config",
             "rust-toolchain.toml",
             "bootstrap.toml",
-            "config.toml",
         ];
         let own = own.iter().map(|name| self.root.join(name));
         let files = own.chain(self.manifests.iter().cloned());

@@ -63,7 +63,7 @@ impl<'a> Far<'a> {
         workspace: &Path,
     ) -> Result<Far<'a>> {
         let environment = call.environment;
-        let name = here(environment);
+        let name = here(&environment.at(workspace));
         let mut remotes = environment.remotes(&args.remote, workspace)?;
         // Who only reads makes no directory of an address that is mistyped, or of a share that is not mounted.
         remotes.iter_mut().for_each(|one| one.read_only = true);

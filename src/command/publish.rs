@@ -3,7 +3,7 @@
 //! Ends as cargo ends: what keeps a build from being published is said, and is a failure only where that was asked for.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -276,7 +276,7 @@ impl<'a> Ready<'a> {
         }
         let (keys, believed) = match args.unsigned {
             true => (Vec::new(), Vec::new()),
-            false => signers(&args.sign_key, &tiers, call)?,
+            false => signers(&args.sign_key, &tiers, setup.configured(), call)?,
         };
         let signer = Signer {
             keys: &keys,
@@ -300,15 +300,16 @@ impl<'a> Ready<'a> {
     }
 }
 
-/// Returns the keys to sign with, and all that are believed where something is signed with them.
+/// Returns the keys to sign with, and all that are believed in `workspace`, where something is signed with them.
 pub(super) fn signers(
     typed: &[PathBuf],
     tiers: &[Box<dyn Tier>],
+    workspace: &Path,
     call: Call<'_>,
 ) -> Result<(Vec<SecretKey>, Vec<PublicKey>)> {
     let environment = call.environment;
     let keys = signing_keys(environment, typed)?;
-    let mut keyring = keyring::of(environment, here(environment))?;
+    let mut keyring = keyring::of(environment, here(&environment.at(workspace)))?;
     keyring::refresh(&mut keyring, tiers, &call.reporter);
     let own = keys.iter().map(SecretKey::public);
     let believed = keyring.here().into_iter().chain(own).collect();

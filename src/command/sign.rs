@@ -22,7 +22,7 @@ pub fn run(args: &SignArgs, call: Call<'_>) -> Result<()> {
     let commit = repository.commit(&args.commit)?;
     let tree = repository.tree(&commit)?;
     let tiers = far::settled(&args.remotes, call)?;
-    let (keys, believed) = signers(&args.sign_key, &tiers, call)?;
+    let (keys, believed) = signers(&args.sign_key, &tiers, &call.environment.dir, call)?;
     if keys.is_empty() {
         let hint = "name it with --sign-key, or set HEADSTART_SIGN_KEY";
         return Err(Failure::new("there is no key to sign with", hint).into());

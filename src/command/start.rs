@@ -243,15 +243,16 @@ impl<'a> Starter<'a> {
         self.inspector = Inspector::new(&setup.workspace.build_dir, &setup.roots);
         let noted = noted(manifest, &survey.decisions);
         if let Some(held) = &self.held {
+            let ledger = Ledger::of(&setup.workspace.build_dir);
             let started = Started {
                 commit: manifest.commit.clone(),
                 manifest: candidate.point.manifest,
                 unix_s: sources.call.now_unix_s(),
                 mtime: held.mtime,
-                workspace: setup.workspace.root.clone(),
+                workspace: Some(ledger.told(&setup.workspace.root)),
                 decisions: noted.clone(),
             };
-            Ledger::of(&setup.workspace.build_dir).add_start(&held.staging, started)?;
+            ledger.add_start(&held.staging, started)?;
         }
         Ok(Outcome {
             point: candidate.point.clone(),

@@ -98,8 +98,8 @@ pub fn compare(input: &Input, roots: &Roots) -> Seen {
     }
 }
 
-/// Returns the file of which rustc's bootstrap will put a copy at `path`, which is missing, into a sysroot: what one of its cargos made,
-/// in a target directory beside that. Source: rust: src/bootstrap/src/core/build_steps/compile.rs, `add_to_sysroot` @ 1.95.
+/// Returns what rustc's bootstrap will copy to `path`, where nothing is yet, in a sysroot: what one of its cargos made in a target
+/// directory beside that. Source: rust: src/bootstrap/src/core/build_steps/compile.rs, `add_to_sysroot` @ 1.95.
 fn copied_by_bootstrap(path: &Path) -> Option<PathBuf> {
     let is_sysroot = |dir: &&Path| dir.as_os_str().as_encoded_bytes().ends_with(b"-sysroot");
     let sysroot = path
@@ -112,7 +112,10 @@ fn copied_by_bootstrap(path: &Path) -> Option<PathBuf> {
     let profiles =
         beside.flat_map(|dir| ["release", "debug"].map(|one| dir.join(target).join(one)));
     let mut files = profiles.map(|dir| dir.join("deps").join(path.file_name().unwrap_or_default()));
-    files.find(|file| file.is_file())
+    let mut there = files.by_ref().filter(|file| file.is_file());
+    // Of several nobody knows which it is.
+    let one = there.next()?;
+    there.next().is_none().then_some(one)
 }
 
 /// Tells whether `path` is a file of the compiler's `sysroot`, or a copy of one as rustc's bootstrap makes them.

@@ -34,7 +34,7 @@ pub struct Note {
     pub started_unix_ms: u64,
     /// From what rustc began.
     pub began: Began,
-    /// The workspace's root, where the main source is relative to it.
+    /// The workspace's root, where the main source is relative to it, as [`Ledger::told`] has it.
     #[serde(default)]
     pub workspace: Option<PathBuf>,
 }
@@ -50,9 +50,9 @@ pub struct Started {
     pub unix_s: i64,
     /// The time that every placed file was given.
     pub mtime: SystemTime,
-    /// The workspace's root.
+    /// The workspace's root, as [`Ledger::told`] has it.
     #[serde(default)]
-    pub workspace: PathBuf,
+    pub workspace: Option<PathBuf>,
     /// Each unit with its verdict and the sentence that explains it.
     pub decisions: Vec<Decision>,
 }
@@ -121,6 +121,14 @@ impl Ledger {
             true => Ok(()),
             false => self.note_path("workspace", dir),
         }
+    }
+
+    /// Returns `root` as notes have it: relative where the build directory lies below it, so that both may be moved.
+    pub fn told(&self, root: &Path) -> PathBuf {
+        let build = disk::canonical(self.dir.parent().unwrap_or(&self.dir));
+        let root = disk::canonical(root);
+        let below = build.strip_prefix(&root).map(Path::iter);
+        below.map_or(root.clone(), |below| below.map(|_| "..").collect())
     }
 
     /// Returns the workspace's root, which cargo makes the paths of packages relative to; none where nobody noted it.

@@ -260,7 +260,7 @@ fn placed_here(ledger: &Ledger, store: &Store) -> HashMap<(UnitName, SystemTime)
             if let Some(compiled) = unit.compiled {
                 let one = Placed {
                     compiled,
-                    workspace: Some(started.workspace.clone()),
+                    workspace: started.workspace.clone(),
                     session: unit.session,
                     located: located.clone(),
                 };

@@ -18,8 +18,8 @@ use crate::git;
 use crate::model::manifest::link_stays_in_out_dir;
 use crate::model::session::{DEP_GRAPH, SessionFile};
 use crate::model::{
-    Compiled, Content, Digest, Finder, Located, OutputFile, Pin, Root, Rooted, Session, Source,
-    Unit, UnitName, path_hash,
+    Compiled, Content, Digest, Finder, Located, Occurrence, OutputFile, Pin, Root, Rooted, Session,
+    Source, Unit, UnitName, path_hash,
 };
 use crate::rustc::session;
 
@@ -170,18 +170,23 @@ impl Recorder<'_> {
         Ok(())
     }
 
-    /// Tells whether a member of the workspace was compiled in this work tree, as far as is `noted`. cargo names it alike in all that share
-    /// a target directory, and compares times alone, so it may be fresh here with another tree's sources.
+    /// Tells whether a member of the workspace was surely compiled in this work tree. cargo names it alike in all trees that share a target
+    /// directory, and compares times alone, so it may be fresh here with another tree's sources. Where nothing is noted, nobody else is
+    /// believed to use a target directory inside the only work tree of its clone.
     fn is_own(&self, noted: Option<&Placed>) -> bool {
         let workspace = self.build.workspace;
+        if let Some(noted) = noted.and_then(|noted| noted.workspace.as_deref()) {
+            return noted == self.ledger.told(&workspace.root);
+        }
         let (root, build) = (
             disk::canonical(&workspace.root),
             disk::canonical(&workspace.build_dir),
         );
-        match noted.and_then(|noted| noted.workspace.as_deref()) {
-            Some(other) => disk::canonical(other) == root,
-            None => git::enclosing_work_tree(&root).is_some_and(|top| build.starts_with(top)),
-        }
+        git::enclosing_work_tree(&root).is_some_and(|top| {
+            let only = top.join(".git").is_dir();
+            only && walk::directories(&top.join(".git/worktrees")).is_empty()
+                && build.starts_with(top)
+        })
     }
 
     fn compiled_files(&self, unit: &LiveUnit) -> Vec<PathBuf> {
@@ -217,7 +222,12 @@ impl Recorder<'_> {
         for (name, value) in crate::cargo::makefile::variables(&String::from_utf8_lossy(&bytes)) {
             let held = self.finder.held(value.as_bytes());
             let held = held.max_by_key(|one| one.end - one.start);
-            if let Some(one) = held.filter(|_| !is_out_dir(value.as_bytes()) || compressed) {
+            let in_out_dir = |one: &Occurrence| {
+                let rest = value.as_bytes().get(one.end..).unwrap_or_default();
+                let begins = one.root == Root::Build && one.start == 0 && is_out_dir(rest);
+                name == "OUT_DIR" || (begins && self.finder.held(rest).next().is_none())
+            };
+            if let Some(one) = held.filter(|one| !in_out_dir(one) || compressed) {
                 recorded.pin(one.root, &format!("env!(\"{name}\")"));
             }
         }

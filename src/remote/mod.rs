@@ -234,7 +234,8 @@ impl Remote {
             }
             Ok((bytes, version))
         };
-        let in_time = async { timeout(most, come).await.unwrap_or(Err(Trouble::Stopped)) };
+        let slow = || Trouble::Unreachable(format!("it did not come within {most:.0?}"));
+        let in_time = async { timeout(most, come).await.unwrap_or_else(|_| Err(slow())) };
         self.runtime.block_on(in_time)
     }
 

@@ -4,7 +4,7 @@
 //! Never an error of ours: whatever goes wrong here, rustc runs (invariant 4).
 
 use std::ffi::{OsStr, OsString};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use memchr::memmem;
@@ -83,7 +83,7 @@ pub fn run(args: &[OsString], environment: &Environment, clock: fn() -> SystemTi
     if let Ok(ended) = &done.ended
         && ended.code() == 0
     {
-        let note = note(&invocation, &done, clock(), &environment.dir);
+        let note = note(&invocation, &done, clock(), ledger.told(&environment.dir));
         // A note that cannot be written costs the next publish a session, never this build anything.
         drop(ledger.write_note(&invocation.ledger_key(), &note));
         if invocation.source.is_relative() {
@@ -318,7 +318,7 @@ fn remaps(roots: &Roots) -> Vec<OsString> {
     spellings.into_iter().map(option).collect()
 }
 
-fn note(invocation: &Invocation, done: &Done, ended: SystemTime, dir: &Path) -> Note {
+fn note(invocation: &Invocation, done: &Done, ended: SystemTime, root: PathBuf) -> Note {
     let ms = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     let metadata = done.renamed.as_ref().unwrap_or(&invocation.metadata);
     Note {
@@ -335,7 +335,7 @@ fn note(invocation: &Invocation, done: &Done, ended: SystemTime, dir: &Path) -> 
         },
         started_unix_ms: ms(done.started.duration_since(UNIX_EPOCH).unwrap_or_default()),
         began: done.began.clone(),
-        workspace: invocation.source.is_relative().then(|| dir.to_path_buf()),
+        workspace: Some(root).filter(|_| invocation.source.is_relative()),
     }
 }
 

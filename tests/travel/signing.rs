@@ -513,3 +513,47 @@ fn a_strangers_list_does_not_set_the_number() {
         .run();
     assert_eq!(said.code, 2, "{}", said.stderr);
 }
+
+/// A start that names a workspace elsewhere would refuse what is signed for that, or believe keys of the repository where it was typed.
+#[test]
+fn a_named_workspace_has_its_own_repositorys_keys() {
+    let signing = Signing::unsigned();
+    signing.believe("ours", &[]);
+    signing.sign(&["ours"], &[]).succeeded();
+    let (named, typed_in) = (
+        clone(&signing.far, "named"),
+        clone(&signing.far, "typed-in"),
+    );
+    typed_in.git(&[
+        "remote",
+        "set-url",
+        "origin",
+        "https://github.com/another/one.git",
+    ]);
+    let server = signing.far.server();
+    let manifest = named.path("Cargo.toml").display().to_string();
+    let start = |dir: &Workspace| {
+        let runner = signing
+            .far
+            .headstart_without_store(dir)
+            .env("HEADSTART_REMOTES", &server.url());
+        let build = ["--", "build", "--manifest-path", &manifest];
+        sane(
+            runner
+                .args([&["start", "--json", "--required"][..], &build].concat())
+                .run(),
+        )
+    };
+    assert_eq!(start(&typed_in).succeeded().json()["units"]["fresh"], 4);
+    // The other way round, the key is believed for another repository.
+    let manifest = typed_in.path("Cargo.toml").display().to_string();
+    let runner = signing
+        .far
+        .headstart_without_store(&named)
+        .env("HEADSTART_REMOTES", &server.url());
+    let build = ["--", "build", "--manifest-path", &manifest];
+    let refused = runner
+        .args([&["start", "--json", "--required"][..], &build].concat())
+        .run();
+    assert_ne!(refused.code, 0, "{}", refused.stdout);
+}
