@@ -76,7 +76,7 @@ pub enum LeftOut {
     Stale,
     /// It may be made of the sources of another work tree.
     #[error(
-        "another work tree with the same target directory may have made it; `cargo clean -p` of it, and it is compiled here"
+        "another work tree with the same target directory may have made it: `cargo clean -p` it, then publish again"
     )]
     OtherTree,
     /// A dependency is left out.

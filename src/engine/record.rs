@@ -175,13 +175,13 @@ impl Recorder<'_> {
     /// believed to use a target directory inside the only work tree of its clone.
     fn is_own(&self, noted: Option<&Placed>) -> bool {
         let workspace = self.build.workspace;
-        if let Some(noted) = noted.and_then(|noted| noted.workspace.as_deref()) {
-            return noted == self.ledger.told(&workspace.root);
-        }
         let (root, build) = (
             disk::canonical(&workspace.root),
             disk::canonical(&workspace.build_dir),
         );
+        if let Some(noted) = noted.and_then(|noted| noted.workspace.as_deref()) {
+            return disk::canonical(&build.join(noted)) == root;
+        }
         git::enclosing_work_tree(&root).is_some_and(|top| {
             let only = top.join(".git").is_dir();
             only && walk::directories(&top.join(".git/worktrees")).is_empty()

@@ -16,8 +16,8 @@ use crate::model::session::DEP_GRAPH;
 const LIBRARY: &str = "//! Nothing.\n";
 /// The same without a standard library, which takes half as long to load.
 const PLAIN_LIBRARY: &str = "//! Nothing.\n#![no_std]\n";
-/// An empty program.
-const PROGRAM: &str = "//! Nothing.\n/// Does nothing.\nfn main() {}\n";
+/// An empty program, for which nothing is generated.
+const PROGRAM: &str = "//! Nothing.\n#![no_main]\n";
 
 /// Returns what `program` hashes the arguments of `invocation` to; none where it will not compile even an empty crate
 /// with them, or writes a dep-graph that we cannot read.

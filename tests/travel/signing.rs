@@ -536,7 +536,7 @@ fn a_named_workspace_has_its_own_repositorys_keys() {
         let runner = signing
             .far
             .headstart_without_store(dir)
-            .env("HEADSTART_REMOTES", &server.url());
+            .env("HEADSTART_REMOTES", server.url());
         let build = ["--", "build", "--manifest-path", &manifest];
         sane(
             runner
@@ -550,7 +550,7 @@ fn a_named_workspace_has_its_own_repositorys_keys() {
     let runner = signing
         .far
         .headstart_without_store(&named)
-        .env("HEADSTART_REMOTES", &server.url());
+        .env("HEADSTART_REMOTES", server.url());
     let build = ["--", "build", "--manifest-path", &manifest];
     let refused = runner
         .args([&["start", "--json", "--required"][..], &build].concat())
