@@ -11,8 +11,7 @@ use std::io;
 use std::path::Path;
 use std::time::Instant;
 
-use headstart::delta;
-use headstart::delta::Room;
+use headstart::delta::{self, Room};
 use headstart::model::session::Session;
 use headstart::model::{Digest, Manifest};
 use headstart::store::pack::{self, Index};

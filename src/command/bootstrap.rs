@@ -125,12 +125,12 @@ impl Checkout {
         let parts = Search { setup, sources }.parts()?;
         let mut parts: Vec<Part> = parts.into_iter().collect();
         // bootstrap itself first, then what others are built with, which it copies into a sysroot.
-        let below = ["/bootstrap", "-std", "-rustc"];
+        let below = [BOOTSTRAP_DIR, "-std", "-rustc"];
         parts.sort_by_key(|part| {
             below
                 .iter()
                 .position(|end| part.target_dir.ends_with(end))
-                .unwrap_or(3)
+                .unwrap_or(below.len())
         });
         if !args.dry_run {
             checkout.note_roots();

@@ -86,8 +86,7 @@ impl Beside {
 
 /// Returns what `unit` of `manifest`, the run of a script, left in the build directory, relative to that.
 fn left_by(manifest: &Manifest, unit: &Unit) -> BTreeSet<PathBuf> {
-    let inputs = unit.inputs.iter();
-    let paths = inputs.map(|at| &manifest.inputs[*at as usize].path);
+    let paths = manifest.inputs_of(unit).map(|input| &input.path);
     let left = paths.filter(|path| path.root == Root::Build);
     left.map(|path| path.relative().to_path_buf()).collect()
 }

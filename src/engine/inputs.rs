@@ -77,10 +77,12 @@ pub fn of_glibc(files: &[OutputFile], build: &Path, roots: &Roots) -> Option<Inp
 /// Returns what the reader sees where `input` is expected.
 pub fn compare(input: &Input, roots: &Roots) -> Seen {
     let path = roots.resolve(&input.path);
-    let path = copied_by_bootstrap(&path).unwrap_or(path);
     let found = match input.expected {
         // A pipe or a device is no file that a unit was made from, and may never end.
-        Expected::File(_) if !path.is_file() => None,
+        Expected::File(_) if !path.is_file() => {
+            let copied = copied_by_bootstrap(&path);
+            copied.and_then(|from| hash::of(&from)).map(Expected::File)
+        }
         Expected::File(_) => hash::of(&path).map(Expected::File),
         Expected::Tree(_) => hash::tree(&path).ok().map(Expected::Tree),
         Expected::PackageFiles(_) => package_digest(&path).map(Expected::PackageFiles),
@@ -111,8 +113,8 @@ fn copied_by_bootstrap(path: &Path) -> Option<PathBuf> {
     let beside = walk::directories(sysroot.parent()?).into_iter();
     let profiles =
         beside.flat_map(|dir| ["release", "debug"].map(|one| dir.join(target).join(one)));
-    let mut files = profiles.map(|dir| dir.join("deps").join(path.file_name().unwrap_or_default()));
-    let mut there = files.by_ref().filter(|file| file.is_file());
+    let files = profiles.map(|dir| dir.join("deps").join(path.file_name().unwrap_or_default()));
+    let mut there = files.filter(|file| file.is_file());
     // Of several nobody knows which it is.
     let one = there.next()?;
     there.next().is_none().then_some(one)

@@ -131,6 +131,12 @@ impl Ledger {
         below.map_or(root.clone(), |below| below.map(|_| "..").collect())
     }
 
+    /// Returns the root that was noted as `told`.
+    pub fn root_told(&self, told: &Path) -> PathBuf {
+        let build = disk::canonical(self.dir.parent().unwrap_or(&self.dir));
+        disk::canonical(&build.join(told))
+    }
+
     /// Returns the workspace's root, which cargo makes the paths of packages relative to; none where nobody noted it.
     pub fn root(&self) -> Option<PathBuf> {
         self.path_in("root")

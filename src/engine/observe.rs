@@ -54,7 +54,7 @@ impl Reader<'_> {
                 differs.get_or_insert(Reason::Unproven);
                 unit.fingerprint.clone()
             });
-            let inputs = inputs_of(manifest, unit);
+            let inputs = manifest.inputs_of(unit);
             let changed = inputs.filter(|input| *self.seen(input) != Seen::Same);
             observed.push(Observed {
                 differs,
@@ -104,7 +104,7 @@ impl Reader<'_> {
             .iter()
             .filter(|unit| !unit.name.runs_script())
         {
-            let inputs = inputs_of(manifest, unit).filter(differs);
+            let inputs = manifest.inputs_of(unit).filter(differs);
             suspects.extend(inputs.map(|input| (unit, input)));
         }
         for root in [Root::Workspace, Root::Repository] {
@@ -135,7 +135,7 @@ impl Reader<'_> {
         if package.source != Source::Path && !self.locked.as_ref().is_none_or(is_locked) {
             return Some(Reason::NotLocked);
         }
-        let mut inputs = inputs_of(manifest, unit);
+        let mut inputs = manifest.inputs_of(unit);
         let input = inputs.find_map(|input| difference(input, self.seen(input)));
         let own = input.or_else(|| self.variable(unit));
         own.or_else(|| pinned(manifest, unit, self.roots))
@@ -185,10 +185,6 @@ impl Reader<'_> {
         }
         Some(fingerprint)
     }
-}
-
-fn inputs_of<'a>(manifest: &'a Manifest, unit: &'a Unit) -> impl Iterator<Item = &'a Input> {
-    unit.inputs.iter().map(|at| &manifest.inputs[*at as usize])
 }
 
 /// Returns the runs of build scripts below `unit` that may have written a file of its below `root`: its own, and those of

@@ -3,7 +3,7 @@
 //! Knows no git and no cargo command: it is given the commit, and cargo's report of the live units.
 
 use std::collections::{HashMap, HashSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -11,13 +11,14 @@ use rayon::prelude::*;
 
 use crate::cargo::layout::{self, Outputs};
 use crate::cargo::package;
-use crate::disk::{CopyError, Staging, walk};
+use crate::disk::{self, CopyError, Staging, walk};
 use crate::engine::assembly::Assembly;
 use crate::engine::beside::Beside;
 use crate::engine::build::{Candidate, LeftOut, build_paths, profiles, watched_paths};
 use crate::engine::record::{Placed, Recorded, Recorder};
 use crate::engine::relocate::{Catalog, Places};
 use crate::engine::{Build, Inspector, Ledger, disclosure, hold, inputs, live, pin, scan};
+use crate::git;
 use crate::model::{
     Expected, Finder, Input, Located, Manifest, OutputFile, Pin, Root, Rooted, Roots, UnitName,
 };
@@ -148,7 +149,10 @@ impl Build<'_> {
         let infos = candidates.iter().filter_map(|one| one.dep_info.as_ref());
         let places = Places::new(dir, &self.workspace.root, self.sysroot);
         let ledger = Ledger::of(dir);
+        let root = disk::canonical(&self.workspace.root);
         Recorder {
+            alone: is_alone(&root, &disk::canonical(dir)),
+            root,
             build: self,
             finder: Finder::new(self.roots),
             placed: placed_here(&ledger, self.store),
@@ -269,6 +273,14 @@ fn placed_here(ledger: &Ledger, store: &Store) -> HashMap<(UnitName, SystemTime)
         }
     }
     placed
+}
+
+/// Tells whether the build directory `build` lies inside the work tree of `root`, and its clone has no other.
+fn is_alone(root: &Path, build: &Path) -> bool {
+    git::enclosing_work_tree(root).is_some_and(|top| {
+        let only = top.join(".git").is_dir();
+        only && walk::directories(&top.join(".git/worktrees")).is_empty() && build.starts_with(top)
+    })
 }
 
 /// Every file or directory that some unit was made from, as it is now, read in parallel; none for what needs no comparing.

@@ -14,7 +14,6 @@ use crate::engine::build::{Build, Candidate, LeftOut, Result, is_out_dir};
 use crate::engine::recipe::is_archive;
 use crate::engine::relocate::Catalog;
 use crate::engine::{Ledger, LiveUnit, disclosure, pin, rename};
-use crate::git;
 use crate::model::manifest::link_stays_in_out_dir;
 use crate::model::session::{DEP_GRAPH, SessionFile};
 use crate::model::{
@@ -35,6 +34,10 @@ pub(super) struct Recorder<'a> {
     /// Finds the builder's roots.
     pub(super) finder: Finder,
     pub(super) ledger: Ledger,
+    /// The workspace's root, without links.
+    pub(super) root: PathBuf,
+    /// Whether the target directory lies inside the only work tree of its clone.
+    pub(super) alone: bool,
     /// What is known of units that a start placed here, each with the time that its files were given.
     pub(super) placed: HashMap<(UnitName, SystemTime), Placed>,
     /// What their sessions may hold the place of.
@@ -174,19 +177,8 @@ impl Recorder<'_> {
     /// directory, and compares times alone, so it may be fresh here with another tree's sources. Where nothing is noted, nobody else is
     /// believed to use a target directory inside the only work tree of its clone.
     fn is_own(&self, noted: Option<&Placed>) -> bool {
-        let workspace = self.build.workspace;
-        let (root, build) = (
-            disk::canonical(&workspace.root),
-            disk::canonical(&workspace.build_dir),
-        );
-        if let Some(noted) = noted.and_then(|noted| noted.workspace.as_deref()) {
-            return disk::canonical(&build.join(noted)) == root;
-        }
-        git::enclosing_work_tree(&root).is_some_and(|top| {
-            let only = top.join(".git").is_dir();
-            only && walk::directories(&top.join(".git/worktrees")).is_empty()
-                && build.starts_with(top)
-        })
+        let noted = noted.and_then(|noted| noted.workspace.as_deref());
+        noted.map_or(self.alone, |told| self.ledger.root_told(told) == self.root)
     }
 
     fn compiled_files(&self, unit: &LiveUnit) -> Vec<PathBuf> {

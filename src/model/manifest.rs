@@ -204,6 +204,11 @@ impl Manifest {
         &self.packages[unit.package as usize]
     }
 
+    /// Returns what `unit` was made from.
+    pub fn inputs_of<'a>(&'a self, unit: &'a Unit) -> impl Iterator<Item = &'a Input> {
+        unit.inputs.iter().map(|at| &self.inputs[*at as usize])
+    }
+
     /// Returns the estimated time to compile `unit`, in milliseconds.
     pub fn cost_ms(&self, unit: &Unit) -> u64 {
         let compiled = unit.compiled.as_ref();

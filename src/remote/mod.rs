@@ -1,7 +1,7 @@
 //! Tiers on other machines: S3 and what looks like it, Google's and Azure's stores, HTTP servers; and shared directories.
 //!
 //! The only code that talks to the network. Every wait is bounded: for the connection, for the first byte, for each
-//! further one, and for all of them. What hangs in the system meanwhile is left behind.
+//! further one, and for all of them. What hangs in the system meanwhile is left behind, but while a shared directory is opened.
 
 mod client;
 

@@ -11,8 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rayon::prelude::*;
 
-use crate::delta;
-use crate::delta::Room;
+use crate::delta::{self, Room};
 use crate::disk::place::{CopyError, Staging};
 use crate::disk::{self, hash};
 use crate::model::{Digest, Manifest, Unit};

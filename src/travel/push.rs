@@ -13,8 +13,7 @@ use std::thread::{Scope, ScopedJoinHandle};
 use bytes::Bytes;
 use rayon::prelude::*;
 
-use crate::delta;
-use crate::delta::Room;
+use crate::delta::{self, Room};
 use crate::disk::hash;
 use crate::model::epoch::Epoch;
 use crate::model::{Digest, Manifest};

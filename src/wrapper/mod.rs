@@ -83,10 +83,12 @@ pub fn run(args: &[OsString], environment: &Environment, clock: fn() -> SystemTi
     if let Ok(ended) = &done.ended
         && ended.code() == 0
     {
-        let note = note(&invocation, &done, clock(), ledger.told(&environment.dir));
+        let is_member = invocation.source.is_relative();
+        let root = is_member.then(|| ledger.told(&environment.dir));
+        let note = note(&invocation, &done, clock(), root);
         // A note that cannot be written costs the next publish a session, never this build anything.
         drop(ledger.write_note(&invocation.ledger_key(), &note));
-        if invocation.source.is_relative() {
+        if is_member {
             drop(ledger.note_workspace(&environment.dir));
         }
     }
@@ -318,7 +320,7 @@ fn remaps(roots: &Roots) -> Vec<OsString> {
     spellings.into_iter().map(option).collect()
 }
 
-fn note(invocation: &Invocation, done: &Done, ended: SystemTime, root: PathBuf) -> Note {
+fn note(invocation: &Invocation, done: &Done, ended: SystemTime, root: Option<PathBuf>) -> Note {
     let ms = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     let metadata = done.renamed.as_ref().unwrap_or(&invocation.metadata);
     Note {
@@ -335,7 +337,7 @@ fn note(invocation: &Invocation, done: &Done, ended: SystemTime, root: PathBuf) 
         },
         started_unix_ms: ms(done.started.duration_since(UNIX_EPOCH).unwrap_or_default()),
         began: done.began.clone(),
-        workspace: Some(root).filter(|_| invocation.source.is_relative()),
+        workspace: root,
     }
 }
 
