@@ -38,9 +38,20 @@ install() {
     local root=${HEADSTART_ROOT:-${HOME-}/.headstart} source=${HEADSTART_SOURCE-}
     PATH=$root/bin:$PATH
     if headstart --version >/dev/null 2>&1; then return; fi
-    local from=(--path "$source")
-    if [[ ! -d $source ]]; then from=(--git "$source" --rev "${HEADSTART_REV-}"); fi
-    [[ -n $source ]] && cargo install --quiet --locked --force --root "$root" "${from[@]}" headstart
+    [[ -n $source ]] || return
+    local from
+    if [[ -d $source ]]; then
+        from=(--path "$(realpath "$source")")
+    else
+        from=(--git "$source" --rev "${HEADSTART_REV-}")
+    fi
+    # By the machine's compiler and for the machine, whatever this repository builds with and for; and nobody shows it the key.
+    (
+        mkdir -p "$root" && root=$(realpath "$root") && cd /
+        unset RUSTUP_TOOLCHAIN RUSTFLAGS CARGO_ENCODED_RUSTFLAGS CARGO_BUILD_TARGET RUSTC_WRAPPER CARGO_BUILD_RUSTC_WRAPPER
+        unset HEADSTART_SIGN_KEY HEADSTART_KEY_PASSWORD
+        cargo install --quiet --locked --force --root "$root" "${from[@]}" headstart
+    )
 }
 
 # Whether what is built here is what others will start from.
@@ -54,18 +65,25 @@ publishes() {
     [[ -n ${CI_DEFAULT_BRANCH-} && ${CI_COMMIT_BRANCH-} == "$CI_DEFAULT_BRANCH" ]]
 }
 
-# Runs the cargo commands without headstart.
+# Runs the cargo commands without headstart, which cargo's configuration may name; build scripts see no key.
 plainly() {
     local command=() argument
     for argument in "$@" --then; do
         if [[ $argument == --then ]]; then
-            cargo "${command[@]}"
+            if ((${#command[@]})); then
+                RUSTC_WRAPPER=${RUSTC_WRAPPER-} env -u HEADSTART_SIGN_KEY -u HEADSTART_KEY_PASSWORD cargo "${command[@]}"
+            fi
             command=()
         else
             command+=("$argument")
         fi
     done
 }
+
+if (($# == 0)); then
+    say "give cargo's arguments, or --sign"
+    exit 1
+fi
 
 # HEADSTART_PUBLISH_TO as options.
 remotes=()

@@ -5,6 +5,7 @@
 //! Shows what another way to write packs would have made of builds that were published before.
 
 use std::path::Path;
+use std::sync::atomic::AtomicUsize;
 
 use headstart::config::RemoteConfig;
 use headstart::remote::Opener;
@@ -36,6 +37,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             keys: &[],
             comment: "",
             believed: &[],
+            dropped: &AtomicUsize::new(0),
         };
         let done = push(&tier, &store, &point, Some(nobody), point.published_unix_s)?;
         let (commit, seconds) = (&point.commit[..10], begun.elapsed().as_secs_f64());

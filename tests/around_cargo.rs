@@ -82,3 +82,39 @@ fn a_wrapper_of_the_users_own_is_said_not_to_run() {
         assert!(!said(&args, common::PROGRAM).contains("RUSTC_WRAPPER"));
     }
 }
+
+/// What stands before the subcommand, or twice, would be taken for something else than by cargo.
+#[test]
+fn cargos_own_options_may_come_first_and_often() {
+    let chain = Chain::unpublished();
+    let other = "build.target-dir=\"target/other\"";
+    let first = ["--config", "net.offline=true", "--color", "never", "build"];
+    let all = [&["publish", "--"][..], &first, &["--config", other]].concat();
+    let said = chain.run(chain.source.root(), &all);
+    assert!(said.stdout.contains("published"), "{}", said.stderr);
+    assert!(chain.source.path("target/other/debug").exists());
+    let clone = chain.elsewhere("clone");
+    let start = [
+        &["start", "--json", "--"][..],
+        &first[..4],
+        &["build", "--config", other],
+    ]
+    .concat();
+    chain.run(clone.root(), &start).succeeded();
+    assert!(clone.path("target/other/debug/deps").exists() && !clone.path("target/debug").exists());
+}
+
+/// Of what was built by two jobs, half would not be explained.
+#[test]
+fn status_knows_all_that_a_start_took() {
+    let chain = Chain::published();
+    let check = ["publish", "--", "check"];
+    chain.run(chain.source.root(), &check).succeeded();
+    let clone = chain.elsewhere("both");
+    let said = chain.start(clone.root()).succeeded().json();
+    let decided = said["decisions"].as_array().expect("a list").len();
+    let status = chain.run(clone.root(), &["status", "--json"]).succeeded();
+    let noted = status.json()["started"]["decisions"].clone();
+    assert_eq!(noted.as_array().map(Vec::len), Some(decided));
+    assert!(decided > 4, "{decided}");
+}

@@ -106,11 +106,8 @@ fn a_note_that_cannot_be_written_fails_nothing() {
     let run = here.compile(&[]);
     assert_eq!((run.code, run.stderr.as_str()), (0, "told\n"));
     assert!(run.stdout.contains("--crate-name\nfoo\n"), "{}", run.stdout);
-    assert!(
-        run.stdout.contains("--remap-path-prefix="),
-        "{}",
-        run.stdout
-    );
+    let told = run.stdout;
+    assert!(told.contains("--remap-path-prefix="), "{told}");
 }
 
 /// An absolute output directory is hashed by rustc, and nothing of a session from another path is used.
@@ -145,18 +142,20 @@ fn a_response_file_is_understood() {
     let file = here.scratch.path("args");
     let args = here.args(&[]);
     fs::write(&file, args.join("\n")).expect("the scratch directory is ours");
-    let run = here.wrapped(&[&format!("@{}", file.display())]);
-    assert!(
-        run.stdout.starts_with('@') && run.stdout.lines().count() > 10,
-        "{}",
-        run.stdout
-    );
-    assert!(
-        run.stdout.contains("--out-dir\ntarget/debug/deps\n"),
-        "{}",
-        run.stdout
-    );
+    let told = here.wrapped(&[&format!("@{}", file.display())]).stdout;
+    assert!(told.starts_with('@') && told.lines().count() > 10, "{told}");
+    assert!(told.contains("--out-dir\ntarget/debug/deps\n"), "{told}");
     assert_eq!(here.note().compiled.crate_name, "foo");
+}
+
+/// clippy's driver would take the rustc that stands before a response file's arguments for a source.
+#[test]
+fn a_response_file_behind_clippys_rustc_is_understood() {
+    let here = Here::new("printf '%s\\n' \"$1\"; head -n 1 \"${2#@}\"");
+    let file = here.scratch.path("args");
+    fs::write(&file, here.args(&[]).join("\n")).expect("the scratch directory is ours");
+    let run = here.wrapped(&["rustc", &format!("@{}", file.display())]);
+    assert_eq!(run.stdout, "rustc\n--crate-name\n", "{}", run.stderr);
 }
 
 /// The session would be thrown away whole, or taken for one of another unit.

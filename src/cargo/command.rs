@@ -19,6 +19,9 @@ const BUILDING: [&str; 9] = [
     "build", "b", "check", "c", "clippy", "test", "t", "bench", "rustc",
 ];
 
+/// cargo's own options that may stand before the subcommand, with their values behind them.
+const BEFORE_A_VALUE: [&str; 4] = ["--config", "--color", "-C", "-Z"];
+
 impl CargoCommand {
     /// Returns the commands in `args`, which `--then` separates; `build` where there is none.
     pub fn split(args: &[String]) -> Vec<CargoCommand> {
@@ -35,7 +38,13 @@ impl CargoCommand {
     /// Returns the subcommand, if it is one that builds units.
     pub fn building_subcommand(&self) -> Option<&str> {
         let mut args = self.args.iter().map(String::as_str);
-        let first = args.find(|arg| !arg.starts_with(['-', '+']))?;
+        let mut first = args.next()?;
+        while first.starts_with(['-', '+']) {
+            if BEFORE_A_VALUE.contains(&first) {
+                args.next();
+            }
+            first = args.next()?;
+        }
         BUILDING.contains(&first).then_some(first)
     }
 
@@ -46,8 +55,13 @@ impl CargoCommand {
 
     /// Returns the value of `--name value` or `--name=value` before any `--`.
     pub fn option(&self, name: &str) -> Option<&str> {
-        let mut own = self.args.iter().take_while(|arg| *arg != "--").enumerate();
-        own.find_map(|(at, arg)| match arg.strip_prefix(name)? {
+        self.options(name).next()
+    }
+
+    /// Returns all values of `--name value` or `--name=value` before any `--`.
+    pub fn options<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a str> {
+        let own = self.args.iter().take_while(|arg| *arg != "--").enumerate();
+        own.filter_map(move |(at, arg)| match arg.strip_prefix(name)? {
             "" => self.args.get(at + 1).map(String::as_str),
             rest => rest.strip_prefix('='),
         })

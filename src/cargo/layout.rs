@@ -12,6 +12,8 @@ use crate::model::{Fingerprint, UnitName};
 
 /// The locks that a cargo takes on a profile's directory, in its order: since 1.97, and before.
 pub const LOCKS: [&str; 2] = [".cargo-build-lock", ".cargo-lock"];
+/// The directory of a profile's fingerprints.
+pub const FINGERPRINTS: &str = ".fingerprint";
 /// Our own directory below the build directory.
 pub const OWN_DIR: &str = ".headstart";
 
@@ -33,7 +35,7 @@ impl Layout {
     pub fn scan(build: &Path) -> Layout {
         let mut units = Vec::new();
         for profile in profile_dirs(build) {
-            let records = build.join(&profile).join(".fingerprint");
+            let records = build.join(&profile).join(FINGERPRINTS);
             for dir in walk::subdirectories(&records) {
                 // The `<kind>-<name>` of each unit that is recorded there.
                 let stem = |name: String| name.strip_suffix(".json").map(str::to_owned);
@@ -76,7 +78,7 @@ impl Layout {
 
 /// Returns the directories below `build` that hold fingerprints: `debug`, `<triple>/debug`.
 fn profile_dirs(build: &Path) -> Vec<String> {
-    let holds = |dir: &str| build.join(dir).join(".fingerprint").is_dir();
+    let holds = |dir: &str| build.join(dir).join(FINGERPRINTS).is_dir();
     let mut found = Vec::new();
     for dir in walk::subdirectories(build) {
         if holds(&dir) {

@@ -12,6 +12,15 @@ pub fn told(output: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
+/// Returns the variables that `output` has set for the compile of its package, with their values; those in UTF-8.
+pub fn variables(output: &[u8]) -> impl Iterator<Item = (&str, &str)> {
+    let texts = told(output).filter_map(|line| std::str::from_utf8(line).ok());
+    texts.filter_map(|line| {
+        let set = line.trim_start_matches("cargo:").trim_start_matches(':');
+        set.strip_prefix("rustc-env=")?.split_once('=')
+    })
+}
+
 /// Returns what looks like an absolute path in `line`; one with a space or a colon in it is cut there.
 pub fn absolute_paths(line: &[u8]) -> impl Iterator<Item = &[u8]> {
     let ends = |byte: &u8| byte.is_ascii_whitespace() || b"\"':;,".contains(byte);
@@ -39,7 +48,15 @@ pub fn climbing_paths(line: &[u8]) -> impl Iterator<Item = &[u8]> {
 
 #[cfg(test)]
 mod tests {
-    use super::{absolute_paths, climbing_paths, told};
+    use super::{absolute_paths, climbing_paths, told, variables};
+
+    /// A secret that a script reads from a file and compiles in would be published.
+    #[test]
+    fn variables_are_found_in_both_forms() {
+        let output = b"cargo:rustc-env=A=1\n cargo::rustc-env=B=x=y \ncargo:rustc-env=C\ncargo:root=D=1\nrustc-env=E=1";
+        let set: Vec<_> = variables(output).collect();
+        assert_eq!(set, [("A", "1"), ("B", "x=y")]);
+    }
 
     /// A line that is left out may be the one by which two runs differ; one too many, and no two are the same.
     #[test]

@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use super::command::{CargoCommand, Run, ask};
 use super::{CargoError, Result};
+use crate::disk::{hash, walk};
 use crate::model::Toolchain;
 
 /// A workspace as cargo sees it.
@@ -40,9 +41,8 @@ impl Workspace {
     pub fn of(command: &CargoCommand, run: Run<'_>) -> Result<Workspace> {
         let mut args = vec!["metadata", "--format-version=1", "--no-deps", "--offline"];
         for option in ["--manifest-path", "--config"] {
-            if let Some(value) = command.option(option) {
-                args.extend([option, value]);
-            }
+            let values = command.options(option);
+            args.extend(values.flat_map(|value| [option, value]));
         }
         let answer = ask("cargo", &args, run, command.toolchain())?;
         let metadata: Result<Metadata, _> = serde_json::from_str(&answer);
@@ -89,11 +89,26 @@ impl Workspace {
     }
 }
 
+/// What a rustc says that does not know what it was built from.
+const UNKNOWN_COMMIT: &str = "commit-hash: unknown";
+/// What the library is called, up to its hash, that has all of rustc in it but its `main`.
+const DRIVER: &str = "librustc_driver";
+
 /// Returns the versions of rustc and cargo that build so, of `toolchain` if one is named.
 pub fn toolchain(rustc: &str, run: Run<'_>, toolchain: Option<&str>) -> Result<Toolchain> {
     let cargo = ask("cargo", &["-V"], run, toolchain)?.trim().to_owned();
-    let rustc = ask(rustc, &["-vV"], run, toolchain)?;
-    Ok(Toolchain { rustc, cargo })
+    let mut told = ask(rustc, &["-vV"], run, toolchain)?;
+    if told.contains(UNKNOWN_COMMIT) {
+        // Built by hand, and the next one will say the same of itself.
+        let libraries = sysroot(rustc, run, toolchain)?.join("lib");
+        let names = walk::names(&libraries);
+        let mut drivers = names.filter(|name| name.starts_with(DRIVER));
+        let digest = drivers.find_map(|name| hash::of(&libraries.join(name)));
+        told.push_str(
+            &digest.map_or_else(String::new, |digest| format!("driver: {}\n", digest.hex())),
+        );
+    }
+    Ok(Toolchain { rustc: told, cargo })
 }
 
 /// Returns the sysroot of that rustc.

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
+use super::bring::LATER_NICE;
 use super::cli::StartArgs;
 use super::search::Search;
 use super::sources::{NoStart, Sources};
@@ -16,7 +17,7 @@ use crate::cargo::{CargoCommand, Messages, command as cargo, layout};
 use crate::config::{BootstrapTools, Environment};
 use crate::disk::walk;
 use crate::engine::{Ledger, hold};
-use crate::git::Repository;
+use crate::git;
 use crate::model::Part;
 
 /// The names under which `x` is typed.
@@ -39,8 +40,7 @@ pub struct Checkout {
 impl Checkout {
     /// Returns the work tree that holds the environment's directory, if it is one of rustc's source.
     pub fn of(environment: &Environment) -> Option<Checkout> {
-        let repository = Repository::discover(&environment.dir).ok()?;
-        let top = &repository.root;
+        let top = git::enclosing_work_tree(&environment.dir)?;
         let is_rustc = top.join("x.py").is_file() && top.join("src/bootstrap/Cargo.toml").is_file();
         is_rustc.then(|| Checkout {
             top: top.to_path_buf(),
@@ -149,6 +149,7 @@ impl Checkout {
                 }
                 if runs_x && part.target_dir == BOOTSTRAP_DIR {
                     scope.spawn(|| self.compile_bootstrap(call));
+                    place_behind();
                 }
             }
             outcomes
@@ -182,6 +183,12 @@ impl Checkout {
         let below = dir.strip_prefix(&self.top).ok()?;
         below.to_str().map(str::to_owned)
     }
+}
+
+/// Has this process place what is left behind compilers, which `x` waits for. Only where a thread has a priority of its own.
+fn place_behind() {
+    #[cfg(target_os = "linux")]
+    rayon::broadcast(|_| rustix::process::nice(LATER_NICE).ok());
 }
 
 /// Returns the arguments of `x` in `command`; none where that is something else.

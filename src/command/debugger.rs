@@ -24,8 +24,8 @@ fn lines(debugger: Debugger, roots: &Roots) -> Vec<String> {
     let dirs = dirs.map(|root| (root.remapped(), roots.dir(root).display()));
     match debugger {
         Debugger::Gdb => {
-            let one = |(from, to)| format!("set substitute-path {from} {to}");
-            let directory = format!("directory {workspace}");
+            let one = |(from, to)| format!("set substitute-path {from} \"{to}\"");
+            let directory = format!("directory \"{workspace}\"");
             dirs.map(one).chain([directory]).collect()
         }
         Debugger::Lldb => {
@@ -53,9 +53,9 @@ mod tests {
         assert_eq!(
             gdb,
             [
-                "set substitute-path /headstart/target /w/target",
-                "set substitute-path /headstart/cargo /h/.cargo",
-                "directory /w"
+                "set substitute-path /headstart/target \"/w/target\"",
+                "set substitute-path /headstart/cargo \"/h/.cargo\"",
+                "directory \"/w\""
             ]
         );
         assert_eq!(lines(Debugger::Lldb, &roots).len(), 3);

@@ -27,7 +27,7 @@ pub fn run(args: &ExplainArgs, environment: &Environment, now: Timestamp) -> Res
     let setup = Setup::here(environment, args.target_dir.as_deref())?;
     let build = &setup.workspace.build_dir;
     let ledger = Ledger::of(build);
-    let started = ledger.starts().pop();
+    let started = ledger.last_start();
     let all = explained(started.as_ref(), ledger.notes());
     if all.is_empty() {
         let what = format!("headstart knows of no build in {}", build.display());

@@ -60,6 +60,10 @@ pub fn run(args: &InitArgs, environment: &Environment) -> anyhow::Result<ExitCod
 /// Returns what is said of the file where there is nothing to do, and when it is done.
 fn words(args: &InitArgs) -> (&'static str, &'static str) {
     match (args.release_lane, args.undo) {
+        (false, false) if args.workspace => (
+            "uses headstart already",
+            "cargo compiles through headstart; whoever builds this without one on PATH cannot, so commit the file only if all have it; --undo takes it back",
+        ),
         (false, false) => (
             "uses headstart already",
             "cargo compiles through headstart; the same with --undo takes it back",

@@ -62,12 +62,20 @@ pub fn run(command: &KeyCommand, call: Call<'_>) -> Result<()> {
 /// `HEADSTART_KEY_PASSWORD` opens those that are encrypted; nobody is asked.
 pub fn signing_keys(environment: &Environment, typed: &[PathBuf]) -> Result<Vec<SecretKey>> {
     let variable = environment.text(SIGN_KEY).unwrap_or_default();
-    if typed.is_empty() && variable.contains('\n') {
-        let key = secret_key(variable, environment);
-        let key = key.with_context(|| format!("cannot sign with {SIGN_KEY}"))?;
+    let named = environment.path(SIGN_KEY).filter(|_| typed.is_empty());
+    if named.as_ref().is_some_and(|file| !file.is_file()) {
+        // Many who keep secrets keep one line. What is neither is not repeated: it may be most of a key.
+        let line = format!("untrusted comment:\n{variable}");
+        let text = if variable.trim().contains('\n') {
+            variable
+        } else {
+            &line
+        };
+        let key = secret_key(text, environment);
+        let key =
+            key.with_context(|| format!("cannot sign with {SIGN_KEY}, which names no file"))?;
         return Ok(vec![key]);
     }
-    let named = environment.path(SIGN_KEY).filter(|_| typed.is_empty());
     let files = typed.iter().chain(&named);
     files.map(|file| secret_key_in(file, environment)).collect()
 }

@@ -5,6 +5,7 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -282,11 +283,16 @@ impl<'a> Ready<'a> {
             keys: &keys,
             comment: &comment(&point.commit, call),
             believed: &believed,
+            dropped: &AtomicUsize::new(0),
         };
+        let dropped = signer.dropped;
         let signer = (!args.unsigned).then_some(signer);
         let push = |tier: &dyn Tier| {
             let name = tier.name();
-            let push = || push(tier, &self.store, point, signer, call.now_unix_s());
+            let push = || match tier.is_writable() {
+                true => push(tier, &self.store, point, signer, call.now_unix_s()),
+                false => Err(PushError::ReadOnly),
+            };
             let pushed = call.reporter.during(&format!("Writing to {name}"), push);
             if let Err(error) = &pushed {
                 call.reporter
@@ -294,9 +300,13 @@ impl<'a> Ready<'a> {
             }
             (name.to_owned(), pushed)
         };
+        // What is typed is meant to be written to; what is set is read, and written to where that can be done.
+        let typed = !args.store.remote.is_empty();
         let tiers = tiers.iter().map(|tier| &**tier);
-        let tiers = tiers.filter(|tier| tier.is_writable() && !point.dirty);
-        Ok(tiers.map(push).collect())
+        let tiers = tiers.filter(|tier| (tier.is_writable() || typed) && !point.dirty);
+        let pushed = tiers.map(push).collect();
+        warn_of_dropped(dropped, call);
+        Ok(pushed)
     }
 }
 
@@ -314,6 +324,18 @@ pub(super) fn signers(
     let own = keys.iter().map(SecretKey::public);
     let believed = keyring.here().into_iter().chain(own).collect();
     Ok((keys, believed))
+}
+
+/// Says how many starting points `dropped` counts.
+pub(super) fn warn_of_dropped(dropped: &AtomicUsize, call: Call<'_>) {
+    let dropped = dropped.load(Ordering::Relaxed);
+    if dropped > 0 {
+        let points = count(dropped, "starting point");
+        call.reporter.warn(format!(
+            "{points} of a list that nobody signed who is believed here are listed no more; before the next change of keys, \
+             `headstart trust add` the old one here too"
+        ));
+    }
 }
 
 /// Returns what is noted in the signatures of what was published of `commit`.
@@ -338,7 +360,7 @@ fn check_commands(commands: &[CargoCommand], environment: &Environment) -> Resul
     }
     for command in commands {
         let places = ["--target-dir", "--manifest-path", "--config"];
-        let differs = |option: &&str| command.option(option) != commands[0].option(option);
+        let differs = |option: &&str| command.options(option).ne(commands[0].options(option));
         let shown = command.shown();
         if command.building_subcommand().is_none() {
             let what = format!("`{shown}` builds nothing that could be published");

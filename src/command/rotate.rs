@@ -12,7 +12,7 @@ use crate::report::count;
 use crate::tier::{Tier, Trouble};
 use crate::trust::beliefs::{self, EVERY_REPOSITORY};
 use crate::trust::statement::{self, MAX_BYTES, Statement, StatementError};
-use crate::trust::{KeyId, PublicKey, SecretKey};
+use crate::trust::{KeyId, PublicKey, SecretKey, TrustError};
 
 /// Runs the command.
 pub fn run(args: &RotateArgs, call: Call<'_>) -> Result<()> {
@@ -142,6 +142,11 @@ impl Rotation<'_> {
                 Err(error @ StatementError::Newer(_)) => {
                     let what = format!("what {name} says is not replaced: {error}");
                     return Err(Failure::new(what, "update headstart").into());
+                }
+                Err(error @ StatementError::Trust(TrustError::Strangers(_))) => {
+                    let what = format!("what {name} says is not replaced: {error}");
+                    let hint = "sign with that root, which readers may believe; if it is a stranger's, remove it from `v1/keys` there first";
+                    return Err(Failure::new(what, hint).into());
                 }
                 // It counts for no reader, and goes.
                 Err(error) => reporter.warn(format!("{name} is replaced: {error}")),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::sources::{NoStart, Sources};
+use super::sources::{Candidate, NoStart, Sources};
 use super::{Setup, short};
 use crate::cargo::CargoCommand;
 use crate::git::{GitError, Repository};
@@ -10,10 +10,14 @@ use crate::model::Part;
 use crate::report::count;
 use crate::store::Point;
 
-/// How far back in history a starting point is looked for.
+/// How far back in history a starting point is looked for at first, and at last.
+const NEAR_ANCESTORS: usize = 64;
 const MAX_ANCESTORS: usize = 2000;
 /// How many starting points are compared; the nearest few differ by what changed between them.
 const MAX_CANDIDATES: usize = 3;
+
+/// Why there is none where some were published.
+const UNUSABLE: &str = "none of the manifests can be used";
 
 /// Where and from what a starting point is looked for.
 #[derive(Clone, Copy, Debug)]
@@ -25,33 +29,45 @@ pub(super) struct Search<'a> {
 }
 
 impl Search<'_> {
-    /// Returns the points of the nearest commits that have any for this toolchain, nearest first; fails with [`NoStart`] where
-    /// none has.
-    pub(super) fn points(&self) -> anyhow::Result<Vec<Point>> {
-        if let Some(name) = &self.sources.args.manifest {
-            return Ok(vec![self.named(name)?]);
+    /// Returns the starting points of the nearest commits that have any which can be used here, nearest first; fails with [`NoStart`]
+    /// where none has.
+    pub(super) fn candidates(&self) -> anyhow::Result<Vec<Candidate>> {
+        let sources = self.sources;
+        if let Some(name) = &sources.args.manifest {
+            let candidates = sources.candidates(vec![self.named(name)?]);
+            return some(candidates, || NoStart(UNUSABLE.to_owned()));
         }
-        let commits = self.commits()?;
-        let mut found: Vec<Point> = Vec::new();
-        let mut found_commits = 0;
+        let mut found: Vec<Candidate> = Vec::new();
+        let (mut found_commits, mut unusable) = (0, false);
         let mut other_toolchain: Option<Point> = None;
-        for commit in &commits {
-            let of_part = self.sources.points(commit).into_iter();
-            let of_part = of_part.filter(|point| point.part == self.setup.part);
-            let (ours, others): (Vec<Point>, Vec<Point>) =
-                of_part.partition(|point| point.toolchain == self.setup.toolchain);
-            found_commits += usize::from(!ours.is_empty());
-            found.extend(ours);
-            other_toolchain = other_toolchain.or_else(|| others.into_iter().next());
-            let at_head = Some(commit) == commits.first() && !found.is_empty();
-            if at_head || found_commits == MAX_CANDIDATES {
-                break;
+        let mut looked_at = 0;
+        // Most often it is near, and a long history takes git a while.
+        for limit in [NEAR_ANCESTORS, MAX_ANCESTORS] {
+            let commits = self.commits(limit)?;
+            for (at, commit) in commits.iter().enumerate().skip(looked_at) {
+                let of_part = sources.points(commit).into_iter();
+                let of_part = of_part.filter(|point| point.part == self.setup.part);
+                let (ours, others): (Vec<Point>, Vec<Point>) =
+                    of_part.partition(|point| point.toolchain == self.setup.toolchain);
+                other_toolchain = other_toolchain.or_else(|| others.into_iter().next());
+                let (some, usable) = (!ours.is_empty(), sources.candidates(ours));
+                unusable |= some && usable.is_empty();
+                found_commits += usize::from(!usable.is_empty());
+                found.extend(usable);
+                if found_commits == MAX_CANDIDATES || (at == 0 && found_commits > 0) {
+                    return Ok(found);
+                }
             }
+            if commits.len() < limit {
+                let why_none = || match unusable {
+                    true => NoStart(UNUSABLE.to_owned()),
+                    false => self.why_none(commits.len(), other_toolchain),
+                };
+                return some(found, why_none);
+            }
+            looked_at = commits.len();
         }
-        match found.is_empty() {
-            true => Err(self.why_none(&commits, other_toolchain).into()),
-            false => Ok(found),
-        }
+        some(found, || self.why_none(looked_at, other_toolchain))
     }
 
     /// Returns the point whose manifest's name begins with `name`.
@@ -78,30 +94,37 @@ impl Search<'_> {
             let all = ours.map(|point| point.part);
             all.filter(|part| !part.target_dir.is_empty()).collect()
         };
-        let commits = self.commits()?;
+        let commits = self.commits(MAX_ANCESTORS)?;
         let found = commits.iter().map(apart).filter(|parts| !parts.is_empty());
         Ok(found.take(MAX_CANDIDATES).flatten().collect())
     }
 
     fn repository(&self) -> Result<Repository, GitError> {
-        let Sources { args, call, .. } = self.sources;
-        let command = CargoCommand::split(&args.cargo).swap_remove(0);
-        Repository::discover(&command.looks_from(&call.environment.dir))
+        // Asked once more, it says why there is none.
+        let again = || {
+            let Sources { args, call, .. } = self.sources;
+            let command = CargoCommand::split(&args.cargo).swap_remove(0);
+            Repository::discover(&command.looks_from(&call.environment.dir))
+        };
+        self.setup.repository.clone().map_or_else(again, Ok)
     }
 
-    /// Returns the commits to look at, nearest first.
-    fn commits(&self) -> anyhow::Result<Vec<String>> {
+    /// Returns the commits to look at, nearest first, at most `limit`.
+    fn commits(&self, limit: usize) -> anyhow::Result<Vec<String>> {
         let given = self.sources.args.commit.as_deref();
         let repository = match (self.repository(), given) {
             (Err(_), Some(commit)) if is_full_id(commit) => return Ok(vec![commit.to_owned()]),
             (repository, _) => repository?,
         };
-        let head = || repository.head();
-        let from = given.map_or_else(head, |revision| repository.commit(revision))?;
-        Ok(repository.ancestors(&from, MAX_ANCESTORS)?)
+        let from = given.map_or(Ok("HEAD".to_owned()), |revision| {
+            repository.commit(revision)
+        })?;
+        let ancestors = repository.ancestors(&from, limit);
+        // Without any commit, git's own words are of a revision that is ambiguous.
+        Ok(ancestors.or_else(|error| repository.commit(&from).and(Err(error)))?)
     }
 
-    fn why_none(&self, commits: &[String], other_toolchain: Option<Point>) -> NoStart {
+    fn why_none(&self, commits: usize, other_toolchain: Option<Point>) -> NoStart {
         if let Some(point) = other_toolchain {
             return self.why_other(&point);
         }
@@ -109,7 +132,7 @@ impl Search<'_> {
             true => " (a shallow clone; `git fetch --deepen 50` shows more)",
             false => "",
         };
-        let commits = count(commits.len(), "commit");
+        let commits = count(commits, "commit");
         let far = &self.sources.far.tiers;
         let or = if far.is_empty() { "" } else { " or a remote" };
         let to = format!("{}{or}", self.sources.store.root().display());
@@ -127,6 +150,17 @@ impl Search<'_> {
     pub(super) fn behind(&self, commit: &str) -> Option<usize> {
         let from = self.sources.args.commit.as_deref().unwrap_or("HEAD");
         self.repository().ok()?.distance(commit, from).ok()
+    }
+}
+
+/// Returns `candidates`, or why there are none.
+fn some(
+    candidates: Vec<Candidate>,
+    why_none: impl FnOnce() -> NoStart,
+) -> anyhow::Result<Vec<Candidate>> {
+    match candidates.is_empty() {
+        true => Err(why_none().into()),
+        false => Ok(candidates),
     }
 }
 

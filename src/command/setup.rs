@@ -38,7 +38,9 @@ pub struct Setup {
     pub toolchain: Toolchain,
     /// rustc's sysroot.
     pub sysroot: PathBuf,
-    /// What of the repository is built here.
+    /// The repository, if there is one.
+    pub repository: Option<Repository>,
+    /// What of it is built here.
     pub part: Part,
 }
 
@@ -79,14 +81,17 @@ impl Setup {
     ) -> anyhow::Result<Setup> {
         let (dir, run) = (&environment.dir, quietly(environment));
         let (rustc, named) = (environment.rustc(), command.toolchain());
-        // Four programs that each take 20 to 60 ms to answer, and do not wait for one another.
-        let (workspace, toolchain, sysroot) = std::thread::scope(|scope| {
+        // Programs that each take 5 to 60 ms to answer, and do not wait for one another.
+        let (workspace, toolchain, sysroot, repository) = std::thread::scope(|scope| {
             let toolchain = scope.spawn(|| workspace::toolchain(&rustc, run, named));
             let sysroot = scope.spawn(|| workspace::sysroot(&rustc, run, named));
+            let repository = scope.spawn(|| Repository::discover(&command.looks_from(dir)).ok());
+            let quiet = "asking does not panic";
             (
                 Workspace::of(command, run),
-                toolchain.join().expect("asking does not panic"),
-                sysroot.join().expect("asking does not panic"),
+                toolchain.join().expect(quiet),
+                sysroot.join().expect(quiet),
+                repository.join().expect(quiet),
             )
         });
         let mut workspace = workspace?;
@@ -99,7 +104,7 @@ impl Setup {
         let mut roots = Roots::new(&workspace.root, &workspace.build_dir, &home);
         let root = disk::canonical(&workspace.root);
         let mut part = Part::default();
-        if let Ok(repository) = Repository::discover(&command.looks_from(dir))
+        if let Some(repository) = &repository
             && repository.root != root
         {
             let below = root.strip_prefix(&repository.root).unwrap_or(&root);
@@ -111,6 +116,7 @@ impl Setup {
             workspace,
             toolchain,
             sysroot,
+            repository,
             part,
         })
     }

@@ -2,11 +2,13 @@
 //!
 //! Works on remotes only: what lies in a store is believed for whose directory that is, and no signature in it is read.
 
+use std::sync::atomic::AtomicUsize;
+
 use anyhow::Result;
 use serde_json::{Value, json};
 
 use super::cli::SignArgs;
-use super::publish::{comment, signers};
+use super::publish::{comment, signers, warn_of_dropped};
 use super::{Call, Failure, far, print_json, short};
 use crate::git::Repository;
 use crate::report::count;
@@ -31,6 +33,7 @@ pub fn run(args: &SignArgs, call: Call<'_>) -> Result<()> {
         keys: &keys,
         comment: &comment(&commit, call),
         believed: &believed,
+        dropped: &AtomicUsize::new(0),
     };
     let expected = Expected {
         repository: &repository.name().unwrap_or_default(),
@@ -45,6 +48,7 @@ pub fn run(args: &SignArgs, call: Call<'_>) -> Result<()> {
         let signed = call.reporter.during(&format!("Signing in {name}"), sign);
         answers.push((name.to_owned(), signed));
     }
+    warn_of_dropped(signer.dropped, call);
     if args.remotes.json {
         print_json(&as_json(&commit, &answers));
     } else if !args.remotes.quiet {

@@ -15,6 +15,7 @@ use super::setup::warn_of_other_wrapper;
 use super::sources::{Candidate, NoStart, Sources};
 use super::{Call, Clock, Failure, Setup, bring, gc, print_first, print_json, short, wrapped};
 use crate::cargo::{CargoCommand, Locked, Messages, command as cargo};
+use crate::config;
 use crate::engine::hold::{self, Held};
 use crate::engine::ledger::{Decision as Noted, ReasonText, Started};
 use crate::engine::observe::Reader;
@@ -131,10 +132,7 @@ pub fn start(args: &StartArgs, setup: &Setup, call: Call<'_>) -> Result<Outcome>
 pub(super) fn start_from(sources: &Sources<'_>, setup: &Setup) -> Result<Outcome> {
     let clock = Clock::start();
     let search = Search { setup, sources };
-    let candidates = sources.candidates(search.points()?);
-    if candidates.is_empty() {
-        return Err(NoStart("none of the manifests can be used".to_owned()).into());
-    }
+    let candidates = search.candidates()?;
     let mut starter = Starter::new(search, &candidates)?;
     let survey = |one| starter.survey(one);
     let mut surveys: Vec<Survey<'_>> = candidates.iter().map(survey).collect();
@@ -181,7 +179,8 @@ impl<'a> Starter<'a> {
         let hold = || hold::hold(&workspace.build_dir, &profiles, &call.reporter);
         let held = (!search.sources.args.dry_run).then(hold).transpose()?;
         let home = call.environment.cargo_home()?;
-        let mut set_by_cargo = call.environment.set_by_cargo(&workspace.root, &home);
+        let set_by_cargo = config::set_by_cargo(&workspace.root, &home);
+        let mut set_by_cargo: BTreeSet<String> = set_by_cargo.map(|(name, _)| name).collect();
         let mut locked = Locked::read(&workspace.root.join("Cargo.lock"));
         if !search.setup.part.target_dir.is_empty() {
             // Another program runs this cargo, with variables and a lock file of its own: only cargo can judge them.
@@ -198,6 +197,7 @@ impl<'a> Starter<'a> {
                 set_by_cargo,
                 locked,
                 seen: HashMap::new(),
+                newest: HashMap::new(),
             },
             inspector: Inspector::new(&workspace.build_dir, roots),
         })

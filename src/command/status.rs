@@ -22,7 +22,7 @@ pub fn run(args: &StatusArgs, environment: &Environment, now: Timestamp) -> Resu
     let setup = Setup::here(environment, args.target_dir.as_deref());
     let workspace = setup.ok().map(|setup| setup.workspace);
     let build = workspace.as_ref().map(|workspace| &workspace.build_dir);
-    let started = build.and_then(|build| Ledger::of(build).starts().pop());
+    let started = build.and_then(|build| Ledger::of(build).last_start());
     let root = workspace.as_ref().map(|workspace| &*workspace.root);
     let store = environment.store(args.store.as_deref(), root)?;
     let points = match Store::open(&store) {

@@ -5,7 +5,7 @@
 #[cfg(feature = "network")]
 mod aws;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
@@ -88,6 +88,8 @@ impl Settings {
 
 /// The name of the configuration file.
 const CONFIG_FILE: &str = "headstart.toml";
+/// What the user's own store is called in the cache directory.
+const STORE_DIR: &str = "headstart";
 /// What a store may have if nobody says otherwise: a few large workspaces, or many small ones, with weeks of commits.
 const STORE_MAX_BYTES: u64 = 50_000_000_000;
 /// The variable that says otherwise.
@@ -192,9 +194,12 @@ impl Environment {
         self.path("TMPDIR").unwrap_or_else(|| PathBuf::from("/tmp"))
     }
 
-    /// Returns the rustc that cargo runs.
+    /// Returns the rustc that cargo runs here.
     pub fn rustc(&self) -> String {
-        self.text("RUSTC").unwrap_or("rustc").to_owned()
+        let home = self.cargo_home().unwrap_or_default();
+        let named = self.build_program("RUSTC", "rustc", &home);
+        let named = named.and_then(|(program, _)| program.to_str().map(str::to_owned));
+        named.unwrap_or_else(|| "rustc".to_owned())
     }
 
     /// Returns the store's directory: what the user typed, else `HEADSTART_STORE`, else `headstart.toml`
@@ -208,7 +213,7 @@ impl Environment {
         {
             return Ok(workspace.join(directory(&store)?));
         }
-        Ok(self.cache_dir()?.join("headstart"))
+        Ok(self.cache_dir()?.join(STORE_DIR))
     }
 
     /// Returns the directory of what the user can do without.
@@ -223,9 +228,11 @@ impl Environment {
             return parse_bytes(text).map_err(|why| ConfigError::Variable(MAX_SIZE_VAR, why));
         }
         let file = settings(workspace)?;
-        // A repository has no say in a store that others use as well.
+        // A repository has no say in a store that others use as well, by whatever name it calls that.
         let other = typed_store.or_else(|| self.named("HEADSTART_STORE"));
-        let names_it = other.is_none() && file.store.is_some();
+        let usual = disk::canonical(&self.cache_dir()?.join(STORE_DIR));
+        let is_usual = |store: PathBuf| disk::canonical(&store) == usual;
+        let names_it = other.is_none() && !self.store(None, Some(workspace)).is_ok_and(is_usual);
         match file.store_max_size.filter(|_| names_it) {
             None => Ok(STORE_MAX_BYTES),
             Some(text) => parse_bytes(&text).map_err(|why| {
@@ -262,12 +269,19 @@ impl Environment {
         dir.unwrap_or(top)
     }
 
-    /// Returns the variables whose values must not be published, with those: by their names, or named in
-    /// `headstart.toml`.
+    /// Returns the variables whose values must not be published, with those, whether cargo sets them or who started it: by
+    /// their names, or named in `headstart.toml`.
     pub fn secrets(&self, workspace: &Path) -> Result<Secrets> {
         let named = settings(workspace)?.secrets;
         let secret = |name: &str| is_secret(name) || named.iter().any(|one| one == name);
-        Ok(Secrets::new(self.texts().filter(|(name, _)| secret(name))))
+        let home = self.cargo_home().unwrap_or_default();
+        let set: Vec<(String, toml::Value)> = set_by_cargo(workspace, &home).collect();
+        let set = set.iter().filter_map(|(name, value)| {
+            let value = value.get("value").unwrap_or(value).as_str()?;
+            Some((name.as_str(), value))
+        });
+        let all = self.texts().chain(set);
+        Ok(Secrets::new(all.filter(|(name, _)| secret(name))))
     }
 
     /// Returns this environment with the directory of `program` first among those where programs are looked for.
@@ -281,13 +295,23 @@ impl Environment {
     }
 
     /// Returns the program that cargo runs here in rustc's place, with what names it; none if it runs rustc itself.
+    pub fn rustc_wrapper(&self, cargo_home: &Path) -> Option<(PathBuf, String)> {
+        self.build_program("RUSTC_WRAPPER", "rustc-wrapper", cargo_home)
+    }
+
+    /// Returns the program that `variable`, or `key` of cargo's `[build]` tables, names, with which of them does.
     ///
     /// Source: cargo: variables before files, and the nearest file first; an empty name is none.
-    pub fn rustc_wrapper(&self, cargo_home: &Path) -> Option<(PathBuf, String)> {
-        let variables = ["RUSTC_WRAPPER", "CARGO_BUILD_RUSTC_WRAPPER"];
-        let set = |name: &&str| Some((PathBuf::from(self.text(name)?), (*name).to_owned()));
+    fn build_program(
+        &self,
+        variable: &str,
+        key: &str,
+        cargo_home: &Path,
+    ) -> Option<(PathBuf, String)> {
+        let variables = [variable.to_owned(), format!("CARGO_BUILD_{variable}")];
+        let set = |name: &String| Some((PathBuf::from(self.text(name)?), name.clone()));
         let in_file = |(file, table): (PathBuf, toml::Table)| {
-            let name = table.get("build")?.get("rustc-wrapper")?.as_str()?;
+            let name = table.get("build")?.get(key)?.as_str()?;
             // A path is relative to the directory that `.cargo` is in; a bare name is none.
             let dir = file.ancestors().nth(2).filter(|_| name.contains('/'));
             let program = dir.unwrap_or(Path::new("")).join(name);
@@ -310,19 +334,21 @@ impl Environment {
         let pairs = self.vars.iter();
         pairs.filter_map(|(name, value)| Some((name.to_str()?, value.to_str()?)))
     }
+}
 
-    /// Returns the variables that cargo's configuration sets for a build in `workspace`.
-    ///
-    /// Source: cargo: the `[env]` table of each `.cargo/config.toml` from the workspace upwards, and of
-    /// CARGO_HOME's.
-    pub fn set_by_cargo(&self, workspace: &Path, cargo_home: &Path) -> BTreeSet<String> {
-        let files = cargo_configs(workspace, cargo_home);
-        let set = files.filter_map(|(_, mut table)| match table.remove("env")? {
-            toml::Value::Table(set) => Some(set),
-            _ => None,
-        });
-        set.flatten().map(|(name, _)| name).collect()
-    }
+/// Returns the variables that cargo's configuration sets for a build in `workspace`, with what it says of each.
+///
+/// Source: cargo: the `[env]` table of each `.cargo/config.toml` from the workspace upwards, and of CARGO_HOME's.
+pub fn set_by_cargo(
+    workspace: &Path,
+    cargo_home: &Path,
+) -> impl Iterator<Item = (String, toml::Value)> {
+    let files = cargo_configs(workspace, cargo_home);
+    let set = files.filter_map(|(_, mut table)| match table.remove("env")? {
+        toml::Value::Table(set) => Some(set),
+        _ => None,
+    });
+    set.flatten()
 }
 
 /// The programs that the configuration of rustc's bootstrap names; those that it does not name are downloaded.

@@ -27,7 +27,7 @@ const STEP: Duration = Duration::from_millis(1);
 
 /// How far the time of placed files lies before the moment at which it is taken.
 ///
-/// Twice as long passes between locking and that moment, so that what the last cargo wrote is older than
+/// Twice as long passes between locking and that moment where a cargo has built before, so that what the last one wrote is older than
 /// what is placed. A source edited at that moment or later is then newer than they are, although the kernel's clock for
 /// files ticks only every 1 to 10 ms (cargo: fingerprint/mod.rs, on #5918).
 const MARGIN: Duration = Duration::from_millis(20);
@@ -43,7 +43,10 @@ pub fn hold(build: &Path, profiles: &BTreeSet<&str>, reporter: &Reporter) -> Res
     disk::check_beneath(build, dirs.chain([own]))?;
     let locks = lock(build, profiles, reporter)?;
     let staging = Staging::new(&ledger, "start")?;
-    std::thread::sleep(2 * MARGIN);
+    let has_units = |dir: &&str| build.join(dir).join(layout::FINGERPRINTS).exists();
+    if profiles.iter().any(has_units) {
+        std::thread::sleep(2 * MARGIN);
+    }
     let mtime = staging.now()? - MARGIN;
     Ok(Held {
         build: build.to_path_buf(),

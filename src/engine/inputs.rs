@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use crate::cargo::package::FileRules;
 use crate::disk::{self, hash, walk};
-use crate::engine::glibc;
+use crate::engine::libraries;
 use crate::git;
 use crate::model::{Digest, Expected, Input, OutputFile, Root, Rooted, Roots, Seen, bytes_path};
 
@@ -68,10 +68,25 @@ pub fn package_files(path: Rooted, roots: &Roots) -> Option<Input> {
 /// Returns the input that glibc is to those of `files`, outputs of a unit in `build`, that need it.
 pub fn of_glibc(files: &[OutputFile], build: &Path, roots: &Roots) -> Option<Input> {
     let programs = files.iter().filter(|file| file.executable);
-    let needed = programs.filter_map(|file| glibc::needed(&build.join(bytes_path(&file.path))));
+    let needed =
+        programs.filter_map(|file| libraries::glibc_needed(&build.join(bytes_path(&file.path))));
     let expected = Expected::Glibc(needed.max()?);
     let path = roots.locate(Path::new("/lib/libc.so.6"));
     Some(Input { path, expected })
+}
+
+/// Returns the inputs that shared libraries of the system are to those of `files`, outputs of a unit in `build`, that need them.
+pub fn of_libraries(files: &[OutputFile], build: &Path, roots: &Roots) -> Vec<Input> {
+    let programs = files.iter().filter(|file| file.executable);
+    let needed = programs.flat_map(|file| libraries::needed(&build.join(bytes_path(&file.path))));
+    let needed: BTreeSet<String> = needed.collect();
+    // What lies elsewhere comes with the compiler or the build, or is the program's own affair.
+    let there = needed.iter().filter_map(|name| libraries::find(name));
+    let input = |path: PathBuf| Input {
+        path: roots.locate(&path),
+        expected: Expected::Library,
+    };
+    there.map(input).collect()
 }
 
 /// Returns what the reader sees where `input` is expected.
@@ -90,8 +105,17 @@ pub fn compare(input: &Input, roots: &Roots) -> Seen {
         Expected::GitIndex(_) => git::index_digest(&path).map(Expected::GitIndex),
         Expected::Nothing => None,
         // Where it is in no place that we know, plain cargo's programs are as likely to run as ours.
-        Expected::Glibc(needed) if glibc::here().is_some_and(|here| here < needed) => None,
+        Expected::Glibc(needed) if libraries::glibc_here().is_some_and(|here| here < needed) => {
+            None
+        }
         Expected::Glibc(needed) => Some(Expected::Glibc(needed)),
+        Expected::Library if path.exists() || libraries::glibc_here().is_none() => {
+            Some(Expected::Library)
+        }
+        Expected::Library => {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            libraries::find(&name).map(|_| Expected::Library)
+        }
     };
     match found {
         Some(found) if found == input.expected => Seen::Same,

@@ -241,6 +241,20 @@ impl Ledger {
         serde_json::from_slice(&bytes.unwrap_or_default()).unwrap_or_default()
     }
 
+    /// Returns the last start; of several starting points of one commit that it took, with what was decided first of each unit.
+    pub fn last_start(&self) -> Option<Started> {
+        let mut starts = self.starts();
+        let mut last = starts.pop()?;
+        starts.retain(|one| (&one.commit, one.unix_s) == (&last.commit, last.unix_s));
+        let before = starts.into_iter().flat_map(|one| one.decisions);
+        let own = std::mem::take(&mut last.decisions);
+        last.decisions.extend(before.chain(own));
+        last.decisions
+            .sort_by(|one, other| one.unit.cmp(&other.unit));
+        last.decisions.dedup_by(|one, other| one.unit == other.unit);
+        Some(last)
+    }
+
     /// Adds a start.
     pub fn add_start(&self, staging: &Staging, started: Started) -> Result<(), DiskError> {
         let mut starts = self.starts();

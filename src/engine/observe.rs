@@ -29,6 +29,8 @@ pub struct Reader<'a> {
     pub locked: Option<Locked>,
     /// What was compared, kept from one manifest to the next.
     pub seen: HashMap<Input, Seen>,
+    /// The newest file of each package that cargo looks for one in, kept likewise; none where cargo's list of its files is not ours.
+    pub newest: HashMap<PathBuf, Option<String>>,
 }
 
 /// One unit, seen from here.
@@ -46,6 +48,7 @@ impl Reader<'_> {
     /// Returns what is to be seen of each unit of `manifest`, in its order.
     pub fn observe(&mut self, manifest: &Manifest) -> Vec<Observed> {
         self.compare(&manifest.inputs);
+        self.look_for_newest(manifest);
         let mut observed: Vec<Observed> = Vec::with_capacity(manifest.units.len());
         for unit in &manifest.units {
             let mut differs = self.first_difference(manifest, unit);
@@ -83,6 +86,27 @@ impl Reader<'_> {
         self.seen.extend(compared);
     }
 
+    /// Looks for the newest file of each package that was not looked into before, in parallel: each asks git.
+    fn look_for_newest(&mut self, manifest: &Manifest) {
+        let of = |unit: &Unit| {
+            let package = manifest.package(unit);
+            let asked = package.newest_file(&unit.fingerprint).is_some();
+            asked.then(|| self.roots.resolve(&package.dir))
+        };
+        let dirs: BTreeSet<PathBuf> = manifest.units.iter().filter_map(of).collect();
+        let new: Vec<&PathBuf> = dirs
+            .iter()
+            .filter(|dir| !self.newest.contains_key(*dir))
+            .collect();
+        let newest = |dir: &&PathBuf| {
+            let files = inputs::list_package(dir);
+            let newest = files.map(|files| package::newest_file(dir, &files));
+            ((*dir).clone(), newest)
+        };
+        let found: Vec<_> = new.par_iter().map(newest).collect();
+        self.newest.extend(found);
+    }
+
     fn seen(&self, input: &Input) -> &Seen {
         self.seen.get(input).unwrap_or(&Seen::Missing)
     }
@@ -98,15 +122,17 @@ impl Reader<'_> {
                 && matches!(input.expected, Expected::File(_))
                 && *self.seen(input) != Seen::Same
         };
-        let mut suspects: Vec<(&Unit, &Input)> = Vec::new();
+        let mut suspects: Vec<(BTreeSet<usize>, &Input)> = Vec::new();
         for unit in manifest
             .units
             .iter()
             .filter(|unit| !unit.name.runs_script())
         {
             let inputs = manifest.inputs_of(unit).filter(differs);
-            suspects.extend(inputs.map(|input| (unit, input)));
+            let runs = |input: &Input| scripts_below(manifest, unit, input.path.root);
+            suspects.extend(inputs.map(|input| (runs(input), input)));
         }
+        suspects.retain(|(runs, _)| !runs.is_empty());
         for root in [Root::Workspace, Root::Repository] {
             let paths = suspects.iter().map(|(_, input)| &input.path);
             let paths: BTreeSet<&Path> = paths
@@ -122,9 +148,9 @@ impl Reader<'_> {
                 input.path.root != root || !known.contains(input.path.relative())
             });
         }
-        let changed = suspects.into_iter().flat_map(|(unit, input)| {
-            let runs = scripts_below(manifest, unit, input.path.root).into_iter();
-            runs.map(|run| (run, Reason::Changed(input.path.shown())))
+        let changed = suspects.into_iter().flat_map(|(runs, input)| {
+            let changed = |run| (run, Reason::Changed(input.path.shown()));
+            runs.into_iter().map(changed)
         });
         changed.collect()
     }
@@ -174,7 +200,7 @@ impl Reader<'_> {
         }
         if package.newest_file(&unit.fingerprint).is_some() {
             let dir = self.roots.resolve(&package.dir);
-            let newest = package::newest_file(&dir, &inputs::list_package(&dir)?);
+            let newest = self.newest.get(&dir)?.clone()?;
             fingerprint.local = vec![Local::Precalculated(newest)];
         }
         let there = |dep: usize| manifest.units[dep].fingerprint.hash();

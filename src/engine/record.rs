@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use crate::cargo::layout::{self, Outputs};
+use crate::cargo::script_output;
 use crate::disk::walk::{self, Kind};
 use crate::disk::{self, Staging};
 use crate::engine::build::{Build, Candidate, LeftOut, Result, is_out_dir};
@@ -15,6 +16,7 @@ use crate::engine::recipe::is_archive;
 use crate::engine::relocate::Catalog;
 use crate::engine::{Ledger, LiveUnit, disclosure, pin, rename};
 use crate::model::manifest::link_stays_in_out_dir;
+use crate::model::secrets::is_given_away;
 use crate::model::session::{DEP_GRAPH, SessionFile};
 use crate::model::{
     Compiled, Content, Digest, Finder, Located, Occurrence, OutputFile, Pin, Root, Rooted, Session,
@@ -275,6 +277,12 @@ impl Recorder<'_> {
         let dir = recorded.unit.name.script_dir();
         self.text(recorded, dir.join("output"), true)?;
         let told = disk::read(&self.in_build(&dir).join("output"), MAX_TEXT_BYTES)?;
+        if let Some((name, _)) =
+            script_output::variables(&told).find(|set| is_given_away(set.0, set.1))
+        {
+            let (name, file) = (name.to_owned(), dir.join("output").display().to_string());
+            return Err(LeftOut::Secret { name, file });
+        }
         let package = self.build.roots.resolve(&candidate.package.dir);
         let outside = pin::outside(&told, &self.finder, self.build.roots, &package);
         if let Some(path) = outside {

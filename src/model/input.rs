@@ -31,6 +31,8 @@ pub enum Expected {
     Nothing,
     /// glibc of this version or a newer one: the number behind `2.`.
     Glibc(u16),
+    /// A shared library of this name, there or in another of the system's directories.
+    Library,
 }
 
 /// What a reader finds where an input is expected.

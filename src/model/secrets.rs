@@ -9,7 +9,15 @@ use ct_codecs::{Base64NoPadding, Base64UrlSafeNoPadding, Encoder, Hex};
 /// Shorter values are no secrets, and stand everywhere.
 const MIN_BYTES: usize = 8;
 /// What the name of a variable with a secret holds.
-const WORDS: [&str; 4] = ["TOKEN", "SECRET", "KEY", "PASSWORD"];
+const WORDS: [&str; 7] = [
+    "TOKEN",
+    "SECRET",
+    "KEY",
+    "PASSWORD",
+    "PASSWD",
+    "PASSPHRASE",
+    "CREDENTIAL",
+];
 
 /// How many spellings are looked for at once: as many as the quickest of searchers takes.
 const AT_ONCE: usize = 64;
@@ -38,6 +46,13 @@ fn finder(spellings: &[Vec<u8>]) -> AhoCorasick {
 pub fn is_secret(name: &str) -> bool {
     let name = name.to_ascii_uppercase();
     WORDS.iter().any(|word| name.contains(word))
+}
+
+/// Tells whether a build script that gives a variable called `name` the value `value` gives away a secret. Half of a key is for
+/// everybody.
+pub fn is_given_away(name: &str, value: &str) -> bool {
+    let is_public = name.to_ascii_uppercase().contains("PUBLIC");
+    is_secret(name) && !is_public && value.trim().len() >= MIN_BYTES
 }
 
 impl Secrets {

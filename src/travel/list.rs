@@ -3,6 +3,8 @@
 //! Two that write it at once do not take each other's entries away: it is replaced only if it is still what was read. See
 //! note 0015.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use crate::model::Toolchain;
 use crate::store::format::FormatError;
 use crate::store::head::{self, Entry, Head, MAX_HEAD_BYTES};
@@ -22,6 +24,8 @@ pub struct Signer<'a> {
     pub comment: &'a str,
     /// The keys that are believed here, those that sign among them.
     pub believed: &'a [PublicKey],
+    /// Is told how many starting points a list had that is replaced, since nobody here believes who signed it.
+    pub dropped: &'a AtomicUsize,
 }
 
 /// Why a list was not written.
@@ -104,25 +108,33 @@ impl<'a> List<'a> {
         let Some(bytes) = bytes else {
             return Ok(Head::default());
         };
-        let read = match (head::decode(bytes), self.signer) {
-            // It names what is lost anyway: nothing is found by it but for being signed.
-            (Err(FormatError::Damaged), None) => return Ok(Head::default()),
-            (read, _) => read.map_err(ListError::Unusable)?,
+        // Below it no reader has seen a list that was not written by many at once, or by a stranger.
+        let now = self.now_unix_s.unsigned_abs();
+        let empty_at = |sequence: u64| Head {
+            sequence,
+            ..Head::default()
+        };
+        let read = match head::decode(bytes) {
+            // Nothing is found by it any more, and what comes next would not be either.
+            Err(FormatError::Damaged) => return Ok(empty_at(now)),
+            read => read.map_err(ListError::Unusable)?,
         };
         let Some(signer) = self.signer else {
             return Ok(read.head);
         };
-        let believed = trust::verify(&read.signed, &read.signatures, signer.believed).is_ok();
-        match (believed, signer.keys.is_empty()) {
-            (true, _) => Ok(read.head),
-            (false, true) if read.signatures.is_empty() => Ok(read.head),
-            (false, true) => Err(ListError::Unsigned),
-            // A stranger could have it at the highest number, above which no reader sees a replay.
-            (false, false) => Ok(Head {
-                sequence: read.head.sequence.min(self.now_unix_s.unsigned_abs()),
-                ..Head::default()
-            }),
+        if signer.keys.is_empty() {
+            return match read.signatures.is_empty() {
+                true => Ok(read.head),
+                false => Err(ListError::Unsigned),
+            };
         }
+        if trust::verify(&read.signed, &read.signatures, signer.believed).is_ok() {
+            return Ok(read.head);
+        }
+        let count = read.head.entries.len();
+        signer.dropped.fetch_max(count, Ordering::Relaxed);
+        // A stranger could have it at the highest number, above which no reader sees a replay.
+        Ok(empty_at(read.head.sequence.min(now)))
     }
 
     /// Writes what is listed now with `entry` added; where others may have written it meanwhile, looks whether it is still

@@ -54,6 +54,9 @@ pub enum PushError {
     /// The tier failed.
     #[error("{0}")]
     Tier(#[from] tier::Failed),
+    /// The tier takes nothing.
+    #[error("it is only read")]
+    ReadOnly,
     /// What was pushed could not be listed.
     #[error("{0}")]
     List(#[from] ListError),

@@ -287,8 +287,11 @@ impl<'a> Compile<'a> {
     }
 
     fn in_response_file(&self, staging: &Staging) -> Option<Vec<OsString>> {
+        // clippy's driver looks for the rustc that it stands before on its own command line.
+        let behind = usize::from(self.beginning.invocation.behind.is_some());
+        let (behind, own) = self.args.split_at(behind);
         let mut text = Vec::new();
-        for arg in &self.args {
+        for arg in own {
             text.extend_from_slice(arg.as_encoded_bytes());
             text.push(b'\n');
         }
@@ -296,7 +299,7 @@ impl<'a> Compile<'a> {
         staging.write(&path, &text, place::PLAIN).ok()?;
         let mut arg = OsString::from("@");
         arg.push(path);
-        Some(vec![arg])
+        Some([behind, &[arg]].concat())
     }
 }
 

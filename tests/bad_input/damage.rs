@@ -6,7 +6,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::common::chain::{Chain, builds_right, cut, flip, found_nothing, write};
-use crate::common::reasons;
+use crate::common::{named, reasons};
 
 /// Damage to a file of the store.
 type Damage = fn(&Path);
@@ -40,6 +40,25 @@ fn a_damaged_manifest_is_a_miss_until_published_again() {
     builds_right(&clone);
     chain.publish_again();
     chain.serves();
+}
+
+/// A clone would build from nothing because of one bad file, with a whole starting point right behind it.
+#[test]
+fn a_damaged_manifest_hides_none_behind_it() {
+    let chain = Chain::published();
+    let older = chain.manifest_file();
+    chain.source.append("crates/c3/src/main.rs", "\n");
+    chain.source.commit("next");
+    chain.publish_again();
+    let dir = older.parent().expect("it has one");
+    let files = fs::read_dir(dir).expect("it can be listed").flatten();
+    let newer = files.map(|file| file.path()).find(|file| *file != older);
+    empty(&newer.expect("it was published"));
+    let clone = chain.elsewhere("next");
+    let said = chain.start(clone.root());
+    assert!(said.stderr.contains("is damaged"), "{}", said.stderr);
+    assert_eq!(said.succeeded().json()["behind"], 1);
+    assert_eq!(named(&builds_right(&clone)), ["c3(bin)"]);
 }
 
 /// Garbage that carries the right name, as a hostile writer makes it, would crash the decoder or fill the memory.

@@ -1,8 +1,9 @@
 //! Stores, points and manifests of other versions, and points that are no points.
 
 use std::fs::{self, File};
+use std::path::Path;
 
-use headstart::model::Expected;
+use headstart::model::{Expected, Root, Rooted};
 
 use crate::common::chain::{Chain, builds_right, found_nothing, refused, strictly, write};
 use crate::common::{named, reasons};
@@ -137,6 +138,22 @@ fn tree(chain: &Chain) -> Vec<std::path::PathBuf> {
     let mut paths: Vec<_> = entries.map(|entry| entry.relative).collect();
     paths.sort();
     paths
+}
+
+/// A test would be fresh and not start, or a proc-macro fail to load: what it was linked against is not here, and plain cargo links what is.
+#[test]
+fn what_needs_a_library_that_is_not_here_is_built_here() {
+    let chain = Chain::published();
+    chain.tamper(chain.manifest(), |manifest| {
+        let mut inputs = manifest.inputs.iter_mut();
+        let input = inputs.find(|input| input.expected == Expected::Library);
+        input.expect("a program needs one").path =
+            Rooted::new(Root::Absolute, Path::new("/usr/lib/libheadstart-none.so.7"));
+    });
+    let clone = chain.elsewhere("other");
+    let said = chain.start(clone.root()).succeeded().json();
+    assert_eq!(reasons(&said, "/bin-c3"), ["gone"]);
+    assert_eq!(named(&builds_right(&clone)), ["c3(bin)"]);
 }
 
 /// A build would fail that plain cargo does: what CI linked on a newer system does not run here, a proc-macro cannot be loaded.

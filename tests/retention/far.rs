@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::ops::Range;
 use std::path::Path;
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 
@@ -406,6 +407,7 @@ impl World<'_> {
                 keys: &[],
                 comment: "",
                 believed: &[],
+                dropped: &AtomicUsize::new(0),
             };
             // Others may have replaced its list four times.
             drop(push(&sky, &store, &point, Some(signer), now));

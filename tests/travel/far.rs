@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::sync::atomic::AtomicUsize;
 
 use headstart::model::Digest;
 use headstart::store::Store;
@@ -25,6 +26,7 @@ pub(crate) fn push_unsigned(
         keys: &[],
         comment: "",
         believed: &[],
+        dropped: &AtomicUsize::new(0),
     };
     push(tier, store, point, Some(nobody), 0)
 }

@@ -2,14 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::Write;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use ct_codecs::Encoder;
 use headstart::config::RemoteConfig;
 use headstart::remote::Opener;
 use headstart::store::{Store, head};
@@ -463,45 +461,6 @@ fn a_build_does_not_fail_for_a_remote() {
     builds_right(source).nothing_ran();
 }
 
-/// What CI knows must not get into what everybody can read: not as a file, not compiled in, not by a script, not compressed.
-#[test]
-fn secrets_are_not_published() {
-    const VALUE: &str = "of-no-use-anywhere";
-    let include = "pub const A: &[u8] = include_bytes!(\"../secret\");";
-    let header = ct_codecs::Base64::encode_to_string(format!("user:{VALUE}")).expect("room");
-    let text = format!("{}{VALUE}\n", "a template\n".repeat(99));
-    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
-    gzip.write_all(text.as_bytes()).expect("memory");
-    let zstd = zstd::bulk::compress(text.as_bytes(), 19).expect("memory");
-    let cases: [(&str, Vec<u8>); 5] = [
-        ("pub const A: &str = env!(\"DEPLOY_TOKEN\");", Vec::new()),
-        (include, VALUE.into()),
-        (include, header.into()),
-        (include, gzip.finish().expect("memory")),
-        (include, zstd),
-    ];
-    for (at, (code, secret)) in cases.iter().enumerate() {
-        let far = Far::unpublished();
-        let source = &far.chain.source;
-        source.append("crates/c0/src/lib.rs", &format!("{code}\n"));
-        fs::write(source.path("crates/c0/secret"), secret).expect("it is ours");
-        source.commit("with a secret");
-        let publish = |value: &str| {
-            let runner = crate::common::runner(source.root(), &far.chain.place);
-            let runner = runner.env("DEPLOY_TOKEN", value);
-            runner
-                .args(["publish", "--required", "--remote", "none"])
-                .run()
-        };
-        let said = publish(VALUE);
-        refused(&said, "DEPLOY_TOKEN");
-        assert!(!said.stderr.contains(VALUE), "{at}: {}", said.stderr);
-        let points = far.chain.place.store().join("points");
-        assert!(!points.exists(), "{at}: it was published");
-        publish("short").succeeded();
-    }
-}
-
 /// What was believed for one start only, or by a key that is revoked since, would be believed for ever once it is here.
 #[test]
 fn belief_is_asked_for_at_each_start() {
@@ -554,23 +513,4 @@ fn links_on_the_way_to_a_directory_are_followed_once() {
     assert!(trust::store(&theirs, false).is_err(), "nobody knows whose");
     leads_to(&theirs, "/usr");
     assert_eq!(remote.directory(), None);
-}
-
-/// Whoever publishes without the key would take away what all others can believe.
-#[test]
-fn a_signed_list_is_not_replaced_by_an_unsigned_one() {
-    let far = Far::unpublished();
-    let file = far.chain.place.scratch.path("own").display().to_string();
-    let runner = headstart_testkit::headstart(PROGRAM.as_ref(), far.chain.source.root());
-    let new = ["key", "new", "--no-password", "--out", &file];
-    runner.args(new).run().succeeded();
-    far.publish(Some(&file));
-    let said = far.publish(None)["remotes"][0].clone();
-    assert!(
-        said["error"]
-            .as_str()
-            .is_some_and(|why| why.contains("no key")),
-        "{said}"
-    );
-    far.publish(Some(&file));
 }

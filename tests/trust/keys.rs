@@ -341,6 +341,19 @@ fn the_key_to_sign_with_is_found() {
     assert_eq!(found(&plain, &["a.key"]), ids(&[&a_public]));
     let text = plain.clone().with("HEADSTART_SIGN_KEY", &a);
     assert_eq!(found(&text, &[]), ids(&[&a_public]));
+    // As those have it who keep a secret on one line.
+    let line = a.lines().nth(1).expect("it has two");
+    let one = plain.clone().with("HEADSTART_SIGN_KEY", line);
+    assert_eq!(found(&one, &[]), ids(&[&a_public]));
+    for mangled in [
+        a.replace('\n', "\\n"),
+        a.replace('\n', " "),
+        line[1..].to_owned(),
+    ] {
+        let environment = plain.clone().with("HEADSTART_SIGN_KEY", &mangled);
+        let said = signing_keys(&environment, &[]).expect_err("it is no key");
+        assert!(!format!("{said:#}").contains(&line[9..]), "{said:#}");
+    }
     let file = plain.with("HEADSTART_SIGN_KEY", "b.key");
     let refused = signing_keys(&file, &[]).expect_err("it is encrypted");
     assert!(

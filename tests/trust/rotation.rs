@@ -350,6 +350,13 @@ fn what_a_root_cannot_say_is_refused() {
         "changes nothing",
     );
     refused(&owner.rotate(&by_root), "changes nothing");
+    // What another root says is nothing to replace by mistake.
+    let before = fs::read(owner.published()).expect("it is there");
+    let (other, _) = new_pair(None);
+    owner.user.home.write("other.key", &other);
+    let by_other = ["--root", "other.key", "--add", &key().0];
+    refused(&owner.rotate(&by_other), "is not replaced");
+    assert_eq!(fs::read(owner.published()).expect("it is there"), before);
     refused(&owner.rotate(&["--add", &key().0]), "nobody signs");
     refused(
         &owner.rotate(&["--root", "no-such-file", "--add", &key().0]),

@@ -1,28 +1,35 @@
-//! Which version of glibc a program needs, and which is here.
+//! Which version of glibc a program needs, and which is here; and the system's other libraries by name.
 //!
-//! What was linked against a newer one than is here does not run, and cannot be loaded: a build that plain cargo does would fail. Versions are told by
-//! the number behind `2.`, as there has been no other since 1997. Source: glibc: elf/dl-version.c.
+//! What was linked against a newer one than is here, or against one that is not here, does not run, and cannot be loaded: a build that plain cargo does
+//! would fail. Versions of glibc are told by the number behind `2.`, as there has been no other since 1997. Source: glibc: elf/dl-version.c.
 
 use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use object::elf::{EM_AARCH64, EM_X86_64, FileHeader64, VER_FLG_WEAK};
-use object::read::elf::{FileHeader, SectionTable};
+use object::elf::{DT_NEEDED, EM_AARCH64, EM_X86_64, FileHeader64, VER_FLG_WEAK};
+use object::read::elf::{Dyn, FileHeader, SectionTable};
 use object::{Endianness, ReadCache, ReadRef, SectionIndex, StringTable};
 
 /// What stands before the number.
 const NAME: &[u8] = b"GLIBC_2.";
-/// Where it may be, with the machine's name in place of `*`.
-const PLACES: [&str; 3] = [
-    "/lib64/libc.so.6",
-    "/lib/*-linux-gnu/libc.so.6",
-    "/usr/lib/libc.so.6",
+/// The file that it is.
+const GLIBC: &str = "libc.so.6";
+/// Where the system's libraries may be, with the machine's name in place of `*`.
+const DIRS: [&str; 8] = [
+    "/lib64",
+    "/lib/*-linux-gnu",
+    "/usr/lib64",
+    "/usr/lib/*-linux-gnu",
+    "/usr/lib",
+    "/lib",
+    "/usr/local/lib",
+    "/usr/local/lib64",
 ];
 
 type Header = FileHeader64<Endianness>;
 
 /// Returns the version that the program or library at `path` needs; none where it needs no glibc, or is of a form that we do not know.
-pub(super) fn needed(path: &Path) -> Option<u16> {
+pub(super) fn glibc_needed(path: &Path) -> Option<u16> {
     let cache = ReadCache::new(File::open(path).ok()?);
     let elf = Elf::of(&cache)?;
     let (mut libraries, link) = elf.sections.gnu_verneed(elf.endian, elf.data).ok()??;
@@ -39,9 +46,37 @@ pub(super) fn needed(path: &Path) -> Option<u16> {
 }
 
 /// Returns the version that is here; none where there is no glibc, or in no place that we know.
-pub(super) fn here() -> Option<u16> {
-    let places = PLACES.map(|place| place.replace('*', std::env::consts::ARCH));
-    places.iter().find_map(|place| defined(Path::new(place)))
+pub(super) fn glibc_here() -> Option<u16> {
+    defined(&find(GLIBC)?)
+}
+
+/// Returns the names of the shared libraries that the program or library at `path` needs; none where it is of a form that we do not know.
+pub(super) fn needed(path: &Path) -> Vec<String> {
+    let names = || {
+        let cache = ReadCache::new(File::open(path).ok()?);
+        let elf = Elf::of(&cache)?;
+        let (entries, link) = elf.sections.dynamic(elf.endian, elf.data).ok()??;
+        let strings = elf.strings(link)?;
+        let needed = entries
+            .iter()
+            .filter(|one| one.tag(elf.endian) == DT_NEEDED);
+        let names = needed.filter_map(|one| one.string(elf.endian, strings).ok());
+        Some(
+            names
+                .map(|name| String::from_utf8_lossy(name).into_owned())
+                .collect(),
+        )
+    };
+    names().unwrap_or_default()
+}
+
+/// Returns where the system has the library `name`; none where that is in no place that we know.
+pub(super) fn find(name: &str) -> Option<PathBuf> {
+    let dirs = DIRS
+        .iter()
+        .map(|dir| dir.replace('*', std::env::consts::ARCH));
+    let mut files = dirs.map(|dir| Path::new(&dir).join(name));
+    files.find(|file| file.is_file())
 }
 
 /// Returns the newest version that the library at `path` has.
@@ -100,14 +135,23 @@ fn version(name: &[u8]) -> Option<u16> {
 
 #[cfg(test)]
 mod tests {
-    use super::{here, needed, version};
+    use super::{find, glibc_here, glibc_needed, needed, version};
 
     /// A program that runs here needs nothing newer than is here; if that was not seen, no reader would be spared any.
     #[test]
     fn what_runs_here_can_be_run() {
         let own = std::env::current_exe().unwrap();
-        let (needed, here) = (needed(&own).unwrap(), here().unwrap());
+        let (needed, here) = (glibc_needed(&own).unwrap(), glibc_here().unwrap());
         assert!(2 < needed && needed <= here, "{needed} {here}");
+    }
+
+    /// A program that needs a library which is not here would be placed, and not start.
+    #[test]
+    fn libraries_are_found_by_name() {
+        let names = needed(&std::env::current_exe().unwrap());
+        assert!(names.iter().any(|name| name == "libc.so.6"), "{names:?}");
+        assert!(names.iter().all(|name| find(name).is_some()), "{names:?}");
+        assert_eq!(find("libheadstart-none.so.7"), None);
     }
 
     /// 2.9 is older than 2.34, and 2.2.5 is 2.2.
