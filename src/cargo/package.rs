@@ -1,6 +1,5 @@
 //! What a package says of itself: what it includes, what the lock file holds.
 
-use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -16,13 +15,14 @@ const MAX_TOML_BYTES: u64 = 64 << 20;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 pub struct Locked {
     #[serde(default, rename = "package")]
-    packages: HashSet<LockedPackage>,
+    packages: Vec<LockedPackage>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 struct LockedPackage {
     name: String,
     version: String,
+    checksum: Option<String>,
 }
 
 /// Tells whether `path` lies where cargo keeps what it downloaded in `home`, its `CARGO_HOME`: it takes that for immutable.
@@ -41,13 +41,25 @@ impl Locked {
     /// Returns the file names of the packages as registries ship them: `serde-1.0.0.crate`.
     pub fn crate_files(&self) -> impl Iterator<Item = String> + '_ {
         let all = self.packages.iter();
-        all.map(|LockedPackage { name, version }| format!("{name}-{version}.crate"))
+        all.map(|one| format!("{}-{}.crate", one.name, one.version))
     }
 
-    /// Tells whether a package is locked in this version.
-    pub fn has(&self, name: &str, version: &str) -> bool {
-        let (name, version) = (name.to_owned(), version.to_owned());
-        self.packages.contains(&LockedPackage { name, version })
+    /// Tells whether a package is locked in this version, with this content where both sides say what it is.
+    pub fn has(&self, name: &str, version: &str, checksum: Option<&str>) -> bool {
+        let mut same = self.of(name, version);
+        let other = |locked: &str| checksum.is_some_and(|checksum| locked != checksum);
+        same.any(|one| !one.checksum.as_deref().is_some_and(other))
+    }
+
+    /// Returns what it says of the content of a package.
+    pub fn checksum(&self, name: &str, version: &str) -> Option<&str> {
+        self.of(name, version)
+            .find_map(|one| one.checksum.as_deref())
+    }
+
+    fn of(&self, name: &str, version: &str) -> impl Iterator<Item = &LockedPackage> {
+        let all = self.packages.iter();
+        all.filter(move |one| one.name == name && one.version == version)
     }
 }
 
@@ -124,4 +136,22 @@ pub fn newest_file(dir: &Path, files: &[PathBuf]) -> String {
 fn shown(time: SystemTime) -> String {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     format!("{}.{:09}s", since.as_secs(), since.subsec_nanos())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Locked;
+
+    /// A version that a registry has replaced would be taken for the one that was built.
+    #[test]
+    fn a_version_of_other_content_is_another() {
+        let text = "[[package]]\nname = \"a\"\nversion = \"1.0.0\"\nchecksum = \"one\"\n\
+            [[package]]\nname = \"b\"\nversion = \"1.0.0\"\n";
+        let locked: Locked = toml::from_str(text).unwrap();
+        assert!(locked.has("a", "1.0.0", Some("one")) && locked.has("a", "1.0.0", None));
+        assert!(!locked.has("a", "1.0.0", Some("other")) && !locked.has("a", "1.0.1", None));
+        assert!(locked.has("b", "1.0.0", Some("any")));
+        assert_eq!(locked.checksum("a", "1.0.0"), Some("one"));
+        assert_eq!(locked.checksum("b", "1.0.0"), None);
+    }
 }

@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
 
-use crate::engine::build::{Candidate, LeftOut};
+use crate::engine::build::{Candidate, LeftOut, build_paths, is_out_dir};
 use crate::engine::local::State;
 use crate::engine::plan::deps as deps_of;
 use crate::engine::record::Recorded;
 use crate::engine::{Build, Inspector, Present, inputs};
-use crate::model::{Input, Located, Manifest, Package, Unit};
+use crate::model::{Input, Located, Manifest, Package, Pin, Unit};
 
 /// A manifest in the making.
 #[derive(Default)]
@@ -41,6 +41,7 @@ impl Assembly<'_> {
         }
         unit.deps.sort_unstable();
         unit.deps.dedup();
+        self.pin_scripts(candidate, &unit);
         if let Some(judge) = self.judge {
             let deps: Vec<State> = deps_of(&unit).map(|at| self.states[at]).collect();
             let state = judge.state(&unit, &unit.fingerprint, &candidate.package.dir, &deps);
@@ -61,6 +62,25 @@ impl Assembly<'_> {
         }
         self.units.push(unit);
         Ok(())
+    }
+
+    /// Pins what ran the scripts of `unit` where that is pinned by more than its variables and includes what they wrote: they may have
+    /// written the place in a form that is not seen.
+    fn pin_scripts(&mut self, candidate: &Candidate, unit: &Unit) {
+        let mut paths = candidate.dep_info.iter().flat_map(build_paths);
+        if !paths.any(is_out_dir) {
+            return;
+        }
+        let pins = unit.pinned.iter();
+        let pins = pins
+            .filter(|pin| !pin.seen_in.starts_with("env!("))
+            .cloned();
+        let pins: Vec<Pin> = pins.collect();
+        for at in deps_of(unit) {
+            if self.units[at].name.runs_script() {
+                self.units[at].pinned.extend(pins.clone());
+            }
+        }
     }
 
     pub(super) fn manifest(self, build: &Build<'_>) -> Manifest {

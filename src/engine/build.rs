@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
-use crate::cargo::{Live, PackageId, Workspace, dep_info, layout, package};
+use crate::cargo::{Live, Locked, PackageId, Workspace, dep_info, layout, package};
 use crate::disk::{CopyError, DiskError};
 use crate::engine::LiveUnit;
 use crate::model::fingerprint::Dep;
@@ -79,6 +79,11 @@ pub enum LeftOut {
         "another work tree with the same target directory may have made it: `cargo clean -p` it, then publish again"
     )]
     OtherTree,
+    /// The directory was moved or copied, and this says where it was.
+    #[error(
+        "it holds where the target directory was when it was made: `cargo clean -p` it, then publish again"
+    )]
+    OtherPlace,
     /// A dependency is left out.
     #[error("it depends on {0}, which was left out")]
     Dependency(String),
@@ -116,7 +121,8 @@ impl Build<'_> {
     ) -> Vec<Candidate> {
         let known = |unit: &LiveUnit| Some((unit.package.clone(), unit.package_dir.clone()?));
         let dirs: PackageDirs = units.iter().filter_map(known).collect();
-        let read = |unit: &LiveUnit| self.read_candidate(unit.clone(), &dirs);
+        let locked = Locked::read(&self.workspace.root.join("Cargo.lock")).unwrap_or_default();
+        let read = |unit: &LiveUnit| self.read_candidate(unit.clone(), &dirs, &locked);
         let all: Vec<Result<Candidate, LeftOut>> = units.par_iter().map(read).collect();
         let mut candidates = Vec::new();
         for (unit, candidate) in units.iter().zip(all) {
@@ -128,7 +134,12 @@ impl Build<'_> {
         dependencies_first(candidates)
     }
 
-    fn read_candidate(&self, live: LiveUnit, dirs: &PackageDirs) -> Result<Candidate, LeftOut> {
+    fn read_candidate(
+        &self,
+        live: LiveUnit,
+        dirs: &PackageDirs,
+        locked: &Locked,
+    ) -> Result<Candidate, LeftOut> {
         let build_dir = &self.workspace.build_dir;
         let fingerprint =
             layout::proven_fingerprint(build_dir, &live.name).ok_or(LeftOut::Unproven)?;
@@ -148,11 +159,13 @@ impl Build<'_> {
             (false, Root::CargoHome) => Source::Immutable,
             (false, _) => Source::Vendored,
         };
+        let (name, version) = (&live.package.name, &live.package.version);
         Ok(Candidate {
             package: Package {
-                name: live.package.name.clone(),
-                version: live.package.version.clone(),
+                name: name.clone(),
+                version: version.clone(),
                 source,
+                checksum: locked.checksum(name, version).map(str::to_owned),
                 dir,
             },
             live,

@@ -37,6 +37,9 @@ pub struct Note {
     /// The workspace's root, where the main source is relative to it, as [`Ledger::told`] has it.
     #[serde(default)]
     pub workspace: Option<PathBuf>,
+    /// The build directory, without links.
+    #[serde(default)]
+    pub build: Option<PathBuf>,
 }
 
 /// A start that this target directory has seen.
@@ -125,16 +128,20 @@ impl Ledger {
 
     /// Returns `root` as notes have it: relative where the build directory lies below it, so that both may be moved.
     pub fn told(&self, root: &Path) -> PathBuf {
-        let build = disk::canonical(self.dir.parent().unwrap_or(&self.dir));
+        let build = self.build();
         let root = disk::canonical(root);
         let below = build.strip_prefix(&root).map(Path::iter);
         below.map_or(root.clone(), |below| below.map(|_| "..").collect())
     }
 
+    /// Returns the build directory, without links.
+    pub fn build(&self) -> PathBuf {
+        disk::canonical(self.dir.parent().unwrap_or(&self.dir))
+    }
+
     /// Returns the root that was noted as `told`.
     pub fn root_told(&self, told: &Path) -> PathBuf {
-        let build = disk::canonical(self.dir.parent().unwrap_or(&self.dir));
-        disk::canonical(&build.join(told))
+        disk::canonical(&self.build().join(told))
     }
 
     /// Returns the workspace's root, which cargo makes the paths of packages relative to; none where nobody noted it.

@@ -6,7 +6,9 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use object::elf::{DT_NEEDED, EM_AARCH64, EM_X86_64, FileHeader64, VER_FLG_WEAK};
+use object::elf::{
+    DT_NEEDED, DT_RPATH, DT_RUNPATH, DynamicTag, EM_AARCH64, EM_X86_64, FileHeader64, VER_FLG_WEAK,
+};
 use object::read::elf::{Dyn, FileHeader, SectionTable};
 use object::{Endianness, ReadCache, ReadRef, SectionIndex, StringTable};
 
@@ -52,22 +54,36 @@ pub(super) fn glibc_here() -> Option<u16> {
 
 /// Returns the names of the shared libraries that the program or library at `path` needs; none where it is of a form that we do not know.
 pub(super) fn needed(path: &Path) -> Vec<String> {
-    let names = || {
+    dynamic(path, &[DT_NEEDED])
+}
+
+/// Returns what the program or library at `path` tells the loader under `tags`.
+fn dynamic(path: &Path, tags: &[DynamicTag]) -> Vec<String> {
+    let texts = || {
         let cache = ReadCache::new(File::open(path).ok()?);
         let elf = Elf::of(&cache)?;
         let (entries, link) = elf.sections.dynamic(elf.endian, elf.data).ok()??;
         let strings = elf.strings(link)?;
-        let needed = entries
+        let told = entries
             .iter()
-            .filter(|one| one.tag(elf.endian) == DT_NEEDED);
-        let names = needed.filter_map(|one| one.string(elf.endian, strings).ok());
+            .filter(|one| tags.contains(&one.tag(elf.endian)));
+        let texts = told.filter_map(|one| one.string(elf.endian, strings).ok());
         Some(
-            names
-                .map(|name| String::from_utf8_lossy(name).into_owned())
+            texts
+                .map(|text| String::from_utf8_lossy(text).into_owned())
                 .collect(),
         )
     };
-    names().unwrap_or_default()
+    texts().unwrap_or_default()
+}
+
+/// Returns how many directories above its own the program or library at `path` looks for others.
+pub(super) fn climbs(path: &Path) -> usize {
+    let told = dynamic(path, &[DT_RPATH, DT_RUNPATH]);
+    let dirs = told.iter().flat_map(|dirs| dirs.split(':'));
+    let from_its_own = dirs.filter_map(|dir| dir.strip_prefix("$ORIGIN"));
+    let ups = from_its_own.map(|dir| dir.split('/').filter(|part| *part == "..").count());
+    ups.max().unwrap_or(0)
 }
 
 /// Returns where the system has the library `name`; none where that is in no place that we know.

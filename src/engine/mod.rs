@@ -15,6 +15,7 @@ pub mod ledger;
 mod libraries;
 pub mod live;
 pub mod local;
+mod moved;
 pub mod observe;
 pub mod offer;
 pub mod pin;

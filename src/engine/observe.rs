@@ -157,7 +157,8 @@ impl Reader<'_> {
 
     fn first_difference(&self, manifest: &Manifest, unit: &Unit) -> Option<Reason> {
         let package = manifest.package(unit);
-        let is_locked = |locked: &Locked| locked.has(&package.name, &package.version);
+        let checksum = package.checksum.as_deref();
+        let is_locked = |locked: &Locked| locked.has(&package.name, &package.version, checksum);
         if package.source != Source::Path && !self.locked.as_ref().is_none_or(is_locked) {
             return Some(Reason::NotLocked);
         }

@@ -266,6 +266,7 @@ fn placed_here(ledger: &Ledger, store: &Store) -> HashMap<(UnitName, SystemTime)
                 let one = Placed {
                     compiled,
                     workspace: started.workspace.clone(),
+                    build: None,
                     session: unit.session,
                     located: located.clone(),
                 };

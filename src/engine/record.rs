@@ -7,20 +7,23 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use memchr::memmem;
+
 use crate::cargo::layout::{self, Outputs};
 use crate::cargo::script_output;
 use crate::disk::walk::{self, Kind};
 use crate::disk::{self, Staging};
 use crate::engine::build::{Build, Candidate, LeftOut, Result, is_out_dir};
+use crate::engine::moved::Before;
 use crate::engine::recipe::is_archive;
 use crate::engine::relocate::Catalog;
-use crate::engine::{Ledger, LiveUnit, disclosure, pin, rename};
+use crate::engine::{Ledger, LiveUnit, disclosure, libraries, pin, rename};
 use crate::model::manifest::link_stays_in_out_dir;
 use crate::model::secrets::is_given_away;
 use crate::model::session::{DEP_GRAPH, SessionFile};
 use crate::model::{
     Compiled, Content, Digest, Finder, Located, Occurrence, OutputFile, Pin, Root, Rooted, Session,
-    Source, Unit, UnitName, path_hash,
+    Source, Unit, UnitName, bytes_path, path_hash,
 };
 use crate::rustc::session;
 
@@ -58,6 +61,8 @@ pub struct Placed {
     pub compiled: Compiled,
     /// The root of the workspace that it was compiled or placed for.
     pub workspace: Option<PathBuf>,
+    /// Where the build directory was when it was compiled, where that is noted.
+    pub build: Option<PathBuf>,
     /// Its session in the starting point that it was placed from, which is placed only when rustc needs it.
     pub session: Option<Session>,
     /// What that holds the place of.
@@ -141,6 +146,10 @@ impl Recorder<'_> {
         if by_root && candidate.package.source == Source::Path && !self.is_own(noted.as_ref()) {
             return Err(LeftOut::OtherTree);
         }
+        if let Some(before) = self.before(noted.as_ref(), &outputs)? {
+            let mut outputs = outputs.iter();
+            outputs.try_for_each(|path| before.refuse(&self.in_build(path)))?;
+        }
         if let Some(noted) = noted {
             if noted.compiled.renamed {
                 let seen_in = "cargo's hash of a path dependency outside the workspace";
@@ -183,6 +192,33 @@ impl Recorder<'_> {
         noted.map_or(self.alone, |told| self.ledger.root_told(told) == self.root)
     }
 
+    /// Returns where the build directory was when `outputs` were compiled; none if it was here. Without a note rustc's own list of
+    /// what it made says so, unless it was told no place.
+    fn before(&self, noted: Option<&Placed>, outputs: &[PathBuf]) -> Result<Option<Before>> {
+        let told = noted.and_then(|noted| noted.workspace.clone());
+        let told = told.unwrap_or_else(|| self.ledger.told(&self.root));
+        if let Some(noted) = noted {
+            let other = noted.build.as_ref();
+            let other = other.filter(|build| **build != self.ledger.build());
+            return Ok(other.map(|build| Before::of(build, &told)));
+        }
+        let is_list = |path: &&PathBuf| disk::has_extension(path, "d");
+        let Some(list) = outputs.iter().find(is_list) else {
+            return Ok(None);
+        };
+        let bytes = disk::read(&self.in_build(list), MAX_TEXT_BYTES)?;
+        let text = String::from_utf8_lossy(&bytes);
+        let made = text.split(": ").next().unwrap_or_default();
+        let made = PathBuf::from(made.replace("\\ ", " "));
+        let is_here = self.build.roots.locate(&made).root == Root::Build;
+        if made.is_relative() || is_here {
+            return Ok(None);
+        }
+        let build = made.ancestors().nth(list.iter().count());
+        let build = build.ok_or(LeftOut::OtherPlace)?;
+        Ok(Some(Before::of(build, &told)))
+    }
+
     fn compiled_files(&self, unit: &LiveUnit) -> Vec<PathBuf> {
         if !unit.plain_outputs.is_empty() {
             return unit.plain_outputs.clone();
@@ -200,6 +236,7 @@ impl Recorder<'_> {
             return Some(Placed {
                 compiled: note.compiled,
                 workspace: note.workspace,
+                build: note.build,
                 session: None,
                 located: [].into(),
             });
@@ -213,6 +250,12 @@ impl Recorder<'_> {
     /// compressed metadata of a dylib does not allow.
     fn pin_variables(&self, path: &Path, compressed: bool, recorded: &mut Recorded) -> Result<()> {
         let bytes = disk::read(&self.in_build(path), MAX_TEXT_BYTES)?;
+        // A relative way between two directories that may lie otherwise to each other elsewhere.
+        if memmem::find(&bytes, b"/out/../").is_some() {
+            for root in [Root::Workspace, Root::Build] {
+                recorded.pin(root, "a path out of OUT_DIR");
+            }
+        }
         for (name, value) in crate::cargo::makefile::variables(&String::from_utf8_lossy(&bytes)) {
             let held = self.finder.held(value.as_bytes());
             let held = held.max_by_key(|one| one.end - one.start);
@@ -283,6 +326,19 @@ impl Recorder<'_> {
             let (name, file) = (name.to_owned(), dir.join("output").display().to_string());
             return Err(LeftOut::Secret { name, file });
         }
+        for line in script_output::told(&told) {
+            self.pin_unsure(line, Path::new("output"), recorded);
+        }
+        let before = self.ran_before(&dir)?;
+        if let Some((before, told_dir)) = &before {
+            // cargo puts today's `OUT_DIR` in the place of that one itself.
+            let told_dir = memmem::find_iter(&told, told_dir).map(|at| (at, at + told_dir.len()));
+            let mut from = 0;
+            for (start, end) in told_dir.chain([(told.len(), told.len())]) {
+                before.refuse_in(&told[from..start])?;
+                from = end;
+            }
+        }
         let package = self.build.roots.resolve(&candidate.package.dir);
         let outside = pin::outside(&told, &self.finder, self.build.roots, &package);
         if let Some(path) = outside {
@@ -301,11 +357,33 @@ impl Recorder<'_> {
             match (entry.kind, entry.link) {
                 (_, true) => self.link(recorded, path)?,
                 (Kind::Directory, _) => recorded.unit.files.push(plain(&path, Content::Directory)),
-                (Kind::File, _) => self.out_dir_file(recorded, path)?,
+                (Kind::File, _) => {
+                    if let Some((before, _)) = &before {
+                        before.refuse(&self.in_build(&path))?;
+                    }
+                    self.out_dir_file(recorded, path)?;
+                }
                 (Kind::Other, _) => {}
             }
         }
         Ok(())
+    }
+
+    /// Returns where the build directory was when the script ran whose directory is `dir`, and its `OUT_DIR` of then; none if that
+    /// was here.
+    fn ran_before(&self, dir: &Path) -> Result<Option<(Before, Vec<u8>)>> {
+        let noted = disk::read(&self.in_build(dir).join("root-output"), MAX_TEXT_BYTES);
+        let Ok(noted) = noted else { return Ok(None) };
+        let (out, own) = (bytes_path(&noted), dir.join("out"));
+        let here = self.build.roots.locate(out);
+        if here.root == Root::Build && here.relative() == own {
+            return Ok(None);
+        }
+        let build = out.ancestors().nth(own.iter().count());
+        let build = build.filter(|_| out.ends_with(&own));
+        let build = build.ok_or(LeftOut::OtherPlace)?;
+        let before = Before::of(build, &self.ledger.told(&self.root));
+        Ok(Some((before, noted)))
     }
 
     fn link(&self, recorded: &mut Recorded, path: PathBuf) -> Result<()> {
@@ -333,6 +411,8 @@ impl Recorder<'_> {
             && scanned.size_bytes <= MAX_TEXT_BYTES
             && is_text(&disk::read(&file, MAX_TEXT_BYTES)?);
         if text {
+            let bytes = disk::read(&file, MAX_TEXT_BYTES)?;
+            self.pin_unsure(&bytes, &path, recorded);
             return self.text(recorded, path, false);
         }
         self.binary(recorded, path, false, !read)
@@ -352,6 +432,10 @@ impl Recorder<'_> {
             true => pin::outside_debug_info(&file, &scanned),
             false => scanned.roots.first().map(|one| one.root),
         };
+        let depth = path.iter().skip(1).count();
+        if disk::is_executable(&file)? && libraries::climbs(&file) > depth {
+            recorded.pin(Root::Build, "its rpath");
+        }
         let seen_in = path.file_name().unwrap_or_default().to_string_lossy();
         for one in scanned.roots.iter().filter(|_| root.is_some()) {
             if !recorded.unit.pinned.iter().any(|pin| pin.root == one.root) {
@@ -388,6 +472,14 @@ impl Recorder<'_> {
             ..plain(&path, Content::Inline(bytes))
         });
         Ok(())
+    }
+
+    /// Pins `recorded` where text that is rewritten elsewhere holds what may not be meant.
+    fn pin_unsure(&self, bytes: &[u8], path: &Path, recorded: &mut Recorded) {
+        if let Some(root) = self.finder.unsure(bytes) {
+            let seen_in = path.file_name().unwrap_or_default().to_string_lossy();
+            recorded.pin(root, &seen_in);
+        }
     }
 
     pub(super) fn refuse_secrets(&self, file: &Path) -> Result<()> {

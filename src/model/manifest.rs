@@ -98,6 +98,8 @@ pub struct Package {
     pub version: String,
     /// Where cargo has it from.
     pub source: Source,
+    /// What the lock file says of its content, if it does: a registry may replace a version.
+    pub checksum: Option<String>,
     /// The directory of its `Cargo.toml`.
     pub dir: Rooted,
 }

@@ -50,14 +50,31 @@ impl Finder {
         })
     }
 
-    /// Returns text with each root's spelling replaced by `to`'s, where no further letter of a longer file name follows.
+    /// Returns the first root in text of which nobody can tell whether it stands for itself: it is the end of a longer path, or so short that
+    /// it may be the path of an address.
+    pub fn unsure(&self, bytes: &[u8]) -> Option<Root> {
+        let all = self.automaton.find_iter(bytes);
+        let mut unsure = all.filter_map(|found| {
+            let (root, path) = self.roots.spellings().nth(found.pattern().as_usize())?;
+            let next = bytes.get(found.end());
+            let ends = next.is_none_or(|byte| !continues_a_name(*byte));
+            let is_short = !path[1..].contains(&b'/');
+            let begins = begins_a_path(&bytes[..found.start()]);
+            (ends && (is_short || !begins)).then_some(root)
+        });
+        unsure.next()
+    }
+
+    /// Returns text with each root's spelling replaced by `to`'s, where it is a path of its own: no further letter of a longer file name
+    /// follows, and none stands before.
     pub fn rewrite(&self, bytes: &[u8], to: &Roots) -> Vec<u8> {
         let mut rewritten = Vec::with_capacity(bytes.len());
         let replace = |found: &Match, own: &[u8], rewritten: &mut Vec<u8>| {
             let root = self.roots.spellings().nth(found.pattern().as_usize());
             let next = bytes.get(found.end());
             let ends = next.is_none_or(|byte| !continues_a_name(*byte));
-            rewritten.extend_from_slice(match root.filter(|_| ends) {
+            let whole = ends && begins_a_path(&bytes[..found.start()]);
+            rewritten.extend_from_slice(match root.filter(|_| whole) {
                 Some((root, _)) => to.dir(root).as_os_str().as_encoded_bytes(),
                 None => own,
             });
@@ -67,6 +84,14 @@ impl Finder {
             .replace_all_with_bytes(bytes, &mut rewritten, replace);
         rewritten
     }
+}
+
+/// Tells whether a directory's spelling behind `before` is not the rest of a longer path, or of an address.
+fn begins_a_path(before: &[u8]) -> bool {
+    // `-L/path` is one, `some/path` and the path in `https://host/path` are none.
+    let is_option = matches!(before, [.., b'-', letter] if letter.is_ascii_alphabetic());
+    let inside = |byte: &u8| continues_a_name(*byte) || *byte == b'/';
+    is_option || before.ends_with(b"file://") || !before.last().is_some_and(inside)
 }
 
 /// Tells whether `byte` behind a directory's spelling makes it another directory's.
@@ -99,6 +124,31 @@ mod tests {
             &Roots::new(Path::new("/b"), Path::new("/t"), Path::new("/c")),
         );
         assert_eq!(moved, b"x=/t/debug y=/b/src z=/a/ws2 /c");
+    }
+
+    /// A route, an address or a longer path would be changed in what a build script says, and the program then be another one.
+    #[test]
+    fn the_rest_of_a_longer_path_is_no_root() {
+        let finder = Finder::new(&roots("/a/ws"));
+        let text = b"https://h/a/ws /srv/a/ws x/a/ws -L/a/ws =/a/ws,/a/ws:/a/ws file:///a/ws";
+        let moved = finder.rewrite(
+            text,
+            &Roots::new(Path::new("/b"), Path::new("/t"), Path::new("/c")),
+        );
+        let expected = "https://h/a/ws /srv/a/ws x/a/ws -L/b =/b,/b:/b file:///b";
+        assert_eq!(String::from_utf8_lossy(&moved), expected);
+        for (text, unsure) in [
+            (&b"x=/a/ws/src"[..], None),
+            (b"https://h/a/ws/v1", Some(Root::Workspace)),
+            (b"/srv/a/ws/target/x", Some(Root::Build)),
+            (b"/srv/a/ws2", None),
+        ] {
+            assert_eq!(finder.unsure(text), unsure);
+        }
+        // Nobody knows whether that is a directory here.
+        let short = Finder::new(&roots("/app"));
+        assert_eq!(short.unsure(b"route /app/v1"), Some(Root::Workspace));
+        assert_eq!(short.unsure(b"route /apples"), None);
     }
 
     /// A missed occurrence would let a pinned output pass for a movable one: `"/a/ws"` and `"next"` are

@@ -85,7 +85,10 @@ pub fn run(args: &[OsString], environment: &Environment, clock: fn() -> SystemTi
     {
         let is_member = invocation.source.is_relative();
         let root = is_member.then(|| ledger.told(&environment.dir));
-        let note = note(&invocation, &done, clock(), root);
+        let note = Note {
+            build: Some(ledger.build()),
+            ..note(&invocation, &done, clock(), root)
+        };
         // A note that cannot be written costs the next publish a session, never this build anything.
         drop(ledger.write_note(&invocation.ledger_key(), &note));
         if is_member {
@@ -341,6 +344,7 @@ fn note(invocation: &Invocation, done: &Done, ended: SystemTime, root: Option<Pa
         started_unix_ms: ms(done.started.duration_since(UNIX_EPOCH).unwrap_or_default()),
         began: done.began.clone(),
         workspace: root,
+        build: None,
     }
 }
 

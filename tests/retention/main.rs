@@ -99,6 +99,7 @@ fn manifest(commit: usize, objects: u8, now_unix_s: i64) -> Manifest {
             name: "a".to_owned(),
             version: "0.1.0".to_owned(),
             source: Source::Path,
+            checksum: None,
             dir: Rooted {
                 root: Root::Workspace,
                 path: Vec::new(),

@@ -1,0 +1,44 @@
+//! A build directory that was moved, or copied from elsewhere: what was made in it before may hold where that was.
+//!
+//! cargo finds it fresh, since it compares no such paths. The finder of today's roots does not see yesterday's.
+
+use std::path::Path;
+
+use crate::disk::without_dots;
+use crate::engine::build::{LeftOut, Result};
+use crate::engine::pin;
+use crate::model::{Finder, Root, Roots};
+
+/// Where a build directory was when something in it was made.
+#[derive(Debug)]
+pub(super) struct Before {
+    roots: Roots,
+    finder: Finder,
+}
+
+impl Before {
+    /// Returns where `build` and the workspace were, which notes in it have as `told` (`Ledger::told`).
+    pub(super) fn of(build: &Path, told: &Path) -> Before {
+        let workspace = without_dots(&build.join(told));
+        let roots = Roots::default().with_alias(Root::Build, build);
+        let roots = roots.with_alias(Root::Workspace, &workspace);
+        let finder = Finder::new(&roots);
+        Before { roots, finder }
+    }
+
+    /// Fails if `bytes` hold where that was.
+    pub(super) fn refuse_in(&self, bytes: &[u8]) -> Result<()> {
+        match self.finder.held(bytes).next() {
+            None => Ok(()),
+            Some(_) => Err(LeftOut::OtherPlace),
+        }
+    }
+
+    /// Fails if the file at `path` holds where that was.
+    pub(super) fn refuse(&self, path: &Path) -> Result<()> {
+        match pin::scan(path, &self.finder, &self.roots)?.roots.first() {
+            None => Ok(()),
+            Some(_) => Err(LeftOut::OtherPlace),
+        }
+    }
+}
