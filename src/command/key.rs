@@ -63,13 +63,12 @@ pub fn run(command: &KeyCommand, call: Call<'_>) -> Result<()> {
 pub fn signing_keys(environment: &Environment, typed: &[PathBuf]) -> Result<Vec<SecretKey>> {
     let variable = environment.text(SIGN_KEY).unwrap_or_default();
     let named = environment.path(SIGN_KEY).filter(|_| typed.is_empty());
-    if named.as_ref().is_some_and(|file| !file.is_file()) {
+    if named.as_ref().is_some_and(|file| !file.exists()) {
         // Many who keep secrets keep one line. What is neither is not repeated: it may be most of a key.
         let line = format!("untrusted comment:\n{variable}");
-        let text = if variable.trim().contains('\n') {
-            variable
-        } else {
-            &line
+        let text = match variable.trim().contains('\n') {
+            true => variable,
+            false => &line,
         };
         let key = secret_key(text, environment);
         let key =

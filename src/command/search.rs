@@ -58,16 +58,15 @@ impl Search<'_> {
                     return Ok(found);
                 }
             }
-            if commits.len() < limit {
-                let why_none = || match unusable {
-                    true => NoStart(UNUSABLE.to_owned()),
-                    false => self.why_none(commits.len(), other_toolchain),
-                };
-                return some(found, why_none);
-            }
             looked_at = commits.len();
+            if looked_at < limit {
+                break;
+            }
         }
-        some(found, || self.why_none(looked_at, other_toolchain))
+        some(found, || match unusable {
+            true => NoStart(UNUSABLE.to_owned()),
+            false => self.why_none(looked_at, other_toolchain),
+        })
     }
 
     /// Returns the point whose manifest's name begins with `name`.

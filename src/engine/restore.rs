@@ -201,7 +201,9 @@ impl Placing<'_> {
         };
         let lost: Vec<Option<(usize, Reason)>> =
             files.par_iter().map(place).collect::<Result<_, _>>()?;
-        let files = files.len();
+        let there = files.iter().zip(&lost).filter(|(_, lost)| lost.is_none());
+        let sizes = there.map(|((_, file), _)| file.content.size_bytes());
+        let (files, bytes) = sizes.fold((0, 0), |(files, bytes), size| (files + 1, bytes + size));
         let mut lost: Vec<(usize, Reason)> = lost.into_iter().flatten().collect();
         // Whoever reads a damaged object first removes it, and others of the unit miss it then: the last word has the cause.
         lost.sort_by_key(|(_, reason)| matches!(reason, Reason::ObjectDamaged(_)));

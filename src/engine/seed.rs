@@ -152,8 +152,8 @@ impl Beginning<'_> {
     /// Returns rustc's hash of the unit's arguments; asked once for each set of them in a build directory.
     fn args_hash(&self, arguments: Digest) -> Option<ArgsHash> {
         let mut text = self.program.as_encoded_bytes().to_vec();
-        let args = self.invocation.with_out_dir(Path::new(""));
-        for arg in args.iter().chain(&self.further) {
+        let args = self.invocation.with_out_dir(Path::new(""), &self.further);
+        for arg in &args {
             text.push(0);
             text.extend_from_slice(arg.as_encoded_bytes());
         }

@@ -236,9 +236,10 @@ impl Invocation {
         renamed
     }
 
-    /// Returns the arguments with `out_dir` instead of cargo's.
-    pub fn with_out_dir(&self, out_dir: &Path) -> Vec<OsString> {
-        let mut args: Vec<OsString> = self.behind.iter().cloned().collect();
+    /// Returns the arguments with `out_dir` instead of cargo's, and `further` options before them: of those that say the same otherwise, the last
+    /// counts, which is the user's.
+    pub fn with_out_dir(&self, out_dir: &Path, further: &[OsString]) -> Vec<OsString> {
+        let mut args: Vec<OsString> = self.behind.iter().chain(further).cloned().collect();
         for part in &self.parts {
             match part.flag {
                 "--out-dir" => push(&mut args, "--out-dir", out_dir.as_os_str()),
@@ -248,9 +249,9 @@ impl Invocation {
         args
     }
 
-    /// Returns the arguments that make rustc hash the same as this line does, and compile `source` into `scratch`.
-    pub fn as_probe(&self, source: &Path, scratch: &Path) -> Vec<OsString> {
-        let mut args: Vec<OsString> = self.behind.iter().cloned().collect();
+    /// Returns the arguments that make rustc hash the same as this line does behind `further` options, and compile `source` into `scratch`.
+    pub fn as_probe(&self, source: &Path, scratch: &Path, further: &[OsString]) -> Vec<OsString> {
+        let mut args: Vec<OsString> = self.behind.iter().chain(further).cloned().collect();
         let dropped = ["--extern", "-L", "--out-dir", SOURCE];
         let own = |part: &&Part| !dropped.contains(&part.flag) && !part.is_codegen("incremental");
         let kept = self.parts.iter().filter(own);
@@ -400,7 +401,9 @@ mod tests {
         let test = unit(&LIB.replace("--crate-type lib", "--test"));
         assert!(test.executable);
         let clippy = unit(&format!("/bin/rustc {LIB}"));
-        assert_eq!(clippy.with_out_dir(Path::new("o"))[0], "/bin/rustc");
+        // Of two prefixes that match, rustc takes the last: the user's, who may build for others to compare.
+        let told = clippy.with_out_dir(Path::new("o"), &["--ours".into()]);
+        assert_eq!(told[..2], ["/bin/rustc", "--ours"]);
     }
 
     /// cargo asks rustc for its version and targets through the wrapper; the answers must stay as they are.
@@ -459,7 +462,7 @@ mod tests {
     /// The probe must be hashed as the unit is, and must touch nothing of the unit's.
     #[test]
     fn the_probe_differs_only_in_what_is_not_hashed() {
-        let probe = unit(LIB).as_probe(Path::new("/s/p.rs"), Path::new("/s"));
+        let probe = unit(LIB).as_probe(Path::new("/s/p.rs"), Path::new("/s"), &[]);
         assert!(
             !probe
                 .iter()

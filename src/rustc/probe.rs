@@ -36,8 +36,7 @@ pub fn args_hash(
     };
     let source = scratch.join("nothing.rs");
     std::fs::write(&source, text).map_err(disk::failed("write", &source))?;
-    let mut args = invocation.as_probe(&source, scratch);
-    args.extend_from_slice(further);
+    let args = invocation.as_probe(&source, scratch, further);
     if !run::run_silently(program, &args) {
         return Ok(None);
     }

@@ -168,8 +168,7 @@ impl<'a> Compile<'a> {
         let (program, roots, environment) = (wrapped.program, wrapped.roots, wrapped.environment);
         let remaps = remaps(roots);
         let out_dir = relocate::told(&invocation.out_dir, &environment.dir);
-        let mut args = invocation.with_out_dir(out_dir);
-        args.extend_from_slice(&remaps);
+        let args = invocation.with_out_dir(out_dir, &remaps);
         let incremental = invocation.incremental.as_ref();
         let compiler = incremental.and_then(|_| wrapped.compiler(invocation.behind.as_deref()));
         let arguments = compiler.map(|compiler| {

@@ -354,7 +354,8 @@ fn what_a_root_cannot_say_is_refused() {
     let before = fs::read(owner.published()).expect("it is there");
     let (other, _) = new_pair(None);
     owner.user.home.write("other.key", &other);
-    let by_other = ["--root", "other.key", "--add", &key().0];
+    let other = owner.user.home.path("other.key").display().to_string();
+    let by_other = ["--root", &other, "--add", &key().0];
     refused(&owner.rotate(&by_other), "is not replaced");
     assert_eq!(fs::read(owner.published()).expect("it is there"), before);
     refused(&owner.rotate(&["--add", &key().0]), "nobody signs");
