@@ -161,7 +161,7 @@ impl Patient {
     }
 }
 
-/// Whether something can be started here. A note where there is no package: who asks after a remote may be anywhere.
+/// Whether something can be started here. A note: who asks after a remote may be anywhere.
 fn workspace_here(patient: &Patient) -> anyhow::Result<Says> {
     let environment = &patient.environment;
     let found = || {
@@ -170,12 +170,7 @@ fn workspace_here(patient: &Patient) -> anyhow::Result<Says> {
         let (root, commit) = (workspace.root.display(), short(&commit));
         anyhow::Ok(format!("{root}, at {commit}"))
     };
-    let mut above = environment.dir.ancestors();
-    match found() {
-        Ok(here) => Ok(Says::Ok(here)),
-        Err(why) if above.any(|dir| dir.join("Cargo.toml").is_file()) => Err(why),
-        Err(why) => Ok(Says::Note(why.to_string())),
-    }
+    Ok(found().map_or_else(|why| Says::Note(why.to_string()), Says::Ok))
 }
 
 fn configuration(patient: &Patient) -> anyhow::Result<Says> {
