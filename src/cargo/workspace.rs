@@ -92,7 +92,7 @@ impl Workspace {
 /// What a rustc says that does not know what it was built from.
 const UNKNOWN_COMMIT: &str = "commit-hash: unknown";
 /// What the library is called, up to its hash, that has all of rustc in it but its `main`.
-const DRIVER: &str = "librustc_driver";
+pub const DRIVER: &str = "librustc_driver";
 
 /// Returns the versions of rustc and cargo that build so, of `toolchain` if one is named.
 pub fn toolchain(rustc: &str, run: Run<'_>, toolchain: Option<&str>) -> Result<Toolchain> {

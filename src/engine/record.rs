@@ -406,14 +406,12 @@ impl Recorder<'_> {
         let scanned = pin::scan(&file, &self.finder, self.build.roots)?;
         let bytes = path.as_os_str().as_encoded_bytes();
         let read = self.read_by_rustc.contains(bytes);
-        let text = !scanned.roots.is_empty()
-            && !read
-            && scanned.size_bytes <= MAX_TEXT_BYTES
-            && is_text(&disk::read(&file, MAX_TEXT_BYTES)?);
-        if text {
-            let bytes = disk::read(&file, MAX_TEXT_BYTES)?;
-            self.pin_unsure(&bytes, &path, recorded);
-            return self.text(recorded, path, false);
+        if !scanned.roots.is_empty() && !read && scanned.size_bytes <= MAX_TEXT_BYTES {
+            let content = disk::read(&file, MAX_TEXT_BYTES)?;
+            if is_text(&content) {
+                self.pin_unsure(&content, &path, recorded);
+                return self.text(recorded, path, false);
+            }
         }
         self.binary(recorded, path, false, !read)
     }

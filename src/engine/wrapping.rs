@@ -9,6 +9,7 @@ use memchr::memmem;
 
 use crate::cargo::layout::{OWN_DIR, RUSTC_INFO};
 use crate::cargo::package;
+use crate::cargo::workspace::DRIVER;
 use crate::config::Environment;
 use crate::disk;
 use crate::engine::{Ledger, inputs};
@@ -32,8 +33,6 @@ pub struct Wrapped<'a> {
 /// How much of a compiler is digested, beside its size: what names the library that it needs, which stands near the start of rustc,
 /// and farther on in clippy's driver.
 const COMPILER_BYTES: [usize; 2] = [64 << 10, 1 << 20];
-/// What the library is called, up to its hash, that has all of rustc in it but its `main`.
-const DRIVER: &[u8] = b"librustc_driver";
 /// Where rustc's bootstrap says which rustc runs behind its own.
 const REAL_VAR: &str = "RUSTC_REAL";
 
@@ -45,7 +44,7 @@ impl Wrapped<'_> {
         let programs = [Some(self.program), behind, real].into_iter().flatten();
         let told = programs.enumerate().map(|(at, program)| {
             let path = self.environment.program_at(program)?;
-            let names_driver = |start: &[u8]| memmem::find(start, DRIVER).is_some();
+            let names_driver = |start: &[u8]| memmem::find(start, DRIVER.as_bytes()).is_some();
             let [near, far] = COMPILER_BYTES;
             let mut start = disk::read_start(&path, near).ok()?;
             if !names_driver(&start) {

@@ -56,11 +56,9 @@ impl Finder {
         let all = self.automaton.find_iter(bytes);
         let mut unsure = all.filter_map(|found| {
             let (root, path) = self.roots.spellings().nth(found.pattern().as_usize())?;
-            let next = bytes.get(found.end());
-            let ends = next.is_none_or(|byte| !continues_a_name(*byte));
             let is_short = !path[1..].contains(&b'/');
             let begins = begins_a_path(&bytes[..found.start()]);
-            (ends && (is_short || !begins)).then_some(root)
+            (ends_a_name(bytes, found.end()) && (is_short || !begins)).then_some(root)
         });
         unsure.next()
     }
@@ -71,8 +69,7 @@ impl Finder {
         let mut rewritten = Vec::with_capacity(bytes.len());
         let replace = |found: &Match, own: &[u8], rewritten: &mut Vec<u8>| {
             let root = self.roots.spellings().nth(found.pattern().as_usize());
-            let next = bytes.get(found.end());
-            let ends = next.is_none_or(|byte| !continues_a_name(*byte));
+            let ends = ends_a_name(bytes, found.end());
             let whole = ends && begins_a_path(&bytes[..found.start()]);
             rewritten.extend_from_slice(match root.filter(|_| whole) {
                 Some((root, _)) => to.dir(root).as_os_str().as_encoded_bytes(),
@@ -92,6 +89,11 @@ fn begins_a_path(before: &[u8]) -> bool {
     let is_option = matches!(before, [.., b'-', letter] if letter.is_ascii_alphabetic());
     let inside = |byte: &u8| continues_a_name(*byte) || *byte == b'/';
     is_option || before.ends_with(b"file://") || !before.last().is_some_and(inside)
+}
+
+/// Tells whether a directory's spelling that ends at `end` is all of its name.
+fn ends_a_name(bytes: &[u8], end: usize) -> bool {
+    bytes.get(end).is_none_or(|byte| !continues_a_name(*byte))
 }
 
 /// Tells whether `byte` behind a directory's spelling makes it another directory's.

@@ -85,10 +85,7 @@ pub fn run(args: &[OsString], environment: &Environment, clock: fn() -> SystemTi
     {
         let is_member = invocation.source.is_relative();
         let root = is_member.then(|| ledger.told(&environment.dir));
-        let note = Note {
-            build: Some(ledger.build()),
-            ..note(&invocation, &done, clock(), root)
-        };
+        let note = note(&invocation, &done, clock(), (root, ledger.build()));
         // A note that cannot be written costs the next publish a session, never this build anything.
         drop(ledger.write_note(&invocation.ledger_key(), &note));
         if is_member {
@@ -325,7 +322,12 @@ fn remaps(roots: &Roots) -> Vec<OsString> {
     spellings.into_iter().map(option).collect()
 }
 
-fn note(invocation: &Invocation, done: &Done, ended: SystemTime, root: Option<PathBuf>) -> Note {
+fn note(
+    invocation: &Invocation,
+    done: &Done,
+    ended: SystemTime,
+    (workspace, build): (Option<PathBuf>, PathBuf),
+) -> Note {
     let ms = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     let metadata = done.renamed.as_ref().unwrap_or(&invocation.metadata);
     Note {
@@ -342,8 +344,8 @@ fn note(invocation: &Invocation, done: &Done, ended: SystemTime, root: Option<Pa
         },
         started_unix_ms: ms(done.started.duration_since(UNIX_EPOCH).unwrap_or_default()),
         began: done.began.clone(),
-        workspace: root,
-        build: None,
+        workspace,
+        build: Some(build),
     }
 }
 
