@@ -1,7 +1,9 @@
 //! A manifest in the making: units are added, and every table holds each value once.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::hash::Hash;
+
+use indexmap::IndexSet;
 
 use crate::engine::build::{Candidate, LeftOut, build_paths, is_out_dir};
 use crate::engine::local::State;
@@ -23,8 +25,8 @@ pub(super) struct Assembly<'a> {
     by_hash: BTreeMap<u64, Vec<u32>>,
 }
 
-/// Values by their positions in a table.
-type Table<T> = HashMap<T, u32>;
+/// Values by their positions.
+type Table<T> = IndexSet<T>;
 
 impl Assembly<'_> {
     pub(super) fn add(
@@ -71,11 +73,8 @@ impl Assembly<'_> {
         if !paths.any(is_out_dir) {
             return;
         }
-        let pins = unit.pinned.iter();
-        let pins = pins
-            .filter(|pin| !pin.seen_in.starts_with("env!("))
-            .cloned();
-        let pins: Vec<Pin> = pins.collect();
+        let seen = |pin: &&Pin| !pin.seen_in.starts_with("env!(");
+        let pins: Vec<Pin> = unit.pinned.iter().filter(seen).cloned().collect();
         for at in deps_of(unit) {
             if self.units[at].name.runs_script() {
                 self.units[at].pinned.extend(pins.clone());
@@ -88,9 +87,9 @@ impl Assembly<'_> {
         let settings = settings.map(|file| inputs::watched(build.roots.locate(&file), build.roots));
         Manifest {
             settings: settings.collect(),
-            packages: in_order(self.packages),
-            inputs: in_order(self.inputs),
-            located: in_order(self.located),
+            packages: self.packages.into_iter().collect(),
+            inputs: self.inputs.into_iter().collect(),
+            located: self.located.into_iter().collect(),
             units: self.units,
             ..build.manifest.clone()
         }
@@ -99,12 +98,5 @@ impl Assembly<'_> {
 
 /// Returns the position of `value`, which is added to `table` if it is not there yet.
 fn enter<T: Eq + Hash>(table: &mut Table<T>, value: T) -> u32 {
-    let next = u32::try_from(table.len()).expect("fewer than 2^32 entries");
-    *table.entry(value).or_insert(next)
-}
-
-fn in_order<T>(table: Table<T>) -> Vec<T> {
-    let mut all: Vec<(T, u32)> = table.into_iter().collect();
-    all.sort_unstable_by_key(|(_, position)| *position);
-    all.into_iter().map(|(value, _)| value).collect()
+    u32::try_from(table.insert_full(value).0).expect("fewer than 2^32 entries")
 }

@@ -6,10 +6,12 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
+use indexmap::IndexSet;
+
 use crate::disk::hash::each_window;
 use crate::disk::{self, DiskError, walk};
-use crate::model::session::{NamesFormula, OutputNames, Place, PlacedFile, Site};
-use crate::model::{Located, bytes_path};
+use crate::model::session::{NamesFormula, OutputNames, Site};
+use crate::model::{Located, Root, Rooted, Roots, bytes_path};
 use crate::rustc::crate_source::{self, Fingerprint};
 use crate::rustc::dep_graph::Search;
 use crate::rustc::nodes::Nodes;
@@ -23,8 +25,7 @@ const OVERLAP: usize = 15;
 /// The directories that differ between machines, with all links resolved, as rustc sees them.
 #[derive(Clone, Debug)]
 pub struct Places {
-    build: PathBuf,
-    sysroot: PathBuf,
+    roots: Roots,
     /// The build directory as rustc is told.
     told: PathBuf,
 }
@@ -38,31 +39,10 @@ pub fn told<'a>(dir: &'a Path, workspace: &Path) -> &'a Path {
 impl Places {
     /// Returns the places with this build directory of a workspace, and this sysroot.
     pub fn new(build: &Path, workspace: &Path, sysroot: &Path) -> Places {
+        let roots = Roots::default().with_alias(Root::Build, &disk::canonical(build));
         Places {
-            build: disk::canonical(build),
-            sysroot: disk::canonical(sysroot),
+            roots: roots.with_alias(Root::Sysroot, &disk::canonical(sysroot)),
             told: told(build, workspace).to_path_buf(),
-        }
-    }
-
-    fn locate(&self, path: &Path) -> PlacedFile {
-        let below = |dir: &Path, place| {
-            let path = path.strip_prefix(dir).ok()?;
-            let path = path.as_os_str().as_encoded_bytes().to_vec();
-            Some(PlacedFile { place, path })
-        };
-        below(&self.build, Place::Build)
-            .or_else(|| below(&self.sysroot, Place::Sysroot))
-            .or_else(|| below(Path::new(""), Place::Absolute))
-            .expect("every path is below none")
-    }
-
-    fn resolve(&self, file: &PlacedFile) -> PathBuf {
-        let path = bytes_path(&file.path);
-        match file.place {
-            Place::Build => self.build.join(path),
-            Place::Sysroot => self.sysroot.join(path),
-            Place::Absolute => path.to_path_buf(),
         }
     }
 
@@ -70,7 +50,7 @@ impl Places {
     pub fn fingerprint(&self, located: &Located) -> Fingerprint {
         match located {
             Located::Crate { files, formula } => {
-                let file = |at: usize| files[at].as_ref().map(|file| self.resolve(file));
+                let file = |at: usize| files[at].as_ref().map(|file| self.roots.resolve(file));
                 crate_source::fingerprint(&[0, 1, 2].map(file), *formula)
             }
             Located::Outputs { dir, stem, formula } => {
@@ -89,14 +69,15 @@ pub struct Catalog {
 impl Catalog {
     /// Returns the catalog of all crates in `profiles` of the build directory and in the sysroot.
     pub fn of<'a>(places: &Places, profiles: impl IntoIterator<Item = &'a str>) -> Catalog {
-        let deps = |profile: &str| places.build.join(profile).join("deps");
+        let roots = &places.roots;
+        let deps = |profile: &str| roots.dir(Root::Build).join(profile).join("deps");
         let deps = profiles.into_iter().map(deps);
-        let targets = walk::directories(&places.sysroot.join("lib/rustlib")).into_iter();
+        let targets = walk::directories(&roots.dir(Root::Sysroot).join("lib/rustlib")).into_iter();
         let libraries = targets.map(|target| target.join("lib"));
         let mut hashes = HashMap::new();
         for crates in deps.chain(libraries).map(|dir| crates_in(&dir)) {
             for paths in crates.into_values() {
-                let files = paths.map(|path| path.map(|path| places.locate(&path)));
+                let files = paths.map(|path| path.map(|path| roots.locate(&path)));
                 for located in sources(&files) {
                     hashes.insert(places.fingerprint(&located), located);
                 }
@@ -117,18 +98,15 @@ impl Catalog {
         let wanted: HashMap<Fingerprint, &Located> =
             all.map(|(hash, located)| (*hash, located)).collect();
         let search = Search::new(&wanted);
+        let mut table: IndexSet<&Located> = IndexSet::new();
         let mut sites = Vec::new();
-        let mut table: Vec<Located> = Vec::new();
-        let mut positions: HashMap<&Located, u32> = HashMap::new();
         for (at, located) in places(path, &search)? {
-            let located = *positions.entry(located).or_insert_with(|| {
-                table.push((*located).clone());
-                u32::try_from(table.len() - 1).expect("fewer than 2^32 crates")
-            });
+            let located = table.insert_full(*located).0;
+            let located = u32::try_from(located).expect("fewer than 2^32 crates");
             let offset = at as u64;
             sites.push(Site { offset, located });
         }
-        Ok((sites, table))
+        Ok((sites, table.into_iter().cloned().collect()))
     }
 }
 
@@ -179,7 +157,7 @@ fn crates_in(dir: &Path) -> BTreeMap<String, [Option<PathBuf>; 3]> {
 
 /// Returns all that rustc may have hashed for a crate with `files`: any of them may not have been there yet, or not
 /// have been asked for.
-fn sources(files: &[Option<PlacedFile>; 3]) -> Vec<Located> {
+fn sources(files: &[Option<Rooted>; 3]) -> Vec<Located> {
     let has = |bits: u8, at: usize| bits >> at & 1 == 1;
     let present = |subset: &u8| (0..3).all(|at| !has(*subset, at) || files[at].is_some());
     let all = (1..8).filter(present).flat_map(|subset| {

@@ -22,6 +22,8 @@ pub enum Root {
     Absolute,
     /// The top of the git work tree, where the workspace lies below it.
     Repository,
+    /// rustc's sysroot.
+    Sysroot,
 }
 
 impl Root {
@@ -35,6 +37,7 @@ impl Root {
             Root::Build => "/headstart/target",
             Root::CargoHome => "/headstart/cargo",
             Root::Repository => "/headstart/repository",
+            Root::Sysroot => "/headstart/sysroot",
             Root::Absolute => "",
         }
     }
@@ -46,6 +49,7 @@ impl Root {
             Root::Build => "target directory",
             Root::CargoHome => "CARGO_HOME",
             Root::Repository => "git work tree",
+            Root::Sysroot => "sysroot",
             Root::Absolute => "absolute path",
         }
     }
@@ -85,6 +89,7 @@ impl Rooted {
             Root::Build => format!("<target>/{path}"),
             Root::Repository => format!("<work tree>/{path}"),
             Root::CargoHome => format!("<CARGO_HOME>/{path}"),
+            Root::Sysroot => format!("<sysroot>/{path}"),
         }
     }
 }

@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::digest::Digest;
+use super::root::Rooted;
 
 /// The file of a session that [`Site`]s lie in.
 pub const DEP_GRAPH: &str = "dep-graph.bin";
@@ -65,7 +66,7 @@ pub enum Located {
     /// The files in which rustc found a crate.
     Crate {
         /// The dynamic library, the rlib, the rmeta: each if rustc had it.
-        files: [Option<PlacedFile>; 3],
+        files: [Option<Rooted>; 3],
         /// How this rustc hashes them.
         formula: Formula,
     },
@@ -109,24 +110,4 @@ pub struct Formula {
     pub further_fields: u8,
     /// The kind of search path that is hashed with each file, in versions that do.
     pub path_kind: Option<u8>,
-}
-
-/// A file below a directory that differs from machine to machine.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct PlacedFile {
-    /// Which directory.
-    pub place: Place,
-    /// Its path below that.
-    pub path: Vec<u8>,
-}
-
-/// A directory in which rustc finds crates.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-pub enum Place {
-    /// cargo's build directory.
-    Build,
-    /// rustc's sysroot.
-    Sysroot,
-    /// None: the path is absolute, and the same everywhere.
-    Absolute,
 }
