@@ -389,7 +389,9 @@ fn git_dependencies_are_compared() {
     let second = library.commit("second");
     user.replace("Cargo.lock", &first, &second).commit("bumped");
     let there = clone_elsewhere(&user, &place, "clone");
-    there.start(&place, &[]);
+    let started = there.start(&place, &[]);
+    assert_eq!(common::verdicts(&started, "/lib-library"), ["absent"]);
+    assert_eq!(common::reasons(&started, "/lib-library"), ["not-locked"]);
     assert_eq!(
         named(&there.cargo().build(&[])),
         ["library(lib)", "user(bin)"]

@@ -30,7 +30,9 @@ pub fn decode(bytes: &[u8], roots: &Roots) -> Option<DepInfo> {
         }
         info.files.push(match kind {
             PACKAGE_RELATIVE => DepPath::Package(path),
-            BUILD_RELATIVE if path.first() == Some(&b'/') => elsewhere(&path, roots),
+            BUILD_RELATIVE if path.first() == Some(&b'/') => {
+                DepPath::Elsewhere(roots.locate(bytes_path(&path)))
+            }
             BUILD_RELATIVE => DepPath::Build(path),
             _ => return None,
         });
@@ -45,10 +47,6 @@ pub fn decode(bytes: &[u8], roots: &Roots) -> Option<DepInfo> {
         info.env.push((name, value));
     }
     input.is_empty().then_some(info)
-}
-
-fn elsewhere(path: &[u8], roots: &Roots) -> DepPath {
-    DepPath::Elsewhere(roots.locate(bytes_path(path)))
 }
 
 /// Returns the file that says `info` where the roots are `roots`.

@@ -56,15 +56,24 @@ impl Layout {
     pub fn candidates(&self, profile: &str, package: &str, stem: &str) -> Vec<UnitName> {
         let wanted = |unit: &&UnitName| {
             let name = unit.dir.rsplit_once('-').map(|(name, _)| name);
-            name == Some(package) && unit.stem == stem && unit.profile_dir == profile
+            name == Some(package) && unit.stem == stem
         };
-        self.units.iter().filter(wanted).cloned().collect()
+        let units = self.beginning(profile, &format!("{package}-"));
+        units.iter().filter(wanted).cloned().collect()
     }
 
     /// Returns the unit that runs the build script in `dir`.
     pub fn script_run(&self, profile: &str, dir: &str) -> Option<&UnitName> {
-        let mut units = self.units.iter();
-        units.find(|unit| unit.runs_script() && unit.profile_dir == profile && unit.dir == dir)
+        let mut units = self.beginning(profile, dir).iter();
+        units.find(|unit| unit.runs_script() && unit.dir == dir)
+    }
+
+    /// Returns the units in `profile` whose directories begin with `prefix`.
+    fn beginning(&self, profile: &str, prefix: &str) -> &[UnitName] {
+        let before = |unit: &UnitName| (&*unit.profile_dir, &*unit.dir) < (profile, prefix);
+        let rest = &self.units[self.units.partition_point(before)..];
+        let begins = |unit: &UnitName| unit.profile_dir == profile && unit.dir.starts_with(prefix);
+        &rest[..rest.partition_point(begins)]
     }
 
     /// Returns the profiles' directories, relative to the build directory.

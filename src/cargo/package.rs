@@ -22,7 +22,16 @@ pub struct Locked {
 struct LockedPackage {
     name: String,
     version: String,
+    source: Option<String>,
     checksum: Option<String>,
+}
+
+impl LockedPackage {
+    /// Returns what tells its content: a registry's checksum, or git's commit.
+    fn content(&self) -> Option<&str> {
+        let commit = || Some(self.source.as_deref()?.rsplit_once('#')?.1);
+        self.checksum.as_deref().or_else(commit)
+    }
 }
 
 /// Tells whether `path` lies where cargo keeps what it downloaded in `home`, its `CARGO_HOME`: it takes that for immutable.
@@ -45,16 +54,15 @@ impl Locked {
     }
 
     /// Tells whether a package is locked in this version, with this content where both sides say what it is.
-    pub fn has(&self, name: &str, version: &str, checksum: Option<&str>) -> bool {
+    pub fn has(&self, name: &str, version: &str, content: Option<&str>) -> bool {
         let mut same = self.of(name, version);
-        let other = |locked: &str| checksum.is_some_and(|checksum| locked != checksum);
-        same.any(|one| !one.checksum.as_deref().is_some_and(other))
+        let other = |locked: &str| content.is_some_and(|content| locked != content);
+        same.any(|one| !one.content().is_some_and(other))
     }
 
-    /// Returns what it says of the content of a package.
-    pub fn checksum(&self, name: &str, version: &str) -> Option<&str> {
-        self.of(name, version)
-            .find_map(|one| one.checksum.as_deref())
+    /// Returns what tells the content of a package: a registry's checksum, or git's commit.
+    pub fn content(&self, name: &str, version: &str) -> Option<&str> {
+        self.of(name, version).find_map(LockedPackage::content)
     }
 
     fn of(&self, name: &str, version: &str) -> impl Iterator<Item = &LockedPackage> {
@@ -146,12 +154,15 @@ mod tests {
     #[test]
     fn a_version_of_other_content_is_another() {
         let text = "[[package]]\nname = \"a\"\nversion = \"1.0.0\"\nchecksum = \"one\"\n\
-            [[package]]\nname = \"b\"\nversion = \"1.0.0\"\n";
+            [[package]]\nname = \"b\"\nversion = \"1.0.0\"\n\
+            [[package]]\nname = \"c\"\nversion = \"1.0.0\"\nsource = \"git+https://host/c?rev=one#one\"\n";
         let locked: Locked = toml::from_str(text).unwrap();
         assert!(locked.has("a", "1.0.0", Some("one")) && locked.has("a", "1.0.0", None));
         assert!(!locked.has("a", "1.0.0", Some("other")) && !locked.has("a", "1.0.1", None));
         assert!(locked.has("b", "1.0.0", Some("any")));
-        assert_eq!(locked.checksum("a", "1.0.0"), Some("one"));
-        assert_eq!(locked.checksum("b", "1.0.0"), None);
+        assert!(locked.has("c", "1.0.0", Some("one")) && !locked.has("c", "1.0.0", Some("other")));
+        assert_eq!(locked.content("a", "1.0.0"), Some("one"));
+        assert_eq!(locked.content("b", "1.0.0"), None);
+        assert_eq!(locked.content("c", "1.0.0"), Some("one"));
     }
 }

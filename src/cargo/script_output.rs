@@ -1,5 +1,7 @@
 //! What a build script printed, as far as cargo listens.
 
+use crate::model::rewrite::begins_a_path;
+
 /// Returns the lines of `output` that tell cargo what to build with; warnings, and when to run again, are left out.
 ///
 /// Source: cargo: core/compiler/custom_build.rs, `BuildOutput::parse` @ 1.95.
@@ -25,12 +27,8 @@ pub fn variables(output: &[u8]) -> impl Iterator<Item = (&str, &str)> {
 pub fn absolute_paths(line: &[u8]) -> impl Iterator<Item = &[u8]> {
     let ends = |byte: &u8| byte.is_ascii_whitespace() || b"\"':;,".contains(byte);
     let begins = move |at: &usize| {
-        let before = &line[..*at];
-        // `-L/path` is one, `some/path` and the second slash of `https://` are none.
-        let option = matches!(before, [.., b'-', letter] if letter.is_ascii_alphabetic());
-        let inside = |byte: &u8| byte.is_ascii_alphanumeric() || b"/._-".contains(byte);
         let root = line[*at] == b'/' && line.get(at + 1) != Some(&b'/');
-        root && (option || !before.last().is_some_and(inside))
+        root && begins_a_path(&line[..*at])
     };
     let all = (0..line.len()).filter(begins);
     all.filter_map(move |at| line[at..].split(ends).next())

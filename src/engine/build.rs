@@ -165,7 +165,7 @@ impl Build<'_> {
                 name: name.clone(),
                 version: version.clone(),
                 source,
-                checksum: locked.checksum(name, version).map(str::to_owned),
+                checksum: locked.content(name, version).map(str::to_owned),
                 dir,
             },
             live,

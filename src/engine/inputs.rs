@@ -65,28 +65,23 @@ pub fn package_files(path: Rooted, roots: &Roots) -> Option<Input> {
     Some(Input { path, expected })
 }
 
-/// Returns the input that glibc is to those of `files`, outputs of a unit in `build`, that need it.
-pub fn of_glibc(files: &[OutputFile], build: &Path, roots: &Roots) -> Option<Input> {
-    let programs = files.iter().filter(|file| file.executable);
-    let needed =
-        programs.filter_map(|file| libraries::glibc_needed(&build.join(bytes_path(&file.path))));
-    let expected = Expected::Glibc(needed.max()?);
-    let path = roots.locate(Path::new("/lib/libc.so.6"));
-    Some(Input { path, expected })
-}
-
-/// Returns the inputs that shared libraries of the system are to those of `files`, outputs of a unit in `build`, that need them.
-pub fn of_libraries(files: &[OutputFile], build: &Path, roots: &Roots) -> Vec<Input> {
-    let programs = files.iter().filter(|file| file.executable);
-    let needed = programs.flat_map(|file| libraries::needed(&build.join(bytes_path(&file.path))));
-    let needed: BTreeSet<String> = needed.collect();
-    // What lies elsewhere comes with the compiler or the build, or is the program's own affair.
-    let there = needed.iter().filter_map(|name| libraries::find(name));
-    let input = |path: PathBuf| Input {
+/// Returns the inputs that glibc, and the shared libraries of the system that are needed, are to `files`, outputs of a unit in `build`.
+pub fn of_system(files: &[OutputFile], build: &Path, roots: &Roots) -> Vec<Input> {
+    let (mut glibc, mut names) = (None, BTreeSet::new());
+    for file in files.iter().filter(|file| file.executable) {
+        let program = build.join(bytes_path(&file.path));
+        glibc = glibc.max(libraries::glibc_needed(&program));
+        names.extend(libraries::needed(&program));
+    }
+    let input = |path: PathBuf, expected| Input {
         path: roots.locate(&path),
-        expected: Expected::Library,
+        expected,
     };
-    there.map(input).collect()
+    let glibc = glibc.map(|needed| input("/lib/libc.so.6".into(), Expected::Glibc(needed)));
+    // What lies elsewhere comes with the compiler or the build, or is the program's own affair.
+    let there = names.iter().filter_map(|name| libraries::find(name));
+    let libraries = there.map(|path| input(path, Expected::Library));
+    glibc.into_iter().chain(libraries).collect()
 }
 
 /// Returns what the reader sees where `input` is expected.
@@ -128,11 +123,10 @@ pub fn compare(input: &Input, roots: &Roots) -> Seen {
 /// directory beside that. Source: rust: src/bootstrap/src/core/build_steps/compile.rs, `add_to_sysroot` @ 1.95.
 fn copied_by_bootstrap(path: &Path) -> Option<PathBuf> {
     let is_sysroot = |dir: &&Path| dir.as_os_str().as_encoded_bytes().ends_with(b"-sysroot");
-    let sysroot = path
-        .ancestors()
-        .skip(1)
-        .find(is_sysroot)
-        .filter(|_| !path.exists())?;
+    let sysroot = path.ancestors().skip(1).find(is_sysroot)?;
+    if path.exists() {
+        return None;
+    }
     let target = path.parent()?.parent()?.file_name()?;
     let beside = walk::directories(sysroot.parent()?).into_iter();
     let profiles =

@@ -32,6 +32,9 @@ pub struct Note {
     pub compiled: Compiled,
     /// When rustc was started, in milliseconds since 1970.
     pub started_unix_ms: u64,
+    /// How long before that cargo had begun: a session may be waited for.
+    #[serde(default)]
+    pub waited_ms: u64,
     /// From what rustc began.
     pub began: Began,
     /// The workspace's root, where the main source is relative to it, as [`Ledger::told`] has it.
@@ -175,19 +178,24 @@ impl Ledger {
     /// Returns what was noted of `unit`, if `output`, one of its outputs, is the one that was noted.
     pub fn compiled(&self, unit: &UnitName, crate_name: &str, output: &Path) -> Option<Note> {
         let key = ledger_key(crate_name, Some(&format!("-{}", unit_hash(&unit.dir))), "");
-        self.note_of(&key, output).or_else(|| {
-            let prefix = ledger_key(crate_name, None, "");
-            let mut of_crate = self.note_keys().filter(|key| key.starts_with(&prefix));
-            of_crate.find_map(|key| self.note_of(&key, output))
-        })
+        self.note_of(&key, output)
+    }
+
+    /// The same for a unit whose outputs have no hash in their names, and neither has its note.
+    pub fn compiled_plainly(&self, crate_name: &str, output: &Path) -> Option<Note> {
+        let prefix = ledger_key(crate_name, None, "");
+        let mut of_crate = self.note_keys().filter(|key| key.starts_with(&prefix));
+        of_crate.find_map(|key| self.note_of(&key, output))
     }
 
     fn note_of(&self, key: &str, output: &Path) -> Option<Note> {
         let note = self.note(key)?;
         let started = UNIX_EPOCH + Duration::from_millis(note.started_unix_ms);
         let ended = started + Duration::from_millis(note.compiled.elapsed_ms);
+        // Of a check, cargo sets the outputs' time to when it began.
+        let waited = Duration::from_millis(note.waited_ms);
         let made = walk::mtime(output)?;
-        (made + CLOCK_SLACK >= started && made <= ended + CLOCK_SLACK).then_some(note)
+        (made + waited + CLOCK_SLACK >= started && made <= ended + CLOCK_SLACK).then_some(note)
     }
 
     fn note(&self, key: &str) -> Option<Note> {
@@ -265,6 +273,10 @@ impl Ledger {
     /// Adds a start.
     pub fn add_start(&self, staging: &Staging, started: Started) -> Result<(), DiskError> {
         let mut starts = self.starts();
+        let same = |one: &Started| (&one.commit, one.unix_s) == (&started.commit, started.unix_s);
+        // Nobody asks any more what an earlier start decided.
+        let earlier = starts.iter_mut().filter(|one| !same(one));
+        earlier.for_each(|one| one.decisions.clear());
         starts.push(started);
         let surplus = starts.len().saturating_sub(MAX_STARTS);
         starts.drain(..surplus);

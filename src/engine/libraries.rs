@@ -3,6 +3,7 @@
 //! What was linked against a newer one than is here, or against one that is not here, does not run, and cannot be loaded: a build that plain cargo does
 //! would fail. Versions of glibc are told by the number behind `2.`, as there has been no other since 1997. Source: glibc: elf/dl-version.c.
 
+use std::env::consts::ARCH;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
@@ -68,11 +69,8 @@ fn dynamic(path: &Path, tags: &[DynamicTag]) -> Vec<String> {
             .iter()
             .filter(|one| tags.contains(&one.tag(elf.endian)));
         let texts = told.filter_map(|one| one.string(elf.endian, strings).ok());
-        Some(
-            texts
-                .map(|text| String::from_utf8_lossy(text).into_owned())
-                .collect(),
-        )
+        let texts = texts.map(|text| String::from_utf8_lossy(text).into_owned());
+        Some(texts.collect())
     };
     texts().unwrap_or_default()
 }
@@ -88,9 +86,7 @@ pub(super) fn climbs(path: &Path) -> usize {
 
 /// Returns where the system has the library `name`; none where that is in no place that we know.
 pub(super) fn find(name: &str) -> Option<PathBuf> {
-    let dirs = DIRS
-        .iter()
-        .map(|dir| dir.replace('*', std::env::consts::ARCH));
+    let dirs = DIRS.iter().map(|dir| dir.replace('*', ARCH));
     let mut files = dirs.map(|dir| Path::new(&dir).join(name));
     files.find(|file| file.is_file())
 }
@@ -120,7 +116,7 @@ impl<'d, R: ReadRef<'d>> Elf<'d, R> {
     fn of(data: R) -> Option<Elf<'d, R>> {
         let header = Header::parse(data).ok()?;
         let endian = header.endian().ok()?;
-        let own = match std::env::consts::ARCH {
+        let own = match ARCH {
             "aarch64" => EM_AARCH64,
             _ => EM_X86_64,
         };
@@ -142,10 +138,8 @@ impl<'d, R: ReadRef<'d>> Elf<'d, R> {
 
 /// Returns the number in the name of a version of glibc.
 fn version(name: &[u8]) -> Option<u16> {
-    let number = name
-        .strip_prefix(NAME)?
-        .split(|byte| *byte == b'.')
-        .next()?;
+    let number = name.strip_prefix(NAME)?;
+    let number = number.split(|byte| *byte == b'.').next()?;
     std::str::from_utf8(number).ok()?.parse().ok()
 }
 

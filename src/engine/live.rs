@@ -32,8 +32,10 @@ pub struct LiveUnit {
 
 /// Returns the live units, each once, and what of the report could not be found.
 pub fn resolve(report: &[Live], workspace: &Workspace) -> (Vec<LiveUnit>, Vec<String>) {
+    let layout = Layout::scan(&workspace.build_dir);
     let finder = Resolver {
-        layout: Layout::scan(&workspace.build_dir),
+        profiles: layout.profiles(),
+        layout,
         dirs: [&workspace.build_dir, &workspace.target_dir],
     };
     let unit = |live| finder.unit(live).ok_or_else(|| shown(live));
@@ -62,6 +64,7 @@ fn shown(live: &Live) -> String {
 
 struct Resolver<'a> {
     layout: Layout,
+    profiles: Vec<String>,
     dirs: [&'a Path; 2],
 }
 
@@ -81,7 +84,7 @@ impl<'a> Resolver<'a> {
     }
 
     fn script(&self, package_id: &str, out_dir: &Path) -> Option<LiveUnit> {
-        let (profile, rest) = profile_of(out_dir, &self.dirs, &self.layout.profiles())?;
+        let (profile, rest) = profile_of(out_dir, &self.dirs, &self.profiles)?;
         let dir = rest.components().nth(1)?.as_os_str().to_str()?;
         Some(LiveUnit {
             name: self.layout.script_run(&profile, dir)?.clone(),
@@ -92,8 +95,7 @@ impl<'a> Resolver<'a> {
 
     fn artifact(&self, artifact: &Artifact) -> Option<LiveUnit> {
         let package = PackageId::parse(&artifact.package_id)?;
-        let profiles = self.layout.profiles();
-        let (profile, _) = profile_of(artifact.filenames.first()?, &self.dirs, &profiles)?;
+        let (profile, _) = profile_of(artifact.filenames.first()?, &self.dirs, &self.profiles)?;
         let (layout, stem) = (&self.layout, artifact.stem());
         let candidates = layout.candidates(&profile, &package.name, &stem);
         let (name, plain_outputs) = self

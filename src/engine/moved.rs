@@ -11,10 +11,7 @@ use crate::model::{Finder, Root, Roots};
 
 /// Where a build directory was when something in it was made.
 #[derive(Debug)]
-pub(super) struct Before {
-    roots: Roots,
-    finder: Finder,
-}
+pub(super) struct Before(Finder);
 
 impl Before {
     /// Returns where `build` and the workspace were, which notes in it have as `told` (`Ledger::told`).
@@ -22,23 +19,18 @@ impl Before {
         let workspace = without_dots(&build.join(told));
         let roots = Roots::default().with_alias(Root::Build, build);
         let roots = roots.with_alias(Root::Workspace, &workspace);
-        let finder = Finder::new(&roots);
-        Before { roots, finder }
+        Before(Finder::new(&roots))
     }
 
     /// Fails if `bytes` hold where that was.
     pub(super) fn refuse_in(&self, bytes: &[u8]) -> Result<()> {
-        match self.finder.held(bytes).next() {
-            None => Ok(()),
-            Some(_) => Err(LeftOut::OtherPlace),
-        }
+        let held = self.0.held(bytes).next();
+        held.is_none().then_some(()).ok_or(LeftOut::OtherPlace)
     }
 
     /// Fails if the file at `path` holds where that was.
     pub(super) fn refuse(&self, path: &Path) -> Result<()> {
-        match pin::scan(path, &self.finder, &self.roots)?.roots.first() {
-            None => Ok(()),
-            Some(_) => Err(LeftOut::OtherPlace),
-        }
+        let held = pin::scan(path, &self.0)?.roots;
+        held.is_empty().then_some(()).ok_or(LeftOut::OtherPlace)
     }
 }

@@ -94,16 +94,13 @@ impl Reader<'_> {
             asked.then(|| self.roots.resolve(&package.dir))
         };
         let dirs: BTreeSet<PathBuf> = manifest.units.iter().filter_map(of).collect();
-        let new: Vec<&PathBuf> = dirs
-            .iter()
-            .filter(|dir| !self.newest.contains_key(*dir))
-            .collect();
-        let newest = |dir: &&PathBuf| {
+        let is_new = |dir: &&PathBuf| !self.newest.contains_key(*dir);
+        let newest = |dir: &PathBuf| {
             let files = inputs::list_package(dir);
             let newest = files.map(|files| package::newest_file(dir, &files));
-            ((*dir).clone(), newest)
+            (dir.clone(), newest)
         };
-        let found: Vec<_> = new.par_iter().map(newest).collect();
+        let found: Vec<_> = dirs.par_iter().filter(is_new).map(newest).collect();
         self.newest.extend(found);
     }
 
@@ -123,11 +120,8 @@ impl Reader<'_> {
                 && *self.seen(input) != Seen::Same
         };
         let mut suspects: Vec<(BTreeSet<usize>, &Input)> = Vec::new();
-        for unit in manifest
-            .units
-            .iter()
-            .filter(|unit| !unit.name.runs_script())
-        {
+        let compiled = manifest.units.iter();
+        for unit in compiled.filter(|unit| !unit.name.runs_script()) {
             let inputs = manifest.inputs_of(unit).filter(differs);
             let runs = |input: &Input| scripts_below(manifest, unit, input.path.root);
             suspects.extend(inputs.map(|input| (runs(input), input)));

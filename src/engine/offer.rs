@@ -74,7 +74,8 @@ pub fn offer(
 
 fn key_of(unit: &Unit) -> Option<String> {
     let compiled = unit.compiled.as_ref()?;
-    Some(argv::seed_key(&compiled.crate_name, &compiled.metadata))
+    let (name, metadata) = (&compiled.crate_name, &compiled.metadata);
+    Some(argv::ledger_key(name, None, metadata))
 }
 
 impl Candidate<'_> {
@@ -101,7 +102,8 @@ impl Candidate<'_> {
 
     /// Returns the session that rustc made here itself, with how similar its past is by the times of files.
     fn own_session(&self, build: &Path, inspector: &Inspector<'_>) -> Option<(String, Similarity)> {
-        let own = session::newest(&build.join(&self.session.crate_dir))?;
+        let own = session::newest(&build.join(&self.session.crate_dir));
+        let own = own.filter(|name| !seed::is_placed(name))?;
         let package = &self.survey.manifest.get().package(self.unit).dir;
         let (changed_inputs, inputs) = inspector.changed_inputs(self.unit, package)?;
         let other = |dep: &usize| self.survey.evidence[*dep].present != Present::Fresh;

@@ -29,8 +29,8 @@ pub struct Scanned {
 const MAX_OCCURRENCES: usize = 1 << 20;
 
 /// Returns the digest of `path` and where it holds roots; memory does not grow with the file.
-pub fn scan(path: &Path, finder: &Finder, roots: &Roots) -> Result<Scanned, DiskError> {
-    let longest = roots.spellings().map(|(_, path)| path.len()).max();
+pub fn scan(path: &Path, finder: &Finder) -> Result<Scanned, DiskError> {
+    let longest = finder.roots().spellings().map(|(_, path)| path.len()).max();
     let overlap = longest.unwrap_or(1).saturating_sub(1);
     let mut hasher = blake3::Hasher::new();
     let mut found: Vec<Occurrence> = Vec::new();
@@ -62,7 +62,7 @@ pub fn is_of_the_system(path: &Path) -> bool {
 
 /// Returns the first path in what a build script of the package in `dir` told cargo that lies below no root and is not of the system: a
 /// neighbour of the workspace, or the user's own. What begins with no directory of this machine only looks like a path.
-pub fn outside(output: &[u8], finder: &Finder, roots: &Roots, dir: &Path) -> Option<String> {
+pub fn outside(output: &[u8], finder: &Finder, dir: &Path) -> Option<String> {
     let remapped = Roots::remapped();
     let moved = finder.rewrite(output, &remapped);
     let is_path = |path: &PathBuf| {
@@ -74,7 +74,7 @@ pub fn outside(output: &[u8], finder: &Finder, roots: &Roots, dir: &Path) -> Opt
     let straight = straight.map(|path| bytes_path(path).to_path_buf());
     let climbing = script_output::told(output).flat_map(script_output::climbing_paths);
     let climbing = climbing.map(|path| without_dots(&dir.join(bytes_path(path))));
-    let climbing = climbing.filter(|path| roots.locate(path).root == Root::Absolute);
+    let climbing = climbing.filter(|path| finder.roots().locate(path).root == Root::Absolute);
     let found = straight.chain(climbing).find(is_path);
     found.map(|path| path.to_string_lossy().into_owned())
 }
@@ -147,7 +147,7 @@ mod tests {
             bytes.extend_from_slice(b"/builder/ws");
             bytes.resize(2 * CHUNK_BYTES + 7, b'.');
             std::fs::write(&file, &bytes).unwrap();
-            let scanned = scan(&file, &finder, &roots).unwrap();
+            let scanned = scan(&file, &finder).unwrap();
             let found: Vec<usize> = scanned.roots.iter().map(|one| one.start).collect();
             assert_eq!(found, [before]);
             assert_eq!(scanned.digest, Digest::of(&bytes));

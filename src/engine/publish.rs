@@ -226,8 +226,7 @@ impl Build<'_> {
             inputs.extend(head);
         }
         inputs.extend(self.package_input(candidate)?);
-        inputs.extend(inputs::of_glibc(files, build_dir, self.roots));
-        inputs.extend(inputs::of_libraries(files, build_dir, self.roots));
+        inputs.extend(inputs::of_system(files, build_dir, self.roots));
         // What lies beside `OUT_DIR` is placed nowhere: the script runs again where it is not there.
         let written = beside.written_by(candidate, build_dir).into_iter();
         let watched = |path: PathBuf| inputs::watched(Rooted::new(Root::Build, &path), self.roots);

@@ -177,7 +177,8 @@ impl Recorder<'_> {
                 }
                 false => {
                     let artifact = !disk::has_extension(&path, "dwo");
-                    self.binary(recorded, path, artifact, remapped)?;
+                    let scanned = pin::scan(&self.in_build(&path), &self.finder)?;
+                    self.binary(recorded, path, &scanned, artifact, remapped)?;
                 }
             }
         }
@@ -232,7 +233,10 @@ impl Recorder<'_> {
     /// What the wrapper noted of the compile that made `output`, here or where a start had it from; there with
     /// the session that belongs to it.
     fn note(&self, unit: &LiveUnit, output: &Path) -> Option<Placed> {
-        if let Some(note) = self.ledger.compiled(&unit.name, &unit.crate_name, output) {
+        let (ledger, crate_name) = (&self.ledger, &unit.crate_name);
+        let plainly = || ledger.compiled_plainly(crate_name, output);
+        let note = ledger.compiled(&unit.name, crate_name, output);
+        if let Some(note) = note.or_else(|| plainly().filter(|_| !unit.plain_outputs.is_empty())) {
             return Some(Placed {
                 compiled: note.compiled,
                 workspace: note.workspace,
@@ -340,7 +344,7 @@ impl Recorder<'_> {
             }
         }
         let package = self.build.roots.resolve(&candidate.package.dir);
-        let outside = pin::outside(&told, &self.finder, self.build.roots, &package);
+        let outside = pin::outside(&told, &self.finder, &package);
         if let Some(path) = outside {
             recorded.pin(Root::Workspace, &path);
         }
@@ -403,7 +407,7 @@ impl Recorder<'_> {
     /// holds it outside debug information; other text is rewritten, as the script would have written it.
     fn out_dir_file(&self, recorded: &mut Recorded, path: PathBuf) -> Result<()> {
         let file = self.in_build(&path);
-        let scanned = pin::scan(&file, &self.finder, self.build.roots)?;
+        let scanned = pin::scan(&file, &self.finder)?;
         let bytes = path.as_os_str().as_encoded_bytes();
         let read = self.read_by_rustc.contains(bytes);
         if !scanned.roots.is_empty() && !read && scanned.size_bytes <= MAX_TEXT_BYTES {
@@ -413,21 +417,21 @@ impl Recorder<'_> {
                 return self.text(recorded, path, false);
             }
         }
-        self.binary(recorded, path, false, !read)
+        self.binary(recorded, path, &scanned, false, !read)
     }
 
-    /// Stores a file whose bytes stay as they are; `debug_info_may` hold roots.
+    /// Stores a file, `scanned` before, whose bytes stay as they are; `debug_info_may` hold roots.
     fn binary(
         &self,
         recorded: &mut Recorded,
         path: PathBuf,
+        scanned: &pin::Scanned,
         artifact: bool,
         debug_info_may: bool,
     ) -> Result<()> {
         let file = self.in_build(&path);
-        let scanned = pin::scan(&file, &self.finder, self.build.roots)?;
         let root = match debug_info_may {
-            true => pin::outside_debug_info(&file, &scanned),
+            true => pin::outside_debug_info(&file, scanned),
             false => scanned.roots.first().map(|one| one.root),
         };
         let depth = path.iter().skip(1).count();
@@ -442,7 +446,7 @@ impl Recorder<'_> {
         }
         let content = match !artifact && scanned.size_bytes <= MAX_INLINE_BYTES {
             true => Content::Inline(disk::read(&file, MAX_INLINE_BYTES)?),
-            false => match self.recipe(&file, &scanned, recorded)? {
+            false => match self.recipe(&file, scanned, recorded)? {
                 Some(recipe) => Content::Recipe(recipe),
                 None => {
                     let (digest, size_bytes) = (scanned.digest, scanned.size_bytes);

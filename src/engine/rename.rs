@@ -49,7 +49,7 @@ impl Renamed {
         let to = name(invocation, wrapped)?;
         let out_dir = environment.dir.join(&invocation.out_dir);
         // Two work trees may share a target directory: who comes second keeps cargo's names.
-        let first = read_name(&out_dir.join(mark(&invocation.crate_name, &to)));
+        let first = other_name(&out_dir, &invocation.crate_name, &to);
         if first.is_some_and(|first| first != from) {
             return None;
         }
@@ -96,7 +96,9 @@ impl Renamed {
 
 /// Returns the other name of the unit of `crate_name` that cargo calls `name`, with outputs in `dir`; none where it has none.
 pub fn other_name(dir: &Path, crate_name: &str, name: &str) -> Option<String> {
-    read_name(&dir.join(mark(crate_name, name)))
+    let mark = dir.join(mark(crate_name, name));
+    let text = String::from_utf8(disk::read(&mark, DIGITS as u64).ok()?).ok()?;
+    (text.len() == DIGITS && text.bytes().all(|byte| byte.is_ascii_hexdigit())).then_some(text)
 }
 
 /// Returns the library that cargo has at `path` under its other name, if it is the same.
@@ -111,18 +113,13 @@ fn other_file(path: &str) -> Option<String> {
     let to = other_name(dir, crate_name, from)?;
     let other = dir.join(file.replace(from, &to));
     let (own, others) = (walk::mtime(path), walk::mtime(&other)?);
-    let same = read_name(&dir.join(mark(crate_name, &to))).as_deref() == Some(from)
+    let same = other_name(dir, crate_name, &to).as_deref() == Some(from)
         && own.is_none_or(|own| own <= others);
     same.then(|| other.to_str().map(str::to_owned)).flatten()
 }
 
 fn mark(crate_name: &str, name: &str) -> String {
     format!("{crate_name}-{name}.{MARK}")
-}
-
-fn read_name(mark: &Path) -> Option<String> {
-    let text = String::from_utf8(disk::read(mark, DIGITS as u64).ok()?).ok()?;
-    (text.len() == DIGITS && text.bytes().all(|byte| byte.is_ascii_hexdigit())).then_some(text)
 }
 
 /// Tells whether cargo's hash of the package in `dir` covers its absolute path: it is no member, and was not downloaded.

@@ -114,10 +114,8 @@ fn scripts<'a>(build: &Path, units: impl Iterator<Item = &'a LiveUnit>) -> HashM
 /// Returns the run `name` of one of `scripts`.
 fn run(build: &Path, name: &UnitName, scripts: &HashMap<u64, PackageId>) -> Option<LiveUnit> {
     let fingerprint = layout::proven_fingerprint(build, name)?;
-    let package = fingerprint
-        .deps
-        .iter()
-        .find_map(|dep| scripts.get(&dep.3))?;
+    let mut deps = fingerprint.deps.iter();
+    let package = deps.find_map(|dep| scripts.get(&dep.3))?;
     Some(LiveUnit {
         name: name.clone(),
         package: package.clone(),

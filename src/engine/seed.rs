@@ -225,7 +225,8 @@ fn placed_name(session: &Session) -> String {
     format!("s-{PLACED_TIMESTAMP}-{}", session.name)
 }
 
-fn is_placed(name: &str) -> bool {
+/// Tells whether a session is one that was placed, and not rustc's own.
+pub(super) fn is_placed(name: &str) -> bool {
     Parts::of(name).is_some_and(|parts| parts.timestamp == PLACED_TIMESTAMP)
 }
 

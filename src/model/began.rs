@@ -22,7 +22,7 @@ pub enum Began {
     #[error("from nothing: cargo does not compile it incrementally")]
     NotIncremental,
     /// No starting point that was looked at has a session of it.
-    #[error("from nothing: no starting point has a session of it")]
+    #[error("from what rustc has here: no starting point has a session of it")]
     NoSession,
     /// The session was made by other arguments.
     #[error("from nothing: its session was made by other arguments")]

@@ -36,6 +36,11 @@ impl Finder {
         Finder { automaton, roots }
     }
 
+    /// Returns the roots.
+    pub fn roots(&self) -> &Roots {
+        &self.roots
+    }
+
     /// Returns every place where a spelling stands in compiled code, whatever follows it.
     ///
     /// rustc packs string constants without a separator, so the next byte says nothing, and a root that
@@ -84,7 +89,7 @@ impl Finder {
 }
 
 /// Tells whether a directory's spelling behind `before` is not the rest of a longer path, or of an address.
-fn begins_a_path(before: &[u8]) -> bool {
+pub fn begins_a_path(before: &[u8]) -> bool {
     // `-L/path` is one, `some/path` and the path in `https://host/path` are none.
     let is_option = matches!(before, [.., b'-', letter] if letter.is_ascii_alphabetic());
     let inside = |byte: &u8| continues_a_name(*byte) || *byte == b'/';

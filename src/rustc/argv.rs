@@ -98,20 +98,17 @@ fn parts(args: &[&str]) -> (Vec<Part>, Option<String>) {
     let mut unknown = None;
     let mut args = args.iter();
     while let Some(arg) = args.next() {
-        let known = |flags: &'static [&'static str]| {
-            let of = |flag: &&'static str| {
-                let rest = arg.strip_prefix(flag)?;
-                let value = match (rest, flag.starts_with("--")) {
-                    ("", _) => Some(None),
-                    (rest, true) => rest.strip_prefix('=').map(Some),
-                    (rest, false) => Some(Some(rest)),
-                };
-                value.map(|value| (*flag, value))
+        let known = |flag: &&'static str| {
+            let rest = arg.strip_prefix(flag)?;
+            let value = match (rest, flag.starts_with("--")) {
+                ("", _) => Some(None),
+                (rest, true) => rest.strip_prefix('=').map(Some),
+                (rest, false) => Some(Some(rest)),
             };
-            flags.iter().find_map(of)
+            value.map(|value| (*flag, value))
         };
-        let long = known(&HASHED).or_else(|| known(&NOT_HASHED));
-        let (flag, value) = match long.or_else(|| known(&LINTS)) {
+        let mut flags = HASHED.iter().chain(&NOT_HASHED).chain(&LINTS);
+        let (flag, value) = match flags.find_map(known) {
             Some((flag, Some(value))) => (flag, Some(value)),
             Some((flag, None)) => (flag, args.next().copied()),
             None if !arg.starts_with('-') => (SOURCE, Some(*arg)),
@@ -207,7 +204,7 @@ impl Invocation {
 
     /// Returns the name of this unit's seed in the ledger.
     pub fn seed_key(&self) -> String {
-        seed_key(&self.crate_name, &self.metadata)
+        ledger_key(&self.crate_name, None, &self.metadata)
     }
 
     /// Returns the files that `--extern` names.
@@ -321,17 +318,12 @@ fn hashed_json(value: &str) -> String {
     hashed.collect::<Vec<_>>().join(",")
 }
 
-/// Returns the name of a unit's note in the ledger: with cargo's unit hash where the file name has it.
+/// Returns the name of a unit's note in the ledger: with cargo's unit hash where the file name has it; without that, of its seed.
 pub fn ledger_key(crate_name: &str, extra_filename: Option<&str>, metadata: &str) -> String {
     match extra_filename {
         Some(extra) => format!("{crate_name}{extra}"),
         None => format!("{crate_name}={metadata}"),
     }
-}
-
-/// Returns the name of a unit's seed in the ledger.
-pub fn seed_key(crate_name: &str, metadata: &str) -> String {
-    ledger_key(crate_name, None, metadata)
 }
 
 /// Tells whether `args` are what cargo calls a wrapper with: a compiler, by its path or by a name that is no command, and a compile or

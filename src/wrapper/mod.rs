@@ -53,9 +53,11 @@ pub fn run(args: &[OsString], environment: &Environment, clock: fn() -> SystemTi
     };
     let ledger = Ledger::of(roots.dir(Root::Build));
     // Exactly as cargo wants it.
+    let begun = clock();
     let plainly = |began| Done {
         started: clock(),
         ended: run::run(program, given),
+        remapped: false,
         began,
         arguments: None,
         names: None,
@@ -85,7 +87,7 @@ pub fn run(args: &[OsString], environment: &Environment, clock: fn() -> SystemTi
     {
         let is_member = invocation.source.is_relative();
         let root = is_member.then(|| ledger.told(&environment.dir));
-        let note = note(&invocation, &done, clock(), (root, ledger.build()));
+        let note = note(&invocation, &done, [begun, clock()], (root, ledger.build()));
         // A note that cannot be written costs the next publish a session, never this build anything.
         drop(ledger.write_note(&invocation.ledger_key(), &note));
         if is_member {
@@ -126,6 +128,8 @@ struct Done {
     /// When rustc began: a session may be waited for before.
     started: SystemTime,
     ended: std::io::Result<Ended>,
+    /// Whether the builder's places were taken out.
+    remapped: bool,
     began: Began,
     arguments: Option<Digest>,
     names: Option<OutputNames>,
@@ -218,6 +222,7 @@ impl<'a> Compile<'a> {
         Done {
             started,
             ended,
+            remapped: true,
             began,
             arguments: self.beginning.arguments,
             names: self.names.clone(),
@@ -229,11 +234,19 @@ impl<'a> Compile<'a> {
         let Some(ready) = ready else {
             return run::run(self.beginning.program, args);
         };
+        self.run_watched(args, Some(ready), run::forward)
+    }
+
+    /// Runs rustc, and gives each line that it says to `pass_on`; calls `ready` before those that say that a file is.
+    fn run_watched(
+        &self,
+        args: &[OsString],
+        ready: Option<&dyn Fn()>,
+        mut pass_on: impl FnMut(&[u8]),
+    ) -> std::io::Result<Ended> {
         run::run_watched(self.beginning.program, args, |line| {
-            if is_artifact(line) {
-                ready();
-            }
-            run::forward(line);
+            ready.filter(|_| is_artifact(line)).inspect(|ready| ready());
+            pass_on(line);
         })
     }
 
@@ -242,10 +255,9 @@ impl<'a> Compile<'a> {
         let mut announced: Vec<Vec<u8>> = Vec::new();
         // Errors that no source is to blame for are held back until it is known whether they are the session's.
         let (mut held, mut in_source) = (Vec::new(), false);
-        let ended = run::run_watched(self.beginning.program, args, |line| {
+        let ended = self.run_watched(args, ready, |line| {
             if is_artifact(line) {
                 announced.push(line.to_vec());
-                ready.inspect(|ready| ready());
             }
             in_source |= memmem::find(line, ERROR_IN_SOURCE).is_some();
             match memmem::find(line, ERROR_NOWHERE).is_some() {
@@ -277,7 +289,7 @@ impl<'a> Compile<'a> {
         ));
         sown.discard(&invocation.seed_key(), self.beginning.ledger);
         // cargo has begun dependents of what was announced, and must not hear of it twice.
-        let again = run::run_watched(self.beginning.program, args, |line| {
+        let again = self.run_watched(args, ready, |line| {
             if !announced.iter().any(|known| known == line) {
                 run::forward(line);
             }
@@ -325,7 +337,7 @@ fn remaps(roots: &Roots) -> Vec<OsString> {
 fn note(
     invocation: &Invocation,
     done: &Done,
-    ended: SystemTime,
+    [begun, ended]: [SystemTime; 2],
     (workspace, build): (Option<PathBuf>, PathBuf),
 ) -> Note {
     let ms = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
@@ -337,12 +349,13 @@ fn note(
             renamed: done.renamed.is_some(),
             executable: invocation.executable,
             elapsed_ms: ms(ended.duration_since(done.started).unwrap_or_default()),
-            remapped: !matches!(done.began, Began::UnknownFlag { .. }),
+            remapped: done.remapped,
             arguments: done.arguments,
             names: done.names.clone(),
             crashed: matches!(done.began, Began::SeedCrashed { .. }),
         },
         started_unix_ms: ms(done.started.duration_since(UNIX_EPOCH).unwrap_or_default()),
+        waited_ms: ms(done.started.duration_since(begun).unwrap_or_default()),
         began: done.began.clone(),
         workspace,
         build: Some(build),

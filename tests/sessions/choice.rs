@@ -95,6 +95,26 @@ fn an_old_session_of_rustcs_own_does_no_harm() {
     assert_eq!(clone.program("c3"), "13");
 }
 
+/// A compile that ends in errors leaves the session that was placed for it: taken for rustc's own, it would be placed once more, and
+/// then removed as what that replaces.
+#[test]
+fn what_was_placed_for_a_compile_with_errors_is_not_rustcs_own() {
+    let chain = Chain::published();
+    let clone = chain.elsewhere("broken");
+    let (source, broken) = ("crates/c1/src/lib.rs", "pub type Word = NoSuch;\n");
+    let cargo = clone.cargo().wrapper(PROGRAM);
+    chain.start(clone.root()).succeeded();
+    clone.append(source, broken);
+    assert!(!cargo.run(&["build"]).success);
+    clone.replace(source, broken, "");
+    chain.start(clone.root()).succeeded();
+    clone.append(source, "pub type Word = u8;\n");
+    cargo.build(&[]);
+    let (code, text) = explained(&clone, "c1");
+    assert_eq!(code, "seeded", "{text}");
+    assert!(!text.contains(": 0 of "), "{text}");
+}
+
 /// rustc takes the session with the newest time in its name: one from a clock that is ahead would be taken for ever.
 #[test]
 fn the_publishers_clock_does_not_matter() {
