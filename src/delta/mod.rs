@@ -88,9 +88,8 @@ fn stretch(
     drop((base, stretch));
     let plain = postcard::to_allocvec(&copies).map_err(io::Error::other)?;
     let gains = is_right && plain.len() as u64 <= size + SLACK_BYTES;
-    gains
-        .then(|| zstd::bulk::compress(&plain, LEVEL))
-        .transpose()
+    let packed = gains.then(|| zstd::bulk::compress(&plain, LEVEL));
+    packed.transpose()
 }
 
 /// Returns the dep-graph `content` as a delta to `base`; none if they are no dep-graphs of a known form, and none inside if that

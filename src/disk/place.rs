@@ -125,7 +125,7 @@ impl Staging {
             return self.settle(file, &aside, path, finish);
         }
         let reader = File::open(source).map_err(failed("open", source))?;
-        let buffer = super::hash::buffer_for(&reader);
+        let buffer = super::hash::buffer(reader.metadata().map_or(u64::MAX, |meta| meta.len()));
         let (aside, file) = self.create(finish.mode)?;
         let file = match pour(reader, &file, buffer) {
             Ok((seen, _)) if seen == digest => Ok(file),

@@ -302,9 +302,8 @@ impl Tier for Remote {
     }
 
     fn get(&self, key: &str, limit_bytes: u64, watch: Watch<'_>) -> Result<Vec<u8>> {
-        Ok(self
-            .fetch(key, GetOptions::default(), limit_bytes, watch)?
-            .0)
+        let fetched = self.fetch(key, GetOptions::default(), limit_bytes, watch)?;
+        Ok(fetched.0)
     }
 
     fn get_range(&self, key: &str, range: Range<u64>, watch: Watch<'_>) -> Result<Vec<u8>> {

@@ -50,9 +50,9 @@ impl Arrivals {
         let (mut asides, mut places, mut twice) = (HashMap::new(), HashMap::new(), HashSet::new());
         let mut came = HashMap::new();
         let mut paths: HashMap<&[u8], usize> = HashMap::new();
-        files
-            .iter()
-            .for_each(|file| *paths.entry(&file.path).or_default() += 1);
+        for file in files {
+            *paths.entry(&file.path).or_default() += 1;
+        }
         for file in files.iter().filter(|file| paths[&file.path[..]] == 1) {
             let name = aside_name(file);
             let aside = staging.dir.join(&name);

@@ -5,7 +5,6 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::model::Toolchain;
 use crate::store::format::FormatError;
 use crate::store::head::{self, Entry, Head, MAX_HEAD_BYTES};
 use crate::tier::{self, Replaced, Tier, persistently};
@@ -68,30 +67,17 @@ impl Signer<'_> {
 }
 
 impl<'a> List<'a> {
-    /// Returns the list of what was built by `toolchain`, which `signer` signs.
-    pub fn of(
+    /// Returns the list at `key`, which `signer` signs; nobody where what it lists is to be signed later.
+    pub fn new(
         tier: &'a dyn Tier,
-        toolchain: &Toolchain,
-        signer: Signer<'a>,
+        key: String,
+        signer: Option<Signer<'a>>,
         now_unix_s: i64,
     ) -> List<'a> {
         List {
-            signer: Some(signer),
-            ..List::at(tier, head::key(toolchain), now_unix_s)
-        }
-    }
-
-    /// Returns the list of what was published of `commit` for somebody else to sign; nobody signs the list itself.
-    pub fn unsigned(tier: &'a dyn Tier, commit: &str, now_unix_s: i64) -> List<'a> {
-        List::at(tier, head::unsigned_key(commit), now_unix_s)
-    }
-
-    /// Returns the list at `key`, which nobody signs.
-    fn at(tier: &'a dyn Tier, key: String, now_unix_s: i64) -> List<'a> {
-        List {
             tier,
             key,
-            signer: None,
+            signer,
             now_unix_s,
             requests: 0,
             bytes: 0,

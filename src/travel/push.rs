@@ -99,15 +99,16 @@ pub fn push(
     };
     let bytes = store.manifest_bytes(point.manifest)?;
     let manifest = store.manifest(point.manifest)?;
-    let mut list = match signer {
-        Some(signer) => List::of(tier, &manifest.toolchain, signer, now_unix_s),
-        None => List::unsigned(tier, &point.commit, now_unix_s),
+    let key = match signer {
+        Some(_) => head::key(&manifest.toolchain),
+        None => head::unsigned_key(&point.commit),
     };
+    let mut list = List::new(tier, key, signer, now_unix_s);
     let head = match signer {
         Some(_) => list.read()?,
         None => push.anybodys_head(&manifest),
     };
-    let known = push.known(&head, point)?;
+    let known = push.known(&head, point);
     let index = push.packs(&manifest, known)?;
     let bundle = pack::encode_bundle(&bytes, &index);
     push.put(&pack::bundle_key(push.epoch, point.manifest), bundle)?;
@@ -139,26 +140,27 @@ impl Push<'_> {
     fn anybodys_head(&mut self, manifest: &Manifest) -> Head {
         let list = self.get(&head::key(&manifest.toolchain), MAX_HEAD_BYTES as u64);
         let read = list.ok().flatten().map(|bytes| head::decode(&bytes));
-        read.and_then(Result::ok)
-            .map_or(Head::default(), |read| read.head)
+        let read = read.and_then(Result::ok);
+        read.map_or(Head::default(), |read| read.head)
     }
 
     /// Returns where the tier has what the starting points before this one are made of, those of the same commands first.
     /// One that cannot be read costs bytes, no more.
-    fn known(&mut self, head: &Head, point: &Point) -> Result<Known, PushError> {
+    fn known(&mut self, head: &Head, point: &Point) -> Known {
         let mut before: Vec<&Entry> = head.entries.iter().collect();
         before.sort_by_key(|entry| entry.point.commands != point.commands);
         let mut known = Known::default();
         for entry in before.into_iter().take(MAX_PREDECESSORS) {
             let name = entry.point.manifest;
             // Its index here may be another tier's.
-            let bytes = self.get(&pack::bundle_key(entry.epoch, name), MAX_BUNDLE_BYTES)?;
+            let bytes = self.get(&pack::bundle_key(entry.epoch, name), MAX_BUNDLE_BYTES);
+            let bytes = bytes.ok().flatten();
             let there = bytes.and_then(|bytes| read_bundle(&bytes, name));
             if let Some((index, manifest)) = there {
                 known.add(&manifest, &index, self.now_unix_s);
             }
         }
-        Ok(known)
+        known
     }
 
     /// Writes what is not `known` in packs, and returns where everything is then.
@@ -338,16 +340,11 @@ impl Packer<'_> {
     fn delta(&self, path: &Path, base: &Base) -> Option<Packed> {
         let store = self.store;
         let before = store.object(base.object);
-        hash::file(&before)
-            .ok()
-            .filter(|(seen, _)| *seen == base.object)?;
-        let graphs = base
-            .graphs
-            .map(|(before, now)| (store.object(before), store.object(now)));
-        let graphs = graphs
-            .as_ref()
-            .filter(|(before, now)| before.exists() && now.exists());
-        let graphs = graphs.map(|(before, now)| (before.as_path(), now.as_path()));
+        hash::of(&before).filter(|seen| *seen == base.object)?;
+        let graphs = base.graphs;
+        let graphs = graphs.map(|(before, now)| (store.object(before), store.object(now)));
+        let graphs = graphs.as_ref().map(|(before, now)| (&**before, &**now));
+        let graphs = graphs.filter(|(before, now)| before.exists() && now.exists());
         let (codec, delta) = delta::encode(&before, path, graphs, &self.room).ok()??;
         Some((delta, Some((codec, base.object))))
     }

@@ -5,9 +5,9 @@
 
 use crate::model::{Digest, Manifest};
 use crate::store::format::{self, FormatError};
-use crate::store::head::Entry;
+use crate::store::head::{self, Entry};
 use crate::store::{Point, pack};
-use crate::tier::{Tier, Trouble};
+use crate::tier::Tier;
 use crate::travel::list::{List, ListError, Signer};
 use crate::travel::push::MAX_BUNDLE_BYTES;
 use crate::trust;
@@ -35,8 +35,8 @@ pub struct Expected<'a> {
 pub struct Signed {
     /// The manifest's name.
     pub manifest: Digest,
-    /// Whether it was signed here and now, or had these signatures already.
-    pub verdict: Result<Verdict, Refusal>,
+    /// Whether it was signed here and now, or had these signatures already; or why it was not.
+    pub verdict: Result<Verdict, String>,
 }
 
 /// How something comes to be signed.
@@ -48,35 +48,6 @@ pub enum Verdict {
     Already,
 }
 
-/// Why something is not signed.
-#[derive(Debug, thiserror::Error)]
-pub enum Refusal {
-    /// It cannot be had.
-    #[error("its manifest cannot be read: {0}")]
-    Trouble(Trouble),
-    /// It is no manifest, or not the one that was named.
-    #[error("its manifest {0}")]
-    Manifest(FormatError),
-    /// Nobody could find its objects.
-    #[error("its index {0}")]
-    Index(FormatError),
-    /// It is somebody else's.
-    #[error("it is of the repository `{0}`")]
-    Repository(String),
-    /// It is of another commit.
-    #[error("it is of the commit {0}")]
-    Commit(String),
-    /// It is of other files.
-    #[error("it was built from the tree {0}, which is not that of the commit")]
-    Tree(String),
-    /// Nobody can say what it was built from.
-    #[error("it was built from a work tree that differed from the commit")]
-    Dirty,
-    /// Readers would refuse it.
-    #[error("it has expired")]
-    Expired,
-}
-
 /// Signs what is `expected` among all that waits for it in `tier`, and lists it there; nothing waits where it returns nothing.
 ///
 /// May be called again, and by several at once: what is signed keeps the signatures of others.
@@ -85,7 +56,9 @@ pub fn sign(
     expected: Expected<'_>,
     signer: Signer<'_>,
 ) -> Result<Vec<Signed>, ListError> {
-    let mut waiting = List::unsigned(tier, expected.commit, expected.now_unix_s).read()?;
+    let now_unix_s = expected.now_unix_s;
+    let mut waiting =
+        List::new(tier, head::unsigned_key(expected.commit), None, now_unix_s).read()?;
     let named = |entry: &Entry| entry.point.manifest.hex().starts_with(expected.manifest);
     waiting.entries.retain(named);
     waiting.entries.truncate(MAX_ENTRIES);
@@ -94,9 +67,10 @@ pub fn sign(
     for mut entry in waiting.entries.into_iter().rev() {
         let manifest = entry.point.manifest;
         let verdict = match read(tier, &entry, expected) {
-            Err(refusal) => Err(refusal),
+            Err(why) => Err(why),
             Ok((bytes, point)) => {
-                let mut list = List::of(tier, &point.toolchain, signer, expected.now_unix_s);
+                let key = head::key(&point.toolchain);
+                let mut list = List::new(tier, key, Some(signer), now_unix_s);
                 let head = list.read()?;
                 let there = head.of(manifest).map_or(&[][..], |there| &there.signatures);
                 entry.point = point;
@@ -120,30 +94,33 @@ fn lacking(bytes: &[u8], there: &[String], signer: Signer<'_>) -> Vec<String> {
 }
 
 /// Returns the bytes of the manifest that `entry` names, and its point, made from the manifest; or why it is not signed.
-fn read(tier: &dyn Tier, entry: &Entry, wanted: Expected<'_>) -> Result<(Vec<u8>, Point), Refusal> {
+fn read(tier: &dyn Tier, entry: &Entry, wanted: Expected<'_>) -> Result<(Vec<u8>, Point), String> {
     let name = entry.point.manifest;
     let key = pack::bundle_key(entry.epoch, name);
     let bundle = tier.get(&key, MAX_BUNDLE_BYTES, &|_| true);
-    let bundle = bundle.map_err(Refusal::Trouble)?;
-    let (bytes, packed) = pack::split_bundle(&bundle, name).map_err(Refusal::Manifest)?;
-    let manifest = format::decode(bytes).map_err(Refusal::Manifest)?;
+    let bundle = bundle.map_err(|why| format!("its manifest cannot be read: {why}"))?;
+    let unread = |error: FormatError| format!("its manifest {error}");
+    let (bytes, packed) = pack::split_bundle(&bundle, name).map_err(unread)?;
+    let manifest = format::decode(bytes).map_err(unread)?;
     check(&manifest, wanted)?;
-    pack::decode_index(packed, &manifest).map_err(Refusal::Index)?;
+    let index = pack::decode_index(packed, &manifest);
+    index.map_err(|error| format!("its index {error}"))?;
     Ok((bytes.to_vec(), Point::new(&manifest, name)))
 }
 
 /// Says why `manifest` is not about what is `expected`.
-fn check(manifest: &Manifest, expected: Expected<'_>) -> Result<(), Refusal> {
+fn check(manifest: &Manifest, expected: Expected<'_>) -> Result<(), String> {
     Err(if manifest.repository != expected.repository {
-        Refusal::Repository(manifest.repository.clone())
+        format!("it is of the repository `{}`", manifest.repository)
     } else if manifest.commit != expected.commit {
-        Refusal::Commit(manifest.commit.clone())
+        format!("it is of the commit {}", manifest.commit)
     } else if manifest.tree != expected.tree {
-        Refusal::Tree(manifest.tree.clone())
+        let tree = &manifest.tree;
+        format!("it was built from the tree {tree}, which is not that of the commit")
     } else if manifest.dirty {
-        Refusal::Dirty
+        "it was built from a work tree that differed from the commit".to_owned()
     } else if manifest.not_after_unix_s < expected.now_unix_s {
-        Refusal::Expired
+        "it has expired".to_owned()
     } else {
         return Ok(());
     })
