@@ -127,6 +127,23 @@ ripgrep)
         printf 'multiline\t/dev/null\t@rg -j1 -n -U ^fn[^{]*\\{\\n %s\n' "$input/code"
     }
     ;;
+resvg)
+    build=(-p resvg --bin resvg) binary=release edit=crates/resvg/src/filter/box_blur.rs at='pub fn apply\(.*\{$'
+    runs() {
+        local name zoom file
+        while read -r name zoom file; do
+            printf '%s\t/dev/null\t@resvg --zoom %s %s -c\n' "$name" "$zoom" "$clone/crates/resvg/tests/tests/$file.svg"
+        done <<<'blur 8 filters/feGaussianBlur/small-stdDeviation
+turbulence 5 filters/feTurbulence/numOctaves=5
+lighting 8 filters/feDiffuseLighting/complex-transform
+convolve 5 filters/feConvolveMatrix/order=4
+morphology 2 filters/feMorphology/simple-case
+gradient 12 paint-servers/radialGradient/attributes-via-xlink-href-complex-order
+mask 12 masking/mask/simple-case
+stroke 16 painting/stroke-linejoin/bevel
+blend 16 painting/mix-blend-mode/color-dodge'
+    }
+    ;;
 *) echo "no program $program" >&2; exit 1 ;;
 esac
 

@@ -36,8 +36,11 @@ required() {
 install() {
     if headstart --version >/dev/null 2>&1; then return; fi
     local root=${HEADSTART_ROOT:-${HOME-}/.headstart} source=${HEADSTART_SOURCE-}
+    local wanted="$source ${HEADSTART_REV-}"
     PATH=$root/bin:$PATH
-    if headstart --version >/dev/null 2>&1; then return; fi
+    if [[ -z $source || $(cat "$root/installed" 2>/dev/null) == "$wanted" ]]; then
+        if headstart --version >/dev/null 2>&1; then return; fi
+    fi
     [[ -n $source ]] || return
     local from
     if [[ -d $source ]]; then
@@ -51,6 +54,7 @@ install() {
         unset RUSTUP_TOOLCHAIN RUSTFLAGS CARGO_ENCODED_RUSTFLAGS CARGO_BUILD_TARGET RUSTC_WRAPPER CARGO_BUILD_RUSTC_WRAPPER
         unset HEADSTART_SIGN_KEY HEADSTART_KEY_PASSWORD
         cargo install --quiet --locked --force --root "$root" "${from[@]}" headstart
+        echo "$wanted" >"$root/installed"
     )
 }
 

@@ -6,6 +6,7 @@
 
 pub mod model;
 
+pub mod child;
 pub mod disk;
 
 pub mod cargo;

@@ -341,6 +341,16 @@ fn tests_are_at_hand_and_what_does_not_build_is_skipped() {
     assert_eq!(unbuilt, "it does not build");
 }
 
+/// A mistyped build would be remembered of every commit, and none of them ever be judged.
+#[test]
+fn what_did_not_build_is_built_again() {
+    let history = History::new(4, 2, &[1, 2]);
+    let answer = history.json(2, &["--then-build=build --bin no-such"], CHECK);
+    assert_eq!(history.found(&answer), (3, 0, vec![1, 2]));
+    let answer = history.json(0, &["--then-build=build --bin c1"], CHECK);
+    assert_eq!(history.found(&answer), (2, 1, vec![]));
+}
+
 /// Whoever closes the laptop, or presses Ctrl-C, would begin from nothing, or have to clean up.
 #[test]
 fn an_interrupted_bisect_goes_on() {

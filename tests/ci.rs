@@ -312,8 +312,8 @@ fn one_job_builds_and_another_signs() {
     assert!(stranger.succeeded().stderr.contains("not believed here"));
 }
 
-/// A runner has no headstart: it is compiled from its source, and once only; but again if what was kept, on an older system than
-/// the one before, does not run.
+/// A runner has no headstart: it is compiled from its source, and once only; but again if what was kept is of another revision, or, on
+/// an older system than the one before, does not run.
 #[test]
 fn headstart_is_installed_from_its_source() {
     // Stands for headstart's source, which takes minutes.
@@ -332,16 +332,18 @@ fn headstart_is_installed_from_its_source() {
     let source = Workspace::new(files);
     let ci = Ci::new();
     let url = format!("file://{}", source.root().display());
-    let head = source.head();
+    let first = source.head();
+    source.append("src/main.rs", "// another revision\n");
+    let second = source.commit("second");
     let script = here(SCRIPT).display().to_string();
     for (name, from) in [("path", source.root().display().to_string()), ("git", url)] {
         let root = ci.chain.place.scratch.path(name).display().to_string();
-        let variables = [
-            ("HEADSTART_SOURCE", from.as_str()),
-            ("HEADSTART_REV", head.as_str()),
-            ("HEADSTART_ROOT", root.as_str()),
-        ];
-        let job = |number: u32| {
+        let job = |number: u32, revision: &str| {
+            let variables = [
+                ("HEADSTART_SOURCE", from.as_str()),
+                ("HEADSTART_REV", revision),
+                ("HEADSTART_ROOT", root.as_str()),
+            ];
             let clone = format!("{name}-{number}");
             let command = format!("{script} build");
             let said = ci
@@ -355,17 +357,14 @@ fn headstart_is_installed_from_its_source() {
                 "{}",
                 said.stderr
             );
-            fs::metadata(Path::new(&root).join("bin/headstart")).and_then(|file| file.modified())
+            walk::mtime(&Path::new(&root).join("bin/headstart")).expect("it was installed")
         };
-        let first = job(1).expect("it was installed");
-        assert_eq!(
-            job(2).expect("it is still there"),
-            first,
-            "it was compiled again"
-        );
+        let installed = job(1, &first);
+        assert_eq!(job(2, &first), installed, "it was compiled again");
         let kept = Path::new(&root).join("bin/headstart");
         fs::write(&kept, "#!/bin/sh\nexit 1\n").expect("it is ours");
-        job(3).expect("it was replaced");
+        let replaced = job(3, &first);
+        assert_ne!(job(4, &second), replaced, "it is of another revision");
     }
 }
 

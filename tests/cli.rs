@@ -121,6 +121,7 @@ fn json_is_one_object_and_nothing_else() {
     object(&["start", "--json", "--", "build"]);
     assert_eq!(object(&["status", "--json"])["points"][0]["units"], 4);
     object(&["publish", "--json", "--", "test", "--", "--nocapture"]);
+    object(&["start", "--json", "--", "test", "--", "--nocapture"]);
 }
 
 /// What a test of the user's prints would be lost, or be taken for what cargo says of the build.
@@ -302,15 +303,17 @@ fn a_build_that_changes_its_sources_is_not_published_and_does_not_fail() {
     assert!(!chain.place.store().join("points").exists());
 }
 
-/// An untracked file that a build reads would be missing at everybody else's.
+/// An untracked file that a build reads would be missing at everybody else's, whether its user has git name it or not.
 #[test]
 fn an_untracked_file_is_a_change() {
     let chain = Chain::unpublished();
     chain.source.edit("crates/c1/src/new.rs", "");
-    refused(
-        &chain.run(chain.source.root(), &strictly("publish")),
-        "new.rs",
-    );
+    for shown in ["normal", "no"] {
+        let setting = ["config", "status.showUntrackedFiles", shown];
+        chain.source.git(&setting);
+        let publish = chain.run(chain.source.root(), &strictly("publish"));
+        refused(&publish, "new.rs");
+    }
 }
 
 /// A new contributor without a store would see a failure where a slower build is all that happens.

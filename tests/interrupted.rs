@@ -3,6 +3,7 @@
 mod common;
 
 use std::fs::{self, File};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, SystemTime};
@@ -11,10 +12,12 @@ use headstart::disk::{hash, walk};
 use headstart::model::Digest;
 use headstart::store::{Store, StoreError};
 use headstart_testkit::{Output, Workspace};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 
 use common::around::{around, output, skipped, succeeds};
 use common::chain::{Chain, builds_right, prints};
+use common::driver::fake_rustc;
+use common::{Place, runner};
 
 /// The most renames that a thread of headstart makes here, with room; a loop over them must end.
 const MAX_RENAMES: usize = 60;
@@ -246,6 +249,77 @@ fn a_publish_killed_at_any_time_leaves_a_store_that_serves() {
         let ended = end_after(&mut publish, delay_ms, signal);
         println!("{delay_ms} ms: {}", ended.code);
         is_usable(&chain, &ended);
+    }
+}
+
+/// A SIGTERM to headstart alone would leave the build running, by nobody's wish and with nobody to hear of it.
+#[test]
+fn what_ends_headstart_ends_what_it_waits_for() {
+    const WAITS: &str = "echo $$ > \"$PID_FILE\"; exec sleep 60";
+    let chain = Chain::published();
+    let clone = chain.elsewhere("clone");
+    let scratch = &chain.place.scratch;
+    let tools = scratch.path("tools");
+    let cargo = format!(
+        "#!/bin/sh\nif [ \"$1\" = build ]; then {WAITS}; fi\nPATH=${{PATH#*:}} exec cargo \"$@\"\n"
+    );
+    scratch.write("tools/cargo", &cargo);
+    fs::set_permissions(tools.join("cargo"), fs::Permissions::from_mode(0o755))
+        .expect("it is ours");
+    let path = format!(
+        "{}:{}",
+        tools.display(),
+        std::env::var("PATH").unwrap_or_default()
+    );
+    let rustc = fake_rustc(scratch, "fake", WAITS);
+    let mut wrapper = Command::new(common::PROGRAM);
+    wrapper
+        .arg(rustc)
+        .args(["--crate-name", "foo", "src/lib.rs"]);
+    let mut start = chain.command(clone.root(), &["start", "--", "build"]);
+    start.env("PATH", path);
+    for (command, code) in [(&mut wrapper, 143), (&mut start, 101)] {
+        let pid_file = scratch.path("pid");
+        drop(fs::remove_file(&pid_file));
+        command.env("PID_FILE", &pid_file);
+        let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+        let mut child = child.expect("it can be started");
+        let waited = until(|| fs::read_to_string(&pid_file).ok()?.trim().parse().ok());
+        kill_process(Pid::from_child(&child), Signal::TERM).expect("the child is ours");
+        assert_eq!(child.wait().expect("it ends").code(), Some(code));
+        let waited = Pid::from_raw(waited).expect("a process");
+        assert!(test_kill_process(waited).is_err(), "it runs on");
+    }
+}
+
+/// A demo that is ended while it works itself would leave what it built.
+#[test]
+fn a_demo_that_is_ended_leaves_nothing() {
+    let place = Place::new();
+    for delay_ms in [100, 700, 2000] {
+        let scratch = place.scratch.path(format!("demo-{delay_ms}"));
+        fs::create_dir(&scratch).expect("it is ours");
+        let mut demo = runner(place.scratch.root(), &place)
+            .args(["demo"])
+            .command();
+        demo.env("TMPDIR", &scratch);
+        let ended = end_after(&mut demo, delay_ms, Signal::TERM);
+        let left: Vec<_> = walk::names(&scratch).collect();
+        assert!(
+            left.is_empty(),
+            "after {delay_ms} ms, {}: {left:?}",
+            ended.code
+        );
+    }
+}
+
+/// Returns what `look` finds, as soon as it does.
+fn until<T>(mut look: impl FnMut() -> Option<T>) -> T {
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        std::thread::sleep(Duration::from_millis(10));
     }
 }
 

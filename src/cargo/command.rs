@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 
 use super::{CargoError, Result};
+use crate::child;
 
 /// The arguments of one cargo run: `["build", "--workspace"]`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -145,6 +146,7 @@ pub fn run(
     cargo.args(command.reporting());
     cargo.stdout(Stdio::piped()).stderr(stderr);
     let mut child = cargo.spawn().map_err(&failed)?;
+    let _awaited = child::awaited(&child);
     let stdout = child.stdout.take();
     let stdout = stdout.expect("standard output was asked to be piped");
     let mut report = Vec::new();
@@ -207,8 +209,10 @@ fn check(command: String, status: ExitStatus, stderr: String) -> Result<()> {
 /// `stdout`. Fails if it does.
 pub fn run_plainly(name: &Path, args: &[String], run: Run<'_>, stdout: Stdio) -> Result<()> {
     let shown = name.display().to_string();
-    let status = program(name, run).args(args).stdout(stdout).status();
-    let status = status.map_err(not_started(&shown))?;
+    let child = program(name, run).args(args).stdout(stdout).spawn();
+    let mut child = child.map_err(not_started(&shown))?;
+    let _awaited = child::awaited(&child);
+    let status = child.wait().map_err(not_started(&shown))?;
     let command = format!("{shown} {}", args.join(" "));
     check(command, status, String::new())
 }

@@ -61,7 +61,7 @@ pub fn run(args: &BisectArgs, call: Call<'_>) -> Result<ExitCode> {
     let sources = Sources::open(start, call, setup).map_err(none)?;
     let of = |one: &Commit| {
         let points = sources.points(&one.id).into_iter();
-        points.filter(|point| point.toolchain == setup.toolchain)
+        points.filter(|point| point.toolchain == setup.toolchain && point.part == setup.part)
     };
     let points: Vec<Vec<Point>> = line.iter().map(|one| of(one).collect()).collect();
     if args.then_build.is_none() {
@@ -216,7 +216,9 @@ impl Bisect<'_> {
             self.need(variables.collect());
         }
         self.say_step(&id, &subject, &judged);
-        if judged.verdict.is_some() {
+        // What does not build may, once COMMAND's build or the network is another.
+        let asked = judged.code.is_some() || !judged.built;
+        if judged.verdict.is_some() && asked {
             self.kept.judged.insert(id, judged.clone());
             self.trials.scratch.keep(&self.kept)?;
         }

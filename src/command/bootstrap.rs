@@ -126,12 +126,8 @@ impl Checkout {
         let mut parts: Vec<Part> = parts.into_iter().collect();
         // bootstrap itself first, then what others are built with, which it copies into a sysroot.
         let below = [BOOTSTRAP_DIR, "-std", "-rustc"];
-        parts.sort_by_key(|part| {
-            below
-                .iter()
-                .position(|end| part.target_dir.ends_with(end))
-                .unwrap_or(below.len())
-        });
+        let is = |part: &Part, end: &str| part.target_dir.ends_with(end);
+        parts.sort_by_key(|part| below.iter().take_while(|end| !is(part, end)).count());
         if !args.dry_run {
             checkout.note_roots();
         }

@@ -22,7 +22,7 @@ use crate::store::{Store, StoreError};
 use crate::travel::arrivals::{self, Arrivals};
 
 /// Turns what is done later, behind everything else, off when it is `0`, `off` or `no`: a machine that is thrown away has no use for it.
-const LATER_VAR: &str = "HEADSTART_LATER";
+pub(super) const LATER_VAR: &str = "HEADSTART_LATER";
 /// How long that may take.
 const LATER: Duration = Duration::from_secs(3600);
 /// The slowest that the rest may come, in bytes a second: nobody waits for it, but a process and connections are held.
@@ -115,8 +115,8 @@ pub(super) fn rest_later(sources: &Sources<'_>, candidate: &Candidate, build: &P
     }
     let name = point.manifest.hex();
     let mut fetch: Vec<&OsStr> = vec!["fetch".as_ref(), "--quiet".as_ref()];
-    for remote in &sources.args.store.remote {
-        fetch.extend([OsStr::new("--remote"), remote.as_ref()]);
+    for remote in sources.far.tiers.well() {
+        fetch.extend([OsStr::new("--remote"), remote.name().as_ref()]);
     }
     fetch.extend([OsStr::new("--from"), build.as_ref()]);
     fetch.extend([OsStr::new("--store"), store.root().as_ref(), name.as_ref()]);

@@ -5,11 +5,14 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use serde_json::json;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
 
 use super::cli::{DemoArgs, KEEP_DAYS, PublishArgs, StartArgs, StoreArgs};
 use super::sources::NoStart;
-use super::{Call, Clock, Failure, Setup, print_json, publish, quietly, sample, short, start};
+use super::{Call, Failure, Setup, print_json, publish, quietly, sample, short, start, timer};
 use crate::cargo::{CargoCommand, Locked, command as cargo};
+use crate::child;
 use crate::config::Environment;
 use crate::disk::{self, place, walk};
 use crate::engine::Action;
@@ -56,16 +59,19 @@ pub fn run(args: &DemoArgs, call: Call<'_>) -> Result<()> {
 
 /// A demo that is stopped leaves nothing behind; cargo gets the same Ctrl-C by itself.
 fn remove_when_interrupted(scratch: &Path) {
-    const INTERRUPTED: i32 = 130;
     let scratch = scratch.to_path_buf();
-    let handler = move || {
+    // Without a handler the demo works, and leaves its directory when interrupted.
+    let Ok(mut signals) = Signals::new([SIGINT, SIGTERM, SIGHUP]) else {
+        return;
+    };
+    child::ended_by_caller();
+    std::thread::spawn(move || {
+        let signal = signals.forever().next();
         // Twice: a rustc that is just ending may still have written while the first went through.
         drop(disk::remove_dir(&scratch));
         drop(disk::remove_dir(&scratch));
-        std::process::exit(INTERRUPTED);
-    };
-    // Without a handler the demo works, and leaves its directory when interrupted.
-    drop(ctrlc::set_handler(handler));
+        std::process::exit(128 + signal.unwrap_or(SIGINT));
+    });
 }
 
 struct Demo<'a> {
@@ -96,7 +102,7 @@ impl Demo<'_> {
         let home = self.other_home(&reader)?;
         let alone = self.build(&alone, &home, "cargo alone, from nothing")?;
         let environment = self.at(&reader).with("CARGO_HOME", &home);
-        let clock = Clock::start();
+        let clock = timer();
         let setup = Setup::of(&self.command(), &environment, None)?;
         let args = StartArgs {
             store: self.store(),
@@ -152,7 +158,7 @@ impl Demo<'_> {
             cargo: self.command().args,
             ..PublishArgs::default()
         };
-        let clock = Clock::start();
+        let clock = timer();
         let environment = self.at(dir);
         let outcome = publish::publish_build(&args, self.call.at(&environment))?;
         drop(step);
@@ -193,7 +199,7 @@ impl Demo<'_> {
     fn build(&self, dir: &Path, home: &Path, what: &str) -> Result<Duration> {
         let args: Vec<String> = self.command().args;
         let args: Vec<&str> = args.iter().map(String::as_str).collect();
-        let (clock, build) = (Clock::start(), || self.cargo(dir, &args, Some(home)));
+        let (clock, build) = (timer(), || self.cargo(dir, &args, Some(home)));
         self.call.reporter.during(what, build)?;
         Ok(clock.elapsed())
     }

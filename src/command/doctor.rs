@@ -13,8 +13,9 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use super::cli::StoreArgs;
+use super::sources;
 use super::trust::{here, proposed};
-use super::{Call, Clock, failure, far, init, keyring, print_json, quietly, short, visit};
+use super::{Call, failure, far, init, keyring, print_json, quietly, short, timer, visit};
 use crate::cargo::{CargoCommand, CargoError, Workspace, workspace};
 use crate::config::{self, ConfigError, Environment, RemoteConfig};
 use crate::disk::{self, space};
@@ -23,7 +24,7 @@ use crate::model::Toolchain;
 use crate::report::{bytes, count};
 use crate::rustc::tried;
 use crate::store::{Store, StoreError};
-use crate::trust::{self, Keyring};
+use crate::trust::Keyring;
 
 /// How long all checks may take together; they run at once.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -83,7 +84,7 @@ fn hint(check: &str) -> &'static str {
 
 /// Runs the command, and returns its exit code: 1 if something is wrong.
 pub fn run(args: &StoreArgs, call: Call<'_>) -> anyhow::Result<ExitCode> {
-    let clock = Clock::start();
+    let clock = timer();
     let step = call.reporter.step("Checking", 0);
     let patient = Arc::new(Patient {
         environment: call.environment.clone(),
@@ -177,6 +178,7 @@ fn configuration(patient: &Patient) -> anyhow::Result<Says> {
     let environment = &patient.environment;
     let understood = environment.var(far::WAIT_VAR).is_none() || far::wait(environment).is_some();
     ensure!(understood, "{} is no number of seconds", far::WAIT_VAR);
+    environment.store_max_bytes(patient.args.store.as_deref(), &patient.workspace)?;
     let remotes = count(patient.remotes()?.len(), "remote");
     let settings = config::settings(&patient.workspace)?;
     Ok(match settings.unknown() {
@@ -219,7 +221,7 @@ fn store(patient: &Patient) -> anyhow::Result<Says> {
         }
         opened => opened?,
     };
-    trust::store(&root, false)?;
+    sources::believed(&root, false)?;
     if !writable {
         return Ok(Says::Note(format!("{shown} can only be read")));
     }

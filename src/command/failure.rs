@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use crate::cargo::CargoError;
-use crate::config::ConfigError;
+use crate::config::{CONFIG_FILE, ConfigError};
 use crate::disk::DiskError;
 use crate::engine::publish::PublishError;
 use crate::engine::restore::RestoreError;
@@ -72,12 +72,16 @@ pub(super) fn hint(error: &anyhow::Error) -> Option<String> {
     let disk = find::<DiskError>(error);
     let no_room = matches!(find(error), Some(RestoreError::NoRoom { .. }));
     if no_room || disk.is_some_and(DiskError::is_full) {
-        return Some("make room there, or name another with --store or --target-dir".to_owned());
+        return Some(
+            "make room there, or name another place: --store, or --target-dir of a start"
+                .to_owned(),
+        );
     }
     if let Some(disk) = disk {
         let path = disk.path.display();
         return Some(match disk.is_no_directory() {
-            true => "make it a directory, or name another with --target-dir or --store".to_owned(),
+            true => "make it a directory, or name another: --store, or --target-dir of a start"
+                .to_owned(),
             false => format!("see whether {path} is there, and whether you may use it"),
         });
     }
@@ -98,7 +102,7 @@ fn git_hint(error: &anyhow::Error) -> Option<&'static str> {
 fn trust_hint(error: &anyhow::Error) -> Option<&'static str> {
     if let Some(error) = find::<TrustError>(error) {
         return Some(match error {
-            TrustError::OtherOwner(_) | TrustError::OpenToAll(_) => {
+            TrustError::OtherOwner(_) | TrustError::OpenToAll(_) | TrustError::OfRepository(_) => {
                 "if you trust whoever writes there, say so with --believe-store"
             }
             TrustError::Unsigned => "whoever publishes there can sign, by `headstart key new`",
@@ -140,6 +144,7 @@ fn store_hint(error: &anyhow::Error) -> Option<&'static str> {
         return Some(match error {
             ConfigError::NoHome(_) => "set HOME",
             ConfigError::Variable(..) => "set it to a number with a unit, or unset it",
+            ConfigError::File(file, _) if !file.ends_with(CONFIG_FILE) => "correct the file",
             ConfigError::File(..) => {
                 "correct the file; `store`, `store_max_size`, `remote`, `secrets` and `trusted_keys` are what it may hold"
             }

@@ -4,13 +4,13 @@
 
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow, ensure};
 
 use super::cli::{RemoteArgs, StoreArgs};
 use super::trust::here;
-use super::{Call, Clock, keyring, short};
+use super::{Call, Failure, keyring, short, timer};
 use crate::config::{Environment, RemoteConfig};
 use crate::disk::space;
 use crate::model::{Digest, Epoch, Manifest, SECONDS_A_DAY, Toolchain};
@@ -42,7 +42,7 @@ pub struct Far<'a> {
     /// Whether builds may ask for something of what is fetched before all else.
     pub(super) answers: bool,
     wait: Duration,
-    opened: Clock,
+    opened: Instant,
 }
 
 /// A starting point that a tier has.
@@ -78,7 +78,7 @@ impl<'a> Far<'a> {
             believes_all,
             answers: false,
             wait: wait(environment).unwrap_or(WAIT),
-            opened: Clock::start(),
+            opened: timer(),
         })
     }
 
@@ -89,7 +89,7 @@ impl<'a> Far<'a> {
 
     /// Gives lists and manifests their time once more, for a command that comes back to them much later.
     pub fn again(&mut self) {
-        self.opened = Clock::start();
+        self.opened = timer();
     }
 
     /// Returns what the tiers list for `toolchain`, each starting point once. Whom a root names there is believed from now on.
@@ -261,7 +261,7 @@ impl<'a> Far<'a> {
         let worth = worth(size);
         let asked = self.answers.then_some(name);
         let step = reporter.step("Fetching", size);
-        let clock = Clock::start();
+        let clock = timer();
         let all = AtomicU64::new(0);
         let watch = |count| {
             step.inc(count);
@@ -332,11 +332,22 @@ fn no_room(commit: &str, objects: &[(Digest, u64)], dir: &Path) -> Option<String
     })
 }
 
-/// Opens the remotes that are typed, or configured where no cargo is asked.
+/// Opens the remotes that are typed, or configured where no cargo is asked; fails where one of them cannot be opened.
 pub(super) fn settled(args: &RemoteArgs, call: Call<'_>) -> Result<Vec<Box<dyn Tier>>> {
     let dir = call.settled_dir();
     let remotes = call.environment.remotes(&args.remote, &dir)?;
-    open_all(&remotes, call)
+    let hint = "correct it, or leave it out with --remote, which names the others";
+    open_required(&remotes, call, hint)
+}
+
+/// Opens `remotes`; fails with `hint` where one of them cannot be opened.
+pub(super) fn open_required(
+    remotes: &[RemoteConfig],
+    call: Call<'_>,
+    hint: &str,
+) -> Result<Vec<Box<dyn Tier>>> {
+    let opened: Result<_, String> = open_each(remotes, call.environment)?.into_iter().collect();
+    opened.map_err(|why| Failure::new(why, hint).into())
 }
 
 /// Opens `remotes`; one that cannot be opened is passed over.

@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::Result;
 use serde_json::{Value, json};
 
-use super::bring::{LATER_NICE, later};
+use super::bring::{LATER_NICE, LATER_VAR, later};
 use super::cli::{GcArgs, Provider, StoreArgs};
 use super::{Call, Failure, far, print_json};
 use crate::config::RemoteConfig;
@@ -83,6 +83,9 @@ pub fn run(args: &GcArgs, call: Call<'_>) -> Result<()> {
 /// Has another process collect the store that a command in `workspace` used, if nobody has for a day.
 pub(super) fn by_itself(call: Call<'_>, args: &StoreArgs, workspace: &Path) {
     let (environment, typed) = (call.environment, args.store.as_deref());
+    if environment.is_off(LATER_VAR) {
+        return;
+    }
     let root = environment.store(typed, Some(workspace));
     let Some(store) = root.ok().and_then(|root| Store::open(&root).ok()) else {
         return;

@@ -46,7 +46,7 @@ use crate::config::Environment;
 use crate::report::Reporter;
 use cli::{Cli, Command};
 use failure::Failure;
-use setup::{Call, Clock, NAMED_BY_JSON, Setup, print_first, print_json, quietly, short, wrapped};
+use setup::{Call, NAMED_BY_JSON, Setup, print_first, print_json, quietly, short, timer, wrapped};
 
 /// Runs the command in `args`, and returns the process's exit code; errors have been printed.
 pub fn main(args: Vec<OsString>, environment: &Environment, now: Timestamp) -> ExitCode {

@@ -18,7 +18,7 @@ use super::key::signing_keys;
 use super::setup::{warn_of_other_wrapper, warn_of_unknown_settings};
 use super::trust::here;
 use super::{
-    Call, Clock, Failure, NAMED_BY_JSON, Setup, far, gc, keyring, print_first, print_json, short,
+    Call, Failure, NAMED_BY_JSON, Setup, far, gc, keyring, print_first, print_json, short, timer,
     wrapped,
 };
 use crate::cargo::{CargoCommand, Messages, Workspace, command as cargo, message};
@@ -37,6 +37,9 @@ use crate::trust::{PublicKey, SecretKey};
 /// How many units that were left out are named without `--json`.
 const SHOWN_LEFT_OUT: usize = 5;
 
+/// What is said of a build that others would take for the commit's.
+const CHANGED: &str = "a build with changes is written to no remote";
+
 /// A build that was published.
 #[derive(Debug)]
 pub struct Outcome {
@@ -52,12 +55,13 @@ pub struct Outcome {
     pub push_time: Duration,
 }
 
-/// What was written to a remote, or why not.
-type Answer = (String, Result<Pushed, PushError>);
+/// What was written to a remote, and how long that took; or why not.
+type Answer = (String, Result<(Pushed, Duration), PushError>);
 
 /// What publishing needs to know before cargo runs.
 struct Ready<'a> {
     args: &'a PublishArgs,
+    commands: &'a [CargoCommand],
     call: Call<'a>,
     repository: Repository,
     commit: String,
@@ -75,15 +79,13 @@ enum What {
 }
 
 /// What cargo reported, if it was asked, and how long it ran.
-struct Built {
-    lines: Option<Vec<String>>,
-    time: Duration,
-}
+type Built = (Option<Vec<String>>, Duration);
 
 /// Runs the command, and returns its exit code.
 pub fn run(args: &PublishArgs, call: Call<'_>) -> Result<ExitCode> {
-    check_commands(&CargoCommand::split(&args.cargo), call.environment)?;
-    let ready = match Ready::of(args, call) {
+    let commands = CargoCommand::split(&args.cargo);
+    check_commands(&commands, call.environment)?;
+    let ready = match Ready::of(args, &commands, call) {
         Err(error) if args.required => return Err(error),
         ready => ready,
     };
@@ -93,7 +95,7 @@ pub fn run(args: &PublishArgs, call: Call<'_>) -> Result<ExitCode> {
     }
     warn_of_other_wrapper(call);
     let is_ready = ready.is_ok();
-    let built = build(args, Messages::Shown, call)?;
+    let built = build(args, &commands, Messages::Shown, call)?;
     match ready.and_then(|ready| ready.publish(&built)) {
         Ok(outcomes) => say(args, &outcomes),
         Err(error) if args.required => Err(error),
@@ -137,18 +139,23 @@ fn say(args: &PublishArgs, outcomes: &[Outcome]) -> Result<ExitCode> {
 
 /// Runs cargo, saying nothing of it, and publishes what it left in one workspace.
 pub fn publish_build(args: &PublishArgs, call: Call<'_>) -> Result<Outcome> {
-    check_commands(&CargoCommand::split(&args.cargo), call.environment)?;
-    let ready = Ready::of(args, call)?;
-    let outcomes = ready.publish(&build(args, Messages::Kept, call)?)?;
+    let commands = CargoCommand::split(&args.cargo);
+    check_commands(&commands, call.environment)?;
+    let ready = Ready::of(args, &commands, call)?;
+    let outcomes = ready.publish(&build(args, &commands, Messages::Kept, call)?)?;
     let first = outcomes.into_iter().next();
     first.context("a build of no workspace")
 }
 
 /// Runs the cargo commands through this program, until one of them fails.
-fn build(args: &PublishArgs, messages: Messages, call: Call<'_>) -> Result<Built> {
-    let commands = CargoCommand::split(&args.cargo);
+fn build(
+    args: &PublishArgs,
+    commands: &[CargoCommand],
+    messages: Messages,
+    call: Call<'_>,
+) -> Result<Built> {
     let how = wrapped(call.environment, messages);
-    let started = Clock::start();
+    let started = timer();
     let mut lines = None;
     if let Some(checkout) = Checkout::running(&commands[0], call.environment) {
         for (program, args) in commands.iter().filter_map(|one| checkout.x(one)) {
@@ -156,7 +163,7 @@ fn build(args: &PublishArgs, messages: Messages, call: Call<'_>) -> Result<Built
             cargo::run_plainly(&program, args, how, std::io::stderr().into())?;
         }
     } else {
-        for command in &commands {
+        for command in commands {
             let more = cargo::run(command, how, |line| match args.store.json {
                 true => call.reporter.note(String::from_utf8_lossy(line).trim_end()),
                 false => drop(std::io::stdout().write_all(line)),
@@ -164,14 +171,17 @@ fn build(args: &PublishArgs, messages: Messages, call: Call<'_>) -> Result<Built
             lines.get_or_insert_with(Vec::new).extend(more);
         }
     }
-    let time = started.elapsed();
-    Ok(Built { lines, time })
+    Ok((lines, started.elapsed()))
 }
 
 impl<'a> Ready<'a> {
     /// Finds out what is published and where to; changes nothing but that the store is there, and what the wrapper is told.
-    fn of(args: &'a PublishArgs, call: Call<'a>) -> Result<Ready<'a>> {
-        let (environment, commands) = (call.environment, CargoCommand::split(&args.cargo));
+    fn of(
+        args: &'a PublishArgs,
+        commands: &'a [CargoCommand],
+        call: Call<'a>,
+    ) -> Result<Ready<'a>> {
+        let environment = call.environment;
         let repository = Repository::discover(&commands[0].looks_from(&environment.dir))?;
         let (commit, dirty) = commit_to_publish(&repository, args)?;
         let what = match Checkout::running(&commands[0], environment) {
@@ -185,10 +195,12 @@ impl<'a> Ready<'a> {
         warn_of_unknown_settings(call, configured);
         if args.required {
             let remotes = environment.remotes(&args.store.remote, configured)?;
-            let mut opened = far::open_each(&remotes, environment)?.into_iter();
-            if let Some(why) = opened.find_map(Result::err) {
-                let hint = "correct it, or leave --required out";
-                return Err(Failure::new(why, hint).into());
+            let hint = "correct it, or leave --required out";
+            let opened = far::open_required(&remotes, call, hint)?;
+            let typed = !args.store.remote.is_empty();
+            if dirty && opened.iter().any(|tier| tier.is_writable() || typed) {
+                let hint = "commit or stash the changes, or leave --required or --allow-dirty out";
+                return Err(Failure::new(CHANGED, hint).into());
             }
         }
         let typed = args.store.store.as_deref();
@@ -200,6 +212,7 @@ impl<'a> Ready<'a> {
         }
         Ok(Ready {
             args,
+            commands,
             call,
             repository,
             commit,
@@ -226,7 +239,6 @@ impl<'a> Ready<'a> {
 
     fn publish_one(&self, setup: &Setup, built: &Built) -> Result<Outcome> {
         let (store, call, now_unix_s) = (&self.store, self.call, self.call.now_unix_s());
-        let commands = CargoCommand::split(&self.args.cargo).into_iter();
         let build = Build {
             workspace: &setup.workspace,
             roots: &setup.roots,
@@ -239,7 +251,7 @@ impl<'a> Ready<'a> {
                 published_unix_s: now_unix_s,
                 not_after_unix_s: now_unix_s + i64::from(self.args.keep_days) * SECONDS_A_DAY,
                 toolchain: setup.toolchain.clone(),
-                commands: commands.map(|command| command.args).collect(),
+                commands: self.commands.iter().map(|one| one.args.clone()).collect(),
                 part: setup.part.clone(),
                 roots: setup.roots.clone(),
                 ..Manifest::default()
@@ -247,22 +259,23 @@ impl<'a> Ready<'a> {
             secrets: &call.environment.secrets(setup.configured())?,
             store,
             reporter: call.reporter,
-            report: built.lines.as_deref().map(message::live),
+            report: built.0.as_deref().map(message::live),
         };
         check_still_there(&self.repository, &build.manifest)?;
-        let started = Clock::start();
+        let started = timer();
         let failed = || format!("cannot publish into {}", store.root().display());
         let published = publish(&build).with_context(failed)?;
         let publish_time = started.elapsed();
-        let started = Clock::start();
+        let started = timer();
         let pushed = self.push(setup, &published.point)?;
+        let push_time = started.elapsed();
         gc::by_itself(call, &self.args.store, setup.configured());
         Ok(Outcome {
             published,
-            cargo_time: built.time,
+            cargo_time: built.1,
             publish_time,
             pushed,
-            push_time: started.elapsed(),
+            push_time,
         })
     }
 
@@ -293,18 +306,24 @@ impl<'a> Ready<'a> {
                 true => push(tier, &self.store, point, signer, call.now_unix_s()),
                 false => Err(PushError::ReadOnly),
             };
+            let started = timer();
             let pushed = call.reporter.during(&format!("Writing to {name}"), push);
             if let Err(error) = &pushed {
                 call.reporter
                     .warn(format!("cannot write to {name}: {error}"));
             }
-            (name.to_owned(), pushed)
+            let time = started.elapsed();
+            (name.to_owned(), pushed.map(|pushed| (pushed, time)))
         };
         // What is typed is meant to be written to; what is set is read, and written to where that can be done.
         let typed = !args.store.remote.is_empty();
         let tiers = tiers.iter().map(|tier| &**tier);
-        let tiers = tiers.filter(|tier| (tier.is_writable() || typed) && !point.dirty);
-        let pushed = tiers.map(push).collect();
+        let tiers: Vec<&dyn Tier> = tiers.filter(|tier| tier.is_writable() || typed).collect();
+        if point.dirty && !tiers.is_empty() {
+            call.reporter.note(CHANGED);
+            return Ok(Vec::new());
+        }
+        let pushed = tiers.into_iter().map(push).collect();
         warn_of_dropped(dropped, call);
         Ok(pushed)
     }
@@ -445,7 +464,7 @@ fn as_json(outcome: &Outcome, unsigned: bool) -> Value {
         "cargo_seconds": outcome.cargo_time.as_secs_f64(),
         "publish_seconds": outcome.publish_time.as_secs_f64(),
         "remotes": outcome.pushed.iter().map(|(name, pushed)| match pushed {
-            Ok(pushed) => json!({
+            Ok((pushed, _)) => json!({
                 "url": name,
                 "objects": pushed.objects,
                 "packs": pushed.packs,
@@ -472,8 +491,8 @@ fn print(outcome: &Outcome, unsigned: bool) {
     say!("  {units} that made {made}; {new} new in the store, in {seconds:.1} s");
     let written = outcome.pushed.iter();
     let written = written.filter_map(|(name, pushed)| Some((name, pushed.as_ref().ok()?)));
-    for (name, pushed) in written.clone() {
-        let (size, seconds) = (bytes(pushed.bytes), outcome.push_time.as_secs_f64());
+    for (name, (pushed, time)) in written.clone() {
+        let (size, seconds) = (bytes(pushed.bytes), time.as_secs_f64());
         say!("  {size} written to {name} in {seconds:.1} s");
     }
     if unsigned && written.count() > 0 {

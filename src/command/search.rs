@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use anyhow::ensure;
+
 use super::sources::{Candidate, NoStart, Sources};
 use super::{Setup, short};
 use crate::cargo::CargoCommand;
@@ -35,12 +37,12 @@ impl Search<'_> {
         let sources = self.sources;
         if let Some(name) = &sources.args.manifest {
             let candidates = sources.candidates(vec![self.named(name)?]);
-            return some(candidates, || NoStart(UNUSABLE.to_owned()));
+            ensure!(!candidates.is_empty(), NoStart(UNUSABLE.to_owned()));
+            return Ok(candidates);
         }
         let mut found: Vec<Candidate> = Vec::new();
-        let (mut found_commits, mut unusable) = (0, false);
+        let (mut found_commits, mut looked_at, mut unusable) = (0, 0, false);
         let mut other_toolchain: Option<Point> = None;
-        let mut looked_at = 0;
         // Most often it is near, and a long history takes git a while.
         for limit in [NEAR_ANCESTORS, MAX_ANCESTORS] {
             let commits = self.commits(limit)?;
@@ -63,10 +65,9 @@ impl Search<'_> {
                 break;
             }
         }
-        some(found, || match unusable {
-            true => NoStart(UNUSABLE.to_owned()),
-            false => self.why_none(looked_at, other_toolchain),
-        })
+        ensure!(!found.is_empty() || !unusable, NoStart(UNUSABLE.to_owned()));
+        ensure!(!found.is_empty(), self.why_none(looked_at, other_toolchain));
+        Ok(found)
     }
 
     /// Returns the point whose manifest's name begins with `name`.
@@ -149,17 +150,6 @@ impl Search<'_> {
     pub(super) fn behind(&self, commit: &str) -> Option<usize> {
         let from = self.sources.args.commit.as_deref().unwrap_or("HEAD");
         self.repository().ok()?.distance(commit, from).ok()
-    }
-}
-
-/// Returns `candidates`, or why there are none.
-fn some(
-    candidates: Vec<Candidate>,
-    why_none: impl FnOnce() -> NoStart,
-) -> anyhow::Result<Vec<Candidate>> {
-    match candidates.is_empty() {
-        true => Err(why_none().into()),
-        false => Ok(candidates),
     }
 }
 

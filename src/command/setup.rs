@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::Instant;
 
 use anyhow::Context;
 use jiff::Timestamp;
@@ -168,22 +168,10 @@ pub fn warn_of_unknown_settings(call: Call<'_>, dir: &Path) {
     unknown.iter().for_each(|why| call.reporter.warn(why));
 }
 
-/// Measures how long something takes; the only clock of the commands beside the time they start at.
-#[derive(Debug)]
-pub struct Clock(std::time::Instant);
-
-impl Clock {
-    /// Begins to measure.
-    #[expect(clippy::disallowed_methods, reason = "commands time what they run")]
-    pub fn start() -> Clock {
-        Clock(std::time::Instant::now())
-    }
-
-    /// Returns the time since.
-    #[expect(clippy::disallowed_methods, reason = "commands time what they run")]
-    pub fn elapsed(&self) -> Duration {
-        self.0.elapsed()
-    }
+/// Begins to measure how long something takes; the only clock of the commands beside the time they start at.
+#[expect(clippy::disallowed_methods, reason = "commands time what they run")]
+pub fn timer() -> Instant {
+    Instant::now()
 }
 
 /// Returns the beginning of a commit's name, for people.

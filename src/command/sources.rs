@@ -1,5 +1,7 @@
 //! Where starting points come from: the store here, and what the remotes list.
 
+use std::path::Path;
+
 use anyhow::{Result, anyhow, ensure};
 
 use super::cli::StartArgs;
@@ -7,9 +9,10 @@ use super::far::{Far, Listed};
 use super::setup::warn_of_unknown_settings;
 use super::{Call, Setup, short};
 use crate::disk;
+use crate::git;
 use crate::model::{Digest, Manifest};
 use crate::store::{Point, Store, StoreError, pack};
-use crate::trust::{self, Believed, Verified};
+use crate::trust::{self, Believed, TrustError, Verified};
 
 /// Why nothing is started, where nothing went wrong.
 #[derive(Debug, thiserror::Error)]
@@ -35,6 +38,15 @@ pub(super) struct Sources<'a> {
     pub(super) listed: Vec<Listed>,
 }
 
+/// Returns the belief in the store at `root`: whose directory it is, and that it is no part of a repository, which belongs to the user
+/// who cloned it, whoever wrote it.
+pub(super) fn believed(root: &Path, said_so: bool) -> Result<Believed, TrustError> {
+    match said_so || !git::tracks(root) {
+        true => trust::store(root, said_so),
+        false => Err(TrustError::OfRepository(root.to_owned())),
+    }
+}
+
 impl<'a> Sources<'a> {
     /// Opens the store and asks the remotes for their lists; fails with [`NoStart`] where there is no store.
     pub(super) fn open(args: &'a StartArgs, call: Call<'a>, setup: &Setup) -> Result<Sources<'a>> {
@@ -53,7 +65,7 @@ impl<'a> Sources<'a> {
         Ok(Sources {
             args,
             call,
-            believed: trust::store(&root, args.believe_store)?,
+            believed: believed(&root, args.believe_store)?,
             store,
             far,
             listed,
@@ -81,38 +93,34 @@ impl<'a> Sources<'a> {
     pub(super) fn candidates(&self, points: Vec<Point>) -> Vec<Candidate> {
         let candidate = |point: Point| {
             let commit = short(&point.commit);
-            let unused = |why| anyhow!("the starting point {commit} is not used: {why}");
-            self.bring(&point).map_err(unused)?;
-            self.read(point)
+            let unused = |why| format!("the starting point {commit} is not used: {why}");
+            let candidate = self.candidate(&point).map_err(unused);
+            candidate.map_err(|why| self.call.reporter.warn(why)).ok()
         };
-        let warn = |why| self.call.reporter.warn(why);
-        let all = points.into_iter().map(candidate);
-        all.filter_map(|one| one.map_err(warn).ok()).collect()
+        points.into_iter().filter_map(candidate).collect()
     }
 
     /// Returns the starting point of `point`, brought here if need be; or why it cannot be used.
     pub(super) fn candidate(&self, point: &Point) -> Result<Candidate> {
         self.bring(point)?;
-        self.read(point.clone())
-    }
-
-    fn read(&self, point: Point) -> Result<Candidate> {
-        let now_unix_s = self.call.now_unix_s();
-        if point.not_after_unix_s >= now_unix_s {
+        if point.not_after_unix_s >= self.call.now_unix_s() {
             // Noted first: what is read afterwards was not on its way out.
             self.store.note_use(point.manifest);
         }
-        let name = point.manifest.short();
         let manifest = self.store.manifest(point.manifest)?;
-        let same = manifest.toolchain == point.toolchain;
-        ensure!(same, "manifest {name} is of another toolchain than said");
-        let same = point.is_of(&manifest);
-        ensure!(same, "manifest {name} is not what its point says");
-        let commit = short(&point.commit);
-        let lasts = manifest.not_after_unix_s >= now_unix_s;
-        ensure!(lasts, "the starting point {commit} has expired");
-        let manifest = self.believed.vouch(manifest);
-        Ok(Candidate { point, manifest })
+        self.check(point, &manifest)?;
+        Ok(Candidate {
+            point: point.clone(),
+            manifest: self.believed.vouch(manifest),
+        })
+    }
+
+    fn check(&self, point: &Point, manifest: &Manifest) -> Result<()> {
+        let same = manifest.toolchain == point.toolchain && point.is_of(manifest);
+        ensure!(same, "it is another starting point than said");
+        let lasts = manifest.not_after_unix_s >= self.call.now_unix_s();
+        ensure!(lasts, "it has expired");
+        Ok(())
     }
 
     /// Brings the manifest of `point` here if it is not, or says why it is not to be had, or not to be believed today.
@@ -165,10 +173,7 @@ impl<'a> Sources<'a> {
         let believed = listed.believed.as_ref();
         let manifest = self.far.verified(bytes, signatures, believed)?;
         let manifest = manifest.get();
-        let same = manifest.toolchain == point.toolchain && point.is_of(manifest);
-        ensure!(same, "it is another starting point than its list says");
-        let lasts = manifest.not_after_unix_s >= self.call.now_unix_s();
-        ensure!(lasts, "it has expired");
+        self.check(point, manifest)?;
         let index = pack::decode_index(packed, manifest);
         index.map_err(|error| anyhow!("its index {error}"))?;
         let (store, staging) = (&self.store, self.store.staging("adopt")?);

@@ -13,7 +13,9 @@ use super::failure;
 use super::search::Search;
 use super::setup::warn_of_other_wrapper;
 use super::sources::{Candidate, NoStart, Sources};
-use super::{Call, Clock, Failure, Setup, bring, gc, print_first, print_json, short, wrapped};
+use super::{
+    Call, Failure, NAMED_BY_JSON, Setup, bring, gc, print_first, print_json, short, timer, wrapped,
+};
 use crate::cargo::{CargoCommand, Locked, Messages, command as cargo};
 use crate::config;
 use crate::engine::hold::{self, Held};
@@ -56,6 +58,10 @@ pub fn run(args: &StartArgs, call: Call<'_>) -> Result<ExitCode> {
         true => Checkout::of(environment),
         false => Checkout::running(&commands[0], environment),
     };
+    if checkout.is_some() && args.target_dir.is_some() {
+        let what = "rustc's bootstrap builds in a directory of its own";
+        return Err(Failure::new(what, "leave --target-dir out").into());
+    }
     let started = match &checkout {
         Some(checkout) => checkout.start(args, call),
         None => start_here(args, &commands[0], call),
@@ -76,7 +82,7 @@ pub fn run(args: &StartArgs, call: Call<'_>) -> Result<ExitCode> {
     let how = wrapped(environment, Messages::Shown);
     for command in &commands {
         let x = checkout.as_ref().and_then(|one| one.x(command));
-        let stdout = match x.is_some() && args.store.json {
+        let stdout = match args.store.json {
             // What it says is no part of our answer.
             true => std::io::stderr().into(),
             false => Stdio::inherit(),
@@ -130,7 +136,7 @@ pub fn start(args: &StartArgs, setup: &Setup, call: Call<'_>) -> Result<Outcome>
 
 /// Starts from what `sources` have.
 pub(super) fn start_from(sources: &Sources<'_>, setup: &Setup) -> Result<Outcome> {
-    let clock = Clock::start();
+    let clock = timer();
     let search = Search { setup, sources };
     let candidates = search.candidates()?;
     let mut starter = Starter::new(search, &candidates)?;
@@ -372,6 +378,9 @@ fn print(outcome: &Outcome, dry_run: bool, now: Timestamp) {
     });
     let reason = |one: &Noted| format!("{}: {}", one.package, one.reason.text);
     let reasons: BTreeSet<String> = own.map(reason).collect();
-    let all = "; `headstart status --units` names them all";
+    let all = match dry_run {
+        true => NAMED_BY_JSON,
+        false => "; `headstart status --units` names them all",
+    };
     print_first(SHOWN_REASONS, reasons.iter(), all);
 }

@@ -1,8 +1,10 @@
 //! `headstart status`: where a target directory comes from, and what the store holds.
 
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::Result;
+use indicatif::HumanDuration;
 use jiff::Timestamp;
 use serde_json::json;
 
@@ -93,11 +95,8 @@ fn as_json(started: Option<&Started>, store: &Path, points: &[Point]) -> serde_j
 /// Returns how long ago `unix_s` was, for people.
 pub fn age(unix_s: i64, now: Timestamp) -> String {
     let seconds = now.as_second().saturating_sub(unix_s);
-    let (value, unit) = match seconds {
-        ..60 => return "just now".to_owned(),
-        60..3600 => (seconds / 60, "minute"),
-        3600..86_400 => (seconds / 3600, "hour"),
-        _ => (seconds / 86_400, "day"),
-    };
-    format!("{} ago", count(usize::try_from(value).unwrap_or(0), unit))
+    match u64::try_from(seconds) {
+        Ok(seconds @ 60..) => format!("{} ago", HumanDuration(Duration::from_secs(seconds))),
+        _ => "just now".to_owned(),
+    }
 }

@@ -13,14 +13,14 @@ use anyhow::{Context, Result};
 use super::cli::BisectArgs;
 use super::scratch::{Judged, Scratch, TARGET};
 use super::sources::{NoStart, Sources};
-use super::{Clock, Failure, Setup, start, wrapped};
+use super::{Failure, Setup, start, timer, wrapped};
 use crate::cargo::command::{self as cargo, KEPT_BACK};
 use crate::cargo::{CargoCommand, CargoError, Live, Messages, PackageId, message};
 use crate::config::Environment;
 use crate::disk::{self, PLAIN, Staging};
 use crate::engine::bisect::Verdict;
 use crate::engine::programs::{self, Program, Wanted};
-use crate::git::Repository;
+use crate::git::{OF_HOOKS, Repository};
 use crate::store::{ObjectError, Point};
 
 /// How long the programs of one commit may be on their way: nothing quicker would give them.
@@ -68,7 +68,7 @@ impl Trials<'_> {
         source: Source<'_>,
         needed: &BTreeSet<String>,
     ) -> Result<(Judged, Vec<Program>)> {
-        let clock = Clock::start();
+        let clock = timer();
         let tree = self.scratch.at(self.repository, commit)?;
         let root = disk::canonical(&self.setup.workspace.root);
         let below = root.strip_prefix(&self.repository.root);
@@ -207,7 +207,7 @@ impl Trials<'_> {
         for one in programs {
             command.envs(one.variables.iter().map(|variable| (variable, &one.path)));
         }
-        for name in KEPT_BACK {
+        for name in KEPT_BACK.iter().chain(&OF_HOOKS) {
             command.env_remove(name);
         }
         let both = printed.try_clone()?;

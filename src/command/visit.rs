@@ -2,16 +2,15 @@
 //!
 //! Writes one small file, always the same under the same name, and only where the remote may be written to. See note 0017.
 
-use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{anyhow, bail, ensure};
 
-use super::Clock;
 use super::doctor::{Findings, Patient, Says};
 use super::far::{self, STALE_DAYS};
 use super::status::age;
+use super::timer;
 use crate::config::RemoteConfig;
 use crate::model::SECONDS_A_DAY;
 use crate::report::{bytes, count};
@@ -30,7 +29,7 @@ const CLOCKS_S: i64 = 300;
 
 /// Visits the remote at `config`.
 pub(super) fn of(patient: &Patient, config: &RemoteConfig) -> Findings {
-    let clock = Clock::start();
+    let clock = timer();
     let tier = match open(patient, config) {
         Ok(tier) => tier,
         Err(error) => return vec![("remote", Err(error))],
@@ -38,7 +37,7 @@ pub(super) fn of(patient: &Patient, config: &RemoteConfig) -> Findings {
     let tier = &*tier;
     let toolchain = patient.toolchain();
     let key = toolchain.map_or(OWN.to_owned(), |toolchain| head::key(&toolchain));
-    let asked = Clock::start();
+    let asked = timer();
     let mut findings = Findings::new();
     match get(tier, &key) {
         Err(trouble) if trouble != Trouble::Absent => {
@@ -64,15 +63,21 @@ pub(super) fn of(patient: &Patient, config: &RemoteConfig) -> Findings {
 
 /// Opens the remote; a directory is not made.
 fn open(patient: &Patient, config: &RemoteConfig) -> anyhow::Result<Box<dyn Tier>> {
-    let dir = config.url.strip_prefix("file://").map(Path::new);
-    ensure!(dir.is_none_or(Path::exists), "there is no such directory");
-    let mut opened = far::open_each(std::slice::from_ref(config), &patient.environment)?;
-    let opened = opened.pop().expect("as many as were named");
-    opened.map_err(anyhow::Error::msg)
+    let open = |config: &RemoteConfig| -> anyhow::Result<Box<dyn Tier>> {
+        let mut opened = far::open_each(std::slice::from_ref(config), &patient.environment)?;
+        let opened = opened.pop().expect("as many as were named");
+        opened.map_err(anyhow::Error::msg)
+    };
+    let read_only = true;
+    open(&RemoteConfig {
+        read_only,
+        ..config.clone()
+    })?;
+    open(config)
 }
 
 fn get(tier: &dyn Tier, key: &str) -> Result<Vec<u8>, Trouble> {
-    let clock = Clock::start();
+    let clock = timer();
     tier.get(key, MAX_HEAD_BYTES as u64, &|_| clock.elapsed() < READING)
 }
 
@@ -103,14 +108,14 @@ fn exchange(tier: &dyn Tier, key: &str, findings: &mut Findings) {
 }
 
 fn write(tier: &dyn Tier, own: &[u8]) -> anyhow::Result<Says> {
-    let clock = Clock::start();
+    let clock = timer();
     let put = || tier.put(OWN, own.to_vec().into());
     match tier.is_writable().then(put) {
         None => return Ok(Says::Ok("it is only read".to_owned())),
         Some(Err(denied @ Trouble::Denied(_))) => return Ok(Says::Note(denied.to_string())),
         Some(written) => written?,
     }
-    Ok(Says::Ok(speed(OWN_BYTES as u64, &clock)))
+    Ok(Says::Ok(speed(OWN_BYTES as u64, clock)))
 }
 
 /// Returns what could be read, from where and how fast; none where nothing is.
@@ -119,7 +124,7 @@ fn read<'a>(
     key: &'a str,
     own: &[u8],
 ) -> anyhow::Result<Option<(&'a str, Vec<u8>, String)>> {
-    let (clock, came) = (Clock::start(), AtomicU64::new(0));
+    let (clock, came) = (timer(), AtomicU64::new(0));
     let watch = |count| {
         came.fetch_add(count, Ordering::Relaxed);
         clock.elapsed() < READING
@@ -129,7 +134,7 @@ fn read<'a>(
         Err(Trouble::Absent) => (key, get(key)),
         answer => (OWN, answer),
     };
-    let speed = speed(came.into_inner(), &clock);
+    let speed = speed(came.into_inner(), clock);
     match answer {
         Err(Trouble::Absent) => Ok(None),
         Err(Trouble::Stopped) => bail!(speed),
@@ -139,7 +144,7 @@ fn read<'a>(
 }
 
 fn range(tier: &dyn Tier, key: &str, whole: &[u8]) -> anyhow::Result<Says> {
-    let (clock, middle) = (Clock::start(), whole.len() / 3..whole.len() / 3 * 2);
+    let (clock, middle) = (timer(), whole.len() / 3..whole.len() / 3 * 2);
     let watch = |_| clock.elapsed() < READING;
     let part = tier.get_range(key, middle.start as u64..middle.end as u64, &watch)?;
     let same = part == whole[middle];
@@ -148,7 +153,7 @@ fn range(tier: &dyn Tier, key: &str, whole: &[u8]) -> anyhow::Result<Says> {
 }
 
 /// Returns how fast so many bytes went, for people.
-fn speed(count: u64, since: &Clock) -> String {
+fn speed(count: u64, since: Instant) -> String {
     let took = since.elapsed();
     let rate = bytes((count as f64 / took.as_secs_f64().max(1e-6)) as u64);
     format!("{} in {took:.0?}, {rate} a second", bytes(count))

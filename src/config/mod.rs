@@ -86,8 +86,8 @@ impl Settings {
     }
 }
 
-/// The name of the configuration file.
-const CONFIG_FILE: &str = "headstart.toml";
+/// The name of the file with what a workspace sets.
+pub const CONFIG_FILE: &str = "headstart.toml";
 /// What the user's own store is called in the cache directory.
 const STORE_DIR: &str = "headstart";
 /// What a store may have if nobody says otherwise: a few large workspaces, or many small ones, with weeks of commits.

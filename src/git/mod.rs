@@ -94,7 +94,9 @@ impl Repository {
 
     /// Returns what differs from HEAD in the work tree, untracked files included, a line each.
     pub fn changes(&self) -> Result<Vec<String>, GitError> {
-        self.lines_of(&["status", "--porcelain"])
+        // As git does it by itself, whatever the user's settings hide.
+        let all = ["--untracked-files=normal", "--ignore-submodules=untracked"];
+        self.lines_of(&[&["status", "--porcelain"], &all[..]].concat())
     }
 
     /// Returns `commit` and its ancestors, nearest first, at most `limit`.
@@ -234,6 +236,16 @@ pub fn known<'a>(
     Ok(names.filter(|name| !name.is_empty()).map(path).collect())
 }
 
+/// Tells whether files of `dir`, other than those that only keep a directory, are a part of the repository that it lies in.
+pub fn tracks(dir: &Path) -> bool {
+    if !dir.ancestors().any(|above| above.join(".git").exists()) {
+        return false;
+    }
+    let tracked = ask(git(dir).args(["ls-files", "-z", "--cached"]));
+    let keeps = |name: &[u8]| matches!(name, b"" | b".gitignore" | b".gitkeep");
+    tracked.is_ok_and(|files| !files.split(|byte| *byte == 0).all(keeps))
+}
+
 /// Clones the repository at `from` to `to`, and checks `commit` out there.
 pub fn clone_at(from: &Path, to: &Path, commit: &str) -> Result<(), GitError> {
     let clone = ["clone", "--quiet", "--no-checkout"];
@@ -256,6 +268,17 @@ pub fn commit_all(dir: &Path, message: &str) -> Result<(), GitError> {
     ask(git(dir).args(settings).args(commit)).map(drop)
 }
 
+/// Variables that git gives to hooks and aliases: they name a repository or an index, wherever git is run.
+pub const OF_HOOKS: [&str; 7] = [
+    "GIT_DIR",
+    "GIT_WORK_TREE",
+    "GIT_INDEX_FILE",
+    "GIT_COMMON_DIR",
+    "GIT_OBJECT_DIRECTORY",
+    "GIT_NAMESPACE",
+    "GIT_PREFIX",
+];
+
 /// Returns git in `dir`, which never waits for a user or takes a lock that is not needed.
 #[expect(clippy::disallowed_methods, reason = "git starts git")]
 fn git(dir: &Path) -> Command {
@@ -263,6 +286,9 @@ fn git(dir: &Path) -> Command {
     git.current_dir(dir).stdin(Stdio::null());
     git.env("GIT_OPTIONAL_LOCKS", "0");
     git.env("GIT_TERMINAL_PROMPT", "0").env("LC_ALL", "C");
+    for name in OF_HOOKS {
+        git.env_remove(name);
+    }
     git
 }
 

@@ -5,6 +5,8 @@ use std::io::{BufRead, BufReader, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, ExitStatus, Stdio};
 
+use crate::child;
+
 /// How rustc ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ended(ExitStatus);
@@ -37,10 +39,12 @@ impl Ended {
 /// Runs `program` with `args` on our own standard streams, and waits for it.
 ///
 /// Descriptors are inherited (the jobserver's among them), and so is the process group, so that a Ctrl-C
-/// reaches rustc without our help.
+/// reaches rustc without our help; a SIGTERM to us alone is passed on.
 #[expect(clippy::disallowed_methods, reason = "rustc::run starts rustc")]
 pub fn run(program: &OsStr, args: &[OsString]) -> std::io::Result<Ended> {
-    Command::new(program).args(args).status().map(Ended)
+    let mut child = Command::new(program).args(args).spawn()?;
+    let _awaited = child::awaited(&child);
+    child.wait().map(Ended)
 }
 
 /// Does the same, and gives each line of rustc's standard error to `pass_on` as soon as it is written.
@@ -52,6 +56,7 @@ pub fn run_watched(
 ) -> std::io::Result<Ended> {
     let mut command = Command::new(program);
     let mut child = command.args(args).stderr(Stdio::piped()).spawn()?;
+    let _awaited = child::awaited(&child);
     if let Some(stderr) = child.stderr.take() {
         let mut reader = BufReader::new(stderr);
         let mut line = Vec::new();

@@ -37,6 +37,9 @@ pub enum TrustError {
     /// Anybody may write there.
     #[error("the store {} can be written by anybody, and its starting points run code on this machine", .0.display())]
     OpenToAll(PathBuf),
+    /// Whoever writes the repository writes it.
+    #[error("the store {} is a part of the repository, and its starting points run code on this machine", .0.display())]
+    OfRepository(PathBuf),
     /// Nobody signed it.
     #[error("it is not signed, and starting points run code on this machine")]
     Unsigned,

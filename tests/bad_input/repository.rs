@@ -1,11 +1,13 @@
-//! Repositories that are not as one expects: none, empty, detached, shallow.
+//! Repositories that are not as one expects: none, empty, detached, shallow, named by variables, of several workspaces.
 
 use std::path::Path;
 
+use headstart_testkit::fixture::Lock;
 use headstart_testkit::{Workspace, git_command};
 
 use crate::common::around::output;
-use crate::common::chain::{Chain, builds_right, found_nothing, prints, refused, strictly};
+use crate::common::chain::{Chain, builds_right, found_nothing, prints, refused, sane, strictly};
+use crate::common::{Place, runner};
 
 /// Somebody who unpacked a source archive could not tell what headstart wants, or not build any more.
 #[test]
@@ -149,4 +151,66 @@ fn a_workspace_named_by_its_manifest_has_its_own_repository() {
     named.replace("crates/c0/src/lib.rs", "    0", "    40");
     let published = chain.run(here.root(), &[&strictly("publish")[..], &build].concat());
     refused(&published, "the work tree differs from the commit");
+}
+
+/// git tells what its aliases and hooks run which repository it is: a bisect would check its commits out in the user's work tree.
+#[test]
+fn a_bisect_as_an_alias_of_git_leaves_the_work_tree_alone() {
+    let chain = Chain::published();
+    let first = chain.source.head();
+    for (old, new) in [("+ 1", "+ 11"), ("+ 11", "+ 12")] {
+        chain.source.replace("crates/c2/src/lib.rs", old, new);
+        chain.source.commit(new);
+        chain.publish_again();
+    }
+    let mine = chain.place.scratch.path("mine");
+    let path = mine.display().to_string();
+    let add = ["worktree", "add", "--quiet", "-b", "mine", &path];
+    chain.source.git(&add);
+    let mine = Workspace::open(&mine);
+    let before = mine.git(&["status", "--branch", "--porcelain"]);
+    let git_dir = chain.source.path(".git/worktrees/mine");
+    let check = ["--", "sh", "-c", "test $(c3) = 3"];
+    let args = [&["bisect", "--json", "--good", &first], &check[..]].concat();
+    let bisect = runner(mine.root(), &chain.place).env("GIT_INDEX_FILE", git_dir.join("index"));
+    let said = sane(bisect.env("GIT_DIR", &git_dir).args(args).run());
+    assert_eq!(mine.git(&["status", "--branch", "--porcelain"]), before);
+    assert_eq!(mine.head(), chain.source.head());
+    let answer = said.succeeded().json();
+    assert_eq!(answer["last_good"]["commit"], first.as_str(), "{answer}");
+}
+
+/// Two workspaces in one repository may have programs of one name: a bisect in one would judge the other's.
+#[test]
+fn a_bisect_judges_the_programs_of_its_own_workspace() {
+    let (_, lock) = Lock::new().local("app", &[]).file();
+    let manifest = "[package]\nname = \"app\"\nversion = \"0.1.0\"\nedition = \"2024\"\n";
+    let main = "fn main() {\n    println!(\"good\");\n}\n";
+    let both = ["a", "b"].into_iter().flat_map(|dir| {
+        let files = [("Cargo.toml", manifest), ("Cargo.lock", &lock)];
+        let files = files.into_iter().chain([("src/main.rs", main)]);
+        files.map(move |(name, text)| (format!("{dir}/{name}"), text))
+    });
+    let ignored = (".gitignore".to_owned(), "target\n");
+    let source = Workspace::new(both.chain([ignored]));
+    let place = Place::new();
+    let mut commits = vec![source.head()];
+    for changed in ["", "b", "a"] {
+        if !changed.is_empty() {
+            source.replace(format!("{changed}/src/main.rs"), "good", "bad");
+            commits.push(source.commit(changed));
+        }
+        for dir in ["a", "b"] {
+            let publish = runner(&source.path(dir), &place);
+            publish.args(["publish", "--required"]).run().succeeded();
+        }
+    }
+    for (dir, bad) in [("a", 2), ("b", 1)] {
+        let check = ["--", "sh", "-c", "test $(app) = good"];
+        let args = [&["bisect", "--json", "--good", &commits[0]], &check[..]].concat();
+        let said = runner(&source.path(dir), &place).args(args).run();
+        let answer = said.succeeded().json();
+        let found = &answer["first_bad"]["commit"];
+        assert_eq!(found, commits[bad].as_str(), "{dir}: {answer}");
+    }
 }

@@ -6,8 +6,9 @@ use std::path::Path;
 use std::process::Command;
 
 use headstart::disk::walk;
+use headstart_testkit::Output;
 
-use crate::common::around::{output, skipped, with_args, with_own_mounts};
+use crate::common::around::{output, skipped, succeeds, with_args, with_own_mounts};
 use crate::common::chain::{Chain, builds_right, found_nothing, refused, strictly};
 
 /// A user id that is nobody's here.
@@ -160,7 +161,8 @@ fn a_store_of_another_user_is_refused() {
             return skipped("only root can give files away");
         }
     }
-    refused_unless_believed(&chain, clone.root(), "belongs to another user");
+    let start = |args: &[&str]| chain.run(clone.root(), args);
+    refused_unless_believed(start, clone.root(), "belongs to another user");
     builds_right(&clone).nothing_ran();
 }
 
@@ -173,16 +175,46 @@ fn a_store_that_anybody_can_write_is_refused() {
     let mode = fs::metadata(&store).expect("it is there").mode();
     let open = Permissions::from_mode(mode | 0o002);
     fs::set_permissions(&store, open).expect("the store is ours");
-    refused_unless_believed(&chain, clone.root(), "can be written by anybody");
+    let start = |args: &[&str]| chain.run(clone.root(), args);
+    refused_unless_believed(start, clone.root(), "can be written by anybody");
     builds_right(&clone).nothing_ran();
 }
 
-fn refused_unless_believed(chain: &Chain, clone: &Path, why: &str) {
-    let started = chain.start(clone);
+/// Whoever writes a repository would have their code run by everybody who clones it: the files of a clone are the user's own.
+#[test]
+fn a_store_of_the_repository_is_refused() {
+    let chain = Chain::published();
+    let source = &chain.source;
+    source.edit("headstart.toml", "store = \"vendor/cache\"\n");
+    source.commit("a store inside");
+    let (own, theirs) = (chain.elsewhere("own"), chain.elsewhere("theirs"));
+    let start_in = |clone: &Path, args: &[&str]| {
+        let plain = chain.command(clone, &[]);
+        output(&mut with_args(&plain, args))
+    };
+    copied(&chain.place.store(), &own.path("vendor/cache"));
+    let started = start_in(own.root(), &["start", "--json"]).succeeded();
+    assert_eq!(started.json()["units"]["fresh"], 4, "{}", started.stderr);
+
+    copied(&chain.place.store(), &theirs.path("vendor/cache"));
+    theirs.commit("with what is in it");
+    let start = |args: &[&str]| start_in(theirs.root(), args);
+    refused_unless_believed(start, theirs.root(), "is a part of the repository");
+    builds_right(&theirs).nothing_ran();
+}
+
+fn copied(from: &Path, to: &Path) {
+    let parent = to.parent().expect("it has one");
+    fs::create_dir_all(parent).expect("it is ours");
+    assert!(succeeds(Command::new("cp").arg("-a").args([from, to])));
+}
+
+fn refused_unless_believed(start: impl Fn(&[&str]) -> Output, clone: &Path, why: &str) {
+    let started = start(&["start", "--json"]);
     refused(&started, why);
     assert!(started.stderr.contains("--believe-store"));
     assert!(!clone.join("target").exists());
-    let believed = chain.run(clone, &["start", "--json", "--believe-store"]);
+    let believed = start(&["start", "--json", "--believe-store"]);
     assert_eq!(believed.succeeded().json()["units"]["fresh"], 4);
 }
 

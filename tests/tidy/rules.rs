@@ -9,6 +9,7 @@ use crate::code::{blanked, has_path, has_word, names_from_root, numbered, test_i
 /// The folders of `src/` and their layers: a file names only folders of lower layers, and its own.
 const LAYERS: &[(&str, u8)] = &[
     ("model", 0),
+    ("child", 1),
     ("disk", 1),
     ("rustc", 2),
     ("cargo", 2),

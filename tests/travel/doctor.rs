@@ -92,6 +92,12 @@ fn where_all_is_well_nothing_is_wrong_or_touched() {
     let line = format!("ok     {} write: it is only read\n", server.url());
     assert!(text.contains(&line), "{text}");
     assert!(text.contains("\n       hint: "), "{text}");
+    // The same in a directory whose address is not its path.
+    let spaced = far.remote.with_file_name("a remote");
+    fs::rename(&far.remote, &spaced).expect("it is ours");
+    let url = format!("file://{}", spaced.display()).replace(' ', "%20");
+    let said = doctor(far.headstart(&clone, &url));
+    assert_eq!(wrong(&said), [""; 0], "{said:#?}");
 }
 
 /// Everything in a directory but git's own.
@@ -276,6 +282,12 @@ fn what_is_wrong_with_settings_is_said() {
         "configuration",
         "wrong",
         "HEADSTART_WAIT",
+    );
+    is(
+        set("HEADSTART_STORE_MAX_SIZE", "50X"),
+        "configuration",
+        "wrong",
+        "HEADSTART_STORE_MAX_SIZE",
     );
     let write = |text: &str| fs::write(clone.path("headstart.toml"), text).expect("it is ours");
     write("remotes = []\n");

@@ -164,6 +164,28 @@ fn sessions_of_fresh_units_come_later() {
     assert_eq!(reason["code"], "seeded", "{said}");
 }
 
+/// The remotes of a workspace that is built from elsewhere are named in its own file: nothing would come from there later.
+#[test]
+fn sessions_come_later_from_the_remotes_of_the_workspace() {
+    let far = Far::published(None);
+    let (here, app) = (far.clone("here"), far.clone("app"));
+    let url = format!("file://{}", far.remote.display());
+    app.edit("headstart.toml", format!("[[remote]]\nurl = \"{url}\"\n"));
+    let start = ["start", "--believe-store", "--", "build"];
+    let runner = far.headstart(&here, "").env("HEADSTART_LATER", "on");
+    let manifest = ["--manifest-path", "../app/Cargo.toml"];
+    let runner = runner.env("HEADSTART_WAIT", PATIENCE_S);
+    runner
+        .args(start.into_iter().chain(manifest))
+        .run()
+        .succeeded();
+    let all = far.chain.manifest().objects();
+    let store = Store::open(&far.store()).expect("it was made");
+    until("the rest comes", || {
+        all.iter().all(|(object, size)| store.has(*object, *size))
+    });
+}
+
 /// Who edits right after a start would compile from nothing what is on its way.
 #[test]
 fn a_build_waits_for_a_session_that_is_on_its_way() {

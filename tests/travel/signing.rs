@@ -557,3 +557,12 @@ fn a_named_workspace_has_its_own_repositorys_keys() {
         .run();
     assert_ne!(refused.code, 0, "{}", refused.stdout);
 }
+
+/// What was to be signed in several remotes would be found in some of them, and nobody would hear of the other.
+#[test]
+fn a_remote_that_cannot_be_opened_is_an_error_before_anything_is_signed() {
+    let signing = Signing::unsigned();
+    let remotes = ["--remote", &signing.remote(), "--remote", "nonsense://x"];
+    refused(&signing.sign(&["ours"], &remotes), "nonsense://x");
+    assert!(signing.waiting().exists() && !signing.far.remote.join("v1/heads").exists());
+}

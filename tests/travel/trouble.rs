@@ -17,7 +17,7 @@ use headstart::trust::{self, SecretKey};
 use headstart_testkit::{Fault, Output, Server, Workspace};
 
 use crate::common::PROGRAM;
-use crate::common::around::with_own_mounts;
+use crate::common::around::{output, with_own_mounts};
 use crate::common::chain::{Chain, builds_right, found_nothing, refused};
 use crate::far::{Far, push_unsigned};
 
@@ -317,6 +317,7 @@ fn build_scripts_do_not_see_the_key() {
 struct Moody {
     refuses: bool,
     failures: usize,
+    denies: Option<&'static str>,
     asked: Mutex<BTreeMap<String, usize>>,
     files: Mutex<BTreeMap<String, Vec<u8>>>,
 }
@@ -349,6 +350,9 @@ impl Tier for Moody {
 
     fn get(&self, key: &str, _: u64, _: Watch<'_>) -> Result<Vec<u8>, Trouble> {
         self.asked("get")?;
+        if self.denies.is_some_and(|part| key.contains(part)) {
+            return Err(Trouble::Denied("no".to_owned()));
+        }
         let files = self.files.lock().expect("no thread panics");
         files.get(key).cloned().ok_or(Trouble::Absent)
     }
@@ -424,6 +428,46 @@ fn a_publish_tries_again() {
     assert!(error.to_string().contains("503"), "{error}");
     let asked = dead.asked.lock().expect("no thread panics").clone();
     assert_eq!(asked, BTreeMap::from([("get".to_owned(), 4)]));
+}
+
+/// One file that may not be read, of a commit before, would keep all that come after from being published.
+#[test]
+fn what_cannot_be_read_of_earlier_commits_costs_bytes() {
+    let (first, next) = (Chain::published(), Chain::unpublished());
+    let mut tier = Moody::default();
+    push_to(&tier, &first).expect("it is taken");
+    next.source.replace("crates/c1/src/lib.rs", "+ 1", "+ 11");
+    next.source.commit("next");
+    next.publish_again();
+    tier.denies = Some("manifests/");
+    let pushed = push_to(&tier, &next).expect("it is taken");
+    assert_eq!(pushed.objects, next.manifest().objects().len());
+    let list = tier.get(&head::key(&next.manifest().toolchain), u64::MAX, &|_| true);
+    let list = head::decode(&list.expect("it was written"));
+    assert_eq!(list.expect("it is a list").head.entries.len(), 2);
+}
+
+/// A build with changes would be taken for the commit's by everybody, or be missing there without a word.
+#[test]
+fn a_build_with_changes_is_written_to_no_remote() {
+    let far = Far::unpublished();
+    let source = &far.chain.source;
+    source.replace("crates/c1/src/lib.rs", "+ 1", "+ 11");
+    let url = format!("file://{}", far.remote.display());
+    let publish = |args: &[&str]| {
+        let plain = ["publish", "--allow-dirty", "--remote", &url];
+        far.chain.run(source.root(), &[&plain, args].concat())
+    };
+    let what = "a build with changes is written to no remote";
+    refused(&publish(&["--required"]), what);
+    assert!(!source.path("target").exists(), "it was built for nothing");
+    let said = publish(&[]).succeeded();
+    assert!(said.stderr.contains(what), "{}", said.stderr);
+    assert!(!far.remote.join("v1").exists());
+    // Where nothing is written to anyway, nothing is lost.
+    let args = ["publish", "--allow-dirty", "--required"];
+    let mut publish = far.chain.command(source.root(), &args);
+    output(publish.env("HEADSTART_REMOTES", "http://127.0.0.1:1/")).succeeded();
 }
 
 /// CI would be red because a cache is down.

@@ -497,3 +497,13 @@ fn roots_are_listed_and_removed() {
     assert_eq!(user.list()["roots"][0]["revoked"], true);
     refused(&user.run(&["trust", "add", "--root", &a]), "is revoked");
 }
+
+/// A key would be revoked in some of the remotes that were named, and nobody would see that it still counts in the other.
+#[test]
+fn a_remote_that_cannot_be_opened_is_an_error_before_anything_is_written() {
+    let owner = Owner::new();
+    let args = ["--remote", "nonsense://x", "--root", &owner.root];
+    let said = owner.rotate(&[&args[..], &["--revoke", &key().0]].concat());
+    refused(&said, "nonsense://x");
+    assert!(!owner.published().exists(), "half of them heard of it");
+}
