@@ -36,7 +36,8 @@ required() {
 install() {
     if headstart --version >/dev/null 2>&1; then return; fi
     local root=${HEADSTART_ROOT:-${HOME-}/.headstart} source=${HEADSTART_SOURCE-}
-    local wanted="$source ${HEADSTART_REV-}"
+    # Without a commit, what is at that place may be another; nobody sees that.
+    local wanted=${HEADSTART_REV:-$source}
     PATH=$root/bin:$PATH
     if [[ -z $source || $(cat "$root/installed" 2>/dev/null) == "$wanted" ]]; then
         if headstart --version >/dev/null 2>&1; then return; fi
@@ -50,11 +51,10 @@ install() {
     fi
     # By the machine's compiler and for the machine, whatever this repository builds with and for; and nobody shows it the key.
     (
-        mkdir -p "$root" && root=$(realpath "$root") && cd /
+        mkdir -p "$root" && root=$(realpath "$root") && cd / || exit
         unset RUSTUP_TOOLCHAIN RUSTFLAGS CARGO_ENCODED_RUSTFLAGS CARGO_BUILD_TARGET RUSTC_WRAPPER CARGO_BUILD_RUSTC_WRAPPER
         unset HEADSTART_SIGN_KEY HEADSTART_KEY_PASSWORD
-        cargo install --quiet --locked --force --root "$root" "${from[@]}" headstart
-        echo "$wanted" >"$root/installed"
+        cargo install --quiet --locked --force --root "$root" "${from[@]}" headstart && echo "$wanted" >"$root/installed"
     )
 }
 

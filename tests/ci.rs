@@ -229,6 +229,21 @@ fn nothing_of_headstart_fails_a_build() {
         let source = [("HEADSTART_SOURCE", ""), ("HEADSTART_ROOT", "/nonexistent")];
         ci.job_with(&without_headstart(), name, &source, &command)
     };
+    let root = ci.chain.place.scratch.path("root");
+    let root = root.to_str().expect("it is text");
+    let broken = [("HEADSTART_SOURCE", "/"), ("HEADSTART_ROOT", root)];
+    let command = format!("{} build", script.display());
+    let (_, said) = ci.job_with(&without_headstart(), "broken", &broken, &command);
+    let said = said.succeeded();
+    assert!(
+        said.stderr.contains("could not be installed"),
+        "{}",
+        said.stderr
+    );
+    assert!(
+        !Path::new(root).join("installed").exists(),
+        "it counts as installed"
+    );
     let (clone, said) = missing("none", "build -p c2 --then test");
     let said = said.succeeded();
     assert!(

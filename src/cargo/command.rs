@@ -145,8 +145,7 @@ pub fn run(
     let mut cargo = program("cargo", run);
     cargo.args(command.reporting());
     cargo.stdout(Stdio::piped()).stderr(stderr);
-    let mut child = cargo.spawn().map_err(&failed)?;
-    let _awaited = child::awaited(&child);
+    let (mut child, _awaited) = child::spawn(&mut cargo).map_err(&failed)?;
     let stdout = child.stdout.take();
     let stdout = stdout.expect("standard output was asked to be piped");
     let mut report = Vec::new();
@@ -209,9 +208,8 @@ fn check(command: String, status: ExitStatus, stderr: String) -> Result<()> {
 /// `stdout`. Fails if it does.
 pub fn run_plainly(name: &Path, args: &[String], run: Run<'_>, stdout: Stdio) -> Result<()> {
     let shown = name.display().to_string();
-    let child = program(name, run).args(args).stdout(stdout).spawn();
-    let mut child = child.map_err(not_started(&shown))?;
-    let _awaited = child::awaited(&child);
+    let child = child::spawn(program(name, run).args(args).stdout(stdout));
+    let (mut child, _awaited) = child.map_err(not_started(&shown))?;
     let status = child.wait().map_err(not_started(&shown))?;
     let command = format!("{shown} {}", args.join(" "));
     check(command, status, String::new())

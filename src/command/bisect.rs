@@ -217,8 +217,7 @@ impl Bisect<'_> {
         }
         self.say_step(&id, &subject, &judged);
         // What does not build may, once COMMAND's build or the network is another.
-        let asked = judged.code.is_some() || !judged.built;
-        if judged.verdict.is_some() && asked {
+        if judged.code.is_some() {
             self.kept.judged.insert(id, judged.clone());
             self.trials.scratch.keep(&self.kept)?;
         }

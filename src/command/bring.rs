@@ -19,6 +19,7 @@ use crate::engine::offer::Offered;
 use crate::engine::{Action, Ledger, Survey, restore};
 use crate::model::{Digest, OutputFile, Unit, UnitName};
 use crate::store::{Store, StoreError};
+use crate::tier::Tier;
 use crate::travel::arrivals::{self, Arrivals};
 
 /// Turns what is done later, behind everything else, off when it is `0`, `off` or `no`: a machine that is thrown away has no use for it.
@@ -115,24 +116,24 @@ pub(super) fn rest_later(sources: &Sources<'_>, candidate: &Candidate, build: &P
     }
     let name = point.manifest.hex();
     let mut fetch: Vec<&OsStr> = vec!["fetch".as_ref(), "--quiet".as_ref()];
-    for remote in sources.far.tiers.well() {
-        fetch.extend([OsStr::new("--remote"), remote.name().as_ref()]);
-    }
     fetch.extend([OsStr::new("--from"), build.as_ref()]);
     fetch.extend([OsStr::new("--store"), store.root().as_ref(), name.as_ref()]);
+    // Not on the command line, where everybody sees what may be in an address.
+    let remotes: Vec<&str> = sources.far.tiers.well().map(Tier::name).collect();
     // What does not come is compiled from nothing, and says so then.
-    later(environment, &fetch);
+    later(environment, &fetch, &remotes);
 }
 
-/// Runs this program with `args` in another process that goes on when this one has ended; nobody hears of it. Does nothing
-/// where the user wants no such processes.
+/// Runs this program with `args` in another process that goes on when this one has ended, with these remotes; nobody hears of it. Does
+/// nothing where the user wants no such processes.
 #[expect(clippy::disallowed_methods, reason = "commands start headstart again")]
-pub(super) fn later(environment: &Environment, args: &[&OsStr]) {
+pub(super) fn later(environment: &Environment, args: &[&OsStr], remotes: &[&str]) {
     if environment.is_off(LATER_VAR) {
         return;
     }
     let mut later = std::process::Command::new(&environment.program);
     later.args(args).current_dir(&environment.dir);
+    later.env("HEADSTART_REMOTES", remotes.join(" "));
     later.stdin(Stdio::null()).stdout(Stdio::null());
     later.stderr(Stdio::null()).process_group(0);
     drop(later.spawn());

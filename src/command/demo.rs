@@ -5,8 +5,6 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use serde_json::json;
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-use signal_hook::iterator::Signals;
 
 use super::cli::{DemoArgs, KEEP_DAYS, PublishArgs, StartArgs, StoreArgs};
 use super::sources::NoStart;
@@ -38,7 +36,12 @@ pub fn run(args: &DemoArgs, call: Call<'_>) -> Result<()> {
     let made = builder.prefix("headstart-demo-").tempdir_in(&parent);
     let failed = || format!("cannot make a scratch directory in {}", parent.display());
     let scratch = made.with_context(failed)?;
-    remove_when_interrupted(scratch.path());
+    let left = scratch.path().to_path_buf();
+    child::at_end(move || {
+        // Twice: a rustc that is just ending may still have written while the first went through.
+        drop(disk::remove_dir(&left));
+        drop(disk::remove_dir(&left));
+    });
     let dir = scratch.path().display();
     let note = format!("working in {dir}, which is removed at the end");
     call.reporter.note(note);
@@ -55,23 +58,6 @@ pub fn run(args: &DemoArgs, call: Call<'_>) -> Result<()> {
     let closed = scratch.close();
     closed.context("cannot remove the scratch directory")?;
     Ok(())
-}
-
-/// A demo that is stopped leaves nothing behind; cargo gets the same Ctrl-C by itself.
-fn remove_when_interrupted(scratch: &Path) {
-    let scratch = scratch.to_path_buf();
-    // Without a handler the demo works, and leaves its directory when interrupted.
-    let Ok(mut signals) = Signals::new([SIGINT, SIGTERM, SIGHUP]) else {
-        return;
-    };
-    child::ended_by_caller();
-    std::thread::spawn(move || {
-        let signal = signals.forever().next();
-        // Twice: a rustc that is just ending may still have written while the first went through.
-        drop(disk::remove_dir(&scratch));
-        drop(disk::remove_dir(&scratch));
-        std::process::exit(128 + signal.unwrap_or(SIGINT));
-    });
 }
 
 struct Demo<'a> {

@@ -221,7 +221,7 @@ fn store(patient: &Patient) -> anyhow::Result<Says> {
         }
         opened => opened?,
     };
-    sources::believed(&root, false)?;
+    sources::believed(&disk::canonical(&root), false)?;
     if !writable {
         return Ok(Says::Note(format!("{shown} can only be read")));
     }

@@ -98,7 +98,7 @@ pub(super) fn by_itself(call: Call<'_>, args: &StoreArgs, workspace: &Path) {
         let gc = ["gc", "--quiet", "--max-size", &max_bytes, "--store"];
         let mut gc: Vec<&OsStr> = gc.iter().map(OsStr::new).collect();
         gc.push(store.root().as_ref());
-        later(environment, &gc);
+        later(environment, &gc, &[]);
     }
 }
 

@@ -18,7 +18,7 @@ use crate::model::Digest;
 use crate::report::Reporter;
 
 /// The version of verdicts that this version writes and reads.
-const VERSION: u16 = 1;
+const VERSION: u16 = 2;
 /// The largest file of verdicts that is read: a hundred thousand of them.
 const MAX_BYTES: u64 = 16 << 20;
 /// cargo's directory in the work tree.

@@ -16,6 +16,7 @@ use super::sources::{NoStart, Sources};
 use super::{Failure, Setup, start, timer, wrapped};
 use crate::cargo::command::{self as cargo, KEPT_BACK};
 use crate::cargo::{CargoCommand, CargoError, Live, Messages, PackageId, message};
+use crate::child;
 use crate::config::Environment;
 use crate::disk::{self, PLAIN, Staging};
 use crate::engine::bisect::Verdict;
@@ -212,7 +213,8 @@ impl Trials<'_> {
         }
         let both = printed.try_clone()?;
         command.stdin(Stdio::null()).stdout(both).stderr(printed);
-        let status = command.status().map_err(|error| {
+        let ended = child::spawn(&mut command).and_then(|(mut child, _awaited)| child.wait());
+        let status = ended.map_err(|error| {
             let what = format!("cannot run `{}`: {error}", program.to_string_lossy());
             let hint = "COMMAND runs in a work tree of its own; a path to it may be relative to where you are";
             Failure::new(what, hint)

@@ -68,11 +68,11 @@ fn open(patient: &Patient, config: &RemoteConfig) -> anyhow::Result<Box<dyn Tier
         let opened = opened.pop().expect("as many as were named");
         opened.map_err(anyhow::Error::msg)
     };
-    let read_only = true;
-    open(&RemoteConfig {
-        read_only,
-        ..config.clone()
-    })?;
+    if config.url.starts_with("file:") {
+        let mut only_read = config.clone();
+        only_read.read_only = true;
+        open(&only_read)?;
+    }
     open(config)
 }
 

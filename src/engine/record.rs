@@ -233,10 +233,11 @@ impl Recorder<'_> {
     /// What the wrapper noted of the compile that made `output`, here or where a start had it from; there with
     /// the session that belongs to it.
     fn note(&self, unit: &LiveUnit, output: &Path) -> Option<Placed> {
-        let (ledger, crate_name) = (&self.ledger, &unit.crate_name);
-        let plainly = || ledger.compiled_plainly(crate_name, output);
-        let note = ledger.compiled(&unit.name, crate_name, output);
-        if let Some(note) = note.or_else(|| plainly().filter(|_| !unit.plain_outputs.is_empty())) {
+        let note = match unit.plain_outputs.is_empty() {
+            true => self.ledger.compiled(&unit.name, &unit.crate_name, output),
+            false => self.ledger.compiled_plainly(&unit.crate_name, output),
+        };
+        if let Some(note) = note {
             return Some(Placed {
                 compiled: note.compiled,
                 workspace: note.workspace,

@@ -236,14 +236,26 @@ pub fn known<'a>(
     Ok(names.filter(|name| !name.is_empty()).map(path).collect())
 }
 
-/// Tells whether files of `dir`, other than those that only keep a directory, are a part of the repository that it lies in.
+/// Tells whether files of `dir`, without links and other than those that only keep a directory, are a part of the repository that it lies in.
+///
+/// Asked from the top: a directory may be made to look like a repository of its own.
 pub fn tracks(dir: &Path) -> bool {
-    if !dir.ancestors().any(|above| above.join(".git").exists()) {
+    let Some(top) = enclosing_work_tree(dir) else {
         return false;
-    }
-    let tracked = ask(git(dir).args(["ls-files", "-z", "--cached"]));
-    let keeps = |name: &[u8]| matches!(name, b"" | b".gitignore" | b".gitkeep");
-    tracked.is_ok_and(|files| !files.split(|byte| *byte == 0).all(keeps))
+    };
+    let below = Path::new(".").join(dir.strip_prefix(top).unwrap_or(dir));
+    let mut git = git(top);
+    let list = ["ls-files", "-z", "--cached", "--"];
+    let tracked = ask(git.env("GIT_LITERAL_PATHSPECS", "1").args(list).arg(below));
+    let keeps = |file: &[u8]| {
+        let file = path(file);
+        file.ends_with(".gitignore") || file.ends_with(".gitkeep")
+    };
+    let all_keep = |files: Vec<u8>| {
+        let mut files = files.split(|byte| *byte == 0);
+        files.all(|file| file.is_empty() || keeps(file))
+    };
+    !tracked.is_ok_and(all_keep)
 }
 
 /// Clones the repository at `from` to `to`, and checks `commit` out there.
@@ -269,7 +281,7 @@ pub fn commit_all(dir: &Path, message: &str) -> Result<(), GitError> {
 }
 
 /// Variables that git gives to hooks and aliases: they name a repository or an index, wherever git is run.
-pub const OF_HOOKS: [&str; 7] = [
+pub const OF_HOOKS: [&str; 10] = [
     "GIT_DIR",
     "GIT_WORK_TREE",
     "GIT_INDEX_FILE",
@@ -277,6 +289,9 @@ pub const OF_HOOKS: [&str; 7] = [
     "GIT_OBJECT_DIRECTORY",
     "GIT_NAMESPACE",
     "GIT_PREFIX",
+    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+    "GIT_SHALLOW_FILE",
+    "GIT_GRAFT_FILE",
 ];
 
 /// Returns git in `dir`, which never waits for a user or takes a lock that is not needed.

@@ -42,8 +42,7 @@ impl Ended {
 /// reaches rustc without our help; a SIGTERM to us alone is passed on.
 #[expect(clippy::disallowed_methods, reason = "rustc::run starts rustc")]
 pub fn run(program: &OsStr, args: &[OsString]) -> std::io::Result<Ended> {
-    let mut child = Command::new(program).args(args).spawn()?;
-    let _awaited = child::awaited(&child);
+    let (mut child, _awaited) = child::spawn(Command::new(program).args(args))?;
     child.wait().map(Ended)
 }
 
@@ -55,8 +54,7 @@ pub fn run_watched(
     mut pass_on: impl FnMut(&[u8]),
 ) -> std::io::Result<Ended> {
     let mut command = Command::new(program);
-    let mut child = command.args(args).stderr(Stdio::piped()).spawn()?;
-    let _awaited = child::awaited(&child);
+    let (mut child, _awaited) = child::spawn(command.args(args).stderr(Stdio::piped()))?;
     if let Some(stderr) = child.stderr.take() {
         let mut reader = BufReader::new(stderr);
         let mut line = Vec::new();

@@ -1,5 +1,7 @@
 //! How a manifest is written: a versioned header, then postcard in one zstd frame. See `docs/format.md`.
 
+use std::io::Read;
+
 use crate::model::Manifest;
 use crate::model::manifest::Malformed;
 
@@ -76,8 +78,10 @@ pub fn decode(bytes: &[u8]) -> Result<Manifest> {
     if size_bytes > MAX_DECODED_BYTES {
         return Err(FormatError::Damaged);
     }
-    let plain = zstd::bulk::decompress(packed, size_bytes as usize);
-    let plain = plain.map_err(|_| FormatError::Damaged)?;
+    let decoder = zstd::stream::Decoder::new(packed).map_err(|_| FormatError::Damaged)?;
+    let mut plain = Vec::new();
+    let read = decoder.take(size_bytes + 1).read_to_end(&mut plain);
+    read.map_err(|_| FormatError::Damaged)?;
     if plain.len() as u64 != size_bytes {
         return Err(FormatError::Damaged);
     }

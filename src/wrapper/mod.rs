@@ -52,8 +52,8 @@ pub fn run(args: &[OsString], environment: &Environment, clock: fn() -> SystemTi
         return code(program, run::run(program, given));
     };
     let ledger = Ledger::of(roots.dir(Root::Build));
-    // Exactly as cargo wants it.
     let begun = clock();
+    // Exactly as cargo wants it.
     let plainly = |began| Done {
         started: clock(),
         ended: run::run(program, given),
@@ -82,8 +82,10 @@ pub fn run(args: &[OsString], environment: &Environment, clock: fn() -> SystemTi
             }
         }
     };
+    // Where cargo was ended, and somebody has removed what it built, nothing is made anew.
     if let Ok(ended) = &done.ended
         && ended.code() == 0
+        && roots.dir(Root::Build).is_dir()
     {
         let is_member = invocation.source.is_relative();
         let root = is_member.then(|| ledger.told(&environment.dir));

@@ -197,6 +197,9 @@ fn a_store_of_the_repository_is_refused() {
     assert_eq!(started.json()["units"]["fresh"], 4, "{}", started.stderr);
 
     copied(&chain.place.store(), &theirs.path("vendor/cache"));
+    // git takes a directory with these for a repository of its own, which tracks nothing.
+    theirs.edit("vendor/cache/HEAD", "ref: refs/heads/main\n");
+    theirs.edit("vendor/cache/refs/heads/main", "");
     theirs.commit("with what is in it");
     let start = |args: &[&str]| start_in(theirs.root(), args);
     refused_unless_believed(start, theirs.root(), "is a part of the repository");
