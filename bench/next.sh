@@ -8,6 +8,7 @@
 #   start    a fresh clone at another path: `headstart start -- CARGO ARGS`, from what was published of the commits before
 #   nothing  plain cargo in a fresh clone (every NOTHING_EVERY-th commit)
 # Then the commit is published, from a directory that walks along. OTHER_HOME=DIR gives the readers another CARGO_HOME.
+# LOCK=1 gives them the warm directory's Cargo.lock, where the repository has none: to make one, cargo asks the registry for seconds.
 # Readers stay until the end, as long as 10 GB are free: for minutes after a large removal, ext4 is slow to make files, and a start
 # makes many.
 set -euo pipefail
@@ -38,6 +39,7 @@ start() {
     reader=$scratch/reader-$1/deep/clone
     mkdir -p "$(dirname "$reader")"
     clone "$reader" "$1"
+    [[ -z ${LOCK-} ]] || cp "$scratch/warm/Cargo.lock" "$reader/Cargo.lock"
     t=$(now)
     (cd "$reader" && CARGO_HOME=${OTHER_HOME:-${CARGO_HOME:-$HOME/.cargo}} "$headstart" start --required -- "${args[@]}" >"$scratch/start.log" 2>&1) || { tail -20 "$scratch/start.log"; exit 1; }
     since "$t" >"$scratch/start.s"
