@@ -224,36 +224,24 @@ fn nothing_of_headstart_fails_a_build() {
     }
 
     let script = here(SCRIPT);
-    let missing = |name: &str, args: &str| {
+    let without = |name: &str, source: &str, root: &str, args: &str| {
         let command = format!("{} {args}", script.display());
-        let source = [("HEADSTART_SOURCE", ""), ("HEADSTART_ROOT", "/nonexistent")];
-        ci.job_with(&without_headstart(), name, &source, &command)
+        let source = [("HEADSTART_SOURCE", source), ("HEADSTART_ROOT", root)];
+        let (clone, said) = ci.job_with(&without_headstart(), name, &source, &command);
+        let told = said.stderr.contains("could not be installed");
+        assert!(told, "{name}: {}", said.stderr);
+        (clone, said)
     };
     let root = ci.chain.place.scratch.path("root");
-    let root = root.to_str().expect("it is text");
-    let broken = [("HEADSTART_SOURCE", "/"), ("HEADSTART_ROOT", root)];
-    let command = format!("{} build", script.display());
-    let (_, said) = ci.job_with(&without_headstart(), "broken", &broken, &command);
+    let path = root.to_str().expect("it is text");
+    without("broken", "/", path, "build").1.succeeded();
+    assert!(!root.join("installed").exists(), "it counts as installed");
+    let (clone, said) = without("none", "", "/nonexistent", "build -p c2 --then test");
     let said = said.succeeded();
-    assert!(
-        said.stderr.contains("could not be installed"),
-        "{}",
-        said.stderr
-    );
-    assert!(
-        !Path::new(root).join("installed").exists(),
-        "it counts as installed"
-    );
-    let (clone, said) = missing("none", "build -p c2 --then test");
-    let said = said.succeeded();
-    assert!(
-        said.stderr.contains("could not be installed"),
-        "{}",
-        said.stderr
-    );
     assert!(said.stdout.contains("test result: ok"), "{}", said.stdout);
     prints(&clone, "3");
-    assert_eq!(missing("none-fails", "build -p no-such").1.code, 101);
+    let fails = without("none-fails", "", "/nonexistent", "build -p no-such");
+    assert_eq!(fails.1.code, 101);
 }
 
 /// The recipe with a signing job: what the build job wrote would be found by nobody, or be believed without a signature.

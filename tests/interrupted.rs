@@ -18,7 +18,7 @@ use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use common::around::{around, output, skipped, succeeds};
 use common::chain::{Chain, builds_right, prints};
 use common::driver::fake_rustc;
-use common::{Place, runner};
+use common::{Place, runner, until};
 
 /// The most renames that a thread of headstart makes here, with room; a loop over them must end.
 const MAX_RENAMES: usize = 60;
@@ -285,7 +285,9 @@ fn what_ends_headstart_ends_what_it_waits_for() {
         command.env("PID_FILE", &pid_file);
         let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn();
         let mut child = child.expect("it can be started");
-        let waited = until(|| fs::read_to_string(&pid_file).ok()?.trim().parse().ok());
+        let id = || fs::read_to_string(&pid_file).ok()?.trim().parse().ok();
+        until("it waits", || id().is_some());
+        let waited = id().expect("it was there");
         kill_process(Pid::from_child(&child), Signal::TERM).expect("the child is ours");
         assert_eq!(child.wait().expect("it ends").signal(), Some(15));
         let waited = Pid::from_raw(waited).expect("a process");
@@ -312,15 +314,6 @@ fn a_demo_that_is_ended_leaves_nothing() {
             ended.code
         );
     }
-}
-
-/// Returns what `look` finds, as soon as it does.
-fn until<T>(mut look: impl FnMut() -> Option<T>) -> T {
-    let looks = (0..3000).find_map(|_| {
-        std::thread::sleep(Duration::from_millis(10));
-        look()
-    });
-    looks.expect("it was found within half a minute")
 }
 
 /// The store holds nothing that is half, serves, and takes the next publish.

@@ -208,9 +208,8 @@ fn check(command: String, status: ExitStatus, stderr: String) -> Result<()> {
 /// `stdout`. Fails if it does.
 pub fn run_plainly(name: &Path, args: &[String], run: Run<'_>, stdout: Stdio) -> Result<()> {
     let shown = name.display().to_string();
-    let child = child::spawn(program(name, run).args(args).stdout(stdout));
-    let (mut child, _awaited) = child.map_err(not_started(&shown))?;
-    let status = child.wait().map_err(not_started(&shown))?;
+    let status = child::status(program(name, run).args(args).stdout(stdout));
+    let status = status.map_err(not_started(&shown))?;
     let command = format!("{shown} {}", args.join(" "));
     check(command, status, String::new())
 }

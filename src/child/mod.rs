@@ -1,7 +1,7 @@
 //! The program that this process waits for, and the signal that asks both to end.
 
 use std::io;
-use std::process::{Child, Command};
+use std::process::{Child, Command, ExitStatus};
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::sync::{Arc, Once, OnceLock};
 use std::time::Duration;
@@ -34,6 +34,12 @@ pub fn spawn(command: &mut Command) -> io::Result<(Child, Awaited)> {
     let child = command.spawn()?;
     AWAITED.store(Pid::from_child(&child).as_raw_pid(), Ordering::SeqCst);
     Ok((child, Awaited(())))
+}
+
+/// Does the same, and returns how it ended.
+pub fn status(command: &mut Command) -> io::Result<ExitStatus> {
+    let (mut child, _awaited) = spawn(command)?;
+    child.wait()
 }
 
 /// Has `clean` called before a signal ends this process: a Ctrl-C and a closed terminal, too. To be called first.

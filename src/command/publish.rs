@@ -79,7 +79,10 @@ enum What {
 }
 
 /// What cargo reported, if it was asked, and how long it ran.
-type Built = (Option<Vec<String>>, Duration);
+struct Built {
+    lines: Option<Vec<String>>,
+    time: Duration,
+}
 
 /// Runs the command, and returns its exit code.
 pub fn run(args: &PublishArgs, call: Call<'_>) -> Result<ExitCode> {
@@ -171,7 +174,8 @@ fn build(
             lines.get_or_insert_with(Vec::new).extend(more);
         }
     }
-    Ok((lines, started.elapsed()))
+    let time = started.elapsed();
+    Ok(Built { lines, time })
 }
 
 impl<'a> Ready<'a> {
@@ -197,8 +201,7 @@ impl<'a> Ready<'a> {
             let remotes = environment.remotes(&args.store.remote, configured)?;
             let hint = "correct it, or leave --required out";
             let opened = far::open_required(&remotes, call, hint)?;
-            let typed = !args.store.remote.is_empty();
-            if dirty && opened.iter().any(|tier| tier.is_writable() || typed) {
+            if dirty && opened.iter().any(|tier| is_meant(&**tier, args)) {
                 let hint = "commit or stash the changes, or leave --required or --allow-dirty out";
                 return Err(Failure::new(CHANGED, hint).into());
             }
@@ -259,7 +262,7 @@ impl<'a> Ready<'a> {
             secrets: &call.environment.secrets(setup.configured())?,
             store,
             reporter: call.reporter,
-            report: built.0.as_deref().map(message::live),
+            report: built.lines.as_deref().map(message::live),
         };
         check_still_there(&self.repository, &build.manifest)?;
         let started = timer();
@@ -272,7 +275,7 @@ impl<'a> Ready<'a> {
         gc::by_itself(call, &self.args.store, setup.configured());
         Ok(Outcome {
             published,
-            cargo_time: built.1,
+            cargo_time: built.time,
             publish_time,
             pushed,
             push_time,
@@ -315,10 +318,8 @@ impl<'a> Ready<'a> {
             let time = started.elapsed();
             (name.to_owned(), pushed.map(|pushed| (pushed, time)))
         };
-        // What is typed is meant to be written to; what is set is read, and written to where that can be done.
-        let typed = !args.store.remote.is_empty();
         let tiers = tiers.iter().map(|tier| &**tier);
-        let tiers: Vec<&dyn Tier> = tiers.filter(|tier| tier.is_writable() || typed).collect();
+        let tiers: Vec<&dyn Tier> = tiers.filter(|tier| is_meant(*tier, args)).collect();
         if point.dirty && !tiers.is_empty() {
             call.reporter.note(CHANGED);
             return Ok(Vec::new());
@@ -327,6 +328,11 @@ impl<'a> Ready<'a> {
         warn_of_dropped(dropped, call);
         Ok(pushed)
     }
+}
+
+/// Tells whether `tier` is to be written to: what is typed is meant for that; what is set is read, and written to where that can be done.
+fn is_meant(tier: &dyn Tier, args: &PublishArgs) -> bool {
+    tier.is_writable() || !args.store.remote.is_empty()
 }
 
 /// Returns the keys to sign with, and all that are believed in `workspace`, where something is signed with them.

@@ -65,8 +65,10 @@ impl Search<'_> {
                 break;
             }
         }
-        ensure!(!found.is_empty() || !unusable, NoStart(UNUSABLE.to_owned()));
-        ensure!(!found.is_empty(), self.why_none(looked_at, other_toolchain));
+        if found.is_empty() && !unusable {
+            return Err(self.why_none(looked_at, other_toolchain).into());
+        }
+        ensure!(!found.is_empty(), NoStart(UNUSABLE.to_owned()));
         Ok(found)
     }
 

@@ -213,8 +213,7 @@ impl Trials<'_> {
         }
         let both = printed.try_clone()?;
         command.stdin(Stdio::null()).stdout(both).stderr(printed);
-        let ended = child::spawn(&mut command).and_then(|(mut child, _awaited)| child.wait());
-        let status = ended.map_err(|error| {
+        let status = child::status(&mut command).map_err(|error| {
             let what = format!("cannot run `{}`: {error}", program.to_string_lossy());
             let hint = "COMMAND runs in a work tree of its own; a path to it may be relative to where you are";
             Failure::new(what, hint)

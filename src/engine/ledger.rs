@@ -63,6 +63,13 @@ pub struct Started {
     pub decisions: Vec<Decision>,
 }
 
+impl Started {
+    /// Tells whether `other` was taken by the same start, which may take several starting points of one commit.
+    fn is_with(&self, other: &Started) -> bool {
+        (&self.commit, self.unix_s) == (&other.commit, other.unix_s)
+    }
+}
+
 /// What was decided for one unit.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Decision {
@@ -260,7 +267,7 @@ impl Ledger {
     pub fn last_start(&self) -> Option<Started> {
         let mut starts = self.starts();
         let mut last = starts.pop()?;
-        starts.retain(|one| (&one.commit, one.unix_s) == (&last.commit, last.unix_s));
+        starts.retain(|one| one.is_with(&last));
         let before = starts.into_iter().flat_map(|one| one.decisions);
         let own = std::mem::take(&mut last.decisions);
         last.decisions.extend(before.chain(own));
@@ -273,9 +280,8 @@ impl Ledger {
     /// Adds a start.
     pub fn add_start(&self, staging: &Staging, started: Started) -> Result<(), DiskError> {
         let mut starts = self.starts();
-        let same = |one: &Started| (&one.commit, one.unix_s) == (&started.commit, started.unix_s);
         // Nobody asks any more what an earlier start decided.
-        let earlier = starts.iter_mut().filter(|one| !same(one));
+        let earlier = starts.iter_mut().filter(|one| !one.is_with(&started));
         earlier.for_each(|one| one.decisions.clear());
         starts.push(started);
         let surplus = starts.len().saturating_sub(MAX_STARTS);

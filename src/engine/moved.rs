@@ -24,13 +24,17 @@ impl Before {
 
     /// Fails if `bytes` hold where that was.
     pub(super) fn refuse_in(&self, bytes: &[u8]) -> Result<()> {
-        let held = self.0.held(bytes).next();
-        held.is_none().then_some(()).ok_or(LeftOut::OtherPlace)
+        match self.0.held(bytes).next() {
+            None => Ok(()),
+            Some(_) => Err(LeftOut::OtherPlace),
+        }
     }
 
     /// Fails if the file at `path` holds where that was.
     pub(super) fn refuse(&self, path: &Path) -> Result<()> {
-        let held = pin::scan(path, &self.0)?.roots;
-        held.is_empty().then_some(()).ok_or(LeftOut::OtherPlace)
+        match pin::scan(path, &self.0)?.roots.first() {
+            None => Ok(()),
+            Some(_) => Err(LeftOut::OtherPlace),
+        }
     }
 }

@@ -74,8 +74,7 @@ pub fn offer(
 
 fn key_of(unit: &Unit) -> Option<String> {
     let compiled = unit.compiled.as_ref()?;
-    let (name, metadata) = (&compiled.crate_name, &compiled.metadata);
-    Some(argv::ledger_key(name, None, metadata))
+    Some(argv::seed_key(&compiled.crate_name, &compiled.metadata))
 }
 
 impl Candidate<'_> {

@@ -228,10 +228,20 @@ pub fn known<'a>(
     dir: &Path,
     paths: impl IntoIterator<Item = &'a Path>,
 ) -> Result<BTreeSet<PathBuf>, GitError> {
-    let list = ["ls-files", "-z", "--cached", "--others"];
+    let files = listed(dir, &["--others", "--exclude-standard"], paths)?;
+    Ok(files.into_iter().collect())
+}
+
+/// Returns those of `paths` that git tracks, and what `more` says, or what is so below them; relative to `dir`.
+fn listed<'a>(
+    dir: &Path,
+    more: &[&str],
+    paths: impl IntoIterator<Item = &'a Path>,
+) -> Result<Vec<PathBuf>, GitError> {
     let mut git = git(dir);
-    git.env("GIT_LITERAL_PATHSPECS", "1").args(list);
-    let output = ask(git.args(["--exclude-standard", "--"]).args(paths))?;
+    let list = ["ls-files", "-z", "--cached"];
+    git.env("GIT_LITERAL_PATHSPECS", "1").args(list).args(more);
+    let output = ask(git.arg("--").args(paths))?;
     let names = output.split(|byte| *byte == 0);
     Ok(names.filter(|name| !name.is_empty()).map(path).collect())
 }
@@ -244,18 +254,9 @@ pub fn tracks(dir: &Path) -> bool {
         return false;
     };
     let below = Path::new(".").join(dir.strip_prefix(top).unwrap_or(dir));
-    let mut git = git(top);
-    let list = ["ls-files", "-z", "--cached", "--"];
-    let tracked = ask(git.env("GIT_LITERAL_PATHSPECS", "1").args(list).arg(below));
-    let keeps = |file: &[u8]| {
-        let file = path(file);
-        file.ends_with(".gitignore") || file.ends_with(".gitkeep")
-    };
-    let all_keep = |files: Vec<u8>| {
-        let mut files = files.split(|byte| *byte == 0);
-        files.all(|file| file.is_empty() || keeps(file))
-    };
-    !tracked.is_ok_and(all_keep)
+    let keeps = |file: &PathBuf| file.ends_with(".gitignore") || file.ends_with(".gitkeep");
+    let tracked = listed(top, &[], [&*below]);
+    !tracked.is_ok_and(|files| files.iter().all(keeps))
 }
 
 /// Clones the repository at `from` to `to`, and checks `commit` out there.

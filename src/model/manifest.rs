@@ -179,8 +179,10 @@ impl Manifest {
         }
         let mut sizes = self.units.iter().flat_map(Unit::sizes);
         let all = sizes.try_fold(0_u64, |all, size_bytes| all.checked_add(size_bytes));
-        let some = all.filter(|all| *all <= MAX_BYTES);
-        some.map(drop).ok_or(Malformed::Size)
+        match all.is_some_and(|all| all <= MAX_BYTES) {
+            true => Ok(()),
+            false => Err(Malformed::Size),
+        }
     }
 
     /// Tells whether every site of `session` lies in its dep-graph and refers to something in the table.

@@ -37,8 +37,8 @@ impl Root {
             Root::Build => "/headstart/target",
             Root::CargoHome => "/headstart/cargo",
             Root::Repository => "/headstart/repository",
-            Root::Sysroot => "/headstart/sysroot",
-            Root::Absolute => "",
+            // What lies there is named by rustc as it likes.
+            Root::Sysroot | Root::Absolute => "",
         }
     }
 

@@ -204,7 +204,7 @@ impl Invocation {
 
     /// Returns the name of this unit's seed in the ledger.
     pub fn seed_key(&self) -> String {
-        ledger_key(&self.crate_name, None, &self.metadata)
+        seed_key(&self.crate_name, &self.metadata)
     }
 
     /// Returns the files that `--extern` names.
@@ -318,12 +318,17 @@ fn hashed_json(value: &str) -> String {
     hashed.collect::<Vec<_>>().join(",")
 }
 
-/// Returns the name of a unit's note in the ledger: with cargo's unit hash where the file name has it; without that, of its seed.
+/// Returns the name of a unit's note in the ledger: with cargo's unit hash where the file name has it.
 pub fn ledger_key(crate_name: &str, extra_filename: Option<&str>, metadata: &str) -> String {
     match extra_filename {
         Some(extra) => format!("{crate_name}{extra}"),
         None => format!("{crate_name}={metadata}"),
     }
+}
+
+/// Returns the name of a unit's seed in the ledger.
+pub fn seed_key(crate_name: &str, metadata: &str) -> String {
+    ledger_key(crate_name, None, metadata)
 }
 
 /// Tells whether `args` are what cargo calls a wrapper with: a compiler, by its path or by a name that is no command, and a compile or

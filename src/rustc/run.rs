@@ -42,8 +42,7 @@ impl Ended {
 /// reaches rustc without our help; a SIGTERM to us alone is passed on.
 #[expect(clippy::disallowed_methods, reason = "rustc::run starts rustc")]
 pub fn run(program: &OsStr, args: &[OsString]) -> std::io::Result<Ended> {
-    let (mut child, _awaited) = child::spawn(Command::new(program).args(args))?;
-    child.wait().map(Ended)
+    child::status(Command::new(program).args(args)).map(Ended)
 }
 
 /// Does the same, and gives each line of rustc's standard error to `pass_on` as soon as it is written.
