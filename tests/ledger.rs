@@ -41,7 +41,7 @@ fn note(started_unix_ms: u64, waited_ms: u64) -> Note {
         compiled: Compiled {
             crate_name: "foo".to_owned(),
             metadata: "0123456789abcdef".to_owned(),
-            renamed: false,
+            incremental: None,
             executable: false,
             elapsed_ms: 100,
             remapped: true,

@@ -114,8 +114,6 @@ pub struct Run<'a> {
     pub env: &'a [(String, OsString)],
     /// The program that cargo runs in rustc's place, if it is another than usual.
     pub wrapper: Option<&'a Path>,
-    /// Where cargo's messages go.
-    pub messages: Messages,
 }
 
 /// Where cargo's messages on standard error go.
@@ -131,10 +129,11 @@ pub enum Messages {
 pub fn run(
     command: &CargoCommand,
     run: Run<'_>,
+    messages: Messages,
     mut pass_on: impl FnMut(&[u8]),
 ) -> Result<Vec<String>> {
     let failed = not_started("cargo");
-    let mut kept = match run.messages {
+    let mut kept = match messages {
         Messages::Shown => None,
         Messages::Kept => Some(tempfile::tempfile().map_err(&failed)?),
     };

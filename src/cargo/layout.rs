@@ -184,33 +184,22 @@ impl Outputs<'_> {
         }
     }
 
-    /// Returns the files of the compile `unit`, relative to the build directory: those with its hash in their names, or with
-    /// what `other_name` says that it is called as well in a directory.
-    pub fn of_unit(
-        &self,
-        unit: &UnitName,
-        other_name: impl Fn(&Path) -> Option<String>,
-    ) -> Vec<PathBuf> {
+    /// Returns the files of the compile `unit`, relative to the build directory: those with its hash in their names.
+    pub fn of_unit(&self, unit: &UnitName) -> Vec<PathBuf> {
         let hash = unit_hash(&unit.dir);
         if unit.stem.starts_with("build-script-") {
             let dir = unit.script_dir();
             let files = HashedFiles::of(&self.build.join(&dir)).with(hash);
             return files.iter().map(|file| dir.join(file)).collect();
         }
-        let mut all = Vec::new();
-        for dir in compile_dirs(&unit.profile_dir) {
-            let Some(files) = self.dirs.get(&dir) else {
-                continue;
-            };
-            let other = other_name(&self.build.join(&dir));
-            let names = [hash].into_iter().chain(other.as_deref());
-            let names = names.flat_map(|name| files.with(name));
-            // Object files are no outputs; debug information that is not packed is.
-            let is_output = |file: &String| !file.contains(".rcgu.") || file.ends_with(".dwo");
-            let names = names.filter(is_output);
-            all.extend(names.map(|file| dir.join(file)));
-        }
-        all
+        // Object files are no outputs; debug information that is not packed is.
+        let is_output = |file: &String| !file.contains(".rcgu.") || file.ends_with(".dwo");
+        let all = compile_dirs(&unit.profile_dir).into_iter().flat_map(|dir| {
+            let files = self.dirs.get(&dir).map(|files| files.with(hash));
+            let files = files.into_iter().flatten().filter(is_output);
+            files.map(move |file| dir.join(file))
+        });
+        all.collect()
     }
 }
 

@@ -104,9 +104,7 @@ pub fn toolchain(rustc: &str, run: Run<'_>, toolchain: Option<&str>) -> Result<T
         let names = walk::names(&libraries);
         let mut drivers = names.filter(|name| name.starts_with(DRIVER));
         let digest = drivers.find_map(|name| hash::of(&libraries.join(name)));
-        told.push_str(
-            &digest.map_or_else(String::new, |digest| format!("driver: {}\n", digest.hex())),
-        );
+        told.extend(digest.map(|digest| format!("driver: {}\n", digest.hex())));
     }
     Ok(Toolchain { rustc: told, cargo })
 }

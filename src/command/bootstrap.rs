@@ -13,10 +13,10 @@ use super::search::Search;
 use super::sources::{NoStart, Sources};
 use super::start::{Outcome, start_from};
 use super::{Call, Failure, Setup, gc, wrapped};
-use crate::cargo::{CargoCommand, Messages, command as cargo, layout};
+use crate::cargo::{CargoCommand, command as cargo, layout};
 use crate::config::{BootstrapTools, Environment};
 use crate::disk::walk;
-use crate::engine::{Ledger, hold};
+use crate::engine::Ledger;
 use crate::git;
 use crate::model::Part;
 
@@ -78,15 +78,6 @@ impl Checkout {
         Ok(self)
     }
 
-    /// Notes for the wrapper that bootstrap's workspace has its own root, beside which one of its packages lies.
-    pub fn note_roots(&self) {
-        let dir = self.top.join(BOOTSTRAP_DIR);
-        let noted = hold::make_target_dir(&dir)
-            .and_then(|()| Ledger::of(&dir).note_root(&self.top.join("src/bootstrap")));
-        // Without, bootstrap is compiled under a name that tells where it lies.
-        drop(noted);
-    }
-
     /// Returns the parts that were built here through the wrapper.
     pub fn built(&self) -> Result<Vec<Setup>> {
         let near = walk::directories(&self.top.join(BUILD_DIR));
@@ -128,9 +119,6 @@ impl Checkout {
         let below = [BOOTSTRAP_DIR, "-std", "-rustc"];
         let is = |part: &Part, end: &str| part.target_dir.ends_with(end);
         parts.sort_by_key(|part| below.iter().take_while(|end| !is(part, end)).count());
-        if !args.dry_run {
-            checkout.note_roots();
-        }
         let runs_x = !args.dry_run && !args.cargo.is_empty();
         let outcomes = std::thread::scope(|scope| {
             let mut outcomes = Vec::new();
@@ -165,14 +153,9 @@ impl Checkout {
     fn compile_bootstrap(&self, call: Call<'_>) {
         let _step = call.reporter.step("Building bootstrap", 0);
         let environment = call.environment.at(&self.top);
-        let how = wrapped(&environment, Messages::Kept);
-        let x = self.top.join("x.py");
-        drop(cargo::ask(
-            &x.to_string_lossy(),
-            &["check", "--help"],
-            how,
-            None,
-        ));
+        let x = self.top.join("x.py").to_string_lossy().into_owned();
+        let built = cargo::ask(&x, &["check", "--help"], wrapped(&environment), None);
+        drop(built);
     }
 
     fn below_top(&self, dir: &Path) -> Option<String> {

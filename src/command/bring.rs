@@ -15,9 +15,9 @@ use super::far::Far;
 use super::sources::{Candidate, Sources};
 use crate::config::Environment;
 use crate::disk::space;
-use crate::engine::offer::Offered;
+use crate::engine::offer::{self, Offered};
 use crate::engine::{Action, Ledger, Survey, restore};
-use crate::model::{Digest, OutputFile, Unit, UnitName};
+use crate::model::{Digest, OutputFile, Unit};
 use crate::store::{Store, StoreError};
 use crate::tier::Tier;
 use crate::travel::arrivals::{self, Arrivals};
@@ -48,7 +48,7 @@ fn wanted(
 ) -> Vec<Wanted> {
     let mut wanted: Vec<Wanted> = candidates.iter().map(|_| Wanted::default()).collect();
     let manifest = survey.manifest.get();
-    let mut compiled: HashSet<&UnitName> = HashSet::new();
+    let mut compiled: HashSet<String> = HashSet::new();
     for (unit, decision) in manifest.units.iter().zip(&survey.decisions) {
         match decision.action {
             Action::Place => {
@@ -56,14 +56,14 @@ fn wanted(
                 wanted[placed].outputs.extend(objects);
                 wanted[placed].worth_ms += manifest.cost_ms(unit);
             }
-            Action::Seed | Action::Leave => drop(compiled.insert(&unit.name)),
+            Action::Seed | Action::Leave => compiled.extend(offer::key_of(unit)),
             Action::Keep => {}
         }
     }
     for one in offered {
         let manifest = candidates[one.from].manifest.get();
         let unit = &manifest.units[one.unit];
-        if compiled.contains(&unit.name) {
+        if offer::key_of(unit).is_some_and(|key| compiled.contains(&key)) {
             let objects = unit.session_objects().map(|(object, _)| object);
             wanted[one.from].sessions.extend(objects);
             wanted[one.from].worth_ms += manifest.cost_ms(unit);

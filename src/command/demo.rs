@@ -30,7 +30,7 @@ struct Measured {
 pub fn run(args: &DemoArgs, call: Call<'_>) -> Result<()> {
     let parent = match &args.scratch {
         Some(dir) => call.environment.dir.join(dir),
-        None => call.environment.temporary(),
+        None => call.environment.path("TMPDIR").unwrap_or("/tmp".into()),
     };
     let mut builder = tempfile::Builder::new();
     let made = builder.prefix("headstart-demo-").tempdir_in(&parent);

@@ -189,7 +189,8 @@ fn configuration(patient: &Patient) -> anyhow::Result<Says> {
 
 fn wrapper(patient: &Patient) -> anyhow::Result<Says> {
     let environment = &patient.environment;
-    let Some((program, by)) = environment.rustc_wrapper(&environment.cargo_home()?) else {
+    environment.cargo_home()?;
+    let Some((program, by)) = environment.rustc_wrapper() else {
         return Ok(Says::Note("plain cargo begins from no session".to_owned()));
     };
     let there = program.is_file() || environment.finds(&program.to_string_lossy()).is_some();

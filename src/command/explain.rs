@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use jiff::Timestamp;
 use serde_json::json;
 
@@ -29,11 +29,10 @@ pub fn run(args: &ExplainArgs, environment: &Environment, now: Timestamp) -> Res
     let ledger = Ledger::of(build);
     let started = ledger.last_start();
     let all = explained(started.as_ref(), ledger.notes());
-    if all.is_empty() {
-        let what = format!("headstart knows of no build in {}", build.display());
-        let hint = "run `headstart start`, or build through it: `headstart start -- build`, `headstart init`";
-        return Err(Failure::new(what, hint).into());
-    }
+    let what = format!("headstart knows of no build in {}", build.display());
+    let hint =
+        "run `headstart start`, or build through it: `headstart start -- build`, `headstart init`";
+    ensure!(!all.is_empty(), Failure::new(what, hint));
     let named = args.unit.as_deref();
     let is_named = |one: &&Explained| named.is_none_or(|name| one.is_named(name));
     let units: Vec<&Explained> = all.iter().filter(is_named).collect();

@@ -121,10 +121,8 @@ fn trust_hint(error: &anyhow::Error) -> Option<&'static str> {
             KeyError::Damaged => "take a copy of the key, or make a new one and revoke this one",
         });
     }
-    let BeliefsError::File(..) = find(error)? else {
-        return None;
-    };
-    Some("correct the file; nobody is believed by what cannot be understood")
+    let by_file = matches!(find(error)?, BeliefsError::File(..));
+    by_file.then_some("correct the file; nobody is believed by what cannot be understood")
 }
 
 fn store_hint(error: &anyhow::Error) -> Option<&'static str> {

@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 
 use super::bring::{LATER_NICE, LATER_VAR, later};
@@ -40,10 +40,9 @@ pub fn run(args: &GcArgs, call: Call<'_>) -> Result<()> {
     if let Some(provider) = args.lifecycle {
         return lifecycle(provider, args.keep_days, &remotes, &reporter);
     }
-    if wanted && remotes.is_empty() {
-        let hint = "name one with --remote, or in headstart.toml";
-        return Err(Failure::new("there is no remote to delete from", hint).into());
-    }
+    let hint = "name one with --remote, or in headstart.toml";
+    let without = Failure::new("there is no remote to delete from", hint);
+    ensure!(!wanted || !remotes.is_empty(), without);
     // Nobody waits for this, and everybody for a build.
     let _ = rustix::process::nice(LATER_NICE);
     let collected = in_store(args, &workspace, call)?;

@@ -4,6 +4,8 @@ use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use anyhow::ensure;
+
 use super::cli::InitArgs;
 use super::{Failure, Setup};
 use crate::cargo::config_file::{self, ConfigFileError};
@@ -127,10 +129,9 @@ fn changes(before: &str, after: &str) -> Vec<String> {
 }
 
 fn confirmed() -> anyhow::Result<bool> {
-    if !std::io::stdin().is_terminal() {
-        let hint = "--yes writes it without asking, --print only shows it";
-        return Err(Failure::new("nobody is here to agree to this change", hint).into());
-    }
+    let what = "nobody is here to agree to this change";
+    let hint = "--yes writes it without asking, --print only shows it";
+    ensure!(std::io::stdin().is_terminal(), Failure::new(what, hint));
     let mut out = std::io::stdout();
     write!(out, "write this? [y/N] ")?;
     out.flush()?;

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use serde_json::json;
 
 use super::cli::KeyCommand;
@@ -115,11 +115,10 @@ fn make(out: &Path, password: Option<&str>) -> Result<PublicKey> {
     public_file.push(".pub");
     let public_file = Path::new(&public_file);
     for file in [out, public_file] {
-        if file.symlink_metadata().is_ok() {
-            let file = file.display();
-            let what = format!("{file} is there already, and no key is overwritten");
-            return Err(Failure::new(what, "name another file with --out").into());
-        }
+        let is_free = file.symlink_metadata().is_err();
+        let file = file.display();
+        let what = format!("{file} is there already, and no key is overwritten");
+        ensure!(is_free, Failure::new(what, "name another file with --out"));
     }
     let (text, key) = new_pair(password);
     place::create_new(out, text.as_bytes(), place::MODE_SECRET)?;

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
 use super::bootstrap::Checkout;
@@ -157,7 +157,7 @@ fn build(
     messages: Messages,
     call: Call<'_>,
 ) -> Result<Built> {
-    let how = wrapped(call.environment, messages);
+    let how = wrapped(call.environment);
     let started = timer();
     let mut lines = None;
     if let Some(checkout) = Checkout::running(&commands[0], call.environment) {
@@ -167,7 +167,7 @@ fn build(
         }
     } else {
         for command in commands {
-            let more = cargo::run(command, how, |line| match args.store.json {
+            let more = cargo::run(command, how, messages, |line| match args.store.json {
                 true => call.reporter.note(String::from_utf8_lossy(line).trim_end()),
                 false => drop(std::io::stdout().write_all(line)),
             })?;
@@ -201,17 +201,15 @@ impl<'a> Ready<'a> {
             let remotes = environment.remotes(&args.store.remote, configured)?;
             let hint = "correct it, or leave --required out";
             let opened = far::open_required(&remotes, call, hint)?;
-            if dirty && opened.iter().any(|tier| is_meant(&**tier, args)) {
-                let hint = "commit or stash the changes, or leave --required or --allow-dirty out";
-                return Err(Failure::new(CHANGED, hint).into());
-            }
+            let hint = "commit or stash the changes, or leave --required or --allow-dirty out";
+            let goes_there = dirty && opened.iter().any(|tier| is_meant(&**tier, args));
+            ensure!(!goes_there, Failure::new(CHANGED, hint));
         }
         let typed = args.store.store.as_deref();
         let store = Store::create(&environment.store(typed, Some(configured))?)?;
         // For the wrapper, which cannot tell them by itself.
-        match &what {
-            What::Rustc(checkout) => checkout.note_roots(),
-            What::Workspace(setup) => note_workspace(&setup.workspace),
+        if let What::Workspace(setup) = &what {
+            note_workspace(&setup.workspace);
         }
         Ok(Ready {
             args,
@@ -231,11 +229,9 @@ impl<'a> Ready<'a> {
             What::Workspace(setup) => return Ok(vec![self.publish_one(setup, built)?]),
             What::Rustc(checkout) => checkout.clone().with_tools()?.built()?,
         };
-        if setups.is_empty() {
-            let what = "nothing in `build` was built through headstart";
-            let hint = "remove `build`, so that all of it is built through headstart";
-            return Err(Failure::new(what, hint).into());
-        }
+        let what = "nothing in `build` was built through headstart";
+        let hint = "remove `build`, so that all of it is built through headstart";
+        ensure!(!setups.is_empty(), Failure::new(what, hint));
         let one = |setup| self.publish_one(setup, built);
         setups.iter().map(one).collect()
     }
@@ -377,7 +373,7 @@ fn note_workspace(workspace: &Workspace) {
     drop(made.and_then(|()| Ledger::of(dir).note_workspace(root)));
 }
 
-fn check_commands(commands: &[CargoCommand], environment: &Environment) -> Result<(), Failure> {
+fn check_commands(commands: &[CargoCommand], environment: &Environment) -> Result<()> {
     if let Some(checkout) = Checkout::running(&commands[0], environment)
         && commands.iter().all(|one| checkout.x(one).is_some())
     {
@@ -387,24 +383,19 @@ fn check_commands(commands: &[CargoCommand], environment: &Environment) -> Resul
         let places = ["--target-dir", "--manifest-path", "--config"];
         let differs = |option: &&str| command.options(option).ne(commands[0].options(option));
         let shown = command.shown();
-        if command.building_subcommand().is_none() {
-            let what = format!("`{shown}` builds nothing that could be published");
-            let hint =
-                "give build, check, clippy, test, bench or rustc with its options behind `--`";
-            return Err(Failure::new(what, hint));
-        }
-        if command.option("--message-format").is_some() {
-            let what = format!("`{shown}` sets --message-format, which publish needs for itself");
-            return Err(Failure::new(what, "leave the option out"));
-        }
-        if places.iter().any(differs) {
-            let what = "the commands name different workspaces or target directories";
-            return Err(Failure::new(what, "publish once for each of them"));
-        }
-        if command.toolchain() != commands[0].toolchain() {
-            let what = "the commands name different toolchains";
-            return Err(Failure::new(what, "publish once for each toolchain"));
-        }
+        let what = format!("`{shown}` builds nothing that could be published");
+        let hint = "give build, check, clippy, test, bench or rustc with its options behind `--`";
+        let builds = command.building_subcommand().is_some();
+        ensure!(builds, Failure::new(what, hint));
+        let what = format!("`{shown}` sets --message-format, which publish needs for itself");
+        let is_plain = command.option("--message-format").is_none();
+        ensure!(is_plain, Failure::new(what, "leave the option out"));
+        let what = "the commands name different workspaces or target directories";
+        let same = !places.iter().any(differs);
+        ensure!(same, Failure::new(what, "publish once for each of them"));
+        let what = "the commands name different toolchains";
+        let same = command.toolchain() == commands[0].toolchain();
+        ensure!(same, Failure::new(what, "publish once for each toolchain"));
     }
     Ok(())
 }
@@ -428,10 +419,10 @@ fn commit_to_publish(repository: &Repository, args: &PublishArgs) -> Result<(Str
         return Ok((head, !changes.is_empty()));
     };
     let commit = repository.commit(revision)?;
-    if repository.tree(&commit)? != repository.tree(&head)? {
-        let what = format!("{revision} has other files than HEAD, which is what was built");
-        return Err(Failure::new(what, format!("check {revision} out first")).into());
-    }
+    let what = format!("{revision} has other files than HEAD, which is what was built");
+    let hint = format!("check {revision} out first");
+    let same = repository.tree(&commit)? == repository.tree(&head)?;
+    ensure!(same, Failure::new(what, hint));
     Ok((commit, !changes.is_empty()))
 }
 

@@ -1,6 +1,6 @@
 //! `headstart key rotate`: says by a root key which keys sign for a repository, to all who believe the root.
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use serde_json::json;
 
 use super::cli::RotateArgs;
@@ -18,10 +18,9 @@ use crate::trust::{KeyId, PublicKey, SecretKey, TrustError};
 pub fn run(args: &RotateArgs, call: Call<'_>) -> Result<()> {
     let environment = call.environment;
     let repository = name(args.repository.as_deref(), environment)?;
-    if repository == EVERY_REPOSITORY {
-        let hint = "say it of each repository that the root is believed in";
-        return Err(Failure::new("a statement is about one repository", hint).into());
-    }
+    let hint = "say it of each repository that the root is believed in";
+    let wrong = Failure::new("a statement is about one repository", hint);
+    ensure!(repository != EVERY_REPOSITORY, wrong);
     let rotation = Rotation {
         args,
         call,
@@ -68,11 +67,9 @@ impl Rotation<'_> {
             return Ok(vec![root.public()]);
         }
         let roots = beliefs::read(&self.call.environment.config_dir()?)?.roots(&self.repository);
-        if roots.is_empty() {
-            let what = format!("no root key is known for {}", self.repository);
-            let hint = "name its secret key with --root, or believe its public one with `headstart trust add --root`";
-            return Err(Failure::new(what, hint).into());
-        }
+        let what = format!("no root key is known for {}", self.repository);
+        let hint = "name its secret key with --root, or believe its public one with `headstart trust add --root`";
+        ensure!(!roots.is_empty(), Failure::new(what, hint));
         Ok(roots)
     }
 
@@ -84,20 +81,17 @@ impl Rotation<'_> {
             Failure::new(format!("the statement is not used: {error}"), hint)
         })?;
         let (newest, generation) = (self.newest(&roots)?.generation, statement.generation);
-        if newest > generation {
-            let what = format!("it is statement {generation}, and statement {newest} is there");
-            let hint = "make it anew with --out: it then follows the newest";
-            return Err(Failure::new(what, hint).into());
-        }
+        let what = format!("it is statement {generation}, and statement {newest} is there");
+        let hint = "make it anew with --out: it then follows the newest";
+        ensure!(newest <= generation, Failure::new(what, hint));
         Ok(statement)
     }
 
     /// Returns the statement that follows the newest, and its file: signed, if the root is here.
     fn next(&self, root: Option<&SecretKey>) -> Result<(Statement, Vec<u8>)> {
-        if root.is_none() && self.args.out.is_none() {
-            let hint = "give --root, or --out for a text that the root signs elsewhere";
-            return Err(Failure::new("nobody signs the statement", hint).into());
-        }
+        let hint = "give --root, or --out for a text that the root signs elsewhere";
+        let is_signed = root.is_some() || self.args.out.is_some();
+        ensure!(is_signed, Failure::new("nobody signs the statement", hint));
         let (add, revoke) = (self.args.add.iter(), self.args.revoke.iter());
         let add = add.map(|key| public_key(key, self.call.environment));
         let add = add.collect::<Result<Vec<_>>>()?;
@@ -110,10 +104,9 @@ impl Rotation<'_> {
             return Err(Failure::new(what, "`headstart key new` makes another").into());
         }
         let next = before.clone().next(&add, &revoke, self.call.now_unix_s());
-        if (&next.keys, &next.revoked) == (&before.keys, &before.revoked) {
-            let hint = "give --add or --revoke; `headstart trust list` shows what a root says";
-            return Err(Failure::new("that changes nothing", hint).into());
-        }
+        let hint = "give --add or --revoke; `headstart trust list` shows what a root says";
+        let changes = (&next.keys, &next.revoked) != (&before.keys, &before.revoked);
+        ensure!(changes, Failure::new("that changes nothing", hint));
         let file = root.map_or_else(|| next.text(), |root| next.signed(root));
         Ok((next, file.into_bytes()))
     }

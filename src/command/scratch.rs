@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};
 
 use super::cli::BisectArgs;
@@ -69,10 +69,9 @@ impl Scratch {
             Some(parent) => call.environment.dir.join(parent),
             None => call.environment.cache_dir()?.join("headstart-bisect"),
         };
-        if within(&parent, root) {
-            let what = format!("{} lies in your work tree", parent.display());
-            return Err(Failure::new(what, "name a directory elsewhere with --scratch").into());
-        }
+        let what = format!("{} lies in your work tree", parent.display());
+        let hint = "name a directory elsewhere with --scratch";
+        ensure!(!within(&parent, root), Failure::new(what, hint));
         let name = root.file_name().unwrap_or_default().to_string_lossy();
         let id = identity(args, call, root, ends).short();
         let dir = parent.join(format!("{name}-{id}"));

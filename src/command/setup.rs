@@ -8,7 +8,7 @@ use anyhow::Context;
 use jiff::Timestamp;
 
 use super::init::is_ours;
-use crate::cargo::{CargoCommand, Messages, Run, Workspace, workspace};
+use crate::cargo::{CargoCommand, Run, Workspace, workspace};
 use crate::config::{self, Environment};
 use crate::disk;
 use crate::engine::inputs;
@@ -136,15 +136,13 @@ pub fn quietly(environment: &Environment) -> Run<'_> {
         dir: &environment.dir,
         env: &environment.overrides,
         wrapper: None,
-        messages: Messages::Kept,
     }
 }
 
 /// Returns how cargo runs in `environment` where it compiles through this program.
-pub fn wrapped(environment: &Environment, messages: Messages) -> Run<'_> {
+pub fn wrapped(environment: &Environment) -> Run<'_> {
     Run {
         wrapper: Some(&environment.program),
-        messages,
         ..quietly(environment)
     }
 }
@@ -152,8 +150,7 @@ pub fn wrapped(environment: &Environment, messages: Messages) -> Run<'_> {
 /// Says of the user's own program in rustc's place, if there is one, that [`wrapped`] does not run it.
 pub fn warn_of_other_wrapper(call: Call<'_>) {
     let environment = call.environment;
-    let home = environment.cargo_home().unwrap_or_default();
-    let named = environment.rustc_wrapper(&home);
+    let named = environment.rustc_wrapper();
     if let Some((program, by)) = named.filter(|(program, _)| !is_ours(program, environment)) {
         let program = program.display();
         call.reporter.warn(format!(

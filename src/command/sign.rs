@@ -4,7 +4,7 @@
 
 use std::sync::atomic::AtomicUsize;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 
 use super::cli::SignArgs;
@@ -25,10 +25,9 @@ pub fn run(args: &SignArgs, call: Call<'_>) -> Result<()> {
     let tree = repository.tree(&commit)?;
     let tiers = far::settled(&args.remotes, call)?;
     let (keys, believed) = signers(&args.sign_key, &tiers, &call.environment.dir, call)?;
-    if keys.is_empty() {
-        let hint = "name it with --sign-key, or set HEADSTART_SIGN_KEY";
-        return Err(Failure::new("there is no key to sign with", hint).into());
-    }
+    let hint = "name it with --sign-key, or set HEADSTART_SIGN_KEY";
+    let without = Failure::new("there is no key to sign with", hint);
+    ensure!(!keys.is_empty(), without);
     let signer = Signer {
         keys: &keys,
         comment: &comment(&commit, call),

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::process::{ExitCode, Stdio};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use jiff::Timestamp;
 use serde_json::json;
 
@@ -16,15 +16,13 @@ use super::sources::{Candidate, NoStart, Sources};
 use super::{
     Call, Failure, NAMED_BY_JSON, Setup, bring, gc, print_first, print_json, short, timer, wrapped,
 };
-use crate::cargo::{CargoCommand, Locked, Messages, command as cargo};
-use crate::config;
+use crate::cargo::{CargoCommand, Locked, command as cargo};
 use crate::engine::hold::{self, Held};
 use crate::engine::ledger::{Decision as Noted, ReasonText, Started};
 use crate::engine::observe::Reader;
 use crate::engine::offer::{self, Offered};
-use crate::engine::relocate::Places;
 use crate::engine::restore::Restored;
-use crate::engine::{Action, Decision, Inspector, Ledger, Survey, plan};
+use crate::engine::{Action, Decision, Inspector, Ledger, Survey, plan, relocate};
 use crate::model::{Manifest, Reason, Unit, UnitName};
 use crate::report::{bytes, count};
 use crate::store::Point;
@@ -58,10 +56,9 @@ pub fn run(args: &StartArgs, call: Call<'_>) -> Result<ExitCode> {
         true => Checkout::of(environment),
         false => Checkout::running(&commands[0], environment),
     };
-    if checkout.is_some() && args.target_dir.is_some() {
-        let what = "rustc's bootstrap builds in a directory of its own";
-        return Err(Failure::new(what, "leave --target-dir out").into());
-    }
+    let what = "rustc's bootstrap builds in a directory of its own";
+    let has_both = checkout.is_some() && args.target_dir.is_some();
+    ensure!(!has_both, Failure::new(what, "leave --target-dir out"));
     let started = match &checkout {
         Some(checkout) => checkout.start(args, call),
         None => start_here(args, &commands[0], call),
@@ -79,7 +76,7 @@ pub fn run(args: &StartArgs, call: Call<'_>) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     warn_of_other_wrapper(call);
-    let how = wrapped(environment, Messages::Shown);
+    let how = wrapped(environment);
     for command in &commands {
         let x = checkout.as_ref().and_then(|one| one.x(command));
         let stdout = match args.store.json {
@@ -184,8 +181,7 @@ impl<'a> Starter<'a> {
         let (workspace, roots) = (&search.setup.workspace, &search.setup.roots);
         let hold = || hold::hold(&workspace.build_dir, &profiles, &call.reporter);
         let held = (!search.sources.args.dry_run).then(hold).transpose()?;
-        let home = call.environment.cargo_home()?;
-        let set_by_cargo = config::set_by_cargo(&workspace.root, &home);
+        let set_by_cargo = call.environment.set_by_cargo(&workspace.root);
         let mut set_by_cargo: BTreeSet<String> = set_by_cargo.map(|(name, _)| name).collect();
         let mut locked = Locked::read(&workspace.root.join("Cargo.lock"));
         if !search.setup.part.target_dir.is_empty() {
@@ -223,7 +219,7 @@ impl<'a> Starter<'a> {
             return Ok(Vec::new());
         };
         let setup = self.search.setup;
-        let places = Places::new(&held.build, &setup.workspace.root, &setup.sysroot);
+        let places = relocate::places(&held.build, &setup.sysroot);
         let (store, inspector) = (&self.search.sources.store, &self.inspector);
         let offered = offer::offer(surveys, &held.build, inspector, &places, store);
         Ok(offered?)

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 use super::cli::BisectArgs;
 use super::scratch::{Judged, Scratch, TARGET};
@@ -17,7 +17,6 @@ use super::{Failure, Setup, start, timer, wrapped};
 use crate::cargo::command::{self as cargo, KEPT_BACK};
 use crate::cargo::{CargoCommand, CargoError, Live, Messages, PackageId, message};
 use crate::child;
-use crate::config::Environment;
 use crate::disk::{self, PLAIN, Staging};
 use crate::engine::bisect::Verdict;
 use crate::engine::programs::{self, Program, Wanted};
@@ -122,10 +121,8 @@ impl Trials<'_> {
                 error => NotHad(error.to_string()).into(),
             })?);
         }
-        if placed.is_empty() {
-            let why = "no such programs or tests were published";
-            return Err(NotHad(why.to_owned()).into());
-        }
+        let why = "no such programs or tests were published";
+        ensure!(!placed.is_empty(), NotHad(why.to_owned()));
         Ok(placed)
     }
 
@@ -144,44 +141,33 @@ impl Trials<'_> {
         let environment = self.sources.call.environment.at(workspace);
         let environment = environment.with("HEADSTART_LATER", "off");
         let environment = environment.with("CARGO_TARGET_DIR", &target);
+        let call = self.sources.call.at(&environment);
+        let stays = |dir: &Path| disk::canonical(dir).starts_with(workspace);
         let mut lines = Vec::new();
         for command in commands {
-            lines.extend(self.build_one(commit, command, &environment)?);
+            let setup = match Setup::of(command, &environment, None) {
+                Ok(setup) => setup,
+                Err(error) => return self.not_built(commit, &format!("{error:#}")),
+            };
+            let what = format!("`{}` builds somewhere else", command.shown());
+            let hint = "say how to build with --then-build='build ...'";
+            let all_stay = stays(&setup.workspace.root) && stays(&setup.workspace.target_dir);
+            ensure!(all_stay, Failure::new(what, hint));
+            match start::start(self.sources.args, &setup, call) {
+                // Without a starting point it is a plain build.
+                Err(error) if !error.is::<NoStart>() => call.reporter.warn(error),
+                _ => {}
+            }
+            match cargo::run(command, wrapped(&environment), Messages::Kept, |_| ()) {
+                Err(CargoError::Failed { stderr, .. }) => return self.not_built(commit, &stderr),
+                report => lines.extend(report?),
+            }
         }
         Ok(message::live(&lines).iter().filter_map(built).collect())
     }
 
-    /// Starts, and runs the cargo `command`; returns cargo's report.
-    fn build_one(
-        &self,
-        commit: &str,
-        command: &CargoCommand,
-        environment: &Environment,
-    ) -> Result<Vec<String>> {
-        let setup = match Setup::of(command, environment, None) {
-            Ok(setup) => setup,
-            Err(error) => return self.not_built(commit, &format!("{error:#}")),
-        };
-        let stays = |dir: &Path| disk::canonical(dir).starts_with(&environment.dir);
-        if !stays(&setup.workspace.root) || !stays(&setup.workspace.target_dir) {
-            let what = format!("`{}` builds somewhere else", command.shown());
-            let hint = "say how to build with --then-build='build ...'";
-            return Err(Failure::new(what, hint).into());
-        }
-        let call = self.sources.call.at(environment);
-        match start::start(self.sources.args, &setup, call) {
-            // Without a starting point it is a plain build.
-            Err(error) if !error.is::<NoStart>() => call.reporter.warn(error),
-            _ => {}
-        }
-        match cargo::run(command, wrapped(environment, Messages::Kept), |_| ()) {
-            Err(CargoError::Failed { stderr, .. }) => self.not_built(commit, &stderr),
-            report => Ok(report?),
-        }
-    }
-
     /// Keeps what was said instead of a build.
-    fn not_built(&self, commit: &str, messages: &str) -> Result<Vec<String>> {
+    fn not_built(&self, commit: &str, messages: &str) -> Result<Vec<Program>> {
         let log = self.scratch.log(commit)?;
         self.staging.write(&log, messages.as_bytes(), PLAIN)?;
         Err(NotHad("it does not build".to_owned()).into())

@@ -1,6 +1,6 @@
 //! `headstart trust`: says whose signatures this user believes, and in which repositories.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
 use super::cli::{TrustAddArgs, TrustCommand, TrustRemoveArgs};
@@ -68,11 +68,9 @@ fn remove(args: &TrustRemoveArgs, environment: &Environment) -> Result<()> {
         others => format!("; but it is in {others}"),
     };
     let here = shown(repository);
-    if !removed {
-        let what = format!("the key {id} is not believed in {here}{still}");
-        let hint = "--repository names another; `headstart trust list` shows all";
-        return Err(Failure::new(what, hint).into());
-    }
+    let what = format!("the key {id} is not believed in {here}{still}");
+    let hint = "--repository names another; `headstart trust list` shows all";
+    ensure!(removed, Failure::new(what, hint));
     say!("{id} is not believed in {here} any more{still}");
     Ok(())
 }
@@ -226,11 +224,10 @@ pub(super) fn public_key(typed: &str, environment: &Environment) -> Result<Publi
     if let Ok(key) = PublicKey::parse(typed) {
         return Ok(key);
     }
-    if file.is_dir() || !file.exists() {
-        let what = format!("`{typed}` is neither a public key nor a file that holds one");
-        let hint = "a public key is the line that begins with RW, or a file NAME.pub";
-        return Err(Failure::new(what, hint).into());
-    }
+    let what = format!("`{typed}` is neither a public key nor a file that holds one");
+    let hint = "a public key is the line that begins with RW, or a file NAME.pub";
+    let is_there = file.exists() && !file.is_dir();
+    ensure!(is_there, Failure::new(what, hint));
     PublicKey::parse(&read_text(&file)?).with_context(|| format!("cannot use {}", file.display()))
 }
 

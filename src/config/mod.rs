@@ -189,15 +189,9 @@ impl Environment {
         }
     }
 
-    /// Returns the directory for temporary files.
-    pub fn temporary(&self) -> PathBuf {
-        self.path("TMPDIR").unwrap_or_else(|| PathBuf::from("/tmp"))
-    }
-
     /// Returns the rustc that cargo runs here.
     pub fn rustc(&self) -> String {
-        let home = self.cargo_home().unwrap_or_default();
-        let named = self.build_program("RUSTC", "rustc", &home);
+        let named = self.build_program("RUSTC", "rustc");
         let named = named.and_then(|(program, _)| program.to_str().map(str::to_owned));
         named.unwrap_or_else(|| "rustc".to_owned())
     }
@@ -274,8 +268,7 @@ impl Environment {
     pub fn secrets(&self, workspace: &Path) -> Result<Secrets> {
         let named = settings(workspace)?.secrets;
         let secret = |name: &str| is_secret(name) || named.iter().any(|one| one == name);
-        let home = self.cargo_home().unwrap_or_default();
-        let set: Vec<(String, toml::Value)> = set_by_cargo(workspace, &home).collect();
+        let set: Vec<(String, toml::Value)> = self.set_by_cargo(workspace).collect();
         let set = set.iter().filter_map(|(name, value)| {
             let value = value.get("value").unwrap_or(value).as_str()?;
             Some((name.as_str(), value))
@@ -295,19 +288,14 @@ impl Environment {
     }
 
     /// Returns the program that cargo runs here in rustc's place, with what names it; none if it runs rustc itself.
-    pub fn rustc_wrapper(&self, cargo_home: &Path) -> Option<(PathBuf, String)> {
-        self.build_program("RUSTC_WRAPPER", "rustc-wrapper", cargo_home)
+    pub fn rustc_wrapper(&self) -> Option<(PathBuf, String)> {
+        self.build_program("RUSTC_WRAPPER", "rustc-wrapper")
     }
 
     /// Returns the program that `variable`, or `key` of cargo's `[build]` tables, names, with which of them does.
     ///
     /// Source: cargo: variables before files, and the nearest file first; an empty name is none.
-    fn build_program(
-        &self,
-        variable: &str,
-        key: &str,
-        cargo_home: &Path,
-    ) -> Option<(PathBuf, String)> {
+    fn build_program(&self, variable: &str, key: &str) -> Option<(PathBuf, String)> {
         let variables = [variable.to_owned(), format!("CARGO_BUILD_{variable}")];
         let set = |name: &String| Some((PathBuf::from(self.text(name)?), name.clone()));
         let in_file = |(file, table): (PathBuf, toml::Table)| {
@@ -318,7 +306,7 @@ impl Environment {
             Some((program, file.display().to_string()))
         };
         let named = variables.iter().find_map(set);
-        let named = named.or_else(|| cargo_configs(&self.dir, cargo_home).find_map(in_file));
+        let named = named.or_else(|| self.cargo_configs(&self.dir).find_map(in_file));
         named.filter(|(program, _)| !program.as_os_str().is_empty())
     }
 
@@ -334,21 +322,29 @@ impl Environment {
         let pairs = self.vars.iter();
         pairs.filter_map(|(name, value)| Some((name.to_str()?, value.to_str()?)))
     }
-}
 
-/// Returns the variables that cargo's configuration sets for a build in `workspace`, with what it says of each.
-///
-/// Source: cargo: the `[env]` table of each `.cargo/config.toml` from the workspace upwards, and of CARGO_HOME's.
-pub fn set_by_cargo(
-    workspace: &Path,
-    cargo_home: &Path,
-) -> impl Iterator<Item = (String, toml::Value)> {
-    let files = cargo_configs(workspace, cargo_home);
-    let set = files.filter_map(|(_, mut table)| match table.remove("env")? {
-        toml::Value::Table(set) => Some(set),
-        _ => None,
-    });
-    set.flatten()
+    /// Returns the variables that cargo's configuration sets for a build in `workspace`, with what it says of each.
+    ///
+    /// Source: cargo: the `[env]` table of each `.cargo/config.toml` from the workspace upwards, and of CARGO_HOME's.
+    pub fn set_by_cargo(&self, workspace: &Path) -> impl Iterator<Item = (String, toml::Value)> {
+        let files = self.cargo_configs(workspace);
+        let set = files.filter_map(|(_, mut table)| match table.remove("env")? {
+            toml::Value::Table(set) => Some(set),
+            _ => None,
+        });
+        set.flatten()
+    }
+
+    /// Returns cargo's configuration files for a build in `dir` that can be read, nearest first.
+    fn cargo_configs(&self, dir: &Path) -> impl Iterator<Item = (PathBuf, toml::Table)> {
+        let above = dir.ancestors().map(|dir| dir.join(".cargo"));
+        let dirs = above.chain([self.cargo_home().unwrap_or_default()]);
+        let files = dirs.flat_map(|dir| [dir.join("config.toml"), dir.join("config")]);
+        files.filter_map(|file| {
+            let bytes = disk::read(&file, MAX_CONFIG_BYTES).ok()?;
+            Some((file, toml::from_slice(&bytes).ok()?))
+        })
+    }
 }
 
 /// The programs that the configuration of rustc's bootstrap names; those that it does not name are downloaded.
@@ -382,17 +378,6 @@ impl BootstrapTools {
             cargo: absolute(file.build.cargo),
         })
     }
-}
-
-/// Returns cargo's configuration files for a build in `dir` that can be read, nearest first.
-fn cargo_configs(dir: &Path, cargo_home: &Path) -> impl Iterator<Item = (PathBuf, toml::Table)> {
-    let above = dir.ancestors().map(|dir| dir.join(".cargo"));
-    let dirs = above.chain([cargo_home.to_path_buf()]);
-    let files = dirs.flat_map(|dir| [dir.join("config.toml"), dir.join("config")]);
-    files.filter_map(|file| {
-        let bytes = disk::read(&file, MAX_CONFIG_BYTES).ok()?;
-        Some((file, toml::from_slice(&bytes).ok()?))
-    })
 }
 
 /// Returns what `headstart.toml` in `workspace` says.

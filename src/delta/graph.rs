@@ -132,9 +132,7 @@ impl Delta {
     }
 
     fn apply(self, base: Nodes, size_bytes: usize) -> Option<impl FnMut() -> Option<Vec<u8>>> {
-        if !nodes::is_known(self.kind_bits) {
-            return None;
-        }
+        nodes::is_known(self.kind_bits).then_some(())?;
         let places = self.nodes.places(base.count(), nodes::most(size_bytes))?;
         let mut matching = Matching::new(base, &places)?;
         let mut new = self.kinds.into_iter().zip(self.keys);

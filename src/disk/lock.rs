@@ -1,4 +1,4 @@
-//! Exclusive locks on files, the same kind that cargo takes.
+//! Locks on files, the same kind that cargo and rustc take.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::path::Path;
@@ -39,4 +39,12 @@ pub fn exclusive(path: &Path, on_wait: impl FnOnce()) -> Result<Lock> {
 pub fn is_held(path: &Path) -> bool {
     let file = File::open(path);
     file.is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
+}
+
+/// Locks the file at `path` beside others that read; none where somebody holds it alone, or it is not there, or cannot be locked.
+#[expect(clippy::disallowed_methods, reason = "disk locks")]
+pub fn shared(path: &Path) -> Option<Lock> {
+    let file = File::open(path).ok()?;
+    file.try_lock_shared().ok()?;
+    Some(Lock { _file: file })
 }

@@ -234,7 +234,7 @@ impl Drop for Staging {
     }
 }
 
-/// Copies the file `from` to `to`, whose directory is made; for scratch directories only.
+/// Copies the file `from` to `to`, whose directory is made; for directories that nobody reads yet.
 #[expect(clippy::disallowed_methods, reason = "disk copies")]
 pub fn copy(from: &Path, to: &Path) -> Result<()> {
     to.parent().map_or(Ok(()), make_dir)?;
@@ -277,12 +277,12 @@ pub fn create_new(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
 /// Writes each of `patches`, bytes with their offset, into the file at `path`, which must be nobody else's.
 ///
 /// Not atomic: whoever may be interrupted here makes the file valid by something that comes later.
-pub fn overwrite<'a>(path: &Path, patches: impl Iterator<Item = (u64, &'a [u8])>) -> Result<()> {
+pub fn overwrite(path: &Path, patches: &[(u64, impl AsRef<[u8]>)]) -> Result<()> {
     use std::os::unix::fs::FileExt;
     let file = OpenOptions::new().write(true).open(path);
     let file = file.map_err(failed("open", path))?;
     for (offset, bytes) in patches {
-        let written = file.write_all_at(bytes, offset);
+        let written = file.write_all_at(bytes.as_ref(), *offset);
         written.map_err(failed("write", path))?;
     }
     Ok(())
@@ -327,7 +327,7 @@ fn fill(
 /// that comes behind moves. Not atomic, as [`overwrite`].
 pub fn splice(path: &Path, range: std::ops::Range<u64>, bytes: &[u8]) -> Result<()> {
     if range.end - range.start == bytes.len() as u64 {
-        return overwrite(path, std::iter::once((range.start, bytes)));
+        return overwrite(path, &[(range.start, bytes)]);
     }
     let splice = || -> std::io::Result<()> {
         let mut behind = File::open(path)?;

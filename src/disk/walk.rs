@@ -33,24 +33,19 @@ pub enum Kind {
 
 /// Returns everything below `dir`, symlinks followed, in no order; a link to a directory that it lies in is named and not followed.
 pub fn below(dir: &Path) -> Result<Vec<Entry>> {
-    visit(dir, Path::new(""), Some(&mut Vec::new()), 0)
+    visit(dir, Path::new(""), Some(&mut Vec::new()))
 }
 
 /// Returns everything below `dir` without following symlinks, which come as [`Kind::Other`] links.
 pub fn below_without_links(dir: &Path) -> Result<Vec<Entry>> {
-    visit(dir, Path::new(""), None, 0)
+    visit(dir, Path::new(""), None)
 }
 
 /// Device and inode.
 type FileId = (u64, u64);
 
 /// `above` are the directories in which `dir/at` lies, where links are followed.
-fn visit(
-    dir: &Path,
-    at: &Path,
-    mut above: Option<&mut Vec<FileId>>,
-    depth: usize,
-) -> Result<Vec<Entry>> {
+fn visit(dir: &Path, at: &Path, mut above: Option<&mut Vec<FileId>>) -> Result<Vec<Entry>> {
     let here = dir.join(at);
     let mut found = Vec::new();
     if let Some(above) = &mut above {
@@ -64,14 +59,13 @@ fn visit(
         let relative = at.join(entry.file_name());
         let own = entry.file_type().map_err(failed("inspect", &here))?;
         let link = own.is_symlink();
-        let kind = match (link, above.is_some()) {
-            (true, true) => std::fs::metadata(entry.path())
-                .map_or(Kind::Other, |meta| kind_of(meta.file_type())),
-            (true, false) => Kind::Other,
-            (false, _) => kind_of(own),
+        let target = || std::fs::metadata(entry.path()).map(|meta| meta.file_type());
+        let kind = match link && above.is_some() {
+            true => target().map_or(Kind::Other, kind_of),
+            false => kind_of(own),
         };
-        if kind == Kind::Directory && depth < MAX_DEPTH {
-            found.extend(visit(dir, &relative, above.as_deref_mut(), depth + 1)?);
+        if kind == Kind::Directory && at.iter().count() < MAX_DEPTH {
+            found.extend(visit(dir, &relative, above.as_deref_mut())?);
         }
         found.push(Entry {
             relative,

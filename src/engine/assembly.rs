@@ -18,15 +18,12 @@ pub(super) struct Assembly<'a> {
     /// Looks whether cargo would find a unit fresh, where it was not asked: one that it would build again is left out.
     pub(super) judge: Option<&'a Inspector<'a>>,
     states: Vec<State>,
-    packages: Table<Package>,
-    inputs: Table<Input>,
-    located: Table<Located>,
+    packages: IndexSet<Package>,
+    inputs: IndexSet<Input>,
+    located: IndexSet<Located>,
     units: Vec<Unit>,
     by_hash: BTreeMap<u64, Vec<u32>>,
 }
-
-/// Values by their positions.
-type Table<T> = IndexSet<T>;
 
 impl Assembly<'_> {
     pub(super) fn add(
@@ -97,6 +94,6 @@ impl Assembly<'_> {
 }
 
 /// Returns the position of `value`, which is added to `table` if it is not there yet.
-fn enter<T: Eq + Hash>(table: &mut Table<T>, value: T) -> u32 {
+fn enter<T: Eq + Hash>(table: &mut IndexSet<T>, value: T) -> u32 {
     u32::try_from(table.insert_full(value).0).expect("fewer than 2^32 entries")
 }

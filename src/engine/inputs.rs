@@ -100,10 +100,10 @@ pub fn compare(input: &Input, roots: &Roots) -> Seen {
         Expected::GitIndex(_) => git::index_digest(&path).map(Expected::GitIndex),
         Expected::Nothing => None,
         // Where it is in no place that we know, plain cargo's programs are as likely to run as ours.
-        Expected::Glibc(needed) if libraries::glibc_here().is_some_and(|here| here < needed) => {
-            None
+        Expected::Glibc(needed) => {
+            let serves = libraries::glibc_here().is_none_or(|here| here >= needed);
+            serves.then_some(Expected::Glibc(needed))
         }
-        Expected::Glibc(needed) => Some(Expected::Glibc(needed)),
         Expected::Library if path.exists() || libraries::glibc_here().is_none() => {
             Some(Expected::Library)
         }
@@ -165,7 +165,7 @@ pub fn list_package(dir: &Path) -> Option<Vec<PathBuf>> {
         let files = files.map(|entry| entry.relative).collect();
         return Some(of_package(dir, files, &rules));
     }
-    let files = git::files(dir).ok()?;
+    let files = git::known(dir, [Path::new(".")]).ok()?;
     let files = of_package(dir, files, &rules);
     let plain = files.iter().all(|file| !dir.join(file).is_dir());
     plain.then_some(files)

@@ -12,14 +12,12 @@ use crate::disk::{self, DiskError, PLAIN, Staging, place, walk};
 use crate::engine::Seed;
 use crate::model::{Began, Compiled, Digest, UnitName, bytes_path};
 use crate::rustc::argv::ledger_key;
-use crate::rustc::dep_graph::{self, ArgsHash};
+use crate::rustc::dep_graph::{ArgsHash, MAX_ARGS_HASH_BYTES};
 
 /// The largest ledger file that is read.
 const MAX_LEDGER_BYTES: u64 = 64 << 20;
 /// The version of seeds that this version writes and reads.
-const SEED_VERSION: u16 = 2;
-/// The longest path that is read: the system's own limit.
-const MAX_PATH_BYTES: u64 = 4096;
+const SEED_VERSION: u16 = 3;
 /// How many starts are remembered.
 const MAX_STARTS: usize = 20;
 /// How far a file's time may lie from the clock that timed rustc: file systems count in seconds at worst.
@@ -125,14 +123,15 @@ impl Ledger {
     /// Returns the directory that rustc was run in for the members of the workspace that first filled the build directory;
     /// none where nobody noted it.
     pub fn workspace(&self) -> Option<PathBuf> {
-        self.path_in("workspace")
+        let bytes = self.read(".", "workspace")?;
+        Some(bytes_path(&bytes).to_path_buf())
     }
 
     /// Notes that directory, unless one is noted.
     pub fn note_workspace(&self, dir: &Path) -> Result<(), DiskError> {
         match self.dir.join("workspace").exists() {
             true => Ok(()),
-            false => self.note_path("workspace", dir),
+            false => self.write(".", "workspace", dir.as_os_str().as_encoded_bytes()),
         }
     }
 
@@ -149,31 +148,21 @@ impl Ledger {
         disk::canonical(self.dir.parent().unwrap_or(&self.dir))
     }
 
-    /// Returns the root that was noted as `told`.
-    pub fn root_told(&self, told: &Path) -> PathBuf {
-        disk::canonical(&self.build().join(told))
+    /// Returns cargo's name of the unit that the last session was made of which those of the seed `key` begin from; none where nobody
+    /// noted it.
+    pub fn session_of(&self, key: &str) -> Option<String> {
+        String::from_utf8(self.read("sessions", key)?).ok()
     }
 
-    /// Returns the workspace's root, which cargo makes the paths of packages relative to; none where nobody noted it.
-    pub fn root(&self) -> Option<PathBuf> {
-        self.path_in("root")
-    }
-
-    /// Notes that root.
-    pub fn note_root(&self, root: &Path) -> Result<(), DiskError> {
-        match self.root().as_deref() == Some(root) {
-            true => Ok(()),
-            false => self.note_path("root", root),
-        }
-    }
-
-    fn path_in(&self, name: &str) -> Option<PathBuf> {
-        let bytes = disk::read(&self.dir.join(name), MAX_PATH_BYTES).ok()?;
-        Some(bytes_path(&bytes).to_path_buf())
-    }
-
-    fn note_path(&self, name: &str, path: &Path) -> Result<(), DiskError> {
-        self.write(".", name, path.as_os_str().as_encoded_bytes())
+    /// Notes that name.
+    pub fn note_session_of(&self, key: &str, unit: &str) -> Result<(), DiskError> {
+        // The same crate may be compiled for this machine and for a target at the same time.
+        let aside = self.staging_parent().join(format!("sessions-{unit}"));
+        place::write_by(
+            &aside,
+            &self.dir.join("sessions").join(key),
+            unit.as_bytes(),
+        )
     }
 
     /// Writes the note of a compile.
@@ -205,9 +194,9 @@ impl Ledger {
         (made + waited + CLOCK_SLACK >= started && made <= ended + CLOCK_SLACK).then_some(note)
     }
 
-    fn note(&self, key: &str) -> Option<Note> {
-        let bytes = disk::read(&self.dir.join("compiled").join(key), MAX_LEDGER_BYTES).ok()?;
-        serde_json::from_slice(&bytes).ok()
+    /// Returns the note `key`, whatever became of what was noted.
+    pub fn note(&self, key: &str) -> Option<Note> {
+        serde_json::from_slice(&self.read("compiled", key)?).ok()
     }
 
     fn note_keys(&self) -> impl Iterator<Item = String> {
@@ -227,9 +216,14 @@ impl Ledger {
         self.write("seeds", key, &bytes)
     }
 
+    /// Returns when the seed of the unit `key` was noted; none where there is none.
+    pub fn seeded(&self, key: &str) -> Option<SystemTime> {
+        walk::mtime(&self.dir.join("seeds").join(key))
+    }
+
     /// Returns the seed of the unit `key`; none where there is none that this version can read.
     pub fn seed(&self, key: &str) -> Option<Seed> {
-        let bytes = disk::read(&self.dir.join("seeds").join(key), MAX_LEDGER_BYTES).ok()?;
+        let bytes = self.read("seeds", key)?;
         let (version, rest): (u16, &[u8]) = postcard::take_from_bytes(&bytes).ok()?;
         (version == SEED_VERSION).then(|| postcard::from_bytes(rest).ok())?
     }
@@ -241,14 +235,20 @@ impl Ledger {
 
     /// Returns rustc's hash of a set of arguments, if it was asked for before.
     pub fn args_hash(&self, key: &str) -> Option<ArgsHash> {
-        let limit = dep_graph::MAX_ARGS_HASH_BYTES as u64;
-        let known = disk::read(&self.dir.join("probes").join(key), limit).ok()?;
-        (!known.is_empty()).then_some(known)
+        let known = self.read("probes", key)?;
+        (1..=MAX_ARGS_HASH_BYTES)
+            .contains(&known.len())
+            .then_some(known)
     }
 
     /// Keeps rustc's hash of a set of arguments.
     pub fn write_args_hash(&self, key: &str, hash: &[u8]) -> Result<(), DiskError> {
         self.write("probes", key, hash)
+    }
+
+    /// Returns what one file holds, if it can be read.
+    fn read(&self, dir: &str, key: &str) -> Option<Vec<u8>> {
+        disk::read(&self.dir.join(dir).join(key), MAX_LEDGER_BYTES).ok()
     }
 
     /// Writes one file as the only compile of its unit, which cargo's lock sees to.

@@ -103,9 +103,7 @@ impl<'a> Inspector<'a> {
             dep.present == Present::Fresh
                 && dep.newest_for_dependents.is_none_or(|time| time <= newest)
         };
-        if !deps.iter().all(older) {
-            return None;
-        }
+        deps.iter().all(older).then_some(())?;
         for local in &wanted.local {
             let fresh = match local {
                 Local::CheckDepInfo { .. } => self.changed_inputs(unit, package)?.0 == 0,
@@ -117,9 +115,7 @@ impl<'a> Inspector<'a> {
                 }
                 Local::Precalculated(_) | Local::RerunIfEnvChanged { .. } => true,
             };
-            if !fresh {
-                return None;
-            }
+            fresh.then_some(())?;
         }
         Some(())
     }

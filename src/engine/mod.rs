@@ -1,6 +1,6 @@
 //! What headstart is for: choosing, planning, restoring and publishing starting points.
 //!
-//! Decisions ([`plan`], [`choose`], [`bisect`]) are pure; [`restore`], [`seed`] and [`ledger`] alone write into a target
+//! Decisions ([`plan`], [`choose`], [`bisect`]) are pure; [`restore`], [`seed`], `inherit` and [`ledger`] alone write into a target
 //! directory, and [`programs`] into one that is no build's.
 
 mod assembly;
@@ -10,12 +10,15 @@ pub mod build;
 pub mod choose;
 pub mod disclosure;
 pub mod hold;
+pub mod identity;
+mod inherit;
 pub mod inputs;
 pub mod ledger;
 mod libraries;
 pub mod live;
 pub mod local;
 mod moved;
+pub mod names;
 pub mod observe;
 pub mod offer;
 pub mod pin;
@@ -25,7 +28,6 @@ pub mod publish;
 pub mod recipe;
 pub mod record;
 pub mod relocate;
-pub mod rename;
 pub mod restore;
 pub mod scan;
 pub mod seed;

@@ -24,17 +24,13 @@ impl Before {
 
     /// Fails if `bytes` hold where that was.
     pub(super) fn refuse_in(&self, bytes: &[u8]) -> Result<()> {
-        match self.0.held(bytes).next() {
-            None => Ok(()),
-            Some(_) => Err(LeftOut::OtherPlace),
-        }
+        let held = self.0.held(bytes).next();
+        held.map_or(Ok(()), |_| Err(LeftOut::OtherPlace))
     }
 
     /// Fails if the file at `path` holds where that was.
     pub(super) fn refuse(&self, path: &Path) -> Result<()> {
-        match pin::scan(path, &self.0)?.roots.first() {
-            None => Ok(()),
-            Some(_) => Err(LeftOut::OtherPlace),
-        }
+        let roots = pin::scan(path, &self.0)?.roots;
+        roots.first().map_or(Ok(()), |_| Err(LeftOut::OtherPlace))
     }
 }

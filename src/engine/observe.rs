@@ -153,7 +153,7 @@ impl Reader<'_> {
         let package = manifest.package(unit);
         let checksum = package.checksum.as_deref();
         let is_locked = |locked: &Locked| locked.has(&package.name, &package.version, checksum);
-        if package.source != Source::Path && !self.locked.as_ref().is_none_or(is_locked) {
+        if !self.locked.as_ref().is_none_or(is_locked) {
             return Some(Reason::NotLocked);
         }
         let mut inputs = manifest.inputs_of(unit);

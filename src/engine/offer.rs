@@ -7,10 +7,11 @@ use std::path::Path;
 
 use crate::disk::DiskError;
 use crate::engine::choose::{self, Similarity};
+use crate::engine::names::Called;
 use crate::engine::plan::deps;
-use crate::engine::relocate::Places;
+use crate::engine::relocate::fingerprint;
 use crate::engine::{Inspector, Ledger, Present, Seed, Survey, seed};
-use crate::model::{Session, Unit};
+use crate::model::{Located, Roots, Session, Unit};
 use crate::rustc::{argv, session};
 use crate::store::Store;
 
@@ -37,7 +38,7 @@ pub fn offer(
     surveys: &[Survey<'_>],
     build: &Path,
     inspector: &Inspector<'_>,
-    places: &Places,
+    places: &Roots,
     store: &Store,
 ) -> Result<Vec<Offered>, DiskError> {
     let mut families: HashMap<String, Vec<Candidate<'_>>> = HashMap::new();
@@ -55,6 +56,7 @@ pub fn offer(
             }
         }
     }
+    let keys: Vec<_> = surveys.iter().map(keys).collect();
     let ledger = Ledger::of(build);
     let mut offered = Vec::new();
     for (key, candidates) in &families {
@@ -64,7 +66,8 @@ pub fn offer(
         };
         let own = chosen.own_session(build, inspector);
         let worse = own.filter(|(_, own)| choose::replaces(&chosen.similarity, own));
-        if let Some(seed) = chosen.seed(worse.map(|(name, _)| name), places, store) {
+        let keys = &keys[chosen.at.from];
+        if let Some(seed) = chosen.seed(worse.map(|(name, _)| name), places, keys, store) {
             ledger.write_seed(key, &seed)?;
             offered.push(chosen.at);
         }
@@ -72,19 +75,40 @@ pub fn offer(
     Ok(offered)
 }
 
-fn key_of(unit: &Unit) -> Option<String> {
+/// Returns the name of the seed of each member by what the builder's cargo called it.
+fn keys<'a>(of: &Survey<'a>) -> HashMap<&'a str, String> {
+    let units = of.manifest.get().units.iter();
+    let keys = units.filter_map(|unit| {
+        let names = unit.compiled.as_ref()?.names.as_ref()?;
+        Some((names.stem.as_str(), key_of(unit)?))
+    });
+    keys.collect()
+}
+
+/// Returns the name of the seed of a unit; none for one that was not compiled through headstart.
+pub fn key_of(unit: &Unit) -> Option<String> {
     let compiled = unit.compiled.as_ref()?;
     Some(argv::seed_key(&compiled.crate_name, &compiled.metadata))
 }
 
 impl Candidate<'_> {
-    fn seed(&self, replaces: Option<String>, places: &Places, store: &Store) -> Option<Seed> {
+    fn seed(
+        &self,
+        replaces: Option<String>,
+        places: &Roots,
+        keys: &HashMap<&str, String>,
+        store: &Store,
+    ) -> Option<Seed> {
         let manifest = self.survey.manifest.get();
         let located = &manifest.located;
         let mut session = self.session.clone();
-        let patches = std::mem::take(&mut session.sites).into_iter().map(|site| {
-            let located = &located[site.located as usize];
-            (site.offset, places.fingerprint(located))
+        let sites = std::mem::take(&mut session.sites);
+        let patches = sites.iter().filter_map(|site| {
+            let hash = match &located[site.located as usize] {
+                Located::Crate { files, formula } => fingerprint(places, files, *formula),
+                Located::Outputs(_) => return None,
+            };
+            Some((site.offset, hash))
         });
         let compiled = self.unit.compiled.as_ref()?;
         Some(Seed {
@@ -94,6 +118,7 @@ impl Candidate<'_> {
             wait_ms: seed::patience_ms(compiled.elapsed_ms),
             session,
             patches: patches.collect(),
+            called: Called::of(&sites, located, |unit| keys.get(unit).cloned()),
             store: store.root().to_path_buf(),
             replaces,
         })

@@ -181,9 +181,7 @@ fn placed(manifest: &Manifest, evidence: &[Evidence], offered: &[Offer]) -> Vec<
 /// A unit that cargo builds again is near if a session of it can make that incremental.
 pub(super) fn built_again(manifest: &Manifest, at: usize, reason: &Reason) -> Action {
     match (reason, &manifest.units[at].session) {
-        (Reason::NotLocked | Reason::Unproven | Reason::OtherSettings, _) | (_, None) => {
-            Action::Leave
-        }
+        (Reason::Unproven | Reason::OtherSettings, _) | (_, None) => Action::Leave,
         (_, Some(_)) => Action::Seed,
     }
 }

@@ -16,7 +16,7 @@ use crate::engine::assembly::Assembly;
 use crate::engine::beside::Beside;
 use crate::engine::build::{Candidate, LeftOut, build_paths, profiles, watched_paths};
 use crate::engine::record::{Placed, Recorded, Recorder};
-use crate::engine::relocate::{Catalog, Places};
+use crate::engine::relocate::{self, Catalog};
 use crate::engine::{Build, Inspector, Ledger, disclosure, hold, inputs, live, pin, scan};
 use crate::git;
 use crate::model::{
@@ -147,7 +147,7 @@ impl Build<'_> {
         let dir = &self.workspace.build_dir;
         let profiles = profiles(candidates.iter().map(|one| &one.live));
         let infos = candidates.iter().filter_map(|one| one.dep_info.as_ref());
-        let places = Places::new(dir, &self.workspace.root, self.sysroot);
+        let places = relocate::places(dir, self.sysroot);
         let ledger = Ledger::of(dir);
         let root = disk::canonical(&self.workspace.root);
         Recorder {

@@ -9,7 +9,7 @@ use std::time::SystemTime;
 
 use memchr::memmem;
 
-use crate::cargo::layout::{self, Outputs};
+use crate::cargo::layout::Outputs;
 use crate::cargo::script_output;
 use crate::disk::walk::{self, Kind};
 use crate::disk::{self, Staging};
@@ -17,7 +17,7 @@ use crate::engine::build::{Build, Candidate, LeftOut, Result, is_out_dir};
 use crate::engine::moved::Before;
 use crate::engine::recipe::is_archive;
 use crate::engine::relocate::Catalog;
-use crate::engine::{Ledger, LiveUnit, disclosure, libraries, pin, rename};
+use crate::engine::{Ledger, LiveUnit, disclosure, libraries, pin};
 use crate::model::manifest::link_stays_in_out_dir;
 use crate::model::secrets::is_given_away;
 use crate::model::session::{DEP_GRAPH, SessionFile};
@@ -136,25 +136,31 @@ impl Recorder<'_> {
     /// The outputs of a compile: what has its hash in `deps` and `examples`, or in a build script's directory.
     fn compile(&self, candidate: &Candidate, recorded: &mut Recorded) -> Result<()> {
         let unit = &candidate.live;
-        let mut outputs = self.compiled_files(unit);
-        let is_note =
-            |path: &Path| disk::has_extension(path, "d") || disk::has_extension(path, rename::MARK);
-        let mut made = outputs.iter().filter(|path| !is_note(path));
+        let mut outputs = match unit.plain_outputs.is_empty() {
+            true => self.outputs.of_unit(&unit.name),
+            false => unit.plain_outputs.clone(),
+        };
+        let is_list = |path: &Path| disk::has_extension(path, "d");
+        let mut made = outputs.iter().filter(|path| !is_list(path));
         let first = made.next().ok_or(LeftOut::NoOutputs)?;
         let noted = self.note(unit, &self.in_build(first));
-        let by_root = recorded.unit.absolute_source.is_none();
-        if by_root && candidate.package.source == Source::Path && !self.is_own(noted.as_ref()) {
-            return Err(LeftOut::OtherTree);
+        if candidate.package.source == Source::Path {
+            match recorded.unit.absolute_source.as_ref().map(|path| path.root) {
+                None if !self.is_own(noted.as_ref()) => return Err(LeftOut::OtherTree),
+                None | Some(Root::Absolute) => {}
+                Some(root) => {
+                    recorded.pin(
+                        root,
+                        "cargo's hash of a path dependency outside the workspace",
+                    );
+                }
+            }
         }
         if let Some(before) = self.before(noted.as_ref(), &outputs)? {
             let mut outputs = outputs.iter();
             outputs.try_for_each(|path| before.refuse(&self.in_build(path)))?;
         }
         if let Some(noted) = noted {
-            if noted.compiled.renamed {
-                let seen_in = "cargo's hash of a path dependency outside the workspace";
-                recorded.pin(Root::Workspace, seen_in);
-            }
             recorded.unit.compiled = Some(noted.compiled);
             recorded.unit.session = noted.session;
             recorded.located = noted.located;
@@ -162,7 +168,7 @@ impl Recorder<'_> {
         let compiled = recorded.unit.compiled.as_ref();
         let remapped = compiled.is_some_and(|compiled| compiled.remapped);
         if recorded.unit.session.is_none() {
-            recorded.unit.session = self.session(unit, recorded)?;
+            recorded.unit.session = self.session(recorded)?;
         }
         let has = |file: &SessionFile| self.relies_on(file.digest, file.size_bytes);
         let lacks = |one: &mut Session| !one.files.iter().all(has);
@@ -190,7 +196,8 @@ impl Recorder<'_> {
     /// believed to use a target directory inside the only work tree of its clone.
     fn is_own(&self, noted: Option<&Placed>) -> bool {
         let noted = noted.and_then(|noted| noted.workspace.as_deref());
-        noted.map_or(self.alone, |told| self.ledger.root_told(told) == self.root)
+        let is_here = |told: &Path| disk::canonical(&self.ledger.build().join(told)) == self.root;
+        noted.map_or(self.alone, is_here)
     }
 
     /// Returns where the build directory was when `outputs` were compiled; none if it was here. Without a note rustc's own list of
@@ -218,16 +225,6 @@ impl Recorder<'_> {
         let build = made.ancestors().nth(list.iter().count());
         let build = build.ok_or(LeftOut::OtherPlace)?;
         Ok(Some(Before::of(build, &told)))
-    }
-
-    fn compiled_files(&self, unit: &LiveUnit) -> Vec<PathBuf> {
-        if !unit.plain_outputs.is_empty() {
-            return unit.plain_outputs.clone();
-        }
-        let hash = layout::unit_hash(&unit.name.dir);
-        // rustc finds a crate that has two names by the other one.
-        let other = |dir: &Path| rename::other_name(dir, &unit.crate_name, hash);
-        self.outputs.of_unit(&unit.name, other)
     }
 
     /// What the wrapper noted of the compile that made `output`, here or where a start had it from; there with
@@ -276,7 +273,7 @@ impl Recorder<'_> {
         Ok(())
     }
 
-    fn session(&self, unit: &LiveUnit, recorded: &mut Recorded) -> Result<Option<Session>> {
+    fn session(&self, recorded: &mut Recorded) -> Result<Option<Session>> {
         let compiled = recorded.unit.compiled.as_ref();
         // Without, no reader could tell whether it was made by the same compiler and arguments.
         let is_known = |one: &&Compiled| !one.crashed && one.arguments.is_some();
@@ -287,8 +284,10 @@ impl Recorder<'_> {
         let version = version.trim_start_matches("rustc ");
         let (name, metadata) = (&compiled.crate_name, &compiled.metadata);
         let dir = session::crate_dir(name, metadata, compiled.executable, version);
-        let incremental = Path::new(&unit.name.profile_dir).join("incremental");
-        let crate_dir = incremental.join(dir);
+        let Some(incremental) = &compiled.incremental else {
+            return Ok(None);
+        };
+        let crate_dir = Path::new(incremental).join(dir);
         let Some(name) = session::newest(&self.in_build(&crate_dir)) else {
             return Ok(None);
         };

@@ -10,7 +10,7 @@ use indexmap::IndexSet;
 
 use crate::disk::hash::each_window;
 use crate::disk::{self, DiskError, walk};
-use crate::model::session::{NamesFormula, OutputNames, Site};
+use crate::model::session::{Formula, NamesFormula, OutputNames, Site};
 use crate::model::{Located, Root, Rooted, Roots, bytes_path};
 use crate::rustc::crate_source::{self, Fingerprint};
 use crate::rustc::dep_graph::Search;
@@ -22,54 +22,40 @@ const EXTENSIONS: [&str; 3] = ["so", "rlib", "rmeta"];
 /// How many bytes of a hash may lie in the chunk before.
 const OVERLAP: usize = 15;
 
-/// The directories that differ between machines, with all links resolved, as rustc sees them.
-#[derive(Clone, Debug)]
-pub struct Places {
-    roots: Roots,
-    /// The build directory as rustc is told.
-    told: PathBuf,
-}
-
 /// Returns `dir` as the wrapper tells it to a rustc that runs in `workspace`: relative if it lies there, so that it is
 /// the same in every clone.
 pub fn told<'a>(dir: &'a Path, workspace: &Path) -> &'a Path {
     dir.strip_prefix(workspace).unwrap_or(dir)
 }
 
-impl Places {
-    /// Returns the places with this build directory of a workspace, and this sysroot.
-    pub fn new(build: &Path, workspace: &Path, sysroot: &Path) -> Places {
-        let roots = Roots::default().with_alias(Root::Build, &disk::canonical(build));
-        Places {
-            roots: roots.with_alias(Root::Sysroot, &disk::canonical(sysroot)),
-            told: told(build, workspace).to_path_buf(),
-        }
-    }
+/// Returns the directories that differ between machines, with all links resolved, as rustc sees them: this build directory and sysroot.
+pub fn places(build: &Path, sysroot: &Path) -> Roots {
+    let roots = Roots::default().with_alias(Root::Build, &disk::canonical(build));
+    roots.with_alias(Root::Sysroot, &disk::canonical(sysroot))
+}
 
-    /// Returns rustc's hash of `located` at these places.
-    pub fn fingerprint(&self, located: &Located) -> Fingerprint {
-        match located {
-            Located::Crate { files, formula } => {
-                let file = |at: usize| files[at].as_ref().map(|file| self.roots.resolve(file));
-                crate_source::fingerprint(&[0, 1, 2].map(file), *formula)
-            }
-            Located::Outputs { dir, stem, formula } => {
-                output_names::fingerprint(&self.told.join(bytes_path(dir)), stem, formula)
-            }
-        }
+/// Returns rustc's hash of a crate with `files` at `places`.
+pub fn fingerprint(places: &Roots, files: &[Option<Rooted>; 3], formula: Formula) -> Fingerprint {
+    let file = |at: usize| files[at].as_ref().map(|file| places.resolve(file));
+    crate_source::fingerprint(&[0, 1, 2].map(file), formula)
+}
+
+impl OutputNames {
+    /// Returns rustc's hash of these names.
+    pub fn fingerprint(&self, formula: &NamesFormula) -> Fingerprint {
+        output_names::fingerprint(bytes_path(&self.told), &self.stem, formula)
     }
 }
 
 /// Everything at one machine's places whose hash may stand in a session.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Catalog {
     hashes: HashMap<Fingerprint, Located>,
 }
 
 impl Catalog {
     /// Returns the catalog of all crates in `profiles` of the build directory and in the sysroot.
-    pub fn of<'a>(places: &Places, profiles: impl IntoIterator<Item = &'a str>) -> Catalog {
-        let roots = &places.roots;
+    pub fn of<'a>(roots: &Roots, profiles: impl IntoIterator<Item = &'a str>) -> Catalog {
         let deps = |profile: &str| roots.dir(Root::Build).join(profile).join("deps");
         let deps = profiles.into_iter().map(deps);
         let targets = walk::directories(&roots.dir(Root::Sysroot).join("lib/rustlib")).into_iter();
@@ -78,9 +64,7 @@ impl Catalog {
         for crates in deps.chain(libraries).map(|dir| crates_in(&dir)) {
             for paths in crates.into_values() {
                 let files = paths.map(|path| path.map(|path| roots.locate(&path)));
-                for located in sources(&files) {
-                    hashes.insert(places.fingerprint(&located), located);
-                }
+                hashes.extend(sources(roots, &files));
             }
         }
         Catalog { hashes }
@@ -100,7 +84,7 @@ impl Catalog {
         let search = Search::new(&wanted);
         let mut table: IndexSet<&Located> = IndexSet::new();
         let mut sites = Vec::new();
-        for (at, located) in places(path, &search)? {
+        for (at, located) in found(path, &search)? {
             let located = table.insert_full(*located).0;
             let located = u32::try_from(located).expect("fewer than 2^32 crates");
             let offset = at as u64;
@@ -111,7 +95,7 @@ impl Catalog {
 }
 
 /// Returns where the dep-graph at `path` holds what is looked for: of a known form as a key or a result, else wherever it stands.
-fn places<'a, T>(path: &Path, search: &Search<'a, T>) -> Result<Vec<(usize, &'a T)>, DiskError> {
+fn found<'a, T>(path: &Path, search: &Search<'a, T>) -> Result<Vec<(usize, &'a T)>, DiskError> {
     let mut found = Vec::new();
     let known = Nodes::read(path).and_then(|mut nodes| {
         nodes.each_hash(|at, hash| found.extend(search.find(hash).map(|one| (at, one))))
@@ -128,11 +112,7 @@ fn places<'a, T>(path: &Path, search: &Search<'a, T>) -> Result<Vec<(usize, &'a 
 
 /// Returns every form of the hash of `names`.
 fn outputs(names: &OutputNames) -> HashMap<Fingerprint, Located> {
-    let form = |formula: NamesFormula| {
-        let (told, dir, stem) = (&names.told, names.dir.clone(), names.stem.clone());
-        let hash = output_names::fingerprint(bytes_path(told), &stem, &formula);
-        (hash, Located::Outputs { dir, stem, formula })
-    };
+    let form = |formula| (names.fingerprint(&formula), Located::Outputs(formula));
     output_names::formulas(names.kinds).map(form).collect()
 }
 
@@ -155,16 +135,17 @@ fn crates_in(dir: &Path) -> BTreeMap<String, [Option<PathBuf>; 3]> {
     crates
 }
 
-/// Returns all that rustc may have hashed for a crate with `files`: any of them may not have been there yet, or not
-/// have been asked for.
-fn sources(files: &[Option<Rooted>; 3]) -> Vec<Located> {
+/// Returns all that rustc may have hashed for a crate with `files`, each behind its hash: any of them may not have been there yet, or
+/// not have been asked for.
+fn sources(places: &Roots, files: &[Option<Rooted>; 3]) -> Vec<(Fingerprint, Located)> {
     let has = |bits: u8, at: usize| bits >> at & 1 == 1;
     let present = |subset: &u8| (0..3).all(|at| !has(*subset, at) || files[at].is_some());
     let all = (1..8).filter(present).flat_map(|subset| {
         let files = [0, 1, 2].map(|at| files[at].clone().filter(|_| has(subset, at)));
         crate_source::formulas().map(move |formula| {
             let files = files.clone();
-            Located::Crate { files, formula }
+            let hash = fingerprint(places, &files, formula);
+            (hash, Located::Crate { files, formula })
         })
     });
     all.collect()
@@ -172,11 +153,12 @@ fn sources(files: &[Option<Rooted>; 3]) -> Vec<Located> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Catalog, Nodes, Places};
+    use super::{Catalog, Located, Nodes, fingerprint, places};
+    use crate::model::Roots;
     use crate::rustc::nodes;
     use std::path::Path;
 
-    fn machine(dir: &Path) -> Places {
+    fn machine(dir: &Path) -> Roots {
         let deps = dir.join("t/debug/deps");
         let lib = dir.join("s/lib/rustlib/x/lib");
         for dir in [&deps, &lib] {
@@ -186,7 +168,7 @@ mod tests {
             std::fs::write(deps.join(file), "").unwrap();
         }
         std::fs::write(lib.join("libstd-2.so"), "").unwrap();
-        Places::new(&dir.join("t"), dir, &dir.join("s"))
+        places(&dir.join("t"), &dir.join("s"))
     }
 
     /// The hash of a crate at the builder's place becomes that of the same crate at the reader's, and nothing else
@@ -206,10 +188,11 @@ mod tests {
             let (sites, table) = catalog.sites(&graph, None).unwrap();
             assert_eq!((sites.len(), sites[0].offset), (1, 37));
             assert_eq!(&table[sites[0].located as usize], located);
-            assert_eq!(
-                elsewhere.hashes.get(&reader.fingerprint(located)),
-                Some(located)
-            );
+            let Located::Crate { files, formula } = located else {
+                panic!("{located:?} is no crate")
+            };
+            let hash = fingerprint(&reader, files, *formula);
+            assert_eq!(elsewhere.hashes.get(&hash), Some(located));
             assert_eq!(elsewhere.sites(&graph, None).unwrap().0, []);
         }
     }

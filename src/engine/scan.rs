@@ -45,7 +45,7 @@ impl Scan<'_> {
     /// Returns the unit `name`, with its source told from rustc's list of the files that it read.
     fn compile(&self, name: &UnitName) -> Option<LiveUnit> {
         let build = &self.workspace.build_dir;
-        let files = self.outputs.of_unit(name, |_| None);
+        let files = self.outputs.of_unit(name);
         let makefile = files.iter().find(|file| disk::has_extension(file, "d"))?;
         let text = disk::read(&build.join(makefile), makefile::MAX_BYTES).ok()?;
         let read = makefile::files(&String::from_utf8_lossy(&text));
@@ -54,9 +54,7 @@ impl Scan<'_> {
         let source = read.first()?.clone();
         let mut above = source.ancestors().skip(1);
         let dir = above.find(|dir| dir.join("Cargo.toml").is_file())?;
-        if !self.reads_only(name, dir, &read) {
-            return None;
-        }
+        self.reads_only(name, dir, &read).then_some(())?;
         let stem = makefile.file_stem()?.to_str()?;
         Some(LiveUnit {
             name: name.clone(),

@@ -7,14 +7,15 @@ use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
 use crate::disk::{self, DiskError, PLAIN, Staging, place};
-use crate::engine::Ledger;
+use crate::engine::names::{Called, Patch};
+use crate::engine::{Ledger, identity, inherit};
 use crate::model::session::DEP_GRAPH;
-use crate::model::{Began, Digest, Session};
+use crate::model::{Began, Compiled, Digest, Session};
 use crate::rustc::argv::Invocation;
 use crate::rustc::dep_graph::{self, ArgsHash};
 use crate::rustc::probe;
@@ -40,7 +41,9 @@ pub struct Seed {
     /// The session.
     pub session: Session,
     /// What to write into its dep-graph: where, and the 16 bytes.
-    pub patches: Vec<(u64, [u8; 16])>,
+    pub patches: Vec<Patch>,
+    /// What cargo may call otherwise here when the unit is compiled.
+    pub called: Called,
     /// The store that holds its objects.
     pub store: PathBuf,
     /// The session of rustc's own that it is better than, by name; any other of rustc's own stays.
@@ -54,31 +57,50 @@ pub struct Beginning<'a> {
     pub program: &'a OsStr,
     /// The unit.
     pub invocation: &'a Invocation,
+    /// What cargo calls it, as its note is called.
+    pub unit: String,
+    /// What is known of it before.
+    pub compiled: Compiled,
+    /// What rustc is given.
+    pub args: Vec<OsString>,
     /// What the wrapper adds to cargo's arguments.
     pub further: Vec<OsString>,
-    /// What rustc was told, without the roots; none where it is not incremental, or what rustc is told cannot be known.
-    pub arguments: Option<Digest>,
     /// The ledger of the build directory.
     pub ledger: &'a Ledger,
     /// Whether seeds are used at all.
     pub seeding: bool,
 }
 
-/// A seed in place.
+/// A session in place that rustc has not made there.
 #[derive(Debug)]
 pub struct Sown {
-    /// The commit that it is from.
-    pub commit: String,
+    /// The commit that it is from; none for one that was made here.
+    pub commit: Option<String>,
     crate_dir: PathBuf,
     name: String,
     products: BTreeSet<File>,
 }
 
 impl Beginning<'_> {
-    /// Places the unit's seed, if there is one and it can be used; else says why rustc begins as it does.
+    /// Places the unit's seed, or what it inherits, if there is one and it can be used; else says why rustc begins as it does.
     ///
     /// To be called under cargo's lock on the build directory, which a cargo that runs a wrapper holds.
     pub fn sow(&self) -> Result<Sown, Began> {
+        // What was made here after a start chose is newer than what that chose.
+        let chosen = self.ledger.seeded(&self.invocation.seed_key());
+        let newer = chosen.and_then(|since| inherit::inherit(self, since));
+        let seed = newer.map_or_else(|| self.sow_seed(), Ok);
+        seed.or_else(|began| inherit::inherit(self, UNIX_EPOCH).ok_or(began))
+    }
+
+    /// Returns the directory of the unit's own sessions, if it has one for itself alone, and rustc has made one there.
+    pub fn own_sessions(&self) -> Option<&Path> {
+        let dir = self.invocation.incremental.as_deref()?;
+        let is_own = dir.ends_with(identity::sessions_of(&self.unit));
+        (is_own && inherit::newest_below(dir).is_some()).then_some(dir)
+    }
+
+    fn sow_seed(&self) -> Result<Sown, Began> {
         let incremental = self.invocation.incremental.as_ref();
         let incremental = incremental.ok_or(Began::NotIncremental)?;
         let key = self.invocation.seed_key();
@@ -96,7 +118,7 @@ impl Beginning<'_> {
         if !self.seeding {
             return Err(Began::SeedingOff);
         }
-        if seed.arguments != self.arguments.ok_or(Began::UnsureCompiler)? {
+        if seed.arguments != self.compiled.arguments.ok_or(Began::UnsureCompiler)? {
             return Err(Began::OtherArguments);
         }
         let place = || self.place(&seed, &crate_dir);
@@ -104,13 +126,8 @@ impl Beginning<'_> {
             Began::SeedLost => seed.wait().and_then(|()| place()),
             other => Err(other),
         })?;
-        let name = placed_name(&seed.session);
-        Ok(Sown {
-            products: work_products(&crate_dir.join(&name)),
-            name,
-            commit: seed.commit,
-            crate_dir,
-        })
+        let name = placed_name(&seed.session.name);
+        Ok(Sown::of(Some(seed.commit), crate_dir, name))
     }
 
     /// Places `seed`, its dep-graph with this machine's hashes; or leaves nothing, and returns why.
@@ -118,7 +135,7 @@ impl Beginning<'_> {
     /// The lock file comes last: rustc ignores and removes a session without one, so an interrupted placing
     /// leaves nothing that it would read.
     fn place(&self, seed: &Seed, crate_dir: &Path) -> Result<(), Began> {
-        let name = placed_name(&seed.session);
+        let name = placed_name(&seed.session.name);
         let (Some(parts), Ok(store)) = (Parts::of(&name), Store::open(&seed.store)) else {
             return Err(Began::SeedLost);
         };
@@ -137,7 +154,11 @@ impl Beginning<'_> {
         });
         let filled = copied.and_then(|()| {
             let hash = hash.ok_or(Began::NotCalibrated)?;
-            relocate(&dir.join(DEP_GRAPH), seed, &hash)
+            let graph = dir.join(DEP_GRAPH);
+            // Members behind the rest, of which some are called as the builder called them.
+            let own = self.compiled.names.as_ref();
+            let called = seed.called.hashes(own, self.ledger);
+            relocate(&graph, &[&seed.patches[..], &called].concat(), &hash)
         });
         if filled.is_err() {
             disk::remove_dir(&dir)?;
@@ -195,6 +216,15 @@ impl Seed {
 }
 
 impl Sown {
+    pub(super) fn of(commit: Option<String>, crate_dir: PathBuf, name: String) -> Sown {
+        Sown {
+            products: work_products(&crate_dir.join(&name)),
+            commit,
+            crate_dir,
+            name,
+        }
+    }
+
     /// Returns how many work products rustc took over from the seed, and how many its new session has.
     ///
     /// rustc links those it takes over, so they are the same files.
@@ -208,10 +238,12 @@ impl Sown {
         (count(reused), count(made.len()))
     }
 
-    /// Takes the seed away for good.
+    /// Takes the session away for good, and the seed that it is of.
     pub fn discard(&self, key: &str, ledger: &Ledger) {
         drop(remove(&self.crate_dir, &self.name));
-        drop(ledger.remove_seed(key));
+        if self.commit.is_some() {
+            drop(ledger.remove_seed(key));
+        }
     }
 }
 
@@ -221,8 +253,9 @@ pub(super) fn patience_ms(elapsed_ms: u64) -> u64 {
     LONGEST_WAIT_MS.min(elapsed_ms / 2)
 }
 
-fn placed_name(session: &Session) -> String {
-    format!("s-{PLACED_TIMESTAMP}-{}", session.name)
+/// Returns what a session is called where it is placed, `tail` being what stands behind its time.
+pub(super) fn placed_name(tail: &str) -> String {
+    format!("s-{PLACED_TIMESTAMP}-{tail}")
 }
 
 /// Tells whether a session is one that was placed, and not rustc's own.
@@ -258,12 +291,10 @@ fn copy(session: &Session, to: &Path, store: &Store, staging: &Staging) -> Resul
 }
 
 /// Writes this machine's hashes into a dep-graph that nobody else has open, if it is one that we can read.
-fn relocate(graph: &Path, seed: &Seed, args_hash: &[u8]) -> Result<(), Began> {
+fn relocate(graph: &Path, patches: &[Patch], args_hash: &[u8]) -> Result<(), Began> {
     let start = disk::read_start(graph, dep_graph::MAX_HEADER_BYTES)?;
     let (_, range) = dep_graph::header(&start).ok_or(Began::NotCalibrated)?;
-    let sites = seed.patches.iter();
-    let sites = sites.map(|(offset, bytes)| (*offset, bytes.as_slice()));
-    place::overwrite(graph, sites)?;
+    place::overwrite(graph, patches)?;
     let range = range.start as u64..range.end as u64;
     // Last: where its length varies, everything behind it moves.
     Ok(place::splice(graph, range, args_hash)?)

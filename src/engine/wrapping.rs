@@ -14,7 +14,7 @@ use crate::config::Environment;
 use crate::disk;
 use crate::engine::{Ledger, inputs};
 use crate::git;
-use crate::model::{Digest, Root, Roots};
+use crate::model::{Digest, Finder, Root, Roots};
 use crate::rustc::argv::Invocation;
 
 /// A compiler that is wrapped, and what is around it.
@@ -37,9 +37,21 @@ const COMPILER_BYTES: [usize; 2] = [64 << 10, 1 << 20];
 const REAL_VAR: &str = "RUSTC_REAL";
 
 impl Wrapped<'_> {
+    /// Returns the compiler and what it is `told`, without the roots; none for what is not incremental, or where the compiler may
+    /// be another one.
+    pub fn arguments(&self, told: &Invocation) -> Option<Digest> {
+        told.incremental.as_ref()?;
+        let compiler = self.compiler(told.behind.as_deref())?;
+        let name = Path::new(self.program).file_name().unwrap_or_default();
+        let value = |name| self.environment.var(name).unwrap_or_default();
+        let [bootstrap, clippy, conf] = HASHED_VARIABLES.map(value);
+        let context = [name, OsStr::new(&compiler), bootstrap, clippy, conf];
+        Some(told.digest(&Finder::new(self.roots), &context))
+    }
+
     /// Returns what tells this compiler, and the rustc `behind` it, from others of the same names; none where one of them is
     /// no rustc but may give rustc other arguments, by the environment for instance, as a script does.
-    pub fn compiler(&self, behind: Option<&OsStr>) -> Option<String> {
+    fn compiler(&self, behind: Option<&OsStr>) -> Option<String> {
         let real = self.environment.var(REAL_VAR);
         let programs = [Some(self.program), behind, real].into_iter().flatten();
         let told = programs.enumerate().map(|(at, program)| {
@@ -59,6 +71,8 @@ impl Wrapped<'_> {
     }
 }
 
+/// Variables that rustc or clippy hash beside the arguments.
+const HASHED_VARIABLES: [&str; 3] = ["RUSTC_BOOTSTRAP", "CLIPPY_ARGS", "CLIPPY_CONF_DIR"];
 /// The largest build script that is looked into.
 const MAX_SCRIPT_BYTES: u64 = 1 << 20;
 /// How far above `--out-dir` a profile's directory lies at most: `<profile>/build/<package>-<hash>`.
@@ -84,7 +98,10 @@ pub fn roots(invocation: &Invocation, environment: &Environment) -> Option<Roots
         (false, true) => None,
         (false, false) => locked_above(source),
     };
-    let above = workspace.and_then(git::enclosing_work_tree);
+    // What lies beside the workspace is known by the work tree that both lie in.
+    let beside = git::enclosing_work_tree(&build).filter(|top| source.starts_with(top));
+    let above = workspace.map_or(beside, git::enclosing_work_tree);
+    let above = above.filter(|_| !downloaded);
     let repository = above.filter(|top| Some(*top) != workspace);
     let all = [
         (Root::Workspace, workspace),

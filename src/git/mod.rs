@@ -218,11 +218,6 @@ pub fn enclosing_work_tree(dir: &Path) -> Option<&Path> {
     dir.ancestors().find(|dir| dir.join(".git").exists())
 }
 
-/// Returns the files below `dir` that git tracks or would add, relative to `dir`.
-pub fn files(dir: &Path) -> Result<BTreeSet<PathBuf>, GitError> {
-    known(dir, [Path::new(".")])
-}
-
 /// Returns those of `paths`, relative to `dir`, that git tracks or would add, or what is so below them.
 pub fn known<'a>(
     dir: &Path,

@@ -5,11 +5,11 @@ use serde::{Deserialize, Serialize};
 /// How rustc began. Each has a stable code for machines and a sentence for people.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum Began {
-    /// From a session of a starting point.
-    #[error("from the session of {commit:.12}: {reused} of {total} work products reused")]
+    /// From a session of a starting point, or one that rustc made here of what cargo takes for another unit.
+    #[error("from {}: {reused} of {total} work products reused", session(commit.as_deref()))]
     Seeded {
-        /// The commit that the session is from.
-        commit: String,
+        /// The commit that the session is from; none for one that was made here.
+        commit: Option<String>,
         /// How many work products rustc took over.
         reused: u32,
         /// How many it has now.
@@ -48,10 +48,16 @@ pub enum Began {
     #[error("from nothing: HEADSTART_SEED turns seeding off")]
     SeedingOff,
     /// rustc crashed on the session, and compiled again without it.
-    #[error("from nothing: on the session of {commit:.12} rustc {how}, and that was dropped")]
+    #[error("from nothing: on {} rustc {how}, and that was dropped", session(commit.as_deref()))]
     SeedCrashed {
-        /// The commit that the session is from.
-        commit: String,
+        /// The commit that the session is from, likewise.
+        commit: Option<String>,
+        /// How rustc crashed.
+        how: String,
+    },
+    /// rustc crashed on what it had made here itself, and compiled again without it.
+    #[error("from nothing: on what it had made here rustc {how}, and that was dropped")]
+    OwnCrashed {
         /// How rustc crashed.
         how: String,
     },
@@ -67,6 +73,7 @@ impl Began {
     /// Returns the stable code, for `--json`.
     pub fn code(&self) -> &'static str {
         match self {
+            Began::Seeded { commit: None, .. } => "inherited",
             Began::Seeded { .. } => "seeded",
             Began::OwnSession => "own-session",
             Began::NotIncremental => "not-incremental",
@@ -78,8 +85,18 @@ impl Began {
             Began::SeedLate => "seed-late",
             Began::SeedUnusable => "seed-unusable",
             Began::SeedingOff => "seeding-off",
+            Began::SeedCrashed { commit: None, .. } => "inherited-crashed",
             Began::SeedCrashed { .. } => "seed-crashed",
+            Began::OwnCrashed { .. } => "own-crashed",
             Began::UnknownFlag { .. } => "unknown-flag",
         }
+    }
+}
+
+/// Returns what the session of `commit` is called, or one that was made here.
+pub fn session(commit: Option<&str>) -> String {
+    match commit {
+        Some(commit) => format!("the session of {commit:.12}"),
+        None => "a session of another version or other dependencies".to_owned(),
     }
 }

@@ -61,10 +61,8 @@ impl Part {
     pub fn check(&self) -> Result<(), Malformed> {
         let escapes = |dir: &&String| !dir.is_empty() && !stays_beneath(dir.as_bytes());
         let mut dirs = [&self.workspace, &self.target_dir].into_iter();
-        match dirs.find(escapes) {
-            None => Ok(()),
-            Some(path) => Err(Malformed::Escape("its part".to_owned(), path.clone())),
-        }
+        let escape = |path: &String| Malformed::Escape("its part".to_owned(), path.clone());
+        dirs.find(escapes).map_or(Ok(()), |path| Err(escape(path)))
     }
 }
 
@@ -179,10 +177,8 @@ impl Manifest {
         }
         let mut sizes = self.units.iter().flat_map(Unit::sizes);
         let all = sizes.try_fold(0_u64, |all, size_bytes| all.checked_add(size_bytes));
-        match all.is_some_and(|all| all <= MAX_BYTES) {
-            true => Ok(()),
-            false => Err(Malformed::Size),
-        }
+        let fits = all.is_some_and(|all| all <= MAX_BYTES);
+        fits.then_some(()).ok_or(Malformed::Size)
     }
 
     /// Tells whether every site of `session` lies in its dep-graph and refers to something in the table.

@@ -70,15 +70,8 @@ pub enum Located {
         /// How this rustc hashes them.
         formula: Formula,
     },
-    /// The names of the unit's own outputs.
-    Outputs {
-        /// Their directory, relative to the build directory.
-        dir: Vec<u8>,
-        /// What the names begin with.
-        stem: String,
-        /// How this rustc hashes them.
-        formula: NamesFormula,
-    },
+    /// The names of the unit's own outputs, as this rustc hashes them.
+    Outputs(NamesFormula),
 }
 
 /// Where a compile's outputs went, and how they were named.
@@ -86,8 +79,6 @@ pub enum Located {
 pub struct OutputNames {
     /// The directory, as rustc was told.
     pub told: Vec<u8>,
-    /// The same directory, relative to the build directory.
-    pub dir: Vec<u8>,
     /// What the names begin with: `<crate>-<hash>`.
     pub stem: String,
     /// How many kinds of outputs rustc was told to make.

@@ -242,15 +242,14 @@ pub struct Pin {
 }
 
 /// What the wrapper noted of a compile.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Compiled {
     /// `--crate-name`.
     pub crate_name: String,
     /// `-C metadata`, as rustc was told.
     pub metadata: String,
-    /// Whether that is another name than cargo's, which tells where the unit lies. See note 0016.
-    #[serde(default)]
-    pub renamed: bool,
+    /// `-C incremental` as rustc was told, relative to the build directory; none where it is not compiled incrementally, or elsewhere.
+    pub incremental: Option<String>,
     /// Whether rustc makes an executable of it.
     pub executable: bool,
     /// How long rustc ran.

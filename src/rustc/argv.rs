@@ -75,6 +75,17 @@ const NOT_HASHED: [&str; 7] = [
     "--diagnostic-width",
     "--color",
 ];
+/// Flags that tell units of one package apart.
+const TELLS_APART: [&str; 8] = [
+    "--crate-name",
+    "--edition",
+    "--crate-type",
+    "--test",
+    "--emit",
+    "--cfg",
+    "--target",
+    "-C",
+];
 /// Lint flags in their short form, with a value as well.
 const LINTS: [&str; 4] = ["-A", "-W", "-D", "-F"];
 /// Flags that stand alone.
@@ -207,30 +218,31 @@ impl Invocation {
         seed_key(&self.crate_name, &self.metadata)
     }
 
-    /// Returns the files that `--extern` names.
-    pub fn externs(&self) -> impl Iterator<Item = &str> {
-        let externs = self.parts.iter().filter(|part| part.flag == "--extern");
-        externs.filter_map(|part| Some(part.value.as_deref()?.split_once('=')?.1))
+    /// Tells whether rustc is told `-C` and `option`.
+    pub fn has_codegen(&self, option: &str) -> bool {
+        let value = |part: &&Part| part.flag == "-C" && part.value.as_deref() == Some(option);
+        self.parts.iter().any(|part| value(&part))
     }
 
-    /// Returns the same compile under another name than cargo's, with those files in place of which `file` has others.
-    pub fn renamed(&self, name: &str, file: impl Fn(&str) -> Option<String>) -> Invocation {
-        let mut renamed = self.clone();
-        renamed.metadata = name.to_owned();
-        renamed.extra_filename = Some(format!("-{name}"));
-        for part in &mut renamed.parts {
-            let Some(value) = &part.value else { continue };
-            part.value = Some(match (part.flag, value.split_once('=')) {
-                ("-C", Some(("metadata", _))) => format!("metadata={name}"),
-                ("-C", Some(("extra-filename", _))) => format!("extra-filename=-{name}"),
-                ("--extern", Some((of, path))) => match file(path) {
-                    Some(other) => format!("{of}={other}"),
-                    None => continue,
-                },
-                _ => continue,
-            });
+    /// Returns the same compile with `metadata` in the place of cargo's, and sessions in `incremental`; none where rustc is told more
+    /// than one of either.
+    pub fn with_identity(&self, metadata: &str, incremental: &Path) -> Option<Invocation> {
+        let mut told = Invocation {
+            metadata: metadata.to_owned(),
+            incremental: Some(incremental.to_path_buf()),
+            ..self.clone()
+        };
+        for (name, value) in [
+            ("metadata", metadata),
+            ("incremental", incremental.to_str()?),
+        ] {
+            let mut parts = told.parts.iter_mut().filter(|part| part.is_codegen(name));
+            let (Some(part), None) = (parts.next(), parts.next()) else {
+                return None;
+            };
+            part.value = Some(format!("{name}={value}"));
         }
-        renamed
+        Some(told)
     }
 
     /// Returns the arguments with `out_dir` instead of cargo's, and `further` options before them: of those that say the same otherwise, the last
@@ -285,6 +297,14 @@ impl Invocation {
         context.iter().for_each(|one| add(one.as_encoded_bytes()));
         Digest::of(&text)
     }
+
+    /// Returns one digest of what of this line tells the units of a package apart, and builds of them with other features or another profile;
+    /// of `context` as well.
+    pub fn identity(&self, finder: &Finder, context: &[&OsStr]) -> Digest {
+        let mut own = self.clone();
+        own.parts.retain(Part::tells_apart);
+        own.digest(finder, context)
+    }
 }
 
 impl Part {
@@ -297,6 +317,10 @@ impl Part {
         self.flag != SOURCE
             && !NOT_HASHED.contains(&self.flag)
             && !CODEGEN_NOT_HASHED.iter().any(|name| self.is_codegen(name))
+    }
+
+    fn tells_apart(&self) -> bool {
+        TELLS_APART.contains(&self.flag) && !self.is_codegen("metadata")
     }
 
     fn write(&self, args: &mut Vec<OsString>) {

@@ -70,16 +70,6 @@ pub fn forward(line: &[u8]) {
     drop(std::io::stderr().write_all(line));
 }
 
-/// Returns what `program`, which may be given rustc's path first, says of its version; none if it says nothing. Takes 20 ms.
-#[expect(clippy::disallowed_methods, reason = "rustc::run starts rustc")]
-pub fn version(program: &OsStr, behind: Option<&OsStr>) -> Option<String> {
-    let mut command = Command::new(program);
-    command.args(behind).arg("-vV").stdin(Stdio::null());
-    let output = command.output().ok()?;
-    let text = String::from_utf8(output.stdout).ok()?;
-    (output.status.success() && !text.is_empty()).then_some(text)
-}
-
 /// Runs `program` with `args` without showing anything, and tells whether it succeeded.
 #[expect(clippy::disallowed_methods, reason = "rustc::run starts rustc")]
 pub fn run_silently(program: &OsStr, args: &[OsString]) -> bool {

@@ -162,12 +162,8 @@ impl Store {
         for point in points.iter().filter(|one| !self.has_manifest(one.manifest)) {
             sweep.remove(&self.point_path(point))?;
         }
-        for (dir, days) in [
-            ("indexes", 0),
-            ("rest", 0),
-            ("asked", 0),
-            ("adopted", ADOPTED_DAYS),
-        ] {
+        for dir in ["indexes", "rest", "asked", "adopted"] {
+            let days = if dir == "adopted" { ADOPTED_DAYS } else { 0 };
             sweep.now_unix_s = now_unix_s - days * SECONDS_A_DAY;
             for (digest, path) in named(&self.root.join(dir))? {
                 if !self.has_manifest(digest) {

@@ -8,7 +8,7 @@ use crate::model::manifest::Malformed;
 /// The first bytes of every manifest.
 const MAGIC: &[u8; 8] = b"HEADSTRT";
 /// The manifest version that this version writes and reads.
-pub(super) const VERSION: u16 = 9;
+pub(super) const VERSION: u16 = 10;
 /// The largest manifest that is decoded.
 const MAX_DECODED_BYTES: u64 = 1 << 30;
 /// zstd's level: 3 halves a manifest again over 1, at a cost of milliseconds.

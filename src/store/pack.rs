@@ -237,10 +237,10 @@ pub fn encode_bundle(manifest: &[u8], index: &Index) -> Vec<u8> {
 /// name a place where the object is not, or a base that nobody needs, of a bounded size.
 pub fn split_bundle(bytes: &[u8], name: Digest) -> Result<(&[u8], &[u8]), FormatError> {
     let (manifest, index) = format::sized(format::versioned(bytes, MAGIC, VERSION)?)?;
-    match Digest::of(manifest) == name {
-        true => Ok((manifest, index)),
-        false => Err(FormatError::Damaged),
-    }
+    let whole = Digest::of(manifest) == name;
+    whole
+        .then_some((manifest, index))
+        .ok_or(FormatError::Damaged)
 }
 
 /// Returns the index of `manifest` that is in `packed`.
@@ -248,10 +248,8 @@ pub fn decode_index(packed: &[u8], manifest: &Manifest) -> Result<Index, FormatE
     let plain =
         zstd::bulk::decompress(packed, MAX_INDEX_BYTES).map_err(|_| FormatError::Damaged)?;
     let index: Index = postcard::from_bytes(&plain).map_err(|_| FormatError::Damaged)?;
-    match index.fits(manifest) {
-        true => Ok(index),
-        false => Err(FormatError::Damaged),
-    }
+    let fits = index.fits(manifest);
+    fits.then_some(index).ok_or(FormatError::Damaged)
 }
 
 #[cfg(test)]

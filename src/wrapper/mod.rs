@@ -12,14 +12,13 @@ use memchr::memmem;
 use crate::config::Environment;
 use crate::disk::{self, Staging, place};
 use crate::engine::ledger::Note;
-use crate::engine::rename::Renamed;
 use crate::engine::seed::{Beginning, Sown};
 use crate::engine::wrapping::{self, Wrapped};
-use crate::engine::{Ledger, relocate};
+use crate::engine::{Ledger, identity, relocate};
 use crate::model::session::OutputNames;
-use crate::model::{Began, Compiled, Digest, Finder, Root, Roots, bytes_path};
+use crate::model::{Began, Compiled, Root, Roots, began, bytes_path};
 use crate::report::Reporter;
-use crate::rustc::argv::Invocation;
+use crate::rustc::argv::{Invocation, seed_key};
 use crate::rustc::run::{self, Ended};
 
 /// rustc's exit code after it said what is wrong.
@@ -35,8 +34,6 @@ const SEED_VAR: &str = "HEADSTART_SEED";
 const ERROR_IN_SOURCE: &[u8] = b"\"level\":\"error\",\"spans\":[{";
 /// The same where it blames no place: it could not read its own bitcode, or the program did not link.
 const ERROR_NOWHERE: &[u8] = b"\"level\":\"error\",\"spans\":[]";
-/// Variables that rustc or clippy hash beside the arguments.
-const HASHED_VARIABLES: [&str; 3] = ["RUSTC_BOOTSTRAP", "CLIPPY_ARGS", "CLIPPY_CONF_DIR"];
 
 /// Runs the compiler `args[0]` with the rest of `args`, and returns its exit code.
 pub fn run(args: &[OsString], environment: &Environment, clock: fn() -> SystemTime) -> u8 {
@@ -52,34 +49,25 @@ pub fn run(args: &[OsString], environment: &Environment, clock: fn() -> SystemTi
         return code(program, run::run(program, given));
     };
     let ledger = Ledger::of(roots.dir(Root::Build));
-    let begun = clock();
-    // Exactly as cargo wants it.
-    let plainly = |began| Done {
-        started: clock(),
-        ended: run::run(program, given),
-        remapped: false,
-        began,
-        arguments: None,
-        names: None,
-        renamed: None,
+    let wrapped = Wrapped {
+        program,
+        roots: &roots,
+        ledger: &ledger,
+        environment,
     };
+    let begun = clock();
     let done = match unknown {
-        Some(flag) => plainly(Began::UnknownFlag { flag }),
+        Some(flag) => Done {
+            started: clock(),
+            // Exactly as cargo wants it.
+            ended: run::run(program, given),
+            began: Began::UnknownFlag { flag },
+            compiled: compiled(&invocation),
+        },
         None => {
-            let wrapped = Wrapped {
-                program,
-                roots: &roots,
-                ledger: &ledger,
-                environment,
-            };
-            let compile = |told: &Invocation, ready: Option<&dyn Fn()>| {
-                Compile::new(wrapped, told).run(expanded.is_some(), ready, clock)
-            };
-            match Renamed::of(&invocation, wrapped) {
-                None => compile(&invocation, None),
-                Some(renamed) => under_another_name(&renamed, &ledger, compile)
-                    .unwrap_or_else(|| plainly(Began::NoSession)),
-            }
+            let told = identity::of(&invocation, wrapped).unwrap_or_else(|| invocation.clone());
+            let beginning = prepare(wrapped, &invocation, &told);
+            compile(&beginning, expanded.is_some(), clock)
         }
     };
     // Where cargo was ended, and somebody has removed what it built, nothing is made anew.
@@ -89,9 +77,14 @@ pub fn run(args: &[OsString], environment: &Environment, clock: fn() -> SystemTi
     {
         let is_member = invocation.source.is_relative();
         let root = is_member.then(|| ledger.told(&environment.dir));
-        let note = note(&invocation, &done, [begun, clock()], (root, ledger.build()));
+        let note = note(&done, [begun, clock()], (root, ledger.build()));
+        let unit = invocation.ledger_key();
         // A note that cannot be written costs the next publish a session, never this build anything.
-        drop(ledger.write_note(&invocation.ledger_key(), &note));
+        drop(ledger.write_note(&unit, &note));
+        let (name, metadata) = (&note.compiled.crate_name, &note.compiled.metadata);
+        if *metadata != invocation.metadata {
+            drop(ledger.note_session_of(&seed_key(name, metadata), &unit));
+        }
         if is_member {
             drop(ledger.note_workspace(&environment.dir));
         }
@@ -122,198 +115,168 @@ fn warn(line: String) {
     Reporter::new(true).warn(line);
 }
 
-/// How rustc ended, and from what it began.
-type Ran = (std::io::Result<Ended>, Began);
-
 /// How a compile went.
 struct Done {
     /// When rustc began: a session may be waited for before.
     started: SystemTime,
     ended: std::io::Result<Ended>,
-    /// Whether the builder's places were taken out.
-    remapped: bool,
     began: Began,
-    arguments: Option<Digest>,
-    names: Option<OutputNames>,
-    /// The name that rustc was given instead of cargo's.
-    renamed: Option<String>,
+    /// What of it is known before.
+    compiled: Compiled,
 }
 
-/// Compiles `renamed`, and puts what is made under cargo's name as well, metadata before cargo hears of it; none where that
-/// cannot be begun. Where it cannot be done, because the disk is full, the unit has failed.
-fn under_another_name(
-    renamed: &Renamed,
-    ledger: &Ledger,
-    compile: impl FnOnce(&Invocation, Option<&dyn Fn()>) -> Done,
-) -> Option<Done> {
-    let staging = Staging::new(&ledger.staging_parent(), "names").ok()?;
-    renamed.note(&staging).ok()?;
-    let ready = || drop(renamed.give_back(&staging));
-    let mut done = compile(&renamed.invocation, Some(&ready));
-    if done.ended.as_ref().is_ok_and(|ended| ended.code() == 0)
-        && let Err(error) = renamed.give_back(&staging)
-    {
-        done.ended = Err(std::io::Error::other(error));
+/// Returns what is noted of a compile that is not known better.
+fn compiled(told: &Invocation) -> Compiled {
+    Compiled {
+        crate_name: told.crate_name.clone(),
+        metadata: told.metadata.clone(),
+        executable: told.executable,
+        ..Compiled::default()
     }
-    let renamed = Some(renamed.invocation.metadata.clone());
-    Some(Done { renamed, ..done })
 }
 
-/// A compile of a unit that we know all about.
-struct Compile<'a> {
-    beginning: Beginning<'a>,
-    args: Vec<OsString>,
-    names: Option<OutputNames>,
-}
-
-impl<'a> Compile<'a> {
-    fn new(wrapped: Wrapped<'a>, invocation: &'a Invocation) -> Compile<'a> {
-        let (program, roots, environment) = (wrapped.program, wrapped.roots, wrapped.environment);
-        let remaps = remaps(roots);
-        let out_dir = relocate::told(&invocation.out_dir, &environment.dir);
-        let args = invocation.with_out_dir(out_dir, &remaps);
-        let incremental = invocation.incremental.as_ref();
-        let compiler = incremental.and_then(|_| wrapped.compiler(invocation.behind.as_deref()));
-        let arguments = compiler.map(|compiler| {
-            let name = Path::new(program).file_name().unwrap_or_default();
-            let value = |name| environment.var(name).unwrap_or_default();
-            let [bootstrap, clippy, conf] = HASHED_VARIABLES.map(value);
-            let context = [name, OsStr::new(&compiler), bootstrap, clippy, conf];
-            invocation.digest(&Finder::new(roots), &context)
-        });
-        let below = invocation.out_dir.strip_prefix(roots.dir(Root::Build));
-        let names = below.ok().map(|dir| OutputNames {
+/// Prepares the compile `given` by cargo as it is `told` to rustc.
+fn prepare<'a>(wrapped: Wrapped<'a>, given: &Invocation, told: &'a Invocation) -> Beginning<'a> {
+    let (roots, environment) = (wrapped.roots, wrapped.environment);
+    let remaps = remaps(roots);
+    let out_dir = relocate::told(&told.out_dir, &environment.dir);
+    let incremental = told.incremental.as_ref();
+    let sessions = incremental.map(|dir| roots.locate(&environment.dir.join(dir)));
+    let sessions = sessions.filter(|dir| dir.root == Root::Build);
+    let compiled = Compiled {
+        remapped: true,
+        incremental: sessions.map(|dir| dir.relative().to_string_lossy().into_owned()),
+        arguments: wrapped.arguments(told),
+        names: incremental.map(|_| OutputNames {
             told: out_dir.as_os_str().as_encoded_bytes().to_vec(),
-            dir: dir.as_os_str().as_encoded_bytes().to_vec(),
-            stem: invocation.stem(),
-            kinds: invocation.kinds,
-        });
-        Compile {
-            args,
-            names: names.filter(|_| incremental.is_some()),
-            beginning: Beginning {
-                program,
-                invocation,
-                further: remaps,
-                arguments,
-                ledger: wrapped.ledger,
-                seeding: !environment.is_off(SEED_VAR),
-            },
+            stem: told.stem(),
+            kinds: told.kinds,
+        }),
+        ..compiled(told)
+    };
+    Beginning {
+        program: wrapped.program,
+        invocation: told,
+        unit: given.ledger_key(),
+        compiled,
+        args: told.with_out_dir(out_dir, &remaps),
+        further: remaps,
+        ledger: wrapped.ledger,
+        seeding: !environment.is_off(SEED_VAR),
+    }
+}
+
+/// Runs rustc; where it crashes or gives up on a session, once more without.
+fn compile(beginning: &Beginning<'_>, by_response_file: bool, clock: fn() -> SystemTime) -> Done {
+    let parent = beginning.ledger.staging_parent();
+    let staging = || Staging::new(&parent, "args").ok();
+    let staging = by_response_file.then(staging).flatten();
+    let args = staging.as_ref();
+    let args = args.and_then(|staging| in_response_file(beginning, staging));
+    let args = args.as_deref().unwrap_or(&beginning.args);
+    let sown = beginning.sow();
+    let started = clock();
+    let (ended, began) = match sown {
+        Ok(sown) => run_seeded(beginning, args, sown),
+        Err(began) => run_on_own(beginning, args, began),
+    };
+    Done {
+        started,
+        ended,
+        began,
+        compiled: beginning.compiled.clone(),
+    }
+}
+
+/// How rustc ended, and from what it began.
+type Ran = (std::io::Result<Ended>, Began);
+
+fn run_seeded(beginning: &Beginning<'_>, args: &[OsString], sown: Sown) -> Ran {
+    let session = began::session(sown.commit.as_deref());
+    let discard = || sown.discard(&beginning.invocation.seed_key(), beginning.ledger);
+    let (ended, crash) = run_guarded(beginning, args, (&session, true), discard);
+    let (commit, (reused, total)) = (sown.commit.clone(), sown.reused());
+    let began = match crash {
+        Some(how) => Began::SeedCrashed { commit, how },
+        None => Began::Seeded {
+            commit,
+            reused,
+            total,
+        },
+    };
+    (ended, began)
+}
+
+/// A session of rustc's own may name a member by an id that it has not any more where it was compiled without headstart since.
+fn run_on_own(beginning: &Beginning<'_>, args: &[OsString], began: Began) -> Ran {
+    let Some(dir) = beginning.own_sessions() else {
+        return (run::run(beginning.program, args), began);
+    };
+    let session = ("what it had made here", false);
+    let discard = || drop(disk::remove_dir(dir));
+    let (ended, crash) = run_guarded(beginning, args, session, discard);
+    let began = crash.map_or(began, |how| Began::OwnCrashed { how });
+    (ended, began)
+}
+
+/// Runs rustc on a `session`; where it crashes, or gives up on one that was `placed`, once more after `discard`, and tells how it crashed.
+fn run_guarded(
+    beginning: &Beginning<'_>,
+    args: &[OsString],
+    (session, placed): (&str, bool),
+    discard: impl FnOnce(),
+) -> (std::io::Result<Ended>, Option<String>) {
+    let program = beginning.program;
+    let mut announced: Vec<Vec<u8>> = Vec::new();
+    // Errors that no source is to blame for are held back until it is known whether they are the session's.
+    let (mut held, mut in_source) = (Vec::new(), false);
+    let ended = run::run_watched(program, args, |line| {
+        if is_artifact(line) {
+            announced.push(line.to_vec());
         }
-    }
-
-    /// Runs rustc; where it crashes or gives up on a seed, once more without. Calls `ready` before cargo hears that a file is ready.
-    fn run(
-        &self,
-        by_response_file: bool,
-        ready: Option<&dyn Fn()>,
-        clock: fn() -> SystemTime,
-    ) -> Done {
-        let parent = self.beginning.ledger.staging_parent();
-        let staging = || Staging::new(&parent, "args").ok();
-        let staging = by_response_file.then(staging).flatten();
-        let args = staging.as_ref();
-        let args = args.and_then(|staging| self.in_response_file(staging));
-        let args = args.as_deref().unwrap_or(&self.args);
-        let sown = self.beginning.sow();
-        let started = clock();
-        let (ended, began) = match sown {
-            Err(began) => (self.run_unseeded(args, ready), began),
-            Ok(sown) => self.run_seeded(args, &sown, ready),
-        };
-        Done {
-            started,
-            ended,
-            remapped: true,
-            began,
-            arguments: self.beginning.arguments,
-            names: self.names.clone(),
-            renamed: None,
+        in_source |= memmem::find(line, ERROR_IN_SOURCE).is_some();
+        match placed && memmem::find(line, ERROR_NOWHERE).is_some() {
+            true => held.push(line.to_vec()),
+            false => run::forward(line),
         }
-    }
-
-    fn run_unseeded(&self, args: &[OsString], ready: Option<&dyn Fn()>) -> std::io::Result<Ended> {
-        let Some(ready) = ready else {
-            return run::run(self.beginning.program, args);
-        };
-        self.run_watched(args, Some(ready), run::forward)
-    }
-
-    /// Runs rustc, and gives each line that it says to `pass_on`; calls `ready` before those that say that a file is.
-    fn run_watched(
-        &self,
-        args: &[OsString],
-        ready: Option<&dyn Fn()>,
-        mut pass_on: impl FnMut(&[u8]),
-    ) -> std::io::Result<Ended> {
-        run::run_watched(self.beginning.program, args, |line| {
-            ready.filter(|_| is_artifact(line)).inspect(|ready| ready());
-            pass_on(line);
-        })
-    }
-
-    fn run_seeded(&self, args: &[OsString], sown: &Sown, ready: Option<&dyn Fn()>) -> Ran {
-        let invocation = self.beginning.invocation;
-        let mut announced: Vec<Vec<u8>> = Vec::new();
-        // Errors that no source is to blame for are held back until it is known whether they are the session's.
-        let (mut held, mut in_source) = (Vec::new(), false);
-        let ended = self.run_watched(args, ready, |line| {
-            if is_artifact(line) {
-                announced.push(line.to_vec());
-            }
-            in_source |= memmem::find(line, ERROR_IN_SOURCE).is_some();
-            match memmem::find(line, ERROR_NOWHERE).is_some() {
-                true => held.push(line.to_vec()),
-                false => run::forward(line),
-            }
-        });
-        let crash = ended.as_ref().ok().and_then(|ended| {
-            let gave_up = ended.code() == FOUND_ERRORS && !held.is_empty() && !in_source;
-            let gave_up = || gave_up.then(|| "gave up".to_owned());
-            ended.crash().or_else(gave_up)
-        });
-        if crash.is_none() {
-            held.iter().for_each(|line| run::forward(line));
+    });
+    let crash = ended.as_ref().ok().and_then(|ended| {
+        let gave_up = ended.code() == FOUND_ERRORS && !held.is_empty() && !in_source;
+        let gave_up = || gave_up.then(|| "gave up".to_owned());
+        ended.crash().or_else(gave_up)
+    });
+    let Some(how) = crash else {
+        held.iter().for_each(|line| run::forward(line));
+        return (ended, None);
+    };
+    let name = &beginning.invocation.crate_name;
+    warn(format!(
+        "rustc {how} on {session} for {name}; compiling it again without"
+    ));
+    discard();
+    // cargo has begun dependents of what was announced, and must not hear of it twice.
+    let again = run::run_watched(program, args, |line| {
+        if !announced.iter().any(|known| known == line) {
+            run::forward(line);
         }
-        let commit = sown.commit.clone();
-        let Some(how) = crash else {
-            let (reused, total) = sown.reused();
-            let began = Began::Seeded {
-                commit,
-                reused,
-                total,
-            };
-            return (ended, began);
-        };
-        let name = &invocation.crate_name;
-        warn(format!(
-            "rustc {how} on a session of {commit:.12} for {name}; compiling it again without"
-        ));
-        sown.discard(&invocation.seed_key(), self.beginning.ledger);
-        // cargo has begun dependents of what was announced, and must not hear of it twice.
-        let again = self.run_watched(args, ready, |line| {
-            if !announced.iter().any(|known| known == line) {
-                run::forward(line);
-            }
-        });
-        (again, Began::SeedCrashed { commit, how })
-    }
+    });
+    (again, Some(how))
+}
 
-    fn in_response_file(&self, staging: &Staging) -> Option<Vec<OsString>> {
-        // clippy's driver looks for the rustc that it stands before on its own command line.
-        let behind = usize::from(self.beginning.invocation.behind.is_some());
-        let (behind, own) = self.args.split_at(behind);
-        let mut text = Vec::new();
-        for arg in own {
-            text.extend_from_slice(arg.as_encoded_bytes());
-            text.push(b'\n');
-        }
-        let path = staging.dir.join("args");
-        staging.write(&path, &text, place::PLAIN).ok()?;
-        let mut arg = OsString::from("@");
-        arg.push(path);
-        Some([behind, &[arg]].concat())
+fn in_response_file(beginning: &Beginning<'_>, staging: &Staging) -> Option<Vec<OsString>> {
+    // clippy's driver looks for the rustc that it stands before on its own command line.
+    let behind = usize::from(beginning.invocation.behind.is_some());
+    let (behind, own) = beginning.args.split_at(behind);
+    let mut text = Vec::new();
+    for arg in own {
+        text.extend_from_slice(arg.as_encoded_bytes());
+        text.push(b'\n');
     }
+    let path = staging.dir.join("args");
+    staging.write(&path, &text, place::PLAIN).ok()?;
+    let mut arg = OsString::from("@");
+    arg.push(path);
+    Some([behind, &[arg]].concat())
 }
 
 /// Tells whether rustc says by `line` that a file is ready. Source: cargo: core/compiler/mod.rs, `on_stderr_line_inner`.
@@ -337,24 +300,19 @@ fn remaps(roots: &Roots) -> Vec<OsString> {
 }
 
 fn note(
-    invocation: &Invocation,
     done: &Done,
     [begun, ended]: [SystemTime; 2],
     (workspace, build): (Option<PathBuf>, PathBuf),
 ) -> Note {
     let ms = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-    let metadata = done.renamed.as_ref().unwrap_or(&invocation.metadata);
     Note {
         compiled: Compiled {
-            crate_name: invocation.crate_name.clone(),
-            metadata: metadata.clone(),
-            renamed: done.renamed.is_some(),
-            executable: invocation.executable,
             elapsed_ms: ms(ended.duration_since(done.started).unwrap_or_default()),
-            remapped: done.remapped,
-            arguments: done.arguments,
-            names: done.names.clone(),
-            crashed: matches!(done.began, Began::SeedCrashed { .. }),
+            crashed: matches!(
+                done.began,
+                Began::SeedCrashed { .. } | Began::OwnCrashed { .. }
+            ),
+            ..done.compiled.clone()
         },
         started_unix_ms: ms(done.started.duration_since(UNIX_EPOCH).unwrap_or_default()),
         waited_ms: ms(done.started.duration_since(begun).unwrap_or_default()),

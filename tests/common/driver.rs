@@ -15,7 +15,7 @@ pub const PROBE: &str = r#"case "$*" in *nothing.rs*)
     mkdir -p "$dir/s-hoesqv6wan-1-x" && : > "$dir/s-hoesqv6wan-1.lock"
     printf 'RSIC\000\000\0041.95hereHASH' > "$dir/s-hoesqv6wan-1-x/dep-graph.bin"
     exit;; esac
-graph=$(ls target/debug/incremental/foo-1/s-9ugxnorjls-*/dep-graph.bin 2>/dev/null)
+graph=$(ls target/debug/incremental/foo-1/foo-1/s-9ugxnorjls-*/dep-graph.bin 2>/dev/null)
 "#;
 
 /// Makes a program named rustc in `dir` that does what `script` says; to all who look it is a rustc, and no script.

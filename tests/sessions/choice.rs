@@ -7,7 +7,7 @@ use headstart_testkit::Workspace;
 
 use crate::common::chain::{Chain, explain};
 use crate::common::{PROGRAM, publish, runner};
-use crate::reuse::entries;
+use crate::reuse::{crate_dirs, entries};
 
 /// What `headstart explain` says of `name` in the clone: the reason's code and its sentence.
 fn explained(clone: &Workspace, name: &str) -> (String, String) {
@@ -122,7 +122,7 @@ fn the_publishers_clock_does_not_matter() {
         let chain = Chain::unpublished();
         let source = &chain.source;
         source.cargo().env("RUSTC_WRAPPER", PROGRAM).build(&[]);
-        set_timestamps(&source.path("target/debug/incremental"), timestamp);
+        set_timestamps(&source.path("target/debug"), timestamp);
         publish(source, &chain.place, &["build"]);
         let clone = chain.elsewhere("other-clock");
         clone.replace("crates/c1/src/lib.rs", "+ 1", "+ 11");
@@ -136,8 +136,8 @@ fn the_publishers_clock_does_not_matter() {
 }
 
 /// Renames every session below `incremental`, and its lock file, to one made at `timestamp`.
-fn set_timestamps(incremental: &Path, timestamp: &str) {
-    for crate_dir in entries(incremental) {
+fn set_timestamps(profile: &Path, timestamp: &str) {
+    for crate_dir in crate_dirs(profile).into_values() {
         for session in entries(&crate_dir) {
             let name = session.file_name().expect("it has a name");
             let name = name.to_string_lossy();

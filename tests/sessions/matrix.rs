@@ -14,7 +14,7 @@ use crate::common::chain::explain;
 use crate::common::{Place, publish_by, runner};
 use crate::fixture::{EDITS, Edit, LANE, with_lane, workspace};
 use crate::nodes::{Red, red};
-use crate::reuse::{Reuse, all_work_products, entries, reuse};
+use crate::reuse::{Reuse, all_work_products, crate_dirs, entries, reuse};
 
 const TARGET_DIR: &str = "CARGO_TARGET_DIR";
 const TESTS: [&str; 3] = ["test", "--workspace", "--no-run"];
@@ -72,15 +72,17 @@ impl Machine {
         self.target(clone).join(self.profile)
     }
 
-    /// How many work products were reused in the last build of `clone`, by crate, as `headstart explain` says.
-    fn reused(&self, clone: &Workspace) -> BTreeMap<String, usize> {
+    /// How many work products were reused in the last build of `clone`, by crate, as `headstart explain` says; of units that began
+    /// from what `counts`.
+    fn reused(&self, clone: &Workspace, counts: fn(&str) -> bool) -> BTreeMap<String, usize> {
         let target = self.target(clone).display().to_string();
         let asked = explain(clone.root(), &["--json", "--target-dir", &target]);
         let said = asked.succeeded().json();
         let mut reused = BTreeMap::new();
         for unit in said["units"].as_array().expect("explain lists units") {
             let compiled = &unit["compiled"];
-            if compiled["reason"]["code"] == "not-incremental" || compiled.is_null() {
+            let code = compiled["reason"]["code"].as_str();
+            if !code.is_some_and(counts) {
                 continue;
             }
             let name = compiled["crate"].as_str().expect("a compile has a crate");
@@ -105,6 +107,8 @@ struct Trial {
 /// What an edit leaves in the warm directory.
 struct Expected {
     reuse: Reuse,
+    /// What was reused of sessions that are copies, of what cargo called otherwise; by crate.
+    inherited: BTreeMap<String, usize>,
     red: Red,
     says: Option<String>,
 }
@@ -132,7 +136,15 @@ impl Trial {
             reads_nodes: true,
         };
         trial.build_warm();
+        let (target, built) = trial.warm_target();
+        assert!(succeeds(Command::new("cp").arg("-a").args([target, built])));
         trial
+    }
+
+    /// The target directory of the warm directory, and a copy of it as it was first built.
+    fn warm_target(&self) -> (PathBuf, PathBuf) {
+        let built = self.place.scratch.path("built");
+        (self.builder.target(&self.warm), built)
     }
 
     fn build_warm(&self) {
@@ -147,6 +159,7 @@ impl Trial {
         self.build_warm();
         let expected = Expected {
             reuse: reuse(&dir, &before),
+            inherited: self.builder.reused(&self.warm, |code| code == "inherited"),
             red: match self.reads_nodes {
                 true => red(&dir),
                 false => Red::new(),
@@ -155,6 +168,10 @@ impl Trial {
         };
         self.warm.git(&["checkout", "--quiet", "."]);
         self.warm.git(&["clean", "--quiet", "-fd"]);
+        // Else what the next edit compiles would begin from what this one left.
+        let (target, built) = self.warm_target();
+        fs::remove_dir_all(&target).expect("it is ours");
+        assert!(succeeds(Command::new("cp").arg("-a").args([built, target])));
         self.build_warm();
         expected
     }
@@ -166,7 +183,7 @@ impl Trial {
         let clone = self.source.clone_to(&self.place.scratch.path(name));
         edit.1(&clone);
         machine.build(&clone, &self.place, "1");
-        let here = machine.reused(&clone);
+        let here = machine.reused(&clone, |code| code != "not-incremental");
         let dir = machine.outputs(&clone);
         let there = expected.in_crates_of(&dir);
         assert!(
@@ -198,11 +215,14 @@ impl Expected {
     /// How many work products were reused in the warm directory, by crate, of those that were compiled in `dir` too.
     fn in_crates_of(&self, dir: &Path) -> BTreeMap<String, usize> {
         let mut reused = BTreeMap::new();
-        for dir in entries(&dir.join("incremental")) {
-            let name = dir.file_name().expect("it has a name").to_string_lossy();
-            let (crate_name, _) = name.rsplit_once('-').expect("rustc adds an id");
-            let there = self.reuse.get(&*name).map_or(0, |(reused, _)| *reused);
+        for (name, dir) in crate_dirs(dir) {
+            let own = dir.file_name().expect("it has a name").to_string_lossy();
+            let (crate_name, _) = own.rsplit_once('-').expect("rustc adds an id");
+            let there = self.reuse.get(&name).map_or(0, |(reused, _)| *reused);
             *reused.entry(crate_name.to_owned()).or_default() += there;
+        }
+        for (crate_name, count) in &self.inherited {
+            *reused.entry(crate_name.clone()).or_default() += count;
         }
         reused
     }
@@ -434,8 +454,9 @@ fn other_versions_of_rustc_reuse_as_much() {
             let outside = scratch.path(version.trim()).join(edit.0);
             let machine = builder.clone().with(TARGET_DIR, outside);
             let clone = trial.check(&machine, edit, &expected);
-            let reused: usize = machine.reused(&clone).values().sum();
-            let sessions = entries(&machine.outputs(&clone).join("incremental"));
+            let reused = machine.reused(&clone, |code| code == "seeded");
+            let reused: usize = reused.values().sum();
+            let sessions = crate_dirs(&machine.outputs(&clone));
             let (version, crates) = (version.trim(), sessions.len());
             println!(
                 "{version}: {}: {reused} work products reused in {crates} crates",

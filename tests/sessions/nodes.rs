@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::path::Path;
 
-use crate::reuse::entries;
+use crate::reuse::{crate_dirs, entries};
 
 /// How many nodes are red, by the name of the crate's directory.
 pub(crate) type Red = BTreeMap<String, usize>;
@@ -21,17 +21,16 @@ const TRAILER: usize = 3 * 8 + b"rust-end-file".len();
 /// Crates with a single session are left out.
 pub(crate) fn red(dir: &Path) -> Red {
     let mut found = Red::new();
-    for crate_dir in entries(&dir.join("incremental")) {
+    for (name, crate_dir) in crate_dirs(dir) {
         let mut sessions = entries(&crate_dir);
         sessions.retain(|path| path.is_dir());
         sessions.sort();
         if let [.., before, newest] = &sessions[..] {
-            let name = crate_dir.file_name().expect("it has a name");
             let (before, newest) = (nodes(before), nodes(newest));
             let red = before
                 .iter()
                 .filter(|(node, result)| newest.get(*node).is_some_and(|newest| newest != *result));
-            found.insert(name.to_string_lossy().into_owned(), red.count());
+            found.insert(name, red.count());
         }
     }
     found

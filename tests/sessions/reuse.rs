@@ -13,8 +13,8 @@ pub(crate) type File = (u64, i64, i64);
 
 /// Returns all work products below `dir`, a profile's directory,; some rustcs remove an old session at the end.
 pub(crate) fn all_work_products(dir: &Path) -> BTreeSet<File> {
-    let crates = entries(&dir.join("incremental"));
-    let sessions = crates.iter().flat_map(|dir| entries(dir));
+    let crates = crate_dirs(dir).into_values();
+    let sessions = crates.flat_map(|dir| entries(&dir));
     sessions
         .flat_map(|session| work_products(&session))
         .collect()
@@ -23,15 +23,26 @@ pub(crate) fn all_work_products(dir: &Path) -> BTreeSet<File> {
 /// Returns what the newest session of each crate below `dir`, a profile's directory, has of the work products that were there `before`.
 pub(crate) fn reuse(dir: &Path, before: &BTreeSet<File>) -> Reuse {
     let mut found = Reuse::new();
-    for crate_dir in entries(&dir.join("incremental")) {
+    for (name, crate_dir) in crate_dirs(dir) {
         let sessions = entries(&crate_dir).into_iter().filter(|path| path.is_dir());
         if let Some(newest) = sessions.max().map(|path| work_products(&path)) {
-            let name = crate_dir.file_name().expect("it has a name");
             let reused = newest.intersection(before).count();
-            found.insert(name.to_string_lossy().into_owned(), (reused, newest.len()));
+            found.insert(name, (reused, newest.len()));
         }
     }
     found
+}
+
+/// Returns the directories that rustc keeps sessions in below `dir`, a profile's directory, by cargo's name of the unit and rustc's of the crate.
+pub(crate) fn crate_dirs(dir: &Path) -> BTreeMap<String, PathBuf> {
+    let incremental = dir.join("incremental");
+    let units = entries(&incremental).into_iter();
+    let crates = units.flat_map(|unit| entries(&unit));
+    let named = crates.map(|path| {
+        let name = path.strip_prefix(&incremental).expect("it lies below");
+        (name.display().to_string(), path)
+    });
+    named.collect()
 }
 
 /// Returns the paths in `dir`; none where there is no such directory.

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use headstart::model::{Digest, Manifest};
-use headstart::store::pack::{self, Codec, Index, MAX_STEPS};
+use headstart::store::pack::{self, Codec, Frame, Index, MAX_STEPS};
 use headstart::store::{Store, format};
 use serde_json::Value;
 
@@ -280,7 +280,7 @@ fn write_over(path: &std::path::Path, bytes: &[u8]) {
     fs::write(path, bytes).expect("it is ours");
 }
 
-/// A new version would cost everything above it whole: cargo's hashes in all names are others.
+/// A new version would cost everything above it whole: cargo's hashes in all names are others, and rustc's ids were.
 #[test]
 fn what_has_another_version_is_a_delta_to_the_one_before() {
     let far = Far::published(None);
@@ -293,8 +293,14 @@ fn what_has_another_version_is_a_delta_to_the_one_before() {
     source.commit("next");
     let (_, index) = there(&far, &far.publish(None));
     let is_new = |pack: u32| !before.contains(&index.packs[pack as usize].digest.hex());
-    let new = index.frames.iter().filter(|frame| is_new(frame.pack));
-    let deltas = new.filter(|frame| frame.delta.is_some()).count();
-    assert!(deltas > 3, "{deltas}");
+    let (new, old): (Vec<&Frame>, Vec<&Frame>) =
+        index.frames.iter().partition(|frame| is_new(frame.pack));
+    let bytes = |frames: &[&Frame]| frames.iter().map(|one| one.stored_bytes).sum::<u64>();
+    assert!(bytes(&new) * 8 < bytes(&old), "{new:?} {old:?}");
+    // Both libraries are the crates that they were.
+    let graphs = new
+        .iter()
+        .filter(|one| matches!(one.delta, Some((Codec::Graph, _))));
+    assert_eq!(graphs.count(), 2, "{new:?}");
     assert_eq!(changed_again(&far, "again"), "seeded");
 }

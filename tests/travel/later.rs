@@ -435,3 +435,19 @@ fn what_was_placed_alone_comes_into_the_store_from_there() {
     assert_eq!(fresh("after"), 1, "c0 alone is in the store");
     started.far.store_is_sound();
 }
+
+/// A version that nobody has published has the session of the one before, which would not be there when it is needed if it were left for later.
+#[test]
+fn the_session_of_another_version_comes_before_the_build() {
+    let far = Far::published(None);
+    let (server, clone) = (far.server(), far.clone("bumped"));
+    clone.replace("crates/c1/Cargo.toml", "0.1.0", "0.2.0");
+    let locked = |version: &str| format!("name = \"c1\"\nversion = \"{version}\"");
+    clone.replace("Cargo.lock", &locked("0.1.0"), &locked("0.2.0"));
+    let started = far.start(&clone, &server.url(), &["--believe-store"]);
+    started.succeeded();
+    clone.cargo().wrapper(PROGRAM).build(&[]);
+    let said = explain(clone.root(), &["--json", "c1"]).stdout;
+    assert!(said.contains("1 of 1 work products reused"), "{said}");
+    assert_eq!(clone.program("c3"), "3");
+}
