@@ -1,6 +1,6 @@
 //! Where cargo has the workspace, its target directory and its build directory.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -21,6 +21,8 @@ pub struct Workspace {
     pub build_dir: PathBuf,
     /// The `Cargo.toml` of each member.
     pub manifests: Vec<PathBuf>,
+    /// The version of each member, by its name.
+    pub versions: HashMap<String, String>,
 }
 
 #[derive(Deserialize)]
@@ -33,6 +35,8 @@ struct Metadata {
 
 #[derive(Deserialize)]
 struct PackageEntry {
+    name: String,
+    version: String,
     manifest_path: PathBuf,
 }
 
@@ -52,11 +56,14 @@ impl Workspace {
         })?;
         let target_dir = metadata.target_directory;
         let packages = metadata.packages.into_iter();
+        let packages = packages.map(|entry| (entry.manifest_path, (entry.name, entry.version)));
+        let (manifests, versions) = packages.unzip();
         let workspace = Workspace {
             root: metadata.workspace_root,
             build_dir: metadata.build_directory.unwrap_or(target_dir.clone()),
             target_dir,
-            manifests: packages.map(|entry| entry.manifest_path).collect(),
+            manifests,
+            versions,
         };
         Ok(match command.option("--target-dir") {
             Some(target) => workspace.with_target_dir(&run.dir.join(target)),

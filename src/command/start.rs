@@ -198,6 +198,7 @@ impl<'a> Starter<'a> {
                 environment: call.environment,
                 set_by_cargo,
                 locked,
+                versions: &workspace.versions,
                 seen: HashMap::new(),
                 newest: HashMap::new(),
             },
@@ -255,6 +256,7 @@ impl<'a> Starter<'a> {
                 decisions: noted.clone(),
             };
             ledger.add_start(&held.staging, started)?;
+            offer::note_placed(manifest, &survey.decisions, &ledger)?;
         }
         Ok(Outcome {
             point: candidate.point.clone(),

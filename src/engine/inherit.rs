@@ -31,6 +31,10 @@ pub(super) fn inherit(beginning: &Beginning<'_>, since: SystemTime) -> Option<So
     let (from, dir) = (theirs.join(&name), crate_dir.join(&placed));
     // As rustc does where it copies one: so nobody removes it meanwhile.
     let _used = lock::shared(&theirs.join(parts.lock_file()))?;
+    // rustc would take either of two.
+    while let Some(placed) = session::newest(&crate_dir) {
+        seed::remove(&crate_dir, &placed).ok()?;
+    }
     disk::remove_dir(&dir).ok()?;
     let mut files = walk::names(&from);
     let copied = files.try_for_each(|file| place::copy(&from.join(&file), &dir.join(&file)));

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::engine::Ledger;
 use crate::model::session::{Formula, NamesFormula, OutputNames, Site};
-use crate::model::{Located, Rooted};
+use crate::model::{Located, Root, Rooted};
 use crate::rustc::crate_source::{self, Fingerprint};
 
 /// A member that a session's rustc loaded.
@@ -27,6 +27,7 @@ pub struct Member {
 /// Returns what the names of a crate's files begin with, behind `lib`.
 fn stem(files: &[Option<Rooted>; 3]) -> &str {
     let file = files.iter().flatten().next();
+    let file = file.filter(|file| file.root == Root::Build);
     let stem = file.and_then(|file| file.relative().file_stem()?.to_str());
     stem.and_then(|stem| stem.strip_prefix("lib"))
         .unwrap_or_default()

@@ -27,6 +27,8 @@ pub struct Reader<'a> {
     pub set_by_cargo: BTreeSet<String>,
     /// What `Cargo.lock` holds; none without one.
     pub locked: Option<Locked>,
+    /// The version of each member, by its name: cargo may not have brought it into `Cargo.lock` yet.
+    pub versions: &'a HashMap<String, String>,
     /// What was compared, kept from one manifest to the next.
     pub seen: HashMap<Input, Seen>,
     /// The newest file of each package that cargo looks for one in, kept likewise; none where cargo's list of its files is not ours.
@@ -153,7 +155,14 @@ impl Reader<'_> {
         let package = manifest.package(unit);
         let checksum = package.checksum.as_deref();
         let is_locked = |locked: &Locked| locked.has(&package.name, &package.version, checksum);
-        if !self.locked.as_ref().is_none_or(is_locked) {
+        // Where another program ran cargo, nobody said which version it is.
+        let is_same = |version: &String| ["", version].contains(&&*package.version);
+        let is_asked_for = match package.source {
+            // Of what is no member nobody can tell.
+            Source::Path => self.versions.get(&package.name).is_none_or(is_same),
+            _ => self.locked.as_ref().is_none_or(is_locked),
+        };
+        if !is_asked_for {
             return Some(Reason::NotLocked);
         }
         let mut inputs = manifest.inputs_of(unit);

@@ -10,8 +10,8 @@ use crate::engine::choose::{self, Similarity};
 use crate::engine::names::Called;
 use crate::engine::plan::deps;
 use crate::engine::relocate::fingerprint;
-use crate::engine::{Inspector, Ledger, Present, Seed, Survey, seed};
-use crate::model::{Located, Roots, Session, Unit};
+use crate::engine::{Action, Decision, Inspector, Ledger, Present, Seed, Survey, seed};
+use crate::model::{Located, Manifest, Roots, Session, Unit};
 use crate::rustc::{argv, session};
 use crate::store::Store;
 
@@ -73,6 +73,24 @@ pub fn offer(
         }
     }
     Ok(offered)
+}
+
+/// Notes what cargo calls the members of `manifest` that are placed or kept, for those that are compiled against them.
+pub fn note_placed(
+    manifest: &Manifest,
+    decisions: &[Decision],
+    ledger: &Ledger,
+) -> Result<(), DiskError> {
+    let units = manifest.units.iter().zip(decisions);
+    for (unit, decision) in units {
+        let compiled = unit.compiled.as_ref();
+        let names = compiled.and_then(|compiled| compiled.names.as_ref());
+        let is_there = matches!(decision.action, Action::Place | Action::Keep);
+        if let (true, Some(key), Some(names)) = (is_there, key_of(unit), names) {
+            ledger.note_session_of(&key, &names.stem)?;
+        }
+    }
+    Ok(())
 }
 
 /// Returns the name of the seed of each member by what the builder's cargo called it.

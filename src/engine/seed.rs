@@ -86,8 +86,14 @@ impl Beginning<'_> {
     ///
     /// To be called under cargo's lock on the build directory, which a cargo that runs a wrapper holds.
     pub fn sow(&self) -> Result<Sown, Began> {
-        // What was made here after a start chose is newer than what that chose.
-        let chosen = self.ledger.seeded(&self.invocation.seed_key());
+        let key = self.invocation.seed_key();
+        let is_of_unit = |seed: Seed| {
+            let unit = Path::new(&seed.session.crate_dir).parent();
+            unit.is_some_and(|unit| unit.ends_with(identity::sessions_of(&self.unit)))
+        };
+        // What was made here after a start chose is newer than what that chose, if both are another's.
+        let chosen = self.ledger.seeded(&key);
+        let chosen = chosen.filter(|_| !self.ledger.seed(&key).is_some_and(is_of_unit));
         let newer = chosen.and_then(|since| inherit::inherit(self, since));
         let seed = newer.map_or_else(|| self.sow_seed(), Ok);
         seed.or_else(|began| inherit::inherit(self, UNIX_EPOCH).ok_or(began))
@@ -264,7 +270,7 @@ pub(super) fn is_placed(name: &str) -> bool {
 }
 
 /// Removes a session with its lock file, that first, so that nobody reads half of one.
-fn remove(crate_dir: &Path, name: &str) -> Result<(), DiskError> {
+pub(super) fn remove(crate_dir: &Path, name: &str) -> Result<(), DiskError> {
     if let Some(parts) = Parts::of(name) {
         disk::remove_file(&crate_dir.join(parts.lock_file()))?;
     }

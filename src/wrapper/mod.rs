@@ -23,6 +23,8 @@ use crate::rustc::run::{self, Ended};
 
 /// rustc's exit code after it said what is wrong.
 const FOUND_ERRORS: u8 = 1;
+/// The exit code of what the system has killed, for want of memory for instance.
+const KILLED: u8 = 128 + 9;
 /// The exit code of a shell for a program that cannot be run.
 const CANNOT_RUN: u8 = 127;
 /// The largest response file that is read; cargo writes one where a line is too long for the system.
@@ -215,8 +217,7 @@ fn run_on_own(beginning: &Beginning<'_>, args: &[OsString], began: Began) -> Ran
     let session = ("what it had made here", false);
     let discard = || drop(disk::remove_dir(dir));
     let (ended, crash) = run_guarded(beginning, args, session, discard);
-    let began = crash.map_or(began, |how| Began::OwnCrashed { how });
-    (ended, began)
+    (ended, crash.map_or(began, |how| Began::OwnCrashed { how }))
 }
 
 /// Runs rustc on a `session`; where it crashes, or gives up on one that was `placed`, once more after `discard`, and tells how it crashed.
@@ -240,7 +241,9 @@ fn run_guarded(
             false => run::forward(line),
         }
     });
-    let crash = ended.as_ref().ok().and_then(|ended| {
+    // Nobody is to blame for it, least of all what rustc made here: without that it would need more.
+    let counts = |ended: &&Ended| placed || ended.code() != KILLED;
+    let crash = ended.as_ref().ok().filter(counts).and_then(|ended| {
         let gave_up = ended.code() == FOUND_ERRORS && !held.is_empty() && !in_source;
         let gave_up = || gave_up.then(|| "gave up".to_owned());
         ended.crash().or_else(gave_up)

@@ -141,31 +141,57 @@ fn a_package_beside_the_workspace_begins_from_its_session_elsewhere() {
     }
 }
 
-/// What plain cargo compiles has cargo's id, by which no session made through headstart knows it.
+/// What plain cargo compiles has cargo's id, by which no session made through headstart knows it; nor the other way round.
 #[test]
 fn plain_cargo_may_take_turns() {
     let clone = workspace();
     let plain = clone.cargo();
     let wrapped = clone.cargo().wrapper(PROGRAM);
     wrapped.build(&[]);
-    for (cargo, sides) in [
-        (&plain, "9"),
-        (&wrapped, "8"),
-        (&plain, "7"),
-        (&wrapped, "6"),
-    ] {
-        let whole = clone.read("base/src/shapes.rs");
-        let side = whole.split("side * ").nth(1).expect("it is there");
-        let side = side.lines().next().expect("a line");
-        clone.replace(
-            "base/src/shapes.rs",
-            &format!("side * {side}"),
-            &format!("side * {sides}"),
-        );
-        clone.append("app/src/report.rs", "// edited\n");
-        cargo.build(&[]);
-        let area = 3 * sides.parse::<u32>().expect("a number");
+    plain.build(&[]);
+    let turns = [
+        (&plain, &plain),
+        (&wrapped, &plain),
+        (&wrapped, &wrapped),
+        (&plain, &wrapped),
+        (&plain, &plain),
+        (&wrapped, &plain),
+    ];
+    let shapes = clone.read("base/src/shapes.rs");
+    for (at, (below, above)) in (2..).zip(turns) {
+        let other = shapes.replace("side * side", &format!("side * {at}"));
+        clone.edit("base/src/shapes.rs", other);
+        below.build(&["-p", "base"]);
+        clone.append("app/src/report.rs", &format!("pub const N{at}: u8 = 0;\n"));
+        let built = above.build(&[]);
+        assert!(!built.stderr.contains("panicked"), "{}", built.stderr);
         let said = clone.program("app");
-        assert!(said.contains(&format!(" {area} ")), "{said}");
+        assert!(said.contains(&format!(" {} ", 3 * at)), "{said}");
     }
+}
+
+/// A member that is placed is called as it was published: by the name of the one that was compiled here before, nothing of a program
+/// would be reused.
+#[test]
+fn what_is_placed_is_what_a_program_is_compiled_against() {
+    let (source, place) = (workspace(), Place::new());
+    let clone = source.clone_to(&place.scratch.path("clone"));
+    let cargo = clone.cargo().wrapper(PROGRAM);
+    cargo.build(&[]);
+    another_version(&source);
+    let locked = |version: &str| format!("name = \"base\"\nversion = \"{version}\"");
+    source.replace("Cargo.lock", &locked("0.1.0"), &locked("0.2.0"));
+    source.commit("another version");
+    publish_by(runner(source.root(), &place), &["build"]);
+    clone.git(&["pull", "--quiet"]);
+    // rustc has nothing of its own that would be better.
+    std::fs::remove_dir_all(clone.path("target/debug/incremental")).expect("it is ours");
+    runner(clone.root(), &place)
+        .args(["start"])
+        .run()
+        .succeeded();
+    clone.append("app/src/report.rs", "pub fn more() {}\n");
+    let built = cargo.build(&[]);
+    assert!(!built.stderr.contains("Compiling base"), "{}", built.stderr);
+    began_from(clone.root(), "app", "seeded");
 }
