@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::disk::{self, DiskError, lock, place, walk};
+use crate::disk::{DiskError, lock, place, walk};
 use crate::engine::identity;
 use crate::engine::names::Called;
 use crate::engine::relocate::{self, Catalog};
@@ -28,25 +28,19 @@ pub(super) fn inherit(beginning: &Beginning<'_>, since: SystemTime) -> Option<So
     let parts = Parts::of(&name)?;
     let crate_dir = own.join(theirs.file_name()?);
     let placed = seed::placed_name(&format!("{}-{}", parts.random, parts.svh));
-    let (from, dir) = (theirs.join(&name), crate_dir.join(&placed));
+    let from = theirs.join(&name);
     // As rustc does where it copies one: so nobody removes it meanwhile.
     let _used = lock::shared(&theirs.join(parts.lock_file()))?;
     // rustc would take either of two.
     while let Some(placed) = session::newest(&crate_dir) {
         seed::remove(&crate_dir, &placed).ok()?;
     }
-    disk::remove_dir(&dir).ok()?;
-    let mut files = walk::names(&from);
-    let copied = files.try_for_each(|file| place::copy(&from.join(&file), &dir.join(&file)));
-    let filled = copied.and_then(|()| rename(beginning, &made, &dir.join(DEP_GRAPH)));
-    if filled.is_err() {
-        drop(disk::remove_dir(&dir));
-        return None;
-    }
-    // The lock file comes last: rustc ignores and removes a session without one.
-    let aside = beginning.ledger.staging_parent().join(&beginning.unit);
-    let lock = crate_dir.join(Parts::of(&placed)?.lock_file());
-    place::write_by(&aside, &lock, b"").ok()?;
+    let filled = beginning.fill(&crate_dir, &placed, |dir| {
+        let mut files = walk::names(&from);
+        files.try_for_each(|file| place::copy(&from.join(&file), &dir.join(&file)))?;
+        Ok(rename(beginning, &made, &dir.join(DEP_GRAPH))?)
+    });
+    filled.ok()?;
     Some(Sown::of(None, crate_dir, placed))
 }
 
@@ -81,8 +75,7 @@ fn rename(beginning: &Beginning<'_>, made: &Compiled, graph: &Path) -> Result<()
         let member = ledger.note(unit)?.compiled;
         Some(seed_key(&member.crate_name, &member.metadata))
     });
-    let own = beginning.compiled.names.as_ref();
-    place::overwrite(graph, &called.hashes(own, ledger))
+    place::overwrite(graph, &called.hashes(&beginning.compiled, ledger))
 }
 
 /// Returns the newest finalised session below `dir`, and the crate's directory that it is in: each rustc has its own.

@@ -5,8 +5,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::engine::Ledger;
-use crate::model::session::{Formula, NamesFormula, OutputNames, Site};
-use crate::model::{Located, Root, Rooted};
+use crate::model::session::{Formula, NamesFormula, Site};
+use crate::model::{Compiled, Located, Root, Rooted};
 use crate::rustc::crate_source::{self, Fingerprint};
 
 /// A member that a session's rustc loaded.
@@ -71,12 +71,13 @@ impl Called {
         called
     }
 
-    /// Returns rustc's hash of `names` for each of the outputs, and of the files of those members that cargo calls otherwise here, as the
+    /// Returns rustc's hash of the names of the unit that is `compiled` for each of the outputs, and of the files of those members that cargo calls otherwise here, as the
     /// last compile of each has noted.
-    pub(super) fn hashes(&self, names: Option<&OutputNames>, ledger: &Ledger) -> Vec<Patch> {
+    pub(super) fn hashes(&self, compiled: &Compiled, ledger: &Ledger) -> Vec<Patch> {
         let build = ledger.build();
         let outputs = self.outputs.iter().filter_map(|(offset, formula)| {
-            names.map(|names| (*offset, names.fingerprint(formula)))
+            let names = compiled.names.as_ref()?;
+            Some((*offset, names.fingerprint(formula)))
         });
         let members = self.members.iter().filter_map(|member| {
             // What has no hash in its name is called the same.

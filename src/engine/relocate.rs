@@ -48,7 +48,7 @@ impl OutputNames {
 }
 
 /// Everything at one machine's places whose hash may stand in a session.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Catalog {
     hashes: HashMap<Fingerprint, Located>,
 }

@@ -86,17 +86,18 @@ impl Beginning<'_> {
     ///
     /// To be called under cargo's lock on the build directory, which a cargo that runs a wrapper holds.
     pub fn sow(&self) -> Result<Sown, Began> {
+        let incremental = self.invocation.incremental.as_ref();
+        let incremental = incremental.ok_or(Began::NotIncremental)?;
         let key = self.invocation.seed_key();
-        let is_of_unit = |seed: Seed| {
-            let unit = Path::new(&seed.session.crate_dir).parent();
-            unit.is_some_and(|unit| unit.ends_with(identity::sessions_of(&self.unit)))
-        };
+        let seed = self.ledger.seed(&key);
         // What was made here after a start chose is newer than what that chose, if both are another's.
-        let chosen = self.ledger.seeded(&key);
-        let chosen = chosen.filter(|_| !self.ledger.seed(&key).is_some_and(is_of_unit));
+        let own = format!("/{}/", identity::sessions_of(&self.unit));
+        let of_other = seed.as_ref();
+        let of_other = of_other.filter(|seed| !seed.session.crate_dir.contains(&own));
+        let chosen = of_other.and_then(|_| self.ledger.seeded(&key));
         let newer = chosen.and_then(|since| inherit::inherit(self, since));
-        let seed = newer.map_or_else(|| self.sow_seed(), Ok);
-        seed.or_else(|began| inherit::inherit(self, UNIX_EPOCH).ok_or(began))
+        let sown = newer.map_or_else(|| self.sow_seed(seed, incremental), Ok);
+        sown.or_else(|began| inherit::inherit(self, UNIX_EPOCH).ok_or(began))
     }
 
     /// Returns the directory of the unit's own sessions, if it has one for itself alone, and rustc has made one there.
@@ -106,11 +107,8 @@ impl Beginning<'_> {
         (is_own && inherit::newest_below(dir).is_some()).then_some(dir)
     }
 
-    fn sow_seed(&self) -> Result<Sown, Began> {
-        let incremental = self.invocation.incremental.as_ref();
-        let incremental = incremental.ok_or(Began::NotIncremental)?;
-        let key = self.invocation.seed_key();
-        let seed = self.ledger.seed(&key).ok_or(Began::NoSession)?;
+    fn sow_seed(&self, seed: Option<Seed>, incremental: &Path) -> Result<Sown, Began> {
+        let seed = seed.ok_or(Began::NoSession)?;
         let name = Path::new(&seed.session.crate_dir).file_name();
         let crate_dir = incremental.join(name.unwrap_or_default());
         let there = session::newest(&crate_dir);
@@ -137,43 +135,52 @@ impl Beginning<'_> {
     }
 
     /// Places `seed`, its dep-graph with this machine's hashes; or leaves nothing, and returns why.
+    fn place(&self, seed: &Seed, crate_dir: &Path) -> Result<(), Began> {
+        let store = Store::open(&seed.store).map_err(|_| Began::SeedLost)?;
+        let staging = Staging::new(&self.ledger.staging_parent(), "seed")?;
+        self.fill(crate_dir, &placed_name(&seed.session.name), |dir| {
+            // A probe takes about as long as copying, and cargo seldom has work for every core behind a changed crate.
+            let (hash, copied) = std::thread::scope(|scope| {
+                let hash = scope.spawn(|| self.args_hash(seed.arguments));
+                let copied = copy(&seed.session, dir, &store, &staging);
+                (hash.join().ok().flatten(), copied)
+            });
+            copied?;
+            let hash = hash.ok_or(Began::NotCalibrated)?;
+            // Members behind the rest, of which some are called as the builder called them.
+            let called = seed.called.hashes(&self.compiled, self.ledger);
+            let patches = [&seed.patches[..], &called].concat();
+            relocate(&dir.join(DEP_GRAPH), &patches, &hash)
+        })?;
+        // rustc takes the newest session: the one that this is better than goes last.
+        let mut replaced = seed.replaces.iter();
+        Ok(replaced.try_for_each(|own| remove(crate_dir, own))?)
+    }
+
+    /// Makes the session `name` in `crate_dir`, which `fill` fills; or leaves nothing, and returns why.
     ///
     /// The lock file comes last: rustc ignores and removes a session without one, so an interrupted placing
     /// leaves nothing that it would read.
-    fn place(&self, seed: &Seed, crate_dir: &Path) -> Result<(), Began> {
-        let name = placed_name(&seed.session.name);
-        let (Some(parts), Ok(store)) = (Parts::of(&name), Store::open(&seed.store)) else {
-            return Err(Began::SeedLost);
-        };
-        let staging = Staging::new(&self.ledger.staging_parent(), "seed")?;
-        let dir = crate_dir.join(&name);
+    pub(super) fn fill(
+        &self,
+        crate_dir: &Path,
+        name: &str,
+        fill: impl FnOnce(&Path) -> Result<(), Began>,
+    ) -> Result<(), Began> {
+        let parts = Parts::of(name).ok_or(Began::SeedLost)?;
+        let dir = crate_dir.join(name);
         let above = crate_dir.parent().unwrap_or(crate_dir);
         let own = crate_dir.strip_prefix(above).unwrap_or(crate_dir);
         disk::check_beneath(above, std::iter::once(own))?;
         disk::remove_dir(&dir)?;
         disk::make_dir(&dir)?;
-        // A probe takes about as long as copying, and cargo seldom has work for every core behind a changed crate.
-        let (hash, copied) = std::thread::scope(|scope| {
-            let hash = scope.spawn(|| self.args_hash(seed.arguments));
-            let copied = copy(&seed.session, &dir, &store, &staging);
-            (hash.join().ok().flatten(), copied)
-        });
-        let filled = copied.and_then(|()| {
-            let hash = hash.ok_or(Began::NotCalibrated)?;
-            let graph = dir.join(DEP_GRAPH);
-            // Members behind the rest, of which some are called as the builder called them.
-            let own = self.compiled.names.as_ref();
-            let called = seed.called.hashes(own, self.ledger);
-            relocate(&graph, &[&seed.patches[..], &called].concat(), &hash)
-        });
-        if filled.is_err() {
+        if let Err(began) = fill(&dir) {
             disk::remove_dir(&dir)?;
-            return filled;
+            return Err(began);
         }
-        staging.write(&crate_dir.join(parts.lock_file()), b"", PLAIN)?;
-        // rustc takes the newest session: the one that this is better than goes last.
-        let mut replaced = seed.replaces.iter();
-        Ok(replaced.try_for_each(|own| remove(crate_dir, own))?)
+        let aside = self.ledger.staging_parent().join(&self.unit);
+        let lock_file = crate_dir.join(parts.lock_file());
+        Ok(place::write_by(&aside, &lock_file, b"")?)
     }
 
     /// Returns rustc's hash of the unit's arguments; asked once for each set of them in a build directory.

@@ -220,8 +220,8 @@ impl Invocation {
 
     /// Tells whether rustc is told `-C` and `option`.
     pub fn has_codegen(&self, option: &str) -> bool {
-        let value = |part: &&Part| part.flag == "-C" && part.value.as_deref() == Some(option);
-        self.parts.iter().any(|part| value(&part))
+        let is = |part: &Part| part.flag == "-C" && part.value.as_deref() == Some(option);
+        self.parts.iter().any(is)
     }
 
     /// Returns the same compile with `metadata` in the place of cargo's, and sessions in `incremental`; none where rustc is told more
