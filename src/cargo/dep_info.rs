@@ -2,9 +2,6 @@
 //!
 //! Source: cargo: core/compiler/fingerprint/dep_info.rs @ 1.95, `EncodedDepInfo` version 1.
 
-use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
-
 use crate::model::{DepInfo, DepPath, Root, Rooted, Roots, bytes_path};
 
 /// "One file, of a kind that does not exist": keeps cargoes before the format's version byte away.
@@ -22,10 +19,10 @@ pub fn decode(bytes: &[u8], roots: &Roots) -> Option<DepInfo> {
     let input = &mut rest;
     let mut info = DepInfo::default();
     for _ in 0..take_length(input)? {
-        let kind = take(input, 1)?[0];
+        let kind = *input.split_off_first()?;
         let length = take_length(input)?;
-        let path = take(input, length)?.to_vec();
-        if take(input, 1)?[0] != 0 {
+        let path = input.split_off(..length)?.to_vec();
+        if *input.split_off_first()? != 0 {
             return None;
         }
         info.files.push(match kind {
@@ -39,7 +36,7 @@ pub fn decode(bytes: &[u8], roots: &Roots) -> Option<DepInfo> {
     }
     for _ in 0..take_length(input)? {
         let name = take_text(input)?;
-        let value = match take(input, 1)?[0] {
+        let value = match *input.split_off_first()? {
             0 => None,
             1 => Some(take_text(input)?),
             _ => return None,
@@ -61,7 +58,7 @@ pub fn encode(info: &DepInfo, roots: &Roots) -> Vec<u8> {
             DepPath::Elsewhere(rooted) => (BUILD_RELATIVE, roots.resolve(rooted)),
         };
         bytes.push(kind);
-        put(&mut bytes, path.as_os_str().as_bytes());
+        put(&mut bytes, path.as_os_str().as_encoded_bytes());
         bytes.push(0);
     }
     put_length(&mut bytes, info.env.len());
@@ -79,25 +76,19 @@ pub fn encode(info: &DepInfo, roots: &Roots) -> Vec<u8> {
 pub fn rooted(file: &DepPath, package: &Rooted) -> Rooted {
     match file {
         DepPath::Package(path) => package.join(bytes_path(path)),
-        DepPath::Build(path) => Rooted::new(Root::Build, Path::new(bytes_path(path))),
+        DepPath::Build(path) => Rooted::new(Root::Build, bytes_path(path)),
         DepPath::Elsewhere(rooted) => rooted.clone(),
     }
 }
 
-fn take<'a>(input: &mut &'a [u8], count: usize) -> Option<&'a [u8]> {
-    let (taken, rest) = input.split_at_checked(count)?;
-    *input = rest;
-    Some(taken)
-}
-
 fn take_length(input: &mut &[u8]) -> Option<usize> {
-    let bytes: [u8; 4] = take(input, 4)?.try_into().ok()?;
+    let bytes: [u8; 4] = input.split_off(..4)?.try_into().ok()?;
     Some(u32::from_le_bytes(bytes) as usize)
 }
 
 fn take_text(input: &mut &[u8]) -> Option<String> {
     let length = take_length(input)?;
-    String::from_utf8(take(input, length)?.to_vec()).ok()
+    String::from_utf8(input.split_off(..length)?.to_vec()).ok()
 }
 
 fn put(bytes: &mut Vec<u8>, value: &[u8]) {

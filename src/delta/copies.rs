@@ -85,7 +85,8 @@ impl Copies {
                 content: next.content - back,
             };
             let copied_to = last.content + forward;
-            made.jumps.push(jump(end, last.base));
+            let jump = to_u32(last.base).wrapping_sub(to_u32(end));
+            made.jumps.push(jump.cast_signed());
             made.copied.push(to_u32(forward));
             made.added.push(to_u32(begun.content - copied_to));
             made.new
@@ -161,20 +162,17 @@ impl Copies {
                 return None;
             }
             read(copied, &mut content)?;
-            let (own, rest) = new.split_at_checked(added)?;
-            content.extend_from_slice(own);
-            new = rest;
+            content.extend_from_slice(new.split_off(..added)?);
         }
         let (mut at, mut larger) = (0_usize, &self.larger[..]);
         for (gap, width) in self.gaps.iter().zip(&self.widths) {
             at = at.checked_add(*gap as usize)?;
-            let (own, rest) = larger.split_at_checked(*width as usize)?;
+            let own = larger.split_off(..*width as usize)?;
             let others = content.get_mut(at..)?.get_mut(..own.len())?;
             for (other, larger) in others.iter_mut().zip(own) {
                 *other = other.wrapping_add(*larger);
             }
             at += own.len();
-            larger = rest;
         }
         (content.len() == size_bytes).then_some(content)
     }
@@ -260,21 +258,21 @@ impl<'a> Places<'a> {
 /// Returns for how many bytes from `last` on, and at most to `end`, the base is most like the content.
 fn forward(base: &[u8], content: &[u8], last: Alike, end: usize) -> usize {
     let pairs = base[last.base..].iter().zip(&content[last.content..end]);
-    most_alike(pairs.map(|(one, other)| one == other))
+    most_alike(pairs.map(|(one, other)| if one == other { 1 } else { -1 }))
 }
 
 /// Returns the same for the bytes before `next`, at most from `start` on.
 fn back(base: &[u8], content: &[u8], start: usize, next: Alike) -> usize {
     let before = content[start..next.content].iter().rev();
     let pairs = base[..next.base].iter().rev().zip(before);
-    most_alike(pairs.map(|(one, other)| one == other))
+    most_alike(pairs.map(|(one, other)| if one == other { 1 } else { -1 }))
 }
 
-/// Returns how many to take so that those which are the same outnumber the others by most.
-fn most_alike(are_same: impl Iterator<Item = bool>) -> usize {
-    let (mut score, mut best, mut taken) = (0_i64, 0, 0);
-    for (at, is_same) in are_same.enumerate() {
-        score += if is_same { 1 } else { -1 };
+/// Returns how many to take so that what speaks for each of them comes to most.
+fn most_alike(likeness: impl Iterator<Item = i64>) -> usize {
+    let (mut score, mut best, mut taken) = (0, 0, 0);
+    for (at, one) in likeness.enumerate() {
+        score += one;
         if score > best {
             (best, taken) = (score, at + 1);
         }
@@ -294,14 +292,10 @@ fn without_overlap(
         return (forward, back);
     };
     let (one, other) = (last.base + forward - overlap, next.base - back);
-    let (mut score, mut best, mut taken) = (0_i64, 0, 0);
-    for at in 0..overlap {
+    let taken = most_alike((0..overlap).map(|at| {
         let now = content[begun + at];
-        score += i64::from(base[one + at] == now) - i64::from(base[other + at] == now);
-        if score > best {
-            (best, taken) = (score, at + 1);
-        }
-    }
+        i64::from(base[one + at] == now) - i64::from(base[other + at] == now)
+    }));
     (forward - overlap + taken, back - taken)
 }
 
@@ -320,10 +314,6 @@ fn same(one: &[u8], other: &[u8]) -> usize {
     let whole = words.take_while(|(one, other)| one == other).count() * 8;
     let rest = one[whole..].iter().zip(&other[whole..]);
     whole + rest.take_while(|(one, other)| one == other).count()
-}
-
-fn jump(from: usize, to: usize) -> i32 {
-    to_u32(to).wrapping_sub(to_u32(from)).cast_signed()
 }
 
 #[cfg(test)]

@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use indexmap::{IndexMap, IndexSet};
+
 use crate::cargo::layout::hash_in;
 use crate::model::{Digest, Manifest, Session, Unit, UnitName, retention};
 use crate::store::pack::{Codec, Frame, Index, MAX_STEPS, PackName};
@@ -95,37 +97,29 @@ impl Known {
     }
 
     /// Returns where `objects` are, each of which is known, and with them their bases.
-    pub(super) fn index(&self, mut objects: Vec<(Digest, u64)>) -> Index {
-        let mut index = Index::default();
-        let mut packs: HashMap<PackName, u32> = HashMap::new();
+    pub(super) fn index(&self, objects: Vec<(Digest, u64)>) -> Index {
         let own = objects.len();
-        let last = |count: usize| u32::try_from(count - 1).expect("there are fewer than 2^32");
-        let mut positions: HashMap<Digest, u32> =
-            objects.iter().map(|(digest, _)| *digest).zip(0..).collect();
-        let mut at = 0;
-        while let Some((digest, _)) = objects.get(at) {
+        let position = |at: usize| u32::try_from(at).expect("there are fewer than 2^32");
+        let mut objects: IndexMap<Digest, u64> = objects.into_iter().collect();
+        let (mut packs, mut frames) = (IndexSet::new(), Vec::new());
+        while let Some((digest, _)) = objects.get_index(frames.len()) {
             let stored = self.objects[digest];
-            let pack = *packs.entry(stored.pack).or_insert_with(|| {
-                index.packs.push(stored.pack);
-                last(index.packs.len())
-            });
             let delta = stored.delta.map(|(codec, base)| {
-                let position = *positions.entry(base).or_insert_with(|| {
-                    objects.push((base, self.objects[&base].size_bytes));
-                    last(objects.len())
-                });
-                (codec, position)
+                let size_bytes = self.objects[&base].size_bytes;
+                (codec, position(objects.insert_full(base, size_bytes).0))
             });
-            index.frames.push(Frame {
-                pack,
+            frames.push(Frame {
+                pack: position(packs.insert_full(stored.pack).0),
                 offset: stored.offset,
                 stored_bytes: stored.stored_bytes,
                 delta,
             });
-            at += 1;
         }
-        index.bases = objects.split_off(own);
-        index
+        Index {
+            packs: packs.into_iter().collect(),
+            frames,
+            bases: objects.into_iter().skip(own).collect(),
+        }
     }
 
     /// Returns what the object `digest` is a delta to: its base, the base of that, and so on.
