@@ -1,7 +1,7 @@
 //! Digests of files and directories.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 
 use super::walk::{self, Kind};
@@ -26,6 +26,14 @@ pub fn file(path: &Path) -> Result<(Digest, u64)> {
 /// Returns the digest of the file at `path`; none where it cannot be read.
 pub fn of(path: &Path) -> Option<Digest> {
     file(path).ok().map(|(digest, _)| digest)
+}
+
+/// Returns the digest of the `size_bytes` of the file at `path` from `offset` on; of fewer where it ends before.
+pub fn part(path: &Path, offset: u64, size_bytes: u64) -> Result<Digest> {
+    let mut hasher = blake3::Hasher::new();
+    let part = super::open_at(path, offset)?.take(size_bytes);
+    hasher.update_reader(part).map_err(failed("read", path))?;
+    Ok(hasher.finalize().into())
 }
 
 /// A part of a file that is searched for something which may begin in the part before.

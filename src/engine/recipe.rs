@@ -9,7 +9,7 @@ use std::path::Path;
 use object::read::archive::ArchiveFile;
 use object::{Object, ObjectSection, ReadCache, ReadRef};
 
-use crate::disk::{self, DiskError, failed};
+use crate::disk::{self, DiskError, failed, hash};
 use crate::engine::build::Result;
 use crate::engine::pin::Scanned;
 use crate::engine::record::{MAX_INLINE_BYTES, Recorded, Recorder};
@@ -62,7 +62,7 @@ impl Recorder<'_> {
         }
         let digest = match stretch.known {
             Some(digest) => digest,
-            None => digest(file, range)?,
+            None => hash::part(file, range.start, size_bytes)?,
         };
         if !self.relies_on(digest, size_bytes) {
             let (store, content) = (self.build.store, open(file, range)?);
@@ -90,7 +90,7 @@ fn stretches(path: &Path, known: &HashSet<(Digest, u64)>) -> Result<Vec<Stretch>
         if range.start < end || size_bytes == 0 || !sizes.contains(&size_bytes) {
             continue;
         }
-        let digest = digest(path, &range)?;
+        let digest = hash::part(path, range.start, size_bytes)?;
         if known.contains(&(digest, size_bytes)) {
             stretches.extend(between(end..range.start));
             end = range.end;
@@ -103,14 +103,6 @@ fn stretches(path: &Path, known: &HashSet<(Digest, u64)>) -> Result<Vec<Stretch>
         stretches.extend(between(end..meta.len()));
     }
     Ok(stretches)
-}
-
-/// Returns the digest of `range` of the file at `path`.
-fn digest(path: &Path, range: &Range<u64>) -> Result<Digest, DiskError> {
-    let mut hasher = blake3::Hasher::new();
-    let read = hasher.update_reader(open(path, range)?);
-    read.map_err(failed("read", path))?;
-    Ok(hasher.finalize().into())
 }
 
 /// Opens `range` of the file at `path` for reading.

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use crate::disk::lock::{self, Lock};
-use crate::disk::{self, CopyError, DiskError, Finish, PLAIN, Staging, place, walk};
+use crate::disk::{self, CopyError, DiskError, Finish, PLAIN, Staging, hash, place, walk};
 use crate::model::{Content, Digest, Manifest, OutputFile, Piece, Recipe, bytes_path};
 use crate::store::{ObjectError, Store};
 
@@ -66,7 +66,8 @@ impl Arrivals {
                     twice.insert(object);
                 }
                 asides.insert(file.path.clone(), aside.clone());
-                let is_whole = is_begun && holds(&aside, offset, (object, size_bytes));
+                let there = || hash::part(&aside, offset, size_bytes);
+                let is_whole = is_begun && there().is_ok_and(|there| there == object);
                 came.extend(is_whole.then_some((object, size_bytes)));
             }
         }
@@ -175,14 +176,6 @@ impl Arrivals {
 fn aside_name(file: &OutputFile) -> String {
     let size_bytes = file.content.size_bytes().to_le_bytes();
     Digest::of(&[&file.path[..], &size_bytes].concat()).hex()
-}
-
-/// Tells whether the file at `path` holds `object` at `offset`.
-fn holds(path: &Path, offset: u64, (object, size_bytes): (Digest, u64)) -> bool {
-    let mut hasher = blake3::Hasher::new();
-    let file = disk::open_at(path, offset);
-    file.is_ok_and(|file| hasher.update_reader(file.take(size_bytes)).is_ok())
-        && Digest::from(hasher.finalize()) == object
 }
 
 /// Tells whether `dir` is such a directory, and nobody's any more.
