@@ -51,7 +51,7 @@ fn theirs(
     since: SystemTime,
 ) -> Option<((PathBuf, String), Compiled)> {
     let ledger = beginning.ledger;
-    let unit = ledger.session_of(&beginning.invocation.seed_key())?;
+    let unit = ledger.session_of(&seed_key(&beginning.compiled))?;
     let note = ledger.note(&unit)?;
     let started = UNIX_EPOCH + Duration::from_millis(note.started_unix_ms);
     let made = note.compiled;
@@ -71,10 +71,8 @@ fn rename(beginning: &Beginning<'_>, made: &Compiled, graph: &Path) -> Result<()
     let profiles = loads.filter_map(|dir| Path::new(dir).ancestors().nth(2)?.to_str());
     let crates = Catalog::of(&relocate::places(&ledger.build(), Path::new("/")), profiles);
     let (sites, located) = crates.sites(graph, made.names.as_ref())?;
-    let called = Called::of(&sites, &located, |unit| {
-        let member = ledger.note(unit)?.compiled;
-        Some(seed_key(&member.crate_name, &member.metadata))
-    });
+    let key = |unit: &str| Some(seed_key(&ledger.note(unit)?.compiled));
+    let called = Called::of(&sites, &located, key);
     place::overwrite(graph, &called.hashes(&beginning.compiled, ledger))
 }
 

@@ -105,8 +105,7 @@ fn keys<'a>(of: &Survey<'a>) -> HashMap<&'a str, String> {
 
 /// Returns the name of the seed of a unit; none for one that was not compiled through headstart.
 pub fn key_of(unit: &Unit) -> Option<String> {
-    let compiled = unit.compiled.as_ref()?;
-    Some(argv::seed_key(&compiled.crate_name, &compiled.metadata))
+    unit.compiled.as_ref().map(argv::seed_key)
 }
 
 impl Candidate<'_> {

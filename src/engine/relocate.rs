@@ -22,12 +22,6 @@ const EXTENSIONS: [&str; 3] = ["so", "rlib", "rmeta"];
 /// How many bytes of a hash may lie in the chunk before.
 const OVERLAP: usize = 15;
 
-/// Returns `dir` as the wrapper tells it to a rustc that runs in `workspace`: relative if it lies there, so that it is
-/// the same in every clone.
-pub fn told<'a>(dir: &'a Path, workspace: &Path) -> &'a Path {
-    dir.strip_prefix(workspace).unwrap_or(dir)
-}
-
 /// Returns the directories that differ between machines, with all links resolved, as rustc sees them: this build directory and sysroot.
 pub fn places(build: &Path, sysroot: &Path) -> Roots {
     let roots = Roots::default().with_alias(Root::Build, &disk::canonical(build));

@@ -16,7 +16,7 @@ use crate::engine::names::{Called, Patch};
 use crate::engine::{Ledger, identity, inherit};
 use crate::model::session::DEP_GRAPH;
 use crate::model::{Began, Compiled, Digest, Session};
-use crate::rustc::argv::Invocation;
+use crate::rustc::argv::{Invocation, seed_key};
 use crate::rustc::dep_graph::{self, ArgsHash};
 use crate::rustc::probe;
 use crate::rustc::session::{self, PLACED_TIMESTAMP, Parts};
@@ -88,7 +88,7 @@ impl Beginning<'_> {
     pub fn sow(&self) -> Result<Sown, Began> {
         let incremental = self.invocation.incremental.as_ref();
         let incremental = incremental.ok_or(Began::NotIncremental)?;
-        let key = self.invocation.seed_key();
+        let key = seed_key(&self.compiled);
         let seed = self.ledger.seed(&key);
         // What was made here after a start chose is newer than what that chose, if both are another's.
         let own = format!("/{}/", identity::sessions_of(&self.unit));

@@ -5,7 +5,7 @@
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
-use crate::model::{Digest, Finder, Roots};
+use crate::model::{Compiled, Digest, Finder, Roots};
 
 /// A compile by cargo.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -213,11 +213,6 @@ impl Invocation {
         format!("{}{extra}", self.crate_name)
     }
 
-    /// Returns the name of this unit's seed in the ledger.
-    pub fn seed_key(&self) -> String {
-        seed_key(&self.crate_name, &self.metadata)
-    }
-
     /// Tells whether rustc is told `-C` and `option`.
     pub fn has_codegen(&self, option: &str) -> bool {
         let is = |part: &Part| part.flag == "-C" && part.value.as_deref() == Some(option);
@@ -351,8 +346,8 @@ pub fn ledger_key(crate_name: &str, extra_filename: Option<&str>, metadata: &str
 }
 
 /// Returns the name of a unit's seed in the ledger.
-pub fn seed_key(crate_name: &str, metadata: &str) -> String {
-    ledger_key(crate_name, None, metadata)
+pub fn seed_key(compiled: &Compiled) -> String {
+    ledger_key(&compiled.crate_name, None, &compiled.metadata)
 }
 
 /// Tells whether `args` are what cargo calls a wrapper with: a compiler, by its path or by a name that is no command, and a compile or

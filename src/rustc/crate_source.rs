@@ -61,10 +61,8 @@ impl FromStableHash for Halves {
     type Hash = SipHasher128Hash;
 
     fn from(SipHasher128Hash([first, second]): SipHasher128Hash) -> Halves {
-        let mut bytes = [0; 16];
-        bytes[..8].copy_from_slice(&first.to_le_bytes());
-        bytes[8..].copy_from_slice(&second.to_le_bytes());
-        Halves(bytes)
+        let whole = u128::from(second) << 64 | u128::from(first);
+        Halves(whole.to_le_bytes())
     }
 }
 

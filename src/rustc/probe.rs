@@ -43,12 +43,9 @@ pub fn args_hash(
     let mut crates = walk::directories(&scratch.join("incremental")).into_iter();
     Ok(crates.find_map(|crate_dir| {
         let session = session::newest(&crate_dir)?;
-        read_hash(&crate_dir.join(session).join(DEP_GRAPH))
+        let graph = crate_dir.join(session).join(DEP_GRAPH);
+        let bytes = disk::read_start(&graph, dep_graph::MAX_HEADER_BYTES).ok()?;
+        let (_, range) = dep_graph::header(&bytes)?;
+        bytes.get(range).map(<[u8]>::to_vec)
     }))
-}
-
-fn read_hash(graph: &Path) -> Option<ArgsHash> {
-    let bytes = disk::read_start(graph, dep_graph::MAX_HEADER_BYTES).ok()?;
-    let (_, range) = dep_graph::header(&bytes)?;
-    bytes.get(range).map(<[u8]>::to_vec)
 }

@@ -14,7 +14,7 @@ use crate::disk::{self, Staging, place};
 use crate::engine::ledger::Note;
 use crate::engine::seed::{Beginning, Sown};
 use crate::engine::wrapping::{self, Wrapped};
-use crate::engine::{Ledger, identity, relocate};
+use crate::engine::{Ledger, identity};
 use crate::model::session::OutputNames;
 use crate::model::{Began, Compiled, Root, Roots, began, bytes_path};
 use crate::report::Reporter;
@@ -83,9 +83,8 @@ pub fn run(args: &[OsString], environment: &Environment, clock: fn() -> SystemTi
         let unit = invocation.ledger_key();
         // A note that cannot be written costs the next publish a session, never this build anything.
         drop(ledger.write_note(&unit, &note));
-        let (name, metadata) = (&note.compiled.crate_name, &note.compiled.metadata);
-        if *metadata != invocation.metadata {
-            drop(ledger.note_session_of(&seed_key(name, metadata), &unit));
+        if note.compiled.metadata != invocation.metadata {
+            drop(ledger.note_session_of(&seed_key(&note.compiled), &unit));
         }
         if is_member {
             drop(ledger.note_workspace(&environment.dir));
@@ -141,7 +140,9 @@ fn compiled(told: &Invocation) -> Compiled {
 fn prepare<'a>(wrapped: Wrapped<'a>, given: &Invocation, told: &'a Invocation) -> Beginning<'a> {
     let (roots, environment) = (wrapped.roots, wrapped.environment);
     let remaps = remaps(roots);
-    let out_dir = relocate::told(&told.out_dir, &environment.dir);
+    // The same in every clone where it lies in the workspace.
+    let out_dir = told.out_dir.strip_prefix(&environment.dir);
+    let out_dir = out_dir.unwrap_or(&told.out_dir);
     let incremental = told.incremental.as_ref();
     let sessions = incremental.map(|dir| roots.locate(&environment.dir.join(dir)));
     let sessions = sessions.filter(|dir| dir.root == Root::Build);
@@ -195,7 +196,7 @@ type Ran = (std::io::Result<Ended>, Began);
 
 fn run_seeded(beginning: &Beginning<'_>, args: &[OsString], sown: Sown) -> Ran {
     let session = began::session(sown.commit.as_deref());
-    let discard = || sown.discard(&beginning.invocation.seed_key(), beginning.ledger);
+    let discard = || sown.discard(&seed_key(&beginning.compiled), beginning.ledger);
     let (ended, crash) = run_guarded(beginning, args, (&session, true), discard);
     let (commit, (reused, total)) = (sown.commit.clone(), sown.reused());
     let began = match crash {
@@ -293,11 +294,8 @@ fn remaps(roots: &Roots) -> Vec<OsString> {
     let mut spellings: Vec<(Root, &[u8])> = roots.spellings().collect();
     spellings.sort_by_key(|(_, path)| path.len());
     let option = |(root, path): (Root, &[u8])| {
-        let mut option = OsString::from("--remap-path-prefix=");
-        option.push(bytes_path(path));
-        option.push("=");
-        option.push(root.remapped());
-        option
+        let (from, to) = (bytes_path(path).as_os_str(), OsStr::new(root.remapped()));
+        [OsStr::new("--remap-path-prefix"), from, to].join(OsStr::new("="))
     };
     spellings.into_iter().map(option).collect()
 }
