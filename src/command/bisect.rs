@@ -9,7 +9,7 @@ use serde_json::json;
 use super::cli::{BisectArgs, StartArgs};
 use super::scratch::{Judged, Kept, Scratch};
 use super::sources::{NoStart, Sources};
-use super::trial::{Source, Trials};
+use super::trial::Trials;
 use super::{Call, Failure, Setup, print_first, print_json, short};
 use crate::cargo::CargoCommand;
 use crate::engine::bisect::{self, Answer, Next, Verdict};
@@ -194,15 +194,12 @@ impl Bisect<'_> {
     fn judge(&mut self, at: usize) -> Result<()> {
         let Commit { id, subject } = self.line[at].clone();
         let reporter = self.trials.sources.call.reporter;
-        let source = match &self.building {
-            None => Source::Placed(&self.points[at]),
-            Some(commands) => Source::Built(commands),
-        };
         let is_end = at == 0 || at + 1 == self.line.len();
         let needed = self.kept.needed.clone().filter(|_| !is_end);
         let needed = needed.unwrap_or_default();
         let what = format!("{} {subject}", short(&id));
-        let run = || self.trials.run(&id, source, &needed);
+        let from = (&self.points[at][..], self.building.as_deref());
+        let run = || self.trials.run(&id, from, &needed);
         let (judged, programs) = reporter.during(&what, run)?;
         let pinned = programs.iter().filter(|one| one.pinned).count();
         if pinned > 0 && !std::mem::replace(&mut self.pinned_is_said, true) {

@@ -145,23 +145,33 @@ pub(super) fn start_from(sources: &Sources<'_>, setup: &Setup) -> Result<Outcome
     let other = |at: &usize| *at != chosen && candidates[*at].point.commit == commit;
     let others = || (0..candidates.len()).filter(other);
     let nearest = (chosen, surveys.swap_remove(chosen));
-    let mut outcome = starter.place(&candidates, nearest, &offered)?;
-    outcome.seeds = offered.len();
+    let (mut decisions, mut restored) = starter.place(&candidates, nearest, &offered)?;
     for at in others() {
         if let Some(held) = &mut starter.held {
             held.later();
         }
         let other = (at, starter.survey(&candidates[at]));
-        merge(&mut outcome, starter.place(&candidates, other, &offered)?);
+        let (further, more) = starter.place(&candidates, other, &offered)?;
+        // Of two decisions on a unit, the first stays.
+        decisions.extend(further);
+        decisions.sort_by(|a, b| a.unit.cmp(&b.unit));
+        decisions.dedup_by(|a, b| a.unit == b.unit);
+        restored.files += more.files;
+        restored.bytes += more.bytes;
     }
     if let Some(held) = &starter.held {
         for at in std::iter::once(chosen).chain(others()) {
             bring::rest_later(sources, &candidates[at], &held.build);
         }
     }
-    outcome.behind = search.behind(&commit);
-    outcome.seconds = clock.elapsed().as_secs_f64();
-    Ok(outcome)
+    Ok(Outcome {
+        point: candidates[chosen].point.clone(),
+        behind: search.behind(&commit),
+        decisions,
+        restored,
+        seeds: offered.len(),
+        seconds: clock.elapsed().as_secs_f64(),
+    })
 }
 
 /// Decides and places; what was read of the reader's files is kept from one starting point to the next.
@@ -226,13 +236,13 @@ impl<'a> Starter<'a> {
         Ok(offered?)
     }
 
-    /// Brings and places what `survey`, that of the candidate at `at`, decides.
+    /// Brings and places what `survey`, that of the candidate at `at`, decides; returns that and what was placed.
     fn place(
         &mut self,
         candidates: &[Candidate],
         (at, mut survey): (usize, Survey<'_>),
         offered: &[Offered],
-    ) -> Result<Outcome> {
+    ) -> Result<(Vec<Noted>, Restored)> {
         let Search { setup, sources, .. } = self.search;
         let candidate = &candidates[at];
         let manifest = candidate.manifest.get();
@@ -258,14 +268,7 @@ impl<'a> Starter<'a> {
             ledger.add_start(&held.staging, started)?;
             offer::note_placed(manifest, &survey.decisions, &ledger)?;
         }
-        Ok(Outcome {
-            point: candidate.point.clone(),
-            behind: None,
-            decisions: noted,
-            restored,
-            seeds: 0,
-            seconds: 0.0,
-        })
+        Ok((noted, restored))
     }
 }
 
@@ -300,16 +303,6 @@ fn noted(manifest: &Manifest, decisions: &[Decision]) -> Vec<Noted> {
         }
     };
     manifest.units.iter().zip(decisions).map(note).collect()
-}
-
-/// Adds what a further starting point of the same commit did.
-fn merge(outcome: &mut Outcome, other: Outcome) {
-    // Of two decisions on a unit, the first stays.
-    outcome.decisions.extend(other.decisions);
-    outcome.decisions.sort_by(|a, b| a.unit.cmp(&b.unit));
-    outcome.decisions.dedup_by(|a, b| a.unit == b.unit);
-    outcome.restored.files += other.restored.files;
-    outcome.restored.bytes += other.restored.bytes;
 }
 
 impl Outcome {

@@ -43,29 +43,20 @@ pub struct Trials<'a> {
     pub staging: Staging,
 }
 
-/// How a commit's programs come about.
-#[derive(Clone, Copy, Debug)]
-pub enum Source<'a> {
-    /// From starting points.
-    Placed(&'a [Point]),
-    /// By these cargo commands.
-    Built(&'a [CargoCommand]),
-}
-
 /// Why a commit's programs are not to be had.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 struct NotHad(String);
 
 impl Trials<'_> {
-    /// Tries `commit` with programs from `source`; without one of those that are `needed` it is skipped. Returns what to
-    /// remember of it, and the programs that were at hand.
+    /// Tries `commit` with programs of its starting points `points`, or made by the cargo commands `building` if there are any;
+    /// without one of those that are `needed` it is skipped. Returns what to remember of it, and the programs that were at hand.
     ///
     /// An error is what ends the bisect: COMMAND cannot be run, or says that it should end.
     pub fn run(
         &mut self,
         commit: &str,
-        source: Source<'_>,
+        (points, building): (&[Point], Option<&[CargoCommand]>),
         needed: &BTreeSet<String>,
     ) -> Result<(Judged, Vec<Program>)> {
         let clock = timer();
@@ -73,12 +64,12 @@ impl Trials<'_> {
         let root = disk::canonical(&self.setup.workspace.root);
         let below = root.strip_prefix(&self.repository.root);
         let workspace = tree.join(below.unwrap_or(Path::new("")));
-        let programs = match source {
-            Source::Placed(points) => self.place(points, &workspace.join(TARGET)),
-            Source::Built(commands) => self.build(commit, commands, &workspace),
+        let programs = match building {
+            None => self.place(points, &workspace.join(TARGET)),
+            Some(commands) => self.build(commit, commands, &workspace),
         };
         let programs = programs.and_then(|programs| complete(programs, needed));
-        let built = matches!(source, Source::Built(_));
+        let built = building.is_some();
         let mut judged = Judged {
             // One that was not to be had may be built later, or be there tomorrow.
             verdict: built.then_some(Verdict::Skipped),
