@@ -7,6 +7,7 @@ use std::time::SystemTime;
 use crate::cargo::package::FileRules;
 use crate::disk::{self, hash, walk};
 use crate::engine::libraries;
+use crate::engine::live::only;
 use crate::git;
 use crate::model::{Digest, Expected, Input, OutputFile, Root, Rooted, Roots, Seen, bytes_path};
 
@@ -59,12 +60,6 @@ fn is_git_index(path: &Path) -> bool {
     path.ends_with("index") && path.parent().is_some_and(is_git_dir)
 }
 
-/// Returns the input that a whole package is; none where cargo's list of its files is not ours.
-pub fn package_files(path: Rooted, roots: &Roots) -> Option<Input> {
-    let expected = Expected::PackageFiles(package_digest(&roots.resolve(&path))?);
-    Some(Input { path, expected })
-}
-
 /// Returns the inputs that glibc, and the shared libraries of the system that are needed, are to `files`, outputs of a unit in `build`.
 pub fn of_system(files: &[OutputFile], build: &Path, roots: &Roots) -> Vec<Input> {
     let (mut glibc, mut names) = (None, BTreeSet::new());
@@ -95,7 +90,10 @@ pub fn compare(input: &Input, roots: &Roots) -> Seen {
         }
         Expected::File(_) => hash::of(&path).map(Expected::File),
         Expected::Tree(_) => hash::tree(&path).ok().map(Expected::Tree),
-        Expected::PackageFiles(_) => package_digest(&path).map(Expected::PackageFiles),
+        Expected::PackageFiles(_) => {
+            let files = list_package(&path);
+            files.map(|files| Expected::PackageFiles(package_digest(&path, files)))
+        }
         Expected::GitHead(_) => git::head_of_git_dir(&path).map(Expected::GitHead),
         Expected::GitIndex(_) => git::index_digest(&path).map(Expected::GitIndex),
         Expected::Nothing => None,
@@ -104,12 +102,11 @@ pub fn compare(input: &Input, roots: &Roots) -> Seen {
             let serves = libraries::glibc_here().is_none_or(|here| here >= needed);
             serves.then_some(Expected::Glibc(needed))
         }
-        Expected::Library if path.exists() || libraries::glibc_here().is_none() => {
-            Some(Expected::Library)
-        }
         Expected::Library => {
             let name = path.file_name().unwrap_or_default().to_string_lossy();
-            libraries::find(&name).map(|_| Expected::Library)
+            let serves = path.exists() || libraries::glibc_here().is_none();
+            let serves = serves || libraries::find(&name).is_some();
+            serves.then_some(Expected::Library)
         }
     };
     match found {
@@ -132,10 +129,7 @@ fn copied_by_bootstrap(path: &Path) -> Option<PathBuf> {
     let profiles =
         beside.flat_map(|dir| ["release", "debug"].map(|one| dir.join(target).join(one)));
     let files = profiles.map(|dir| dir.join("deps").join(path.file_name().unwrap_or_default()));
-    let mut there = files.filter(|file| file.is_file());
-    // Of several nobody knows which it is.
-    let one = there.next()?;
-    there.next().is_none().then_some(one)
+    only(files.filter(|file| file.is_file()))
 }
 
 /// Tells whether `path` is a file of the compiler's `sysroot`, or a copy of one as rustc's bootstrap makes them.
@@ -204,15 +198,15 @@ fn as_listed(dir: &Path, relative: &Path, files: &BTreeSet<PathBuf>) -> Vec<Path
     listed
 }
 
-fn package_digest(dir: &Path) -> Option<Digest> {
-    let mut files = list_package(dir)?;
+/// Returns one digest of the names and contents of `files`, which are those of the package in `dir`.
+pub fn package_digest(dir: &Path, mut files: Vec<PathBuf>) -> Digest {
     files.sort();
     files.retain(|file| walk::mtime(&dir.join(file)).is_some());
     let entries = files.iter().map(|file| {
         let (name, kind) = (file.as_os_str().as_encoded_bytes(), walk::Kind::File);
         (name, kind as u8, hash::of(&dir.join(file)))
     });
-    Some(hash::listing(entries))
+    hash::listing(entries)
 }
 
 /// Returns `path` below the workspace's root with symlinks resolved, for roots that have several spellings.

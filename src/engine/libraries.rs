@@ -50,7 +50,16 @@ pub(super) fn glibc_needed(path: &Path) -> Option<u16> {
 
 /// Returns the version that is here; none where there is no glibc, or in no place that we know.
 pub(super) fn glibc_here() -> Option<u16> {
-    defined(&find(GLIBC)?)
+    let cache = ReadCache::new(File::open(find(GLIBC)?).ok()?);
+    let elf = Elf::of(&cache)?;
+    let (mut versions, link) = elf.sections.gnu_verdef(elf.endian, elf.data).ok()??;
+    let strings = elf.strings(link)?;
+    let mut newest = None;
+    while let Ok(Some((_, mut names))) = versions.next() {
+        let name = names.next().ok()??.name(elf.endian, strings).ok();
+        newest = newest.max(name.and_then(version));
+    }
+    newest
 }
 
 /// Returns the names of the shared libraries that the program or library at `path` needs; none where it is of a form that we do not know.
@@ -89,20 +98,6 @@ pub(super) fn find(name: &str) -> Option<PathBuf> {
     let dirs = DIRS.iter().map(|dir| dir.replace('*', ARCH));
     let mut files = dirs.map(|dir| Path::new(&dir).join(name));
     files.find(|file| file.is_file())
-}
-
-/// Returns the newest version that the library at `path` has.
-fn defined(path: &Path) -> Option<u16> {
-    let cache = ReadCache::new(File::open(path).ok()?);
-    let elf = Elf::of(&cache)?;
-    let (mut versions, link) = elf.sections.gnu_verdef(elf.endian, elf.data).ok()??;
-    let strings = elf.strings(link)?;
-    let mut newest = None;
-    while let Ok(Some((_, mut names))) = versions.next() {
-        let name = names.next().ok()??.name(elf.endian, strings).ok();
-        newest = newest.max(name.and_then(version));
-    }
-    newest
 }
 
 /// A file of ELF's form, for this kind of machine: another's programs do not run here anyway.

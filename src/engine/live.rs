@@ -142,9 +142,7 @@ impl<'a> Resolver<'a> {
         };
         let same = |alike: fn(&Path, &Path) -> bool| {
             let is = |unit: &&UnitName| original(unit).iter().any(|file| alike(file, last));
-            let mut units = candidates.iter().filter(is);
-            let found = units.next().cloned();
-            found.filter(|_| units.next().is_none())
+            only(candidates.iter().filter(is)).cloned()
         };
         same(walk::same_inode).or_else(|| same(same_content))
     }
@@ -159,10 +157,7 @@ impl<'a> Resolver<'a> {
         let (deps, crate_name) = (Path::new(profile).join("deps"), artifact.crate_name());
         let hashed = HashedFiles::of(&self.build_dir().join(&deps));
         let plain = |unit: &&UnitName| hashed.with(unit_hash(&unit.dir)).is_empty();
-        let mut candidates = candidates.iter().filter(plain);
-        let (Some(unit), None) = (candidates.next(), candidates.next()) else {
-            return None;
-        };
+        let unit = only(candidates.iter().filter(plain))?;
         let files = artifact.filenames.iter();
         let names = files.filter_map(|file| file.file_name());
         let mut outputs: BTreeSet<PathBuf> = names.map(|name| deps.join(name)).collect();
@@ -171,6 +166,12 @@ impl<'a> Resolver<'a> {
         outputs.retain(|output| self.build_dir().join(output).is_file());
         Some((unit.clone(), outputs.into_iter().collect()))
     }
+}
+
+/// Returns what `all` has, if that is one thing: of several nobody knows which is meant.
+pub(super) fn only<T>(mut all: impl Iterator<Item = T>) -> Option<T> {
+    let one = all.next()?;
+    all.next().is_none().then_some(one)
 }
 
 fn same_content(a: &Path, b: &Path) -> bool {

@@ -168,7 +168,9 @@ impl Reader<'_> {
         let mut inputs = manifest.inputs_of(unit);
         let input = inputs.find_map(|input| difference(input, self.seen(input)));
         let own = input.or_else(|| self.variable(unit));
-        own.or_else(|| pinned(manifest, unit, self.roots))
+        let elsewhere = |pin: &&Pin| !self.roots.agree(&manifest.roots, pin.root);
+        let pin = || unit.pinned.iter().find(elsewhere).cloned();
+        own.or_else(|| pin().map(Reason::Pinned))
     }
 
     /// Returns the first variable that cargo would find changed.
@@ -200,7 +202,12 @@ impl Reader<'_> {
             fingerprint.path = path_hash(&self.roots.resolve(source));
         }
         for local in &mut fingerprint.local {
-            move_local(local, &manifest.roots, self.roots);
+            // The absolute paths that a build script declared are elsewhere here.
+            if let Local::RerunIfChanged { paths, .. } = local {
+                for path in paths.iter_mut().filter(|path| path.is_absolute()) {
+                    *path = self.roots.resolve(&manifest.roots.locate(path));
+                }
+            }
         }
         if package.newest_file(&unit.fingerprint).is_some() {
             let dir = self.roots.resolve(&package.dir);
@@ -247,20 +254,5 @@ fn difference(input: &Input, seen: &Seen) -> Option<Reason> {
         (Expected::Glibc(needed), _) => Some(Reason::OlderGlibc(*needed)),
         (_, Seen::Different) => Some(Reason::Changed(path)),
         (_, Seen::Missing) => Some(Reason::Gone(path)),
-    }
-}
-
-fn pinned(manifest: &Manifest, unit: &Unit, roots: &Roots) -> Option<Reason> {
-    let elsewhere = |pin: &&Pin| !roots.agree(&manifest.roots, pin.root);
-    let pin = unit.pinned.iter().find(elsewhere);
-    pin.cloned().map(Reason::Pinned)
-}
-
-/// Moves the absolute paths that a build script declared.
-fn move_local(local: &mut Local, from: &Roots, to: &Roots) {
-    if let Local::RerunIfChanged { paths, .. } = local {
-        for path in paths.iter_mut().filter(|path| path.is_absolute()) {
-            *path = to.resolve(&from.locate(path));
-        }
     }
 }

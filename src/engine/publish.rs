@@ -56,13 +56,12 @@ pub struct Published {
 /// Stores the starting point of `build`. A unit that cannot be vouched for is left out, not an error.
 pub fn publish(build: &Build<'_>) -> Result<Published, PublishError> {
     let store = build.store;
-    let mut left_out = Vec::new();
     let (units, unknown) = match &build.report {
         Some(report) => live::resolve(report, build.workspace),
         None => scan::units(build.workspace, build.roots),
     };
     let not_found = |unit| (unit, "its files were not found".to_owned());
-    left_out.extend(unknown.into_iter().map(not_found));
+    let mut left_out: Vec<_> = unknown.into_iter().map(not_found).collect();
     let build_dir = &build.workspace.build_dir;
     let locks = hold::lock(build_dir, &profiles(units.iter()), &build.reporter);
     let _locks = locks.map_err(StoreError::Disk)?;
@@ -246,8 +245,9 @@ impl Build<'_> {
         if package::newest_file(&dir, &files) != recorded {
             return Err(LeftOut::PackageFiles);
         }
-        let input = inputs::package_files(candidate.package.dir.clone(), self.roots);
-        Ok(Some(input.ok_or(LeftOut::PackageFiles)?))
+        let expected = Expected::PackageFiles(inputs::package_digest(&dir, files));
+        let path = candidate.package.dir.clone();
+        Ok(Some(Input { path, expected }))
     }
 }
 
@@ -256,9 +256,7 @@ impl Build<'_> {
 fn placed_here(ledger: &Ledger, store: &Store) -> HashMap<(UnitName, SystemTime), Placed> {
     let mut placed = HashMap::new();
     for started in ledger.starts() {
-        let Ok(manifest) = store.manifest(started.manifest) else {
-            continue;
-        };
+        let manifest = store.manifest(started.manifest).unwrap_or_default();
         let located: Arc<[Located]> = manifest.located.into();
         for unit in manifest.units {
             if let Some(compiled) = unit.compiled {

@@ -55,7 +55,7 @@ pub(super) struct Recorder<'a> {
 }
 
 /// What is known of how a unit was compiled.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Placed {
     /// The note of its compile.
     pub compiled: Compiled,
@@ -239,8 +239,7 @@ impl Recorder<'_> {
                 compiled: note.compiled,
                 workspace: note.workspace,
                 build: note.build,
-                session: None,
-                located: [].into(),
+                ..Placed::default()
             });
         }
         let placed = (unit.name.clone(), walk::mtime(output)?);
@@ -277,18 +276,16 @@ impl Recorder<'_> {
         let compiled = recorded.unit.compiled.as_ref();
         // Without, no reader could tell whether it was made by the same compiler and arguments.
         let is_known = |one: &&Compiled| !one.crashed && one.arguments.is_some();
-        let Some(compiled) = compiled.filter(is_known) else {
-            return Ok(None);
-        };
         let version = self.build.manifest.toolchain.short();
         let version = version.trim_start_matches("rustc ");
-        let (name, metadata) = (&compiled.crate_name, &compiled.metadata);
-        let dir = session::crate_dir(name, metadata, compiled.executable, version);
-        let Some(incremental) = &compiled.incremental else {
-            return Ok(None);
-        };
-        let crate_dir = Path::new(incremental).join(dir);
-        let Some(name) = session::newest(&self.in_build(&crate_dir)) else {
+        let newest = compiled.filter(is_known).and_then(|compiled| {
+            let (name, metadata) = (&compiled.crate_name, &compiled.metadata);
+            let dir = session::crate_dir(name, metadata, compiled.executable, version);
+            let crate_dir = Path::new(compiled.incremental.as_ref()?).join(dir);
+            let name = session::newest(&self.in_build(&crate_dir))?;
+            Some((compiled, crate_dir, name))
+        });
+        let Some((compiled, crate_dir, name)) = newest else {
             return Ok(None);
         };
         let dir = self.in_build(&crate_dir).join(&name);
@@ -412,7 +409,8 @@ impl Recorder<'_> {
         let read = self.read_by_rustc.contains(bytes);
         if !scanned.roots.is_empty() && !read && scanned.size_bytes <= MAX_TEXT_BYTES {
             let content = disk::read(&file, MAX_TEXT_BYTES)?;
-            if is_text(&content) {
+            let is_text = !content.contains(&0) && std::str::from_utf8(&content).is_ok();
+            if is_text {
                 self.pin_unsure(&content, &path, recorded);
                 return self.text(recorded, path, false);
             }
@@ -519,8 +517,4 @@ fn plain(path: &Path, content: Content) -> OutputFile {
         executable: false,
         content,
     }
-}
-
-fn is_text(bytes: &[u8]) -> bool {
-    !bytes.contains(&0) && std::str::from_utf8(bytes).is_ok()
 }

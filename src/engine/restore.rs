@@ -157,10 +157,7 @@ impl Placing<'_> {
             let kind = unit.name.kind();
             if kinds.contains(&kind.strip_prefix("test-").unwrap_or(kind)) {
                 let profile = Path::new(&unit.name.profile_dir);
-                let tmp = self.path(profile.with_file_name("tmp"));
-                if !tmp.is_dir() {
-                    disk::make_dir(&tmp)?;
-                }
+                disk::make_dir(&self.path(profile.with_file_name("tmp")))?;
             }
         }
         Ok(())

@@ -93,10 +93,12 @@ pub fn roots(invocation: &Invocation, environment: &Environment) -> Option<Roots
     let home = environment.cargo_home().ok()?;
     let source = &invocation.source;
     let downloaded = package::is_downloaded(source, &home);
+    // Of several the outermost counts: a package may have one of its own.
+    let locked = |dir: &&Path| dir.join("Cargo.lock").is_file();
     let workspace = match (source.is_relative(), downloaded) {
         (true, _) => Some(environment.dir.as_path()),
         (false, true) => None,
-        (false, false) => locked_above(source),
+        (false, false) => source.ancestors().skip(1).filter(locked).last(),
     };
     // What lies beside the workspace is known by the work tree that both lie in.
     let beside = git::enclosing_work_tree(&build).filter(|top| source.starts_with(top));
@@ -130,12 +132,6 @@ fn is_of_a_test(build: &Path) -> bool {
     let mut above = above.take_while(|dir| !dir.join(".git").exists());
     // Asked first: it is there in every build but the first, and each unit's compile asks.
     !build.join(OWN_DIR).exists() && above.any(is_build_dir)
-}
-
-/// Returns the outermost directory above `source` that has a lock file; a package may have one of its own.
-fn locked_above(source: &Path) -> Option<&Path> {
-    let locked = |dir: &&Path| dir.join("Cargo.lock").is_file();
-    source.ancestors().skip(1).filter(locked).last()
 }
 
 /// Returns cargo's build directory, with the profile's directory in it found by cargo's records.

@@ -223,8 +223,7 @@ pub fn known<'a>(
     dir: &Path,
     paths: impl IntoIterator<Item = &'a Path>,
 ) -> Result<BTreeSet<PathBuf>, GitError> {
-    let files = listed(dir, &["--others", "--exclude-standard"], paths)?;
-    Ok(files.into_iter().collect())
+    listed(dir, &["--others", "--exclude-standard"], paths)
 }
 
 /// Returns those of `paths` that git tracks, and what `more` says, or what is so below them; relative to `dir`.
@@ -232,7 +231,7 @@ fn listed<'a>(
     dir: &Path,
     more: &[&str],
     paths: impl IntoIterator<Item = &'a Path>,
-) -> Result<Vec<PathBuf>, GitError> {
+) -> Result<BTreeSet<PathBuf>, GitError> {
     let mut git = git(dir);
     let list = ["ls-files", "-z", "--cached"];
     git.env("GIT_LITERAL_PATHSPECS", "1").args(list).args(more);
