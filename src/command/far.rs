@@ -370,10 +370,8 @@ pub fn open_each(remotes: &[RemoteConfig], environment: &Environment) -> Opened 
     let kept = environment.of_aws_profile();
     let kept = kept.iter().map(|(name, value)| (*name, value.as_str()));
     let variables = kept.chain(environment.of_providers());
-    let open = |remote| match opener.open(remote, variables.clone()) {
-        Ok(tier) => Ok(Box::new(tier) as Box<dyn Tier>),
-        Err(why) => Err(why),
-    };
+    let boxed = |tier: crate::remote::Remote| -> Box<dyn Tier> { Box::new(tier) };
+    let open = |remote| opener.open(remote, variables.clone()).map(boxed);
     Ok(remotes.iter().map(open).collect())
 }
 

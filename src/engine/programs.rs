@@ -99,11 +99,9 @@ impl Wanted<'_> {
         });
         own.flat_map(|unit| {
             let executable = unit.files.iter().filter(|file| file.executable);
-            executable.filter_map(move |file| {
-                let Content::Object { digest, .. } = &file.content else {
-                    return None;
-                };
-                Some((unit, bytes_path(&file.path), *digest))
+            executable.filter_map(move |file| match &file.content {
+                Content::Object { digest, .. } => Some((unit, bytes_path(&file.path), *digest)),
+                _ => None,
             })
         })
     }

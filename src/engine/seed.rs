@@ -185,14 +185,11 @@ impl Beginning<'_> {
 
     /// Returns rustc's hash of the unit's arguments; asked once for each set of them in a build directory.
     fn args_hash(&self, arguments: Digest) -> Option<ArgsHash> {
-        let mut text = self.program.as_encoded_bytes().to_vec();
-        let args = self.invocation.with_out_dir(Path::new(""), &self.further);
-        for arg in &args {
-            text.push(0);
-            text.extend_from_slice(arg.as_encoded_bytes());
-        }
-        text.extend_from_slice(arguments.hex().as_bytes());
-        let key = Digest::of(&text).hex();
+        let mut line = self.invocation.with_out_dir(Path::new(""), &self.further);
+        line.insert(0, self.program.to_owned());
+        let mut text = line.join(OsStr::new("\0"));
+        text.push(arguments.hex());
+        let key = Digest::of(text.as_encoded_bytes()).hex();
         if let Some(known) = self.ledger.args_hash(&key) {
             return Some(known);
         }

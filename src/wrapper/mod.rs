@@ -271,13 +271,10 @@ fn in_response_file(beginning: &Beginning<'_>, staging: &Staging) -> Option<Vec<
     // clippy's driver looks for the rustc that it stands before on its own command line.
     let behind = usize::from(beginning.invocation.behind.is_some());
     let (behind, own) = beginning.args.split_at(behind);
-    let mut text = Vec::new();
-    for arg in own {
-        text.extend_from_slice(arg.as_encoded_bytes());
-        text.push(b'\n');
-    }
-    let path = staging.dir.join("args");
-    staging.write(&path, &text, place::PLAIN).ok()?;
+    let mut text = own.join(OsStr::new("\n"));
+    text.push("\n");
+    let (path, text) = (staging.dir.join("args"), text.as_encoded_bytes());
+    staging.write(&path, text, place::PLAIN).ok()?;
     let mut arg = OsString::from("@");
     arg.push(path);
     Some([behind, &[arg]].concat())
