@@ -111,15 +111,15 @@ pub(super) fn rest_later(sources: &Sources<'_>, candidate: &Candidate, build: &P
     let (store, environment) = (&sources.store, sources.call.environment);
     let mut all = manifest.get().objects().into_iter();
     let mut is_here = || all.all(|(object, size_bytes)| store.has(object, size_bytes));
-    if sources.far.tiers.is_empty() || !store.lacks_rest(point.manifest) || is_here() {
+    // Not on the command line, where everybody sees what may be in an address.
+    let remotes: Vec<&str> = sources.far.tiers.well().map(Tier::name).collect();
+    if remotes.is_empty() || !store.lacks_rest(point.manifest) || is_here() {
         return;
     }
     let name = point.manifest.hex();
     let mut fetch: Vec<&OsStr> = vec!["fetch".as_ref(), "--quiet".as_ref()];
     fetch.extend([OsStr::new("--from"), build.as_ref()]);
     fetch.extend([OsStr::new("--store"), store.root().as_ref(), name.as_ref()]);
-    // Not on the command line, where everybody sees what may be in an address.
-    let remotes: Vec<&str> = sources.far.tiers.well().map(Tier::name).collect();
     // What does not come is compiled from nothing, and says so then.
     later(environment, &fetch, &remotes);
 }

@@ -209,7 +209,7 @@ pub fn package_digest(dir: &Path, mut files: Vec<PathBuf>) -> Digest {
     hash::listing(entries)
 }
 
-/// Returns `path` below the workspace's root with symlinks resolved, for roots that have several spellings.
+/// Returns `roots` with what each is called once links are followed beside how it is spelled: programs say either.
 pub fn with_aliases(roots: Roots) -> Roots {
     let all = roots.spellings();
     let real = all.map(|(root, _)| (root, disk::canonical(roots.dir(root))));

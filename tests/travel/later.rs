@@ -186,6 +186,23 @@ fn sessions_come_later_from_the_remotes_of_the_workspace() {
     });
 }
 
+/// The file of the workspace would name other remotes for what comes later than were named for the start, where those have failed meanwhile.
+#[test]
+fn remotes_that_failed_are_no_others_later() {
+    let far = Far::published(None);
+    let (named, other, clone) = (far.server(), far.server(), far.clone("failed"));
+    clone.edit(
+        "headstart.toml",
+        format!("[[remote]]\nurl = \"{}\"\n", other.url()),
+    );
+    named.fails(Fault::Denied, "packs");
+    start_with_rest(&far, &clone, &named);
+    assert!(!named.requests().is_empty());
+    // Nobody says that nothing is begun; what is begun asks within milliseconds.
+    std::thread::sleep(Duration::from_millis(500));
+    assert_eq!(other.requests(), Vec::<String>::new());
+}
+
 /// Who edits right after a start would compile from nothing what is on its way.
 #[test]
 fn a_build_waits_for_a_session_that_is_on_its_way() {
