@@ -141,6 +141,7 @@ fn store_hint(error: &anyhow::Error) -> Option<&'static str> {
     if let Some(error) = find::<ConfigError>(error) {
         return Some(match error {
             ConfigError::NoHome(_) => "set HOME",
+            ConfigError::Variable("HEADSTART_STORE", _) => "name another directory, or unset it",
             ConfigError::Variable(..) => "set it to a number with a unit, or unset it",
             ConfigError::File(file, _) if !file.ends_with(CONFIG_FILE) => "correct the file",
             ConfigError::File(..) => {

@@ -94,6 +94,8 @@ const STORE_DIR: &str = "headstart";
 const STORE_MAX_BYTES: u64 = 50_000_000_000;
 /// The variable that says otherwise.
 const MAX_SIZE_VAR: &str = "HEADSTART_STORE_MAX_SIZE";
+/// The variable that names the store's directory.
+const STORE_VAR: &str = "HEADSTART_STORE";
 /// The largest configuration file that we read.
 const MAX_CONFIG_BYTES: u64 = 1 << 20;
 
@@ -199,8 +201,11 @@ impl Environment {
     /// Returns the store's directory: what the user typed, else `HEADSTART_STORE`, else `headstart.toml`
     /// in `workspace`, else the user's cache directory.
     pub fn store(&self, typed: Option<&str>, workspace: Option<&Path>) -> Result<PathBuf> {
-        if let Some(typed) = typed.or_else(|| self.named("HEADSTART_STORE")) {
-            return Ok(self.dir.join(directory(typed)?));
+        let variable = self.var(STORE_VAR).filter(|_| typed.is_none());
+        let not_text = || ConfigError::Variable(STORE_VAR, "it is not UTF-8".to_owned());
+        let variable = variable.map(|value| value.to_str().ok_or_else(not_text));
+        if let Some(named) = typed.or(variable.transpose()?) {
+            return Ok(self.dir.join(directory(named)?));
         }
         if let Some(workspace) = workspace
             && let Some(store) = settings(workspace)?.store
@@ -223,7 +228,7 @@ impl Environment {
         }
         let file = settings(workspace)?;
         // A repository has no say in a store that others use as well, by whatever name it calls that.
-        let other = typed_store.or_else(|| self.named("HEADSTART_STORE"));
+        let other = typed_store.or_else(|| self.named(STORE_VAR));
         let usual = disk::canonical(&self.cache_dir()?.join(STORE_DIR));
         let is_usual = |store: PathBuf| disk::canonical(&store) == usual;
         let names_it = other.is_none() && !self.store(None, Some(workspace)).is_ok_and(is_usual);

@@ -1,6 +1,8 @@
 //! Stores that are somewhere or somebody's where they should not be: a file, foreign, read-only, full.
 
+use std::ffi::OsStr;
 use std::fs::{self, Permissions};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::Path;
 use std::process::Command;
@@ -8,6 +10,7 @@ use std::process::Command;
 use headstart::disk::walk;
 use headstart_testkit::Output;
 
+use crate::common::PROGRAM;
 use crate::common::around::{output, skipped, succeeds, with_args, with_own_mounts};
 use crate::common::chain::{Chain, builds_right, found_nothing, refused, strictly};
 
@@ -50,6 +53,23 @@ fn an_empty_directory_becomes_a_store() {
     found_nothing(&chain.start(chain.source.root()), "there is no store");
     chain.publish_again();
     chain.serves();
+}
+
+/// All would go into another store than was named, and nobody would say so.
+#[test]
+fn a_name_that_is_no_text_is_refused() {
+    let chain = Chain::unpublished();
+    let name = chain
+        .place
+        .store()
+        .with_file_name(OsStr::from_bytes(b"caf\xe9"));
+    for command in ["start", "publish", "status"] {
+        let runner = headstart_testkit::headstart(Path::new(PROGRAM), chain.source.root());
+        let runner = runner.env("HEADSTART_STORE", &name);
+        refused(&runner.args(strictly(command)).run(), "HEADSTART_STORE");
+    }
+    assert!(!name.exists());
+    builds_right(&chain.source);
 }
 
 /// A bucket's address would become a directory named `s3:`.
