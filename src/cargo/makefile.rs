@@ -28,6 +28,14 @@ pub fn variables(text: &str) -> impl Iterator<Item = (String, String)> + '_ {
     })
 }
 
+/// Returns the variables that `text` says were asked for and not set.
+pub fn unset(text: &str) -> impl Iterator<Item = String> + '_ {
+    let asked = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("# env-dep:"));
+    asked.filter(|line| !line.contains('=')).map(unescape)
+}
+
 /// Returns what was written as `text`. Source: rustc: rustc_interface/src/passes.rs, `escape_dep_env` @ 1.95.
 fn unescape(text: &str) -> String {
     // No variable has it.

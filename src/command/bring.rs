@@ -7,7 +7,7 @@ use std::num::NonZero;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{ExitCode, Stdio};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use super::Call;
 use super::cli::FetchArgs;
@@ -15,6 +15,7 @@ use super::far::Far;
 use super::sources::{Candidate, Sources};
 use crate::config::Environment;
 use crate::disk::space;
+use crate::engine::hit::Made;
 use crate::engine::offer::{self, Offered};
 use crate::engine::{Action, Ledger, Survey, restore};
 use crate::model::{Digest, OutputFile, Unit};
@@ -66,6 +67,10 @@ fn wanted(
         if offer::key_of(unit).is_some_and(|key| compiled.contains(&key)) {
             let objects = unit.session_objects().map(|(object, _)| object);
             wanted[one.from].sessions.extend(objects);
+            let made = Some(survey).filter(|_| one.from == placed);
+            let made = made.and_then(|survey| Made::of(survey, one.unit, SystemTime::UNIX_EPOCH));
+            let made = made.iter().flat_map(Made::objects);
+            wanted[one.from].sessions.extend(made);
             wanted[one.from].worth_ms += manifest.cost_ms(unit);
         }
     }

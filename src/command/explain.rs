@@ -121,6 +121,7 @@ impl Explained {
             say!("  start: {}, {}", decision.verdict, decision.reason.text);
         }
         match &self.note {
+            Some(note) if is_hit(note) => say!("  rustc: {}", note.began),
             Some(note) => say!("  rustc: {:.2} s, {}", seconds(note), note.began),
             None if self.is_fresh() => {}
             None => say!("  rustc: not run through headstart since"),
@@ -139,8 +140,16 @@ impl Explained {
     }
 }
 
+/// Tells whether rustc did not run; what is noted of its time is another machine's.
+fn is_hit(note: &Note) -> bool {
+    matches!(note.began, Began::Hit { .. })
+}
+
 fn seconds(note: &Note) -> f64 {
-    note.compiled.elapsed_ms as f64 / 1000.0
+    match is_hit(note) {
+        true => 0.0,
+        false => note.compiled.elapsed_ms as f64 / 1000.0,
+    }
 }
 
 fn note_as_json(note: &Note) -> serde_json::Value {

@@ -232,7 +232,7 @@ impl<'a> Starter<'a> {
         let setup = self.search.setup;
         let places = relocate::places(&held.build, &setup.sysroot);
         let (store, inspector) = (&self.search.sources.store, &self.inspector);
-        let offered = offer::offer(surveys, &held.build, inspector, &places, store);
+        let offered = offer::offer(surveys, held, inspector, &places, store);
         Ok(offered?)
     }
 

@@ -138,6 +138,11 @@ impl Environment {
         self.vars.get(OsStr::new(name))?.to_str()
     }
 
+    /// Tells whether `name` is set, to whatever.
+    pub fn is_set(&self, name: &str) -> bool {
+        self.vars.contains_key(OsStr::new(name))
+    }
+
     /// Returns the text of `name`, unless it is unset or empty.
     pub fn named(&self, name: &str) -> Option<&str> {
         self.text(name).filter(|text| !text.is_empty())

@@ -17,7 +17,7 @@ use crate::rustc::dep_graph::{ArgsHash, MAX_ARGS_HASH_BYTES};
 /// The largest ledger file that is read.
 const MAX_LEDGER_BYTES: u64 = 64 << 20;
 /// The version of seeds that this version writes and reads.
-const SEED_VERSION: u16 = 3;
+const SEED_VERSION: u16 = 4;
 /// How many starts are remembered.
 const MAX_STARTS: usize = 20;
 /// How far a file's time may lie from the clock that timed rustc: file systems count in seconds at worst.
@@ -41,6 +41,9 @@ pub struct Note {
     /// The build directory, without links.
     #[serde(default)]
     pub build: Option<PathBuf>,
+    /// Of a unit whose outputs were placed instead, the time of what the start placed that it is of.
+    #[serde(default)]
+    pub placed: Option<SystemTime>,
 }
 
 /// A start that this target directory has seen.

@@ -3,12 +3,14 @@
 //! Decisions ([`plan`], [`choose`], [`bisect`]) are pure; [`restore`], [`seed`], `inherit` and [`ledger`] alone write into a target
 //! directory, and [`programs`] into one that is no build's.
 
+pub mod alike;
 mod assembly;
 mod beside;
 pub mod bisect;
 pub mod build;
 pub mod choose;
 pub mod disclosure;
+pub mod hit;
 pub mod hold;
 pub mod identity;
 mod inherit;

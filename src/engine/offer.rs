@@ -7,6 +7,8 @@ use std::path::Path;
 
 use crate::disk::DiskError;
 use crate::engine::choose::{self, Similarity};
+use crate::engine::hit::Made;
+use crate::engine::hold::Held;
 use crate::engine::names::Called;
 use crate::engine::plan::deps;
 use crate::engine::relocate::fingerprint;
@@ -36,7 +38,7 @@ pub struct Offered {
 /// Notes the best session for each unit of `surveys`, which stand nearest first; returns them.
 pub fn offer(
     surveys: &[Survey<'_>],
-    build: &Path,
+    held: &Held,
     inspector: &Inspector<'_>,
     places: &Roots,
     store: &Store,
@@ -57,17 +59,18 @@ pub fn offer(
         }
     }
     let keys: Vec<_> = surveys.iter().map(keys).collect();
-    let ledger = Ledger::of(build);
+    let ledger = Ledger::of(&held.build);
     let mut offered = Vec::new();
     for (key, candidates) in &families {
         let similarities: Vec<Similarity> = candidates.iter().map(|one| one.similarity).collect();
         let Some(chosen) = choose::choose(&similarities).map(|at| &candidates[at]) else {
             continue;
         };
-        let own = chosen.own_session(build, inspector);
+        let own = chosen.own_session(&held.build, inspector);
         let worse = own.filter(|(_, own)| choose::replaces(&chosen.similarity, own));
         let keys = &keys[chosen.at.from];
-        if let Some(seed) = chosen.seed(worse.map(|(name, _)| name), places, keys, store) {
+        if let Some(mut seed) = chosen.seed(worse.map(|(name, _)| name), places, keys, store) {
+            seed.made = Made::of(chosen.survey, chosen.at.unit, held.mtime);
             ledger.write_seed(key, &seed)?;
             offered.push(chosen.at);
         }
@@ -138,6 +141,7 @@ impl Candidate<'_> {
             called: Called::of(&sites, located, |unit| keys.get(unit).cloned()),
             store: store.root().to_path_buf(),
             replaces,
+            made: None,
         })
     }
 

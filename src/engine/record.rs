@@ -234,16 +234,17 @@ impl Recorder<'_> {
             true => self.ledger.compiled(&unit.name, &unit.crate_name, output),
             false => self.ledger.compiled_plainly(&unit.crate_name, output),
         };
-        if let Some(note) = note {
-            return Some(Placed {
-                compiled: note.compiled,
-                workspace: note.workspace,
-                build: note.build,
-                ..Placed::default()
-            });
-        }
-        let placed = (unit.name.clone(), walk::mtime(output)?);
-        self.placed.get(&placed).cloned()
+        let placed = |time| self.placed.get(&(unit.name.clone(), time)).cloned();
+        let Some(note) = note else {
+            return placed(walk::mtime(output)?);
+        };
+        let there = note.placed.and_then(placed).unwrap_or_default();
+        Some(Placed {
+            compiled: note.compiled,
+            workspace: note.workspace,
+            build: note.build,
+            ..there
+        })
     }
 
     /// A variable that holds a root pins the unit, whether or not the value is seen in its bytes: its length

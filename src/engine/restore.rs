@@ -11,7 +11,7 @@ use rayon::prelude::*;
 
 use crate::cargo::dep_info;
 use crate::disk::place::mode_for;
-use crate::disk::{self, DiskError, Finish, Result, space};
+use crate::disk::{self, DiskError, Finish, Result, Staging, space};
 use crate::engine::hold::Held;
 use crate::engine::plan::{built_again, dependency, deps};
 use crate::engine::{Action, Decision, Survey};
@@ -219,17 +219,8 @@ impl Placing<'_> {
         if let Some(placed) = self.arrivals.and_then(came) {
             return placed;
         }
-        match &file.content {
-            Content::Inline(bytes) if file.rewrite => {
-                staging.write(&path, &self.finder.rewrite(bytes, self.roots), finish)
-            }
-            Content::Inline(bytes) => staging.write(&path, bytes, finish),
-            Content::Object { digest, .. } => return store.get(*digest, staging, &path, finish),
-            Content::Recipe(recipe) => return store.assemble(recipe, staging, &path, finish),
-            Content::Symlink(target) => staging.symlink(bytes_path(target), &path),
-            Content::Directory => Ok(()),
-        }
-        .map_err(ObjectError::Disk)
+        let what = (file, &self.finder, self.roots);
+        place(what, store, staging, (&path, finish))
     }
 
     /// Writes cargo's records of a unit, the fingerprint's hash last.
@@ -245,6 +236,26 @@ impl Placing<'_> {
         let hash = Fingerprint::hash_text(fingerprint.hash());
         staging.write(&self.path(unit.name.hash_file()), hash.as_bytes(), finish)
     }
+}
+
+/// Places `file` of `store` at `path`, with the roots that `finder` finds in text as they are here.
+pub(super) fn place(
+    (file, finder, roots): (&OutputFile, &Finder, &Roots),
+    store: &Store,
+    staging: &Staging,
+    (path, finish): (&Path, Finish),
+) -> Result<(), ObjectError> {
+    match &file.content {
+        Content::Inline(bytes) if file.rewrite => {
+            staging.write(path, &finder.rewrite(bytes, roots), finish)
+        }
+        Content::Inline(bytes) => staging.write(path, bytes, finish),
+        Content::Object { digest, .. } => return store.get(*digest, staging, path, finish),
+        Content::Recipe(recipe) => return store.assemble(recipe, staging, path, finish),
+        Content::Symlink(target) => staging.symlink(bytes_path(target), path),
+        Content::Directory => Ok(()),
+    }
+    .map_err(ObjectError::Disk)
 }
 
 /// Returns the units that are to be placed, with their positions.

@@ -11,11 +11,13 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
+use crate::config::Environment;
 use crate::disk::{self, DiskError, PLAIN, Staging, place};
+use crate::engine::hit::Made;
 use crate::engine::names::{Called, Patch};
 use crate::engine::{Ledger, identity, inherit};
 use crate::model::session::DEP_GRAPH;
-use crate::model::{Began, Compiled, Digest, Session};
+use crate::model::{Began, Compiled, Digest, Roots, Session};
 use crate::rustc::argv::{Invocation, seed_key};
 use crate::rustc::dep_graph::{self, ArgsHash};
 use crate::rustc::probe;
@@ -48,6 +50,8 @@ pub struct Seed {
     pub store: PathBuf,
     /// The session of rustc's own that it is better than, by name; any other of rustc's own stays.
     pub replaces: Option<String>,
+    /// What the unit made there; none where it would make something else here.
+    pub made: Option<Made>,
 }
 
 /// One compile that may begin from a seed.
@@ -67,6 +71,10 @@ pub struct Beginning<'a> {
     pub further: Vec<OsString>,
     /// The ledger of the build directory.
     pub ledger: &'a Ledger,
+    /// Where the roots are.
+    pub roots: &'a Roots,
+    /// What cargo runs it in.
+    pub environment: &'a Environment,
     /// Whether seeds are used at all.
     pub seeding: bool,
 }

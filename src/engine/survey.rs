@@ -24,6 +24,8 @@ pub struct Survey<'a> {
     pub observed: Vec<Observed>,
     /// What the target directory holds.
     pub evidence: Vec<Evidence>,
+    /// Whether the settings that shape cargo's hashes are the builder's.
+    pub same_settings: bool,
     /// What is to be done.
     pub decisions: Vec<Decision>,
 }
@@ -45,6 +47,7 @@ impl Survey<'_> {
             decisions: plan::plan(all, &evidence, same_settings),
             observed,
             evidence,
+            same_settings,
         }
     }
 }

@@ -15,6 +15,12 @@ pub enum Began {
         /// How many it has now.
         total: u32,
     },
+    /// It was not run: what it would make is placed.
+    #[error("not run: what it would make is what {commit:.12} has")]
+    Hit {
+        /// The commit of the starting point that has it.
+        commit: String,
+    },
     /// From a session that it made here itself.
     #[error("from the session that rustc made here before")]
     OwnSession,
@@ -75,6 +81,7 @@ impl Began {
         match self {
             Began::Seeded { commit: None, .. } => "inherited",
             Began::Seeded { .. } => "seeded",
+            Began::Hit { .. } => "hit",
             Began::OwnSession => "own-session",
             Began::NotIncremental => "not-incremental",
             Began::NoSession => "no-session",

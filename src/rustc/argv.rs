@@ -213,6 +213,12 @@ impl Invocation {
         format!("{}{extra}", self.crate_name)
     }
 
+    /// Returns the libraries that it is compiled against by name.
+    pub fn libraries(&self) -> impl Iterator<Item = &Path> {
+        let named = self.parts.iter().filter(|part| part.flag == "--extern");
+        named.filter_map(|part| Some(Path::new(part.value.as_ref()?.split_once('=')?.1)))
+    }
+
     /// Tells whether rustc is told `-C` and `option`.
     pub fn has_codegen(&self, option: &str) -> bool {
         let is = |part: &Part| part.flag == "-C" && part.value.as_deref() == Some(option);

@@ -7,8 +7,8 @@ use std::process::{Command, ExitStatus, Stdio};
 
 use crate::child;
 
-/// How rustc ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// How rustc ended; well by default.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Ended(ExitStatus);
 
 /// rustc's exit code after it panicked.

@@ -14,8 +14,13 @@ use crate::disk::walk;
 /// session that rustc makes here, so its own always wins.
 pub const PLACED_TIMESTAMP: &str = "9ugxnorjls";
 
+/// How many bytes rustc's hash of a crate has.
+pub const HASH_BYTES: usize = 16;
+
 /// How many base-36 digits rustc pads a crate id to.
 const ID_DIGITS: usize = 13;
+/// And a whole hash.
+const WHOLE_DIGITS: usize = 25;
 
 /// Returns the name of the directory below `-C incremental` where rustc keeps the sessions of a crate.
 ///
@@ -68,6 +73,12 @@ impl<'a> Parts<'a> {
             svh: parts.next()?,
         };
         (parts.next().is_none() && found.svh != "working").then_some(found)
+    }
+
+    /// Returns rustc's hash of the crate as metadata has it; none where the name does not have all of it.
+    pub fn hash(&self) -> Option<[u8; HASH_BYTES]> {
+        let value = u128::from_str_radix(self.svh, 36).ok()?;
+        (self.svh.len() == WHOLE_DIGITS).then(|| value.to_le_bytes())
     }
 
     /// Returns the name of the lock file beside the session.

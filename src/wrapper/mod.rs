@@ -65,6 +65,7 @@ pub fn run(args: &[OsString], environment: &Environment, clock: fn() -> SystemTi
             ended: run::run(program, given),
             began: Began::UnknownFlag { flag },
             compiled: compiled(&invocation),
+            placed: None,
         },
         None => {
             let told = identity::of(&invocation, wrapped).unwrap_or_else(|| invocation.clone());
@@ -124,6 +125,8 @@ struct Done {
     began: Began,
     /// What of it is known before.
     compiled: Compiled,
+    /// Where rustc was not run, the time of what the start placed that noted what it would make.
+    placed: Option<SystemTime>,
 }
 
 /// Returns what is noted of a compile that is not known better.
@@ -165,39 +168,72 @@ fn prepare<'a>(wrapped: Wrapped<'a>, given: &Invocation, told: &'a Invocation) -
         args: told.with_out_dir(out_dir, &remaps),
         further: remaps,
         ledger: wrapped.ledger,
+        roots,
+        environment,
         seeding: !environment.is_off(SEED_VAR),
     }
 }
 
-/// Runs rustc; where it crashes or gives up on a session, once more without.
+/// Runs rustc, unless it is known what it would make; where it crashes or gives up on a session, once more without.
 fn compile(beginning: &Beginning<'_>, by_response_file: bool, clock: fn() -> SystemTime) -> Done {
+    let mut compiled = beginning.compiled.clone();
+    if let Some((commit, made)) = beginning.hit() {
+        compiled.elapsed_ms = made.elapsed_ms;
+        return Done {
+            started: clock(),
+            ended: Ok(Ended::default()),
+            began: Began::Hit { commit },
+            compiled,
+            placed: Some(made.placed),
+        };
+    }
     let parent = beginning.ledger.staging_parent();
     let staging = || Staging::new(&parent, "args").ok();
     let staging = by_response_file.then(staging).flatten();
     let args = staging.as_ref();
     let args = args.and_then(|staging| in_response_file(beginning, staging));
     let args = args.as_deref().unwrap_or(&beginning.args);
-    let sown = beginning.sow();
+    let (sown, alike) = (beginning.sow(), beginning.alike());
     let started = clock();
-    let (ended, began) = match sown {
-        Ok(sown) => run_seeded(beginning, args, sown),
-        Err(began) => run_on_own(beginning, args, began),
+    let mut late: Vec<Vec<u8>> = Vec::new();
+    let mut pass_on = |line: &[u8]| match alike.is_some() && is_artifact(line) {
+        // cargo would have others read what is not settled yet.
+        true => late.push(line.to_vec()),
+        false => run::forward(line),
     };
+    let (ended, began) = match sown {
+        Ok(sown) => run_seeded(beginning, args, sown, &mut pass_on),
+        Err(began) if beginning.own_sessions().is_some() || alike.is_some() => {
+            run_on_own(beginning, args, began, &mut pass_on)
+        }
+        Err(began) => (run::run(beginning.program, args), began),
+    };
+    if let (Some(alike), Ok(0)) = (&alike, ended.as_ref().map(|ended| ended.code())) {
+        // Whoever depends on it is compiled again otherwise.
+        let _ = alike.settle(beginning);
+    }
+    late.iter().for_each(|line| run::forward(line));
     Done {
         started,
         ended,
         began,
-        compiled: beginning.compiled.clone(),
+        compiled,
+        placed: None,
     }
 }
 
 /// How rustc ended, and from what it began.
 type Ran = (std::io::Result<Ended>, Began);
 
-fn run_seeded(beginning: &Beginning<'_>, args: &[OsString], sown: Sown) -> Ran {
+fn run_seeded(
+    beginning: &Beginning<'_>,
+    args: &[OsString],
+    sown: Sown,
+    pass_on: &mut dyn FnMut(&[u8]),
+) -> Ran {
     let session = began::session(sown.commit.as_deref());
     let discard = || sown.discard(&seed_key(&beginning.compiled), beginning.ledger);
-    let (ended, crash) = run_guarded(beginning, args, (&session, true), discard);
+    let (ended, crash) = run_guarded(beginning, args, (&session, true), discard, pass_on);
     let (commit, (reused, total)) = (sown.commit.clone(), sown.reused());
     let began = match crash {
         Some(how) => Began::SeedCrashed { commit, how },
@@ -211,13 +247,18 @@ fn run_seeded(beginning: &Beginning<'_>, args: &[OsString], sown: Sown) -> Ran {
 }
 
 /// A session of rustc's own may name a member by an id that it has not any more where it was compiled without headstart since.
-fn run_on_own(beginning: &Beginning<'_>, args: &[OsString], began: Began) -> Ran {
+fn run_on_own(
+    beginning: &Beginning<'_>,
+    args: &[OsString],
+    began: Began,
+    pass_on: &mut dyn FnMut(&[u8]),
+) -> Ran {
     let Some(dir) = beginning.own_sessions() else {
-        return (run::run(beginning.program, args), began);
+        return (run::run_watched(beginning.program, args, pass_on), began);
     };
     let session = ("what it had made here", false);
     let discard = || drop(disk::remove_dir(dir));
-    let (ended, crash) = run_guarded(beginning, args, session, discard);
+    let (ended, crash) = run_guarded(beginning, args, session, discard, pass_on);
     (ended, crash.map_or(began, |how| Began::OwnCrashed { how }))
 }
 
@@ -227,6 +268,7 @@ fn run_guarded(
     args: &[OsString],
     (session, placed): (&str, bool),
     discard: impl FnOnce(),
+    pass_on: &mut dyn FnMut(&[u8]),
 ) -> (std::io::Result<Ended>, Option<String>) {
     let program = beginning.program;
     let mut announced: Vec<Vec<u8>> = Vec::new();
@@ -239,7 +281,7 @@ fn run_guarded(
         in_source |= memmem::find(line, ERROR_IN_SOURCE).is_some();
         match placed && memmem::find(line, ERROR_NOWHERE).is_some() {
             true => held.push(line.to_vec()),
-            false => run::forward(line),
+            false => pass_on(line),
         }
     });
     // Nobody is to blame for it, least of all what rustc made here: without that it would need more.
@@ -250,7 +292,7 @@ fn run_guarded(
         ended.crash().or_else(gave_up)
     });
     let Some(how) = crash else {
-        held.iter().for_each(|line| run::forward(line));
+        held.iter().for_each(|line| pass_on(line));
         return (ended, None);
     };
     let name = &beginning.invocation.crate_name;
@@ -261,7 +303,7 @@ fn run_guarded(
     // cargo has begun dependents of what was announced, and must not hear of it twice.
     let again = run::run_watched(program, args, |line| {
         if !announced.iter().any(|known| known == line) {
-            run::forward(line);
+            pass_on(line);
         }
     });
     (again, Some(how))
@@ -303,9 +345,10 @@ fn note(
     (workspace, build): (Option<PathBuf>, PathBuf),
 ) -> Note {
     let ms = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    let took_ms = ms(ended.duration_since(done.started).unwrap_or_default());
     Note {
         compiled: Compiled {
-            elapsed_ms: ms(ended.duration_since(done.started).unwrap_or_default()),
+            elapsed_ms: done.placed.map_or(took_ms, |_| done.compiled.elapsed_ms),
             crashed: matches!(
                 done.began,
                 Began::SeedCrashed { .. } | Began::OwnCrashed { .. }
@@ -317,6 +360,7 @@ fn note(
         began: done.began.clone(),
         workspace,
         build: Some(build),
+        placed: done.placed,
     }
 }
 

@@ -5,6 +5,7 @@ mod common;
 
 mod choice;
 mod fixture;
+mod hits;
 mod identity;
 mod lane;
 mod matrix;

@@ -165,6 +165,7 @@ impl Here {
             called: Called::default(),
             store: self.scratch.path("store"),
             replaces: replaces.map(str::to_owned),
+            made: None,
         };
         let key = self.seed_key();
         self.ledger().write_seed(key, &seed).expect("it is ours");

@@ -1,0 +1,205 @@
+//! Spares a compile whose outcome is known: that of a unit which a start would have placed, but for one below it that is another here.
+//!
+//! cargo compiles again whatever depends on what it compiles again. Where that came out as the builder has it, so would what depends
+//! on it, if nothing of its own has changed since the start compared it. What it made is placed then, and no rustc runs. See note 0021.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::time::SystemTime;
+
+use serde::{Deserialize, Serialize};
+
+use crate::cargo::layout::FINGERPRINTS;
+use crate::cargo::makefile;
+use crate::disk::place::mode_for;
+use crate::disk::{self, Finish, Staging, hash, walk};
+use crate::engine::Survey;
+use crate::engine::plan::deps;
+use crate::engine::restore;
+use crate::engine::seed::{Beginning, Seed};
+use crate::model::{
+    Content, Digest, Finder, OutputFile, Reason, Recipe, Root, Rooted, Roots, Unit, bytes_path,
+};
+use crate::rustc::argv::seed_key;
+use crate::rustc::run;
+use crate::store::Store;
+
+/// What a unit made for a starting point, and from what.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Made {
+    /// Whether it holds a place of the builder's, which is elsewhere here.
+    pub pinned: bool,
+    /// What cargo compares the times of: sources, what scripts said and wrote, manifests.
+    pub inputs: Vec<Rooted>,
+    /// The libraries that it was compiled against, by their paths in the build directory.
+    pub libraries: Vec<(Vec<u8>, Digest)>,
+    /// What it made.
+    pub files: Vec<OutputFile>,
+    /// Where the builder had the roots.
+    pub roots: Roots,
+    /// How long rustc took.
+    pub elapsed_ms: u64,
+    /// The time of what the start placed, which nothing that it compared is newer than.
+    pub placed: SystemTime,
+}
+
+fn artifacts(unit: &Unit) -> impl Iterator<Item = &OutputFile> {
+    unit.files.iter().filter(|file| file.artifact)
+}
+
+/// Tells whether nothing was linked to make `file`, so that it holds nothing but what rustc read.
+fn is_unlinked(file: &OutputFile) -> bool {
+    let path = bytes_path(&file.path);
+    disk::has_extension(path, "rmeta") || disk::has_extension(path, "rlib")
+}
+
+impl Made {
+    /// Returns it of the unit at `at` in `survey`, where what the start places has the time `placed`; none for what differs in more than its
+    /// place, or was linked, and where cargo's settings are others: a macro may ask for what a manifest says of its package.
+    pub fn of(survey: &Survey<'_>, at: usize, placed: SystemTime) -> Option<Made> {
+        let manifest = survey.manifest.get();
+        let unit = &manifest.units[at];
+        let pinned = match &survey.evidence[at].differs {
+            None => false,
+            Some(Reason::Pinned(_)) => true,
+            Some(_) => return None,
+        };
+        if !survey.same_settings || !artifacts(unit).all(is_unlinked) {
+            return None;
+        }
+        // cargo's name of a unit covers what is locked for it.
+        let settings = manifest.settings.iter();
+        let settings = settings.filter(|one| !one.path.relative().ends_with("Cargo.lock"));
+        let inputs = manifest.inputs_of(unit).chain(settings);
+        let mut inputs: Vec<Rooted> = inputs.map(|input| input.path.clone()).collect();
+        let mut libraries = Vec::new();
+        for file in deps(unit).flat_map(|dep| artifacts(&manifest.units[dep])) {
+            match &file.content {
+                Content::Object { digest, .. } | Content::Recipe(Recipe { digest, .. }) => {
+                    libraries.push((file.path.clone(), *digest));
+                }
+                _ => inputs.push(Rooted::new(Root::Build, bytes_path(&file.path))),
+            }
+        }
+        Some(Made {
+            pinned,
+            inputs,
+            libraries,
+            files: unit.files.clone(),
+            roots: manifest.roots.clone(),
+            elapsed_ms: unit.compiled.as_ref()?.elapsed_ms,
+            placed,
+        })
+    }
+
+    /// Returns the objects that a compile may need of it.
+    pub fn objects(&self) -> impl Iterator<Item = Digest> {
+        let is_metadata = |file: &OutputFile| disk::has_extension(bytes_path(&file.path), "rmeta");
+        let needed = self.files.iter();
+        let needed = needed.filter(move |file| !self.pinned || is_metadata(file));
+        let objects = needed.flat_map(|file| file.content.objects());
+        objects.map(|(object, _)| object)
+    }
+
+    /// Returns the text of its file with `extension`.
+    fn text(&self, extension: &str) -> Option<&[u8]> {
+        let is = |file: &&OutputFile| disk::has_extension(bytes_path(&file.path), extension);
+        match &self.files.iter().find(is)?.content {
+            Content::Inline(bytes) => Some(bytes),
+            _ => None,
+        }
+    }
+}
+
+impl Beginning<'_> {
+    /// Returns the unit's seed, and what the unit made where that is from, if it is compiled as it was there, under the same name.
+    pub(super) fn made(&self) -> Option<(Seed, Made)> {
+        let mut seed = self.ledger.seed(&seed_key(&self.compiled))?;
+        let made = seed.made.take()?;
+        let is_same = self.seeding && Some(seed.arguments) == self.compiled.arguments;
+        let name = format!("lib{}", self.invocation.stem());
+        let named = self.locate(&self.invocation.out_dir).join(name);
+        let is_named = |file: &OutputFile| {
+            let path = bytes_path(&file.path).with_extension("");
+            !file.artifact || Rooted::new(Root::Build, path) == named
+        };
+        (is_same && made.files.iter().all(is_named)).then_some((seed, made))
+    }
+
+    /// Places what the unit would make, and says what rustc would say, if that is known; returns the commit that it is of, and the rest.
+    ///
+    /// Nothing is known of a unit that cargo would compile again for its own sake: a touched source asks for it.
+    pub fn hit(&self) -> Option<(String, Made)> {
+        let (seed, made) = self.made().filter(|(_, made)| !made.pinned)?;
+        let is_known = self.is_untouched(&made) && self.has_variables(&made);
+        if !is_known || !self.has_libraries(&made) {
+            return None;
+        }
+        let store = Store::open(&seed.store).ok()?;
+        let staging = Staging::new(&self.ledger.staging_parent(), "hit").ok()?;
+        let (finder, build) = (Finder::new(&made.roots), self.ledger.build());
+        let is_cargos = |file: &&OutputFile| {
+            let mut parts = bytes_path(&file.path).components();
+            parts.any(|part| part.as_os_str() == FINGERPRINTS)
+        };
+        let (said, files): (Vec<_>, Vec<_>) = made.files.iter().partition(is_cargos);
+        for file in files {
+            let (finish, path) = (Finish::with_mode(mode_for(file.executable)), &file.path);
+            let place = build.join(bytes_path(path));
+            let what = (file, &finder, self.roots);
+            restore::place(what, &store, &staging, (&place, finish)).ok()?;
+        }
+        // cargo keeps it for builds that find the unit fresh, and shows it.
+        for file in said {
+            if let Content::Inline(bytes) = &file.content {
+                run::forward(&finder.rewrite(bytes, self.roots));
+            }
+        }
+        Some((seed.commit, made))
+    }
+
+    fn locate(&self, path: &Path) -> Rooted {
+        self.roots.locate(&self.environment.dir.join(path))
+    }
+
+    /// Tells whether nothing that cargo compares is gone, or newer than what the start placed.
+    fn is_untouched(&self, made: &Made) -> bool {
+        made.inputs.iter().all(|input| {
+            let newest = || walk::newest_mtime(&self.roots.resolve(input));
+            let is_old = || newest().is_some_and(|time| time <= made.placed);
+            input.root == Root::CargoHome || is_old()
+        })
+    }
+
+    /// Tells whether the variables that were read have the values that they had.
+    fn has_variables(&self, made: &Made) -> bool {
+        let Some(list) = made.text("d").map(String::from_utf8_lossy) else {
+            return false;
+        };
+        let (ours, theirs) = (Finder::new(self.roots), Finder::new(&made.roots));
+        let remapped = Roots::remapped();
+        let has = |(name, value): (String, String)| {
+            let here = self.environment.text(&name);
+            here.is_some_and(|here| {
+                ours.rewrite(here.as_bytes(), &remapped)
+                    == theirs.rewrite(value.as_bytes(), &remapped)
+            })
+        };
+        let mut unset = makefile::unset(&list);
+        makefile::variables(&list).all(has) && unset.all(|name| !self.environment.is_set(&name))
+    }
+
+    /// Tells whether all libraries that it would be compiled against are those that it was.
+    fn has_libraries(&self, made: &Made) -> bool {
+        let libraries = made.libraries.iter();
+        let known: HashMap<&Path, Digest> = libraries
+            .map(|(path, digest)| (bytes_path(path), *digest))
+            .collect();
+        self.invocation.libraries().all(|path| {
+            let place = self.locate(path);
+            let known = known.get(place.relative());
+            let known = known.filter(|_| place.root == Root::Build);
+            known.is_some_and(|known| hash::of(&self.roots.resolve(&place)) == Some(*known))
+        })
+    }
+}
