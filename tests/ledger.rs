@@ -54,7 +54,7 @@ fn note(started_unix_ms: u64, waited_ms: u64) -> Note {
         began: Began::NoSession,
         workspace: None,
         build: None,
-        placed: None,
+        hit: None,
     }
 }
 

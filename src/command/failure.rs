@@ -102,7 +102,7 @@ fn git_hint(error: &anyhow::Error) -> Option<&'static str> {
 fn trust_hint(error: &anyhow::Error) -> Option<&'static str> {
     if let Some(error) = find::<TrustError>(error) {
         return Some(match error {
-            TrustError::OtherOwner(_) | TrustError::OpenToAll(_) | TrustError::OfRepository(_) => {
+            TrustError::Directory(..) => {
                 "if you trust whoever writes there, say so with --believe-store"
             }
             TrustError::Unsigned => "whoever publishes there can sign, by `headstart key new`",
@@ -126,15 +126,15 @@ fn trust_hint(error: &anyhow::Error) -> Option<&'static str> {
 }
 
 fn store_hint(error: &anyhow::Error) -> Option<&'static str> {
-    if let Some(PublishError::Secret { .. }) = find(error) {
+    if let Some(PublishError::Secret(..)) = find(error) {
         return Some("build without the variable, or keep its value out of what is compiled");
     }
     if let Some(error) = find::<StoreError>(error) {
         return Some(match error {
             StoreError::Missing(_) => "`headstart publish` makes it; --store names another",
             StoreError::Foreign(_) => "name an empty or a new directory with --store",
-            StoreError::Newer { .. } => "update headstart, or name another store with --store",
-            StoreError::Unusable { .. } => "publish that commit again; others are not affected",
+            StoreError::Newer(..) => "update headstart, or name another store with --store",
+            StoreError::Unusable(..) => "publish that commit again; others are not affected",
             StoreError::Disk(_) => return None,
         });
     }

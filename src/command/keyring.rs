@@ -27,7 +27,7 @@ pub fn refresh(keyring: &mut Keyring, tiers: &[Box<dyn Tier>], reporter: &Report
 pub fn take(keyring: &mut Keyring, name: &str, answer: tier::Result<Vec<u8>>, reporter: &Reporter) {
     let why = match answer.map(|bytes| keyring.take(&bytes)) {
         Ok(Ok(())) | Err(Trouble::Absent) => return,
-        Ok(Err(error)) => error.to_string(),
+        Ok(Err(why)) => why,
         Err(trouble) => format!("which keys its root key names is not known: {trouble}"),
     };
     reporter.warn(format!("{name}: {why}"));

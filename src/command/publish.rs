@@ -207,9 +207,14 @@ impl<'a> Ready<'a> {
         }
         let typed = args.store.store.as_deref();
         let store = Store::create(&environment.store(typed, Some(configured))?)?;
-        // For the wrapper, which cannot tell them by itself.
+        // For the wrapper, which cannot tell by itself that somebody publishes from here: this may lie inside another build directory
+        // as those of tests do. Without, outputs have the names that plain cargo gives them.
         if let What::Workspace(setup) = &what {
-            note_workspace(&setup.workspace);
+            let Workspace {
+                build_dir, root, ..
+            } = &setup.workspace;
+            let made = hold::make_target_dir(build_dir);
+            drop(made.and_then(|()| Ledger::of(build_dir).note_workspace(root)));
         }
         Ok(Ready {
             args,
@@ -363,14 +368,6 @@ pub(super) fn warn_of_dropped(dropped: &AtomicUsize, call: Call<'_>) {
 pub(super) fn comment(commit: &str, call: Call<'_>) -> String {
     let now_unix_s = call.now_unix_s();
     format!("headstart commit:{commit} timestamp:{now_unix_s}")
-}
-
-/// Notes that somebody publishes from the build directory of `workspace`, which may lie inside another as those of tests do.
-fn note_workspace(workspace: &Workspace) {
-    let (dir, root) = (&workspace.build_dir, &workspace.root);
-    let made = hold::make_target_dir(dir);
-    // Without, outputs have the names that plain cargo gives them.
-    drop(made.and_then(|()| Ledger::of(dir).note_workspace(root)));
 }
 
 fn check_commands(commands: &[CargoCommand], environment: &Environment) -> Result<()> {

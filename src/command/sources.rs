@@ -43,7 +43,10 @@ pub(super) struct Sources<'a> {
 pub(super) fn believed(root: &Path, said_so: bool) -> Result<Believed, TrustError> {
     match said_so || !git::tracks(root) {
         true => trust::store(root, said_so),
-        false => Err(TrustError::OfRepository(root.to_owned())),
+        false => Err(TrustError::Directory(
+            root.to_owned(),
+            "is a part of the repository",
+        )),
     }
 }
 

@@ -8,9 +8,9 @@ use std::path::PathBuf;
 
 use memchr::memmem;
 
-use crate::disk::{self, PLAIN, Staging};
-use crate::engine::inherit;
+use crate::disk::{self, DiskError, PLAIN, Staging};
 use crate::engine::seed::Beginning;
+use crate::engine::{identity, inherit};
 use crate::model::{Content, Digest, OutputFile, bytes_path};
 use crate::rustc::session::{HASH_BYTES, Parts};
 use crate::store::Store;
@@ -30,7 +30,14 @@ pub struct Alike {
 impl Beginning<'_> {
     /// Returns what the unit should be like where it holds its own place; none where that is not known.
     pub fn alike(&self) -> Option<Alike> {
-        let (seed, made) = self.made().filter(|(_, made)| made.pinned)?;
+        let (seed, made) = self.made().filter(|(_, made)| made.elsewhere)?;
+        // Of a session elsewhere nobody knows whose it is.
+        let sessions = self.invocation.incremental.as_ref()?;
+        let has_own = sessions.ends_with(identity::sessions_of(&self.unit));
+        // What its macros read of itself may be another's, whose own hash covers that no more than this one's metadata does.
+        if !has_own || !self.is_untouched(&made) || !self.has_variables(&made) {
+            return None;
+        }
         let file = |extension: &str| {
             let is = |file: &&OutputFile| disk::has_extension(bytes_path(&file.path), extension);
             made.files.iter().find(is)
@@ -51,10 +58,28 @@ impl Beginning<'_> {
 }
 
 impl Alike {
-    /// Puts the builder's hash in the place of the one that rustc has given the unit `of`, if they differ in nothing else; tells whether they do.
+    /// Puts the builder's hash in the place of the one that rustc has given the unit `of`, if they differ in nothing else; whoever depends on it is
+    /// compiled again otherwise. Fails where one of its files has the one hash and one the other: both are removed then.
     ///
     /// To be called when rustc is done, and before cargo hears of it.
-    pub fn settle(&self, of: &Beginning<'_>) -> Option<()> {
+    pub fn adopt(&self, of: &Beginning<'_>) -> Result<(), DiskError> {
+        let Some((own, theirs)) = self.hashes(of) else {
+            return Ok(());
+        };
+        let Ok(staging) = Staging::new(&of.ledger.staging_parent(), "alike") else {
+            return Ok(());
+        };
+        let written = self.replace(own, theirs, &staging);
+        if written.is_err() {
+            let all = [Some(&self.metadata), self.library.as_ref()];
+            let mut all = all.into_iter().flatten();
+            all.try_for_each(|path| disk::remove_file(path))?;
+        }
+        written
+    }
+
+    /// Returns rustc's hash of the crate here and at the builder's, if the metadata differs in nothing else.
+    fn hashes(&self, of: &Beginning<'_>) -> Option<([u8; HASH_BYTES], [u8; HASH_BYTES])> {
         let (_, session) = inherit::newest_below(of.own_sessions()?)?;
         let own = Parts::of(&session)?.hash()?;
         let ours = disk::read(&self.metadata, MAX_BYTES).ok()?;
@@ -62,25 +87,26 @@ impl Alike {
         let (at, None) = (found.next()?, found.next()) else {
             return None;
         };
-        let around = |bytes: &[u8]| {
-            let (before, rest) = bytes.split_at_checked(at)?;
-            let (hash, behind) = rest.split_at_checked(HASH_BYTES)?;
-            Some((before.to_vec(), behind.to_vec(), hash.to_vec()))
-        };
-        let (ours, theirs) = (around(&ours)?, around(&self.theirs)?);
-        if (ours.0, ours.1) != (theirs.0, theirs.1) {
-            return None;
-        }
-        let staging = Staging::new(&of.ledger.staging_parent(), "alike").ok()?;
-        // A library first: without the other cargo hears of nothing.
+        let theirs = *self.theirs.get(at..)?.first_chunk()?;
+        let mut as_theirs = ours;
+        as_theirs[at..at + HASH_BYTES].copy_from_slice(&theirs);
+        (as_theirs == self.theirs).then_some((own, theirs))
+    }
+
+    fn replace(
+        &self,
+        own: [u8; HASH_BYTES],
+        theirs: [u8; HASH_BYTES],
+        staging: &Staging,
+    ) -> Result<(), DiskError> {
         if let Some(library) = &self.library {
-            let mut bytes = disk::read(library, MAX_BYTES).ok()?;
+            let mut bytes = disk::read(library, MAX_BYTES)?;
             let places: Vec<usize> = memmem::find_iter(&bytes, &own).collect();
             for at in places {
-                bytes[at..at + HASH_BYTES].copy_from_slice(&theirs.2);
+                bytes[at..at + HASH_BYTES].copy_from_slice(&theirs);
             }
-            staging.write(library, &bytes, PLAIN).ok()?;
+            staging.write(library, &bytes, PLAIN)?;
         }
-        staging.write(&self.metadata, &self.theirs, PLAIN).ok()
+        staging.write(&self.metadata, &self.theirs, PLAIN)
     }
 }

@@ -87,14 +87,9 @@ pub enum LeftOut {
     /// A dependency is left out.
     #[error("it depends on {0}, which was left out")]
     Dependency(String),
-    /// It holds the value of a secret; nothing is published then.
-    #[error("{file} holds the value of {name}")]
-    Secret {
-        /// The variable.
-        name: String,
-        /// The file.
-        file: String,
-    },
+    /// It holds the value of a secret, and nothing is published then: the variable, and the file.
+    #[error("{1} holds the value of {0}")]
+    Secret(String, String),
     /// A link that leaves the build directory.
     #[error("{0} is a link out of the target directory")]
     Link(String),

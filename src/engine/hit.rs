@@ -3,9 +3,9 @@
 //! cargo compiles again whatever depends on what it compiles again. Where that came out as the builder has it, so would what depends
 //! on it, if nothing of its own has changed since the start compared it. What it made is placed then, and no rustc runs. See note 0021.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
@@ -13,12 +13,12 @@ use crate::cargo::layout::FINGERPRINTS;
 use crate::cargo::makefile;
 use crate::disk::place::mode_for;
 use crate::disk::{self, Finish, Staging, hash, walk};
-use crate::engine::Survey;
 use crate::engine::plan::deps;
-use crate::engine::restore;
 use crate::engine::seed::{Beginning, Seed};
+use crate::engine::{Action, Survey, inputs, restore};
 use crate::model::{
-    Content, Digest, Finder, OutputFile, Reason, Recipe, Root, Rooted, Roots, Unit, bytes_path,
+    Content, Digest, Expected, Finder, Input, OutputFile, Reason, Recipe, Root, Rooted, Roots,
+    Seen, Unit, bytes_path,
 };
 use crate::rustc::argv::seed_key;
 use crate::rustc::run;
@@ -28,9 +28,11 @@ use crate::store::Store;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Made {
     /// Whether it holds a place of the builder's, which is elsewhere here.
-    pub pinned: bool,
-    /// What cargo compares the times of: sources, what scripts said and wrote, manifests.
-    pub inputs: Vec<Rooted>,
+    pub elsewhere: bool,
+    /// What it was made from, and the manifests.
+    pub inputs: Vec<Input>,
+    /// What its build scripts said.
+    pub scripts: Vec<Rooted>,
     /// The libraries that it was compiled against, by their paths in the build directory.
     pub libraries: Vec<(Vec<u8>, Digest)>,
     /// What it made.
@@ -53,37 +55,56 @@ fn is_unlinked(file: &OutputFile) -> bool {
     disk::has_extension(path, "rmeta") || disk::has_extension(path, "rlib")
 }
 
+/// Tells whether this directory will have what the unit at `at` in `survey` made, byte for byte, without a compile.
+fn is_there(survey: &Survey<'_>, at: usize) -> bool {
+    match survey.decisions[at].action {
+        Action::Place => true,
+        Action::Keep => survey.evidence[at].identical,
+        Action::Seed | Action::Leave => false,
+    }
+}
+
 impl Made {
     /// Returns it of the unit at `at` in `survey`, where what the start places has the time `placed`; none for what differs in more than its
-    /// place, or was linked, and where cargo's settings are others: a macro may ask for what a manifest says of its package.
+    /// place, or was linked, or stands above what differs, and where cargo's settings are others: a macro may ask for what a manifest says of
+    /// its package.
     pub fn of(survey: &Survey<'_>, at: usize, placed: SystemTime) -> Option<Made> {
         let manifest = survey.manifest.get();
         let unit = &manifest.units[at];
-        let pinned = match &survey.evidence[at].differs {
-            None => false,
-            Some(Reason::Pinned(_)) => true,
-            Some(_) => return None,
-        };
-        if !survey.same_settings || !artifacts(unit).all(is_unlinked) {
+        let mut below: Vec<usize> = vec![at];
+        let mut seen: HashSet<usize> = below.iter().copied().collect();
+        while let Some(one) = below.pop() {
+            if one != at && is_there(survey, one) {
+                // So is all that it was made of.
+                continue;
+            }
+            let differs = survey.evidence[one].differs.as_ref();
+            let in_more = differs.is_some_and(|why| !matches!(why, Reason::Pinned(_)));
+            if in_more || !artifacts(&manifest.units[one]).all(is_unlinked) {
+                return None;
+            }
+            below.extend(deps(&manifest.units[one]).filter(|dep| seen.insert(*dep)));
+        }
+        if !survey.same_settings {
             return None;
         }
         // cargo's name of a unit covers what is locked for it.
         let settings = manifest.settings.iter();
         let settings = settings.filter(|one| !one.path.relative().ends_with("Cargo.lock"));
-        let inputs = manifest.inputs_of(unit).chain(settings);
-        let mut inputs: Vec<Rooted> = inputs.map(|input| input.path.clone()).collect();
-        let mut libraries = Vec::new();
+        let inputs = manifest.inputs_of(unit).chain(settings).cloned();
+        let (mut scripts, mut libraries) = (Vec::new(), Vec::new());
         for file in deps(unit).flat_map(|dep| artifacts(&manifest.units[dep])) {
             match &file.content {
                 Content::Object { digest, .. } | Content::Recipe(Recipe { digest, .. }) => {
                     libraries.push((file.path.clone(), *digest));
                 }
-                _ => inputs.push(Rooted::new(Root::Build, bytes_path(&file.path))),
+                _ => scripts.push(Rooted::new(Root::Build, bytes_path(&file.path))),
             }
         }
         Some(Made {
-            pinned,
-            inputs,
+            elsewhere: survey.evidence[at].differs.is_some(),
+            inputs: inputs.collect(),
+            scripts,
             libraries,
             files: unit.files.clone(),
             roots: manifest.roots.clone(),
@@ -96,7 +117,7 @@ impl Made {
     pub fn objects(&self) -> impl Iterator<Item = Digest> {
         let is_metadata = |file: &OutputFile| disk::has_extension(bytes_path(&file.path), "rmeta");
         let needed = self.files.iter();
-        let needed = needed.filter(move |file| !self.pinned || is_metadata(file));
+        let needed = needed.filter(move |file| !self.elsewhere || is_metadata(file));
         let objects = needed.flat_map(|file| file.content.objects());
         objects.map(|(object, _)| object)
     }
@@ -126,23 +147,25 @@ impl Beginning<'_> {
         (is_same && made.files.iter().all(is_named)).then_some((seed, made))
     }
 
-    /// Places what the unit would make, and says what rustc would say, if that is known; returns the commit that it is of, and the rest.
+    /// Places what the unit would make, and says what rustc would say, if that is known; returns the seed that it is of, and the rest. Where
+    /// it returns none, rustc writes over what may be placed already.
     ///
-    /// Nothing is known of a unit that cargo would compile again for its own sake: a touched source asks for it.
-    pub fn hit(&self) -> Option<(String, Made)> {
-        let (seed, made) = self.made().filter(|(_, made)| !made.pinned)?;
-        let is_known = self.is_untouched(&made) && self.has_variables(&made);
+    /// Nothing is known of a unit that cargo would compile again for its own sake: a touched source asks for it, and so does who removes what
+    /// was compiled since the start.
+    pub fn hit(&self) -> Option<(Seed, Made)> {
+        let (seed, made) = self.made().filter(|(_, made)| !made.elsewhere)?;
+        let is_known = self.is_first() && self.is_untouched(&made) && self.has_variables(&made);
         if !is_known || !self.has_libraries(&made) {
             return None;
         }
         let store = Store::open(&seed.store).ok()?;
         let staging = Staging::new(&self.ledger.staging_parent(), "hit").ok()?;
         let (finder, build) = (Finder::new(&made.roots), self.ledger.build());
-        let is_cargos = |file: &&OutputFile| {
+        let is_replayed = |file: &&OutputFile| {
             let mut parts = bytes_path(&file.path).components();
             parts.any(|part| part.as_os_str() == FINGERPRINTS)
         };
-        let (said, files): (Vec<_>, Vec<_>) = made.files.iter().partition(is_cargos);
+        let (said, files): (Vec<_>, Vec<_>) = made.files.iter().partition(is_replayed);
         for file in files {
             let (finish, path) = (Finish::with_mode(mode_for(file.executable)), &file.path);
             let place = build.join(bytes_path(path));
@@ -155,24 +178,36 @@ impl Beginning<'_> {
                 run::forward(&finder.rewrite(bytes, self.roots));
             }
         }
-        Some((seed.commit, made))
+        Some((seed, made))
+    }
+
+    /// Tells whether the unit was not compiled since the start.
+    fn is_first(&self) -> bool {
+        let since = self.ledger.seeded(&seed_key(&self.compiled));
+        let note = self.ledger.note(&self.unit);
+        let noted = note.map(|note| UNIX_EPOCH + Duration::from_millis(note.started_unix_ms));
+        noted.is_none_or(|noted| since.is_some_and(|since| noted < since))
     }
 
     fn locate(&self, path: &Path) -> Rooted {
         self.roots.locate(&self.environment.dir.join(path))
     }
 
-    /// Tells whether nothing that cargo compares is gone, or newer than what the start placed.
-    fn is_untouched(&self, made: &Made) -> bool {
-        made.inputs.iter().all(|input| {
-            let newest = || walk::newest_mtime(&self.roots.resolve(input));
-            let is_old = || newest().is_some_and(|time| time <= made.placed);
-            input.root == Root::CargoHome || is_old()
-        })
+    /// Tells whether all that it was made from is as the start saw it, and nothing of it newer than what that placed.
+    pub(super) fn is_untouched(&self, made: &Made) -> bool {
+        let is_old = |path: &Rooted| {
+            let newest = walk::newest_mtime(&self.roots.resolve(path));
+            newest.is_some_and(|time| time <= made.placed)
+        };
+        let is_same = |input: &Input| {
+            let is_file = matches!(input.expected, Expected::File(_));
+            (!is_file || is_old(&input.path)) && inputs::compare(input, self.roots) == Seen::Same
+        };
+        made.scripts.iter().all(is_old) && made.inputs.iter().all(is_same)
     }
 
     /// Tells whether the variables that were read have the values that they had.
-    fn has_variables(&self, made: &Made) -> bool {
+    pub(super) fn has_variables(&self, made: &Made) -> bool {
         let Some(list) = made.text("d").map(String::from_utf8_lossy) else {
             return false;
         };

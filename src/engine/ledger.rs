@@ -41,9 +41,9 @@ pub struct Note {
     /// The build directory, without links.
     #[serde(default)]
     pub build: Option<PathBuf>,
-    /// Of a unit whose outputs were placed instead, the time of what the start placed that it is of.
+    /// Where rustc was not run, the manifest that has what it would make; how long that took is another machine's word.
     #[serde(default)]
-    pub placed: Option<SystemTime>,
+    pub hit: Option<Digest>,
 }
 
 /// A start that this target directory has seen.
@@ -190,7 +190,8 @@ impl Ledger {
     fn note_of(&self, key: &str, output: &Path) -> Option<Note> {
         let note = self.note(key)?;
         let started = UNIX_EPOCH + Duration::from_millis(note.started_unix_ms);
-        let ended = started + Duration::from_millis(note.compiled.elapsed_ms);
+        let elapsed_ms = note.hit.map_or(note.compiled.elapsed_ms, |_| 0);
+        let ended = started + Duration::from_millis(elapsed_ms);
         // Of a check, cargo sets the outputs' time to when it began.
         let waited = Duration::from_millis(note.waited_ms);
         let made = walk::mtime(output)?;

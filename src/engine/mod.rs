@@ -1,7 +1,7 @@
 //! What headstart is for: choosing, planning, restoring and publishing starting points.
 //!
-//! Decisions ([`plan`], [`choose`], [`bisect`]) are pure; [`restore`], [`seed`], `inherit` and [`ledger`] alone write into a target
-//! directory, and [`programs`] into one that is no build's.
+//! Decisions ([`plan`], [`choose`], [`bisect`]) are pure; [`restore`], [`seed`], `inherit`, [`hit`], [`alike`] and [`ledger`] alone write into a
+//! target directory, and [`programs`] into one that is no build's.
 
 pub mod alike;
 mod assembly;

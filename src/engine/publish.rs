@@ -20,7 +20,8 @@ use crate::engine::relocate::{self, Catalog};
 use crate::engine::{Build, Inspector, Ledger, disclosure, hold, inputs, live, pin, scan};
 use crate::git;
 use crate::model::{
-    Expected, Finder, Input, Located, Manifest, OutputFile, Pin, Root, Rooted, Roots, UnitName,
+    Digest, Expected, Finder, Input, Located, Manifest, OutputFile, Pin, Root, Rooted, Roots,
+    UnitName,
 };
 use crate::store::{Point, Store, StoreError, format};
 
@@ -30,14 +31,9 @@ pub enum PublishError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// What would be published holds the value of a secret.
-    #[error("{place} holds the value of the secret {name}")]
-    Secret {
-        /// The variable.
-        name: String,
-        /// Where it stands.
-        place: String,
-    },
+    /// What would be published holds the value of a secret: the variable, and where it stands.
+    #[error("{1} holds the value of the secret {0}")]
+    Secret(String, String),
 }
 
 /// What publishing did.
@@ -124,7 +120,7 @@ impl Build<'_> {
             {
                 Err(StoreError::Disk(error).into())
             }
-            Err(LeftOut::Secret { name, file }) => Err(PublishError::Secret { name, place: file }),
+            Err(LeftOut::Secret(name, file)) => Err(PublishError::Secret(name, file)),
             other => Ok(other),
         });
         recorded.collect()
@@ -134,10 +130,10 @@ impl Build<'_> {
     fn refuse_secrets(&self, manifest: &Manifest) -> Result<(), PublishError> {
         match disclosure::in_bytes(self.secrets, &format::plain(manifest)) {
             None => Ok(()),
-            Some(name) => Err(PublishError::Secret {
-                name: name.to_owned(),
-                place: "a small file, or a variable that was compiled in,".to_owned(),
-            }),
+            Some(name) => {
+                let place = "a small file, or a variable that was compiled in,";
+                Err(PublishError::Secret(name.to_owned(), place.to_owned()))
+            }
         }
     }
 
@@ -155,6 +151,7 @@ impl Build<'_> {
             build: self,
             finder: Finder::new(self.roots),
             placed: placed_here(&ledger, self.store),
+            hits: hits_here(&ledger, self.store),
             ledger,
             catalog: Catalog::of(&places, profiles.iter().copied()),
             outputs: Outputs::of(dir, profiles.iter().copied()),
@@ -256,22 +253,42 @@ impl Build<'_> {
 fn placed_here(ledger: &Ledger, store: &Store) -> HashMap<(UnitName, SystemTime), Placed> {
     let mut placed = HashMap::new();
     for started in ledger.starts() {
-        let manifest = store.manifest(started.manifest).unwrap_or_default();
-        let located: Arc<[Located]> = manifest.located.into();
-        for unit in manifest.units {
-            if let Some(compiled) = unit.compiled {
-                let one = Placed {
-                    compiled,
-                    workspace: started.workspace.clone(),
-                    build: None,
-                    session: unit.session,
-                    located: located.clone(),
-                };
-                placed.insert((unit.name, started.mtime), one);
-            }
+        for (name, unit) in units_of(started.manifest, store) {
+            let one = Placed {
+                workspace: started.workspace.clone(),
+                ..unit
+            };
+            placed.insert((name, started.mtime), one);
         }
     }
     placed
+}
+
+/// Returns what is known of units whose outputs the wrapper placed in this directory, each with the manifest that they are of.
+fn hits_here(ledger: &Ledger, store: &Store) -> HashMap<(UnitName, Digest), Placed> {
+    let notes = ledger.notes().into_iter();
+    let manifests: HashSet<Digest> = notes.filter_map(|(_, note)| note.hit).collect();
+    let units = manifests.into_iter().flat_map(|manifest| {
+        let units = units_of(manifest, store).into_iter();
+        units.map(move |(name, unit)| ((name, manifest), unit))
+    });
+    units.collect()
+}
+
+/// Returns how the units of `manifest` were compiled.
+fn units_of(manifest: Digest, store: &Store) -> Vec<(UnitName, Placed)> {
+    let manifest = store.manifest(manifest).unwrap_or_default();
+    let located: Arc<[Located]> = manifest.located.into();
+    let units = manifest.units.into_iter().filter_map(|unit| {
+        let one = Placed {
+            compiled: unit.compiled?,
+            session: unit.session,
+            located: located.clone(),
+            ..Placed::default()
+        };
+        Some((unit.name, one))
+    });
+    units.collect()
 }
 
 /// Tells whether the build directory `build` lies inside the work tree of `root`, and its clone has no other.

@@ -45,6 +45,8 @@ pub(super) struct Recorder<'a> {
     pub(super) alone: bool,
     /// What is known of units that a start placed here, each with the time that its files were given.
     pub(super) placed: HashMap<(UnitName, SystemTime), Placed>,
+    /// The same of units that were hits here, each with the manifest that it is of.
+    pub(super) hits: HashMap<(UnitName, Digest), Placed>,
     /// What their sessions may hold the place of.
     pub(super) catalog: Catalog,
     pub(super) outputs: Outputs<'a>,
@@ -67,6 +69,8 @@ pub struct Placed {
     pub session: Option<Session>,
     /// What that holds the place of.
     pub located: Arc<[Located]>,
+    /// Whether rustc was not run for it here: what sessions there are here are others'.
+    pub is_hit: bool,
 }
 
 /// A unit as recorded.
@@ -160,6 +164,7 @@ impl Recorder<'_> {
             let mut outputs = outputs.iter();
             outputs.try_for_each(|path| before.refuse(&self.in_build(path)))?;
         }
+        let is_hit = noted.as_ref().is_some_and(|noted| noted.is_hit);
         if let Some(noted) = noted {
             recorded.unit.compiled = Some(noted.compiled);
             recorded.unit.session = noted.session;
@@ -167,7 +172,7 @@ impl Recorder<'_> {
         }
         let compiled = recorded.unit.compiled.as_ref();
         let remapped = compiled.is_some_and(|compiled| compiled.remapped);
-        if recorded.unit.session.is_none() {
+        if recorded.unit.session.is_none() && !is_hit {
             recorded.unit.session = self.session(recorded)?;
         }
         let has = |file: &SessionFile| self.relies_on(file.digest, file.size_bytes);
@@ -234,16 +239,19 @@ impl Recorder<'_> {
             true => self.ledger.compiled(&unit.name, &unit.crate_name, output),
             false => self.ledger.compiled_plainly(&unit.crate_name, output),
         };
-        let placed = |time| self.placed.get(&(unit.name.clone(), time)).cloned();
         let Some(note) = note else {
-            return placed(walk::mtime(output)?);
+            let placed = (unit.name.clone(), walk::mtime(output)?);
+            return self.placed.get(&placed).cloned();
         };
-        let there = note.placed.and_then(placed).unwrap_or_default();
+        let there = |hit| self.hits.get(&(unit.name.clone(), hit)).cloned();
+        let made_so = |one: &Placed| one.compiled.arguments == note.compiled.arguments;
+        let there = note.hit.and_then(there).filter(made_so);
         Some(Placed {
             compiled: note.compiled,
             workspace: note.workspace,
             build: note.build,
-            ..there
+            is_hit: note.hit.is_some(),
+            ..there.unwrap_or_default()
         })
     }
 
@@ -326,7 +334,7 @@ impl Recorder<'_> {
             script_output::variables(&told).find(|set| is_given_away(set.0, set.1))
         {
             let (name, file) = (name.to_owned(), dir.join("output").display().to_string());
-            return Err(LeftOut::Secret { name, file });
+            return Err(LeftOut::Secret(name, file));
         }
         for line in script_output::told(&told) {
             self.pin_unsure(line, Path::new("output"), recorded);
@@ -486,10 +494,7 @@ impl Recorder<'_> {
     pub(super) fn refuse_secrets(&self, file: &Path) -> Result<()> {
         match disclosure::in_file(self.build.secrets, file)? {
             None => Ok(()),
-            Some(name) => Err(LeftOut::Secret {
-                name: name.to_owned(),
-                file: file.display().to_string(),
-            }),
+            Some(name) => Err(LeftOut::Secret(name.to_owned(), file.display().to_string())),
         }
     }
 

@@ -11,7 +11,7 @@ use crate::cargo::layout::{OWN_DIR, RUSTC_INFO};
 use crate::cargo::package;
 use crate::cargo::workspace::DRIVER;
 use crate::config::Environment;
-use crate::disk;
+use crate::disk::{self, hash};
 use crate::engine::{Ledger, inputs};
 use crate::git;
 use crate::model::{Digest, Finder, Root, Roots};
@@ -45,7 +45,12 @@ impl Wrapped<'_> {
         let name = Path::new(self.program).file_name().unwrap_or_default();
         let value = |name| self.environment.var(name).unwrap_or_default();
         let [bootstrap, clippy, conf] = HASHED_VARIABLES.map(value);
-        let context = [name, OsStr::new(&compiler), bootstrap, clippy, conf];
+        // A target's own file has what its name does not say.
+        let target = told.target.iter().filter(|name| name.ends_with(".json"));
+        let target = target.map(|name| hash::of(&self.environment.dir.join(name)));
+        let target: String = target.flatten().map(|digest| digest.hex()).collect();
+        let mut context = vec![name, OsStr::new(&compiler), bootstrap, clippy, conf];
+        context.extend(Some(OsStr::new(&target)).filter(|_| !target.is_empty()));
         Some(told.digest(&Finder::new(self.roots), &context))
     }
 

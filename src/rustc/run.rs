@@ -17,6 +17,11 @@ const PANICKED: i32 = 101;
 const ON_PURPOSE: [i32; 4] = [1, 2, 3, 15];
 
 impl Ended {
+    /// Returns how a compile ended that failed.
+    pub fn badly() -> Ended {
+        Ended(ExitStatus::from_raw(1 << 8))
+    }
+
     /// Returns the exit code that says how it ended: rustc's own, or 128 + its signal.
     pub fn code(self) -> u8 {
         let by_signal = || 128 + self.0.signal().unwrap_or(1);

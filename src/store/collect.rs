@@ -4,8 +4,8 @@
 //! that is stopped, and goes on a week later, takes nothing that somebody has come to rely on meanwhile.
 
 use std::collections::{HashMap, HashSet};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::UNIX_EPOCH;
 
 use super::format::{self, FormatError};
 use super::{Result, Store, StoreError};
@@ -115,7 +115,7 @@ impl Store {
                 let here = objects.filter_map(|(object, _)| known.get(&object).copied());
                 Ok((manifest.not_after_unix_s, here.collect()))
             }
-            Err(StoreError::Unusable { problem, .. }) if !is_later(&problem) => {
+            Err(StoreError::Unusable(.., problem)) if !is_later(&problem) => {
                 Ok((i64::MIN, Vec::new()))
             }
             Err(error) => Err(error),
@@ -214,11 +214,7 @@ fn used(path: &Path) -> Result<Option<(i64, u64)>, DiskError> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         meta => meta.map_err(disk::failed("inspect", path))?,
     };
-    let time = meta.modified().map_err(disk::failed("inspect", path))?;
-    // What is dated before 1970 was not used lately.
-    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-    let seconds = i64::try_from(since.as_secs()).unwrap_or(i64::MAX);
-    Ok(Some((seconds, meta.len())))
+    Ok(Some((meta.mtime(), meta.len())))
 }
 
 /// Returns the files in `dir` that are named by a digest; none where there is no such directory.

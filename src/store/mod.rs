@@ -34,25 +34,12 @@ pub enum StoreError {
     /// The directory holds something else.
     #[error("{} is not a headstart store", .0.display())]
     Foreign(PathBuf),
-    /// A later version made it.
-    #[error("the store at {} is of format {found}, and this version knows only format {KNOWN}", path.display())]
-    Newer {
-        /// The store.
-        path: PathBuf,
-        /// Its format.
-        found: u32,
-    },
-    /// A manifest or point cannot be used.
-    #[error("{what} {name} in the store {problem}")]
-    Unusable {
-        /// `manifest` or `point`.
-        what: &'static str,
-        /// Its name.
-        name: String,
-        /// What is wrong.
-        #[source]
-        problem: FormatError,
-    },
+    /// A later version made it: the store, and its format.
+    #[error("the store at {} is of format {}, and this version knows only format {KNOWN}", .0.display(), .1)]
+    Newer(PathBuf, u32),
+    /// A `manifest` or `point` cannot be used: which of both, its name, and what is wrong.
+    #[error("{0} {1} in the store {2}")]
+    Unusable(&'static str, String, #[source] FormatError),
     /// An operation failed.
     #[error("{0}")]
     Disk(#[from] DiskError),
@@ -150,15 +137,14 @@ impl Store {
         staging.copy(file, digest, &self.place(digest)?, STORED)
     }
 
-    /// Stores what `content` holds as the object `digest`, if that is what it is.
+    /// Stores what `content` holds as `object`, if that is what it is.
     pub fn put_from(
         &self,
         staging: &Staging,
         content: impl std::io::Read,
-        (digest, size_bytes): (Digest, u64),
+        object: (Digest, u64),
     ) -> Result<(), CopyError> {
-        let place = self.place(digest)?;
-        staging.write_from(content, (digest, size_bytes), &place, STORED)
+        staging.write_from(content, object, &self.place(object.0)?, STORED)
     }
 
     /// Returns where the object `digest` goes, in a directory that is there then.
@@ -245,7 +231,7 @@ impl Store {
 
     /// Returns the bytes of the manifest `digest`, checked against its name.
     pub fn manifest_bytes(&self, digest: Digest) -> Result<Vec<u8>> {
-        let unusable = |problem| Err(unusable("manifest", digest.short(), problem));
+        let unusable = |problem| Err(StoreError::Unusable("manifest", digest.short(), problem));
         match disk::read(&self.manifest_path(digest), MAX_MANIFEST_BYTES) {
             Err(error) if error.is_missing() => unusable(FormatError::Missing),
             Ok(bytes) if Digest::of(&bytes) != digest => unusable(FormatError::Damaged),
@@ -267,7 +253,8 @@ impl Store {
     /// Returns the manifest `digest`; its content has been checked against its name and its own rules.
     pub fn manifest(&self, digest: Digest) -> Result<Manifest> {
         let bytes = self.manifest_bytes(digest)?;
-        format::decode(&bytes).map_err(|problem| unusable("manifest", digest.short(), problem))
+        let unusable = |problem| StoreError::Unusable("manifest", digest.short(), problem);
+        format::decode(&bytes).map_err(unusable)
     }
 
     /// Makes `point` the starting point of its commit for its toolchain and commands.
@@ -282,7 +269,7 @@ impl Store {
         let mut problems = Vec::new();
         for entry in std::fs::read_dir(&dir).into_iter().flatten().flatten() {
             let name = entry.file_name().to_string_lossy().into_owned();
-            let unusable = |problem| unusable("point", name, problem);
+            let unusable = |problem| StoreError::Unusable("point", name, problem);
             let read = disk::read(&entry.path(), MAX_POINT_BYTES).map_err(StoreError::from);
             match read.and_then(|bytes| Point::decode(&bytes).map_err(unusable)) {
                 Ok(point) => points.push(point),
@@ -330,14 +317,6 @@ fn write(staging: &Staging, path: &Path, bytes: &[u8], finish: Finish) -> Result
     Ok(staging.write(path, bytes, finish)?)
 }
 
-fn unusable(what: &'static str, name: String, problem: FormatError) -> StoreError {
-    StoreError::Unusable {
-        what,
-        name,
-        problem,
-    }
-}
-
 fn is_empty(dir: &Path) -> bool {
     std::fs::read_dir(dir).is_ok_and(|mut entries| {
         entries.all(|entry| entry.is_ok_and(|entry| entry.file_name() == "tmp"))
@@ -348,10 +327,7 @@ fn check_version(root: &Path, bytes: &[u8]) -> Result<()> {
     let number = bytes.strip_prefix(VERSION_PREFIX.as_bytes());
     let number = number.and_then(|number| std::str::from_utf8(number).ok());
     match number.and_then(|number| number.trim().parse().ok()) {
-        Some(found) if found > KNOWN => Err(StoreError::Newer {
-            path: root.to_path_buf(),
-            found,
-        }),
+        Some(found) if found > KNOWN => Err(StoreError::Newer(root.to_path_buf(), found)),
         Some(_) => Ok(()),
         None => Err(StoreError::Foreign(root.to_path_buf())),
     }

@@ -52,20 +52,15 @@ pub enum Trouble {
 /// What a tier gave, or why not.
 pub type Result<T, E = Trouble> = std::result::Result<T, E>;
 
-/// How a tier failed at what was asked of it.
+/// What a tier was asked, and how it failed at that.
 #[derive(Debug, thiserror::Error)]
-#[error("{what}: {trouble}")]
-pub struct Failed {
-    /// What was asked.
-    pub what: String,
-    /// How it failed.
-    pub trouble: Trouble,
-}
+#[error("{0}: {1}")]
+pub struct Failed(String, Trouble);
 
 /// Returns what says that the tier failed at `what` with the file `key`.
 pub fn failed(what: &str, key: &str) -> impl FnOnce(Trouble) -> Failed {
     let what = format!("{what} {key}");
-    |trouble| Failed { what, trouble }
+    |trouble| Failed(what, trouble)
 }
 
 /// Is told of bytes that came, and says whether to go on.

@@ -15,8 +15,7 @@ use rayon::prelude::*;
 
 use crate::delta::{self, Room};
 use crate::disk::hash;
-use crate::model::epoch::Epoch;
-use crate::model::{Digest, Manifest};
+use crate::model::{Digest, Epoch, Manifest};
 use crate::store::head::{self, Entry, Head, MAX_HEAD_BYTES};
 use crate::store::pack::{self, Codec, Index, MAX_STEPS, PACK_BYTES, PackName};
 use crate::store::point::Point;
@@ -63,14 +62,9 @@ pub enum PushError {
     /// The local store failed.
     #[error("{0}")]
     Store(#[from] StoreError),
-    /// An object of the local store could not be read.
-    #[error("cannot read object {}: {cause}", object.short())]
-    Object {
-        /// The object.
-        object: Digest,
-        /// What went wrong.
-        cause: io::Error,
-    },
+    /// An object of the local store could not be read, and why.
+    #[error("cannot read object {}: {}", .0.short(), .1)]
+    Object(Digest, io::Error),
 }
 
 /// One push under way.
@@ -331,7 +325,7 @@ impl Packer<'_> {
             return Ok(small);
         }
         let whole = File::open(&path).and_then(|file| pack::compress(file, size_bytes));
-        let whole = whole.map_err(|cause| PushError::Object { object, cause })?;
+        let whole = whole.map_err(|cause| PushError::Object(object, cause))?;
         let pays = |(delta, _): &Packed| delta.len() < whole.len() / 2;
         Ok(delta.filter(pays).unwrap_or((whole, None)))
     }

@@ -15,11 +15,12 @@ pub fn store(root: &Path, said_so: bool) -> Result<Believed> {
     const WRITABLE_BY_OTHERS: u32 = 0o002;
     let own = [rustix::process::geteuid().as_raw(), 0];
     let is_own = |meta: &std::fs::Metadata| own.contains(&meta.uid());
+    let is_not = |why| Err(TrustError::Directory(root.to_path_buf(), why));
     match std::fs::metadata(root).ok().filter(is_own) {
         _ if said_so => Ok(Believed(())),
-        None => Err(TrustError::OtherOwner(root.to_path_buf())),
+        None => is_not("belongs to another user"),
         Some(meta) if meta.mode() & WRITABLE_BY_OTHERS == 0 => Ok(Believed(())),
-        Some(_) => Err(TrustError::OpenToAll(root.to_path_buf())),
+        Some(_) => is_not("can be written by anybody"),
     }
 }
 

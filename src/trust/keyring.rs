@@ -58,10 +58,12 @@ impl Keyring {
 
     /// Takes the keys from the statement in `bytes`, if a believed root signed it and no newer one was seen.
     ///
-    /// It counts even if it cannot be kept for the next time, which is an error all the same.
-    pub fn take(&mut self, bytes: &[u8]) -> Result<(), TakeError> {
-        if self.consider(bytes)? {
-            self.keep(bytes)?;
+    /// It counts even if it cannot be kept for the next time, which is an error all the same. An error is a sentence that says why.
+    pub fn take(&mut self, bytes: &[u8]) -> Result<(), String> {
+        let unused = |why| format!("what is there about its keys is not used: {why}");
+        let lost = |why| format!("what its root key says is not kept for the next time: {why}");
+        if self.consider(bytes).map_err(unused)? {
+            self.keep(bytes).map_err(lost)?;
         }
         Ok(())
     }
@@ -140,15 +142,4 @@ impl Keyring {
         }
         Ok(())
     }
-}
-
-/// Why a statement was not taken, or will not be known the next time.
-#[derive(Debug, thiserror::Error)]
-pub enum TakeError {
-    /// It does not count.
-    #[error("what is there about its keys is not used: {0}")]
-    Statement(#[from] StatementError),
-    /// It counts, and cannot be kept.
-    #[error("what its root key says is not kept for the next time: {0}")]
-    Keep(#[from] BeliefsError),
 }

@@ -31,15 +31,9 @@ impl<T> Verified<T> {
 /// Why something is not believed.
 #[derive(Debug, thiserror::Error)]
 pub enum TrustError {
-    /// The store belongs to somebody else.
-    #[error("the store {} belongs to another user, and its starting points run code on this machine", .0.display())]
-    OtherOwner(PathBuf),
-    /// Anybody may write there.
-    #[error("the store {} can be written by anybody, and its starting points run code on this machine", .0.display())]
-    OpenToAll(PathBuf),
-    /// Whoever writes the repository writes it.
-    #[error("the store {} is a part of the repository, and its starting points run code on this machine", .0.display())]
-    OfRepository(PathBuf),
+    /// Others may write the store, and how.
+    #[error("the store {} {}, and its starting points run code on this machine", .0.display(), .1)]
+    Directory(PathBuf, &'static str),
     /// Nobody signed it.
     #[error("it is not signed, and starting points run code on this machine")]
     Unsigned,

@@ -16,7 +16,7 @@ use crate::engine::seed::{Beginning, Sown};
 use crate::engine::wrapping::{self, Wrapped};
 use crate::engine::{Ledger, identity};
 use crate::model::session::OutputNames;
-use crate::model::{Began, Compiled, Root, Roots, began, bytes_path};
+use crate::model::{Began, Compiled, Digest, Root, Roots, began, bytes_path};
 use crate::report::Reporter;
 use crate::rustc::argv::{Invocation, seed_key};
 use crate::rustc::run::{self, Ended};
@@ -65,7 +65,7 @@ pub fn run(args: &[OsString], environment: &Environment, clock: fn() -> SystemTi
             ended: run::run(program, given),
             began: Began::UnknownFlag { flag },
             compiled: compiled(&invocation),
-            placed: None,
+            hit: None,
         },
         None => {
             let told = identity::of(&invocation, wrapped).unwrap_or_else(|| invocation.clone());
@@ -125,8 +125,8 @@ struct Done {
     began: Began,
     /// What of it is known before.
     compiled: Compiled,
-    /// Where rustc was not run, the time of what the start placed that noted what it would make.
-    placed: Option<SystemTime>,
+    /// Where rustc was not run, the manifest that has what it would make.
+    hit: Option<Digest>,
 }
 
 /// Returns what is noted of a compile that is not known better.
@@ -177,14 +177,16 @@ fn prepare<'a>(wrapped: Wrapped<'a>, given: &Invocation, told: &'a Invocation) -
 /// Runs rustc, unless it is known what it would make; where it crashes or gives up on a session, once more without.
 fn compile(beginning: &Beginning<'_>, by_response_file: bool, clock: fn() -> SystemTime) -> Done {
     let mut compiled = beginning.compiled.clone();
-    if let Some((commit, made)) = beginning.hit() {
+    if let Some((seed, made)) = beginning.hit() {
         compiled.elapsed_ms = made.elapsed_ms;
         return Done {
             started: clock(),
             ended: Ok(Ended::default()),
-            began: Began::Hit { commit },
+            began: Began::Hit {
+                commit: seed.commit,
+            },
             compiled,
-            placed: Some(made.placed),
+            hit: Some(seed.manifest),
         };
     }
     let parent = beginning.ledger.staging_parent();
@@ -201,7 +203,7 @@ fn compile(beginning: &Beginning<'_>, by_response_file: bool, clock: fn() -> Sys
         true => late.push(line.to_vec()),
         false => run::forward(line),
     };
-    let (ended, began) = match sown {
+    let (mut ended, began) = match sown {
         Ok(sown) => run_seeded(beginning, args, sown, &mut pass_on),
         Err(began) if beginning.own_sessions().is_some() || alike.is_some() => {
             run_on_own(beginning, args, began, &mut pass_on)
@@ -209,16 +211,20 @@ fn compile(beginning: &Beginning<'_>, by_response_file: bool, clock: fn() -> Sys
         Err(began) => (run::run(beginning.program, args), began),
     };
     if let (Some(alike), Ok(0)) = (&alike, ended.as_ref().map(|ended| ended.code())) {
-        // Whoever depends on it is compiled again otherwise.
-        let _ = alike.settle(beginning);
+        match alike.adopt(beginning) {
+            Ok(()) => late.iter().for_each(|line| run::forward(line)),
+            Err(error) => {
+                warn(error.to_string());
+                ended = Ok(Ended::badly());
+            }
+        }
     }
-    late.iter().for_each(|line| run::forward(line));
     Done {
         started,
         ended,
         began,
         compiled,
-        placed: None,
+        hit: None,
     }
 }
 
@@ -348,7 +354,7 @@ fn note(
     let took_ms = ms(ended.duration_since(done.started).unwrap_or_default());
     Note {
         compiled: Compiled {
-            elapsed_ms: done.placed.map_or(took_ms, |_| done.compiled.elapsed_ms),
+            elapsed_ms: done.hit.map_or(took_ms, |_| done.compiled.elapsed_ms),
             crashed: matches!(
                 done.began,
                 Began::SeedCrashed { .. } | Began::OwnCrashed { .. }
@@ -360,7 +366,7 @@ fn note(
         began: done.began.clone(),
         workspace,
         build: Some(build),
-        placed: done.placed,
+        hit: done.hit,
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use headstart::disk::walk;
 use headstart_testkit::fixture::Lock;
@@ -162,6 +162,31 @@ fn who_holds_the_place_of_another_is_compiled() {
     }
 }
 
+/// In a target directory that two work trees share, one would have what the other's start has compared.
+#[test]
+fn another_work_tree_compiles_its_own() {
+    let (source, place) = (calling("paths::root()", PLAIN), Place::new());
+    publish_by(runner(source.root(), &place), &["build"]);
+    let shared = place.scratch.path("shared");
+    let [one, other] = ["one", "other"].map(|name| source.clone_to(&place.scratch.path(name)));
+    other.replace("mid/src/lib.rs", "{}{}", "{}-{}");
+    let long_ago = SystemTime::now() - Duration::from_secs(3600);
+    let file = fs::File::options()
+        .append(true)
+        .open(other.path("mid/src/lib.rs"));
+    let aged = file.and_then(|file| file.set_modified(long_ago));
+    aged.expect("it is ours");
+    let shared_dir = shared.to_str().expect("it is plain");
+    let start = ["start", "--required", "--target-dir", shared_dir];
+    runner(one.root(), &place).args(start).run().succeeded();
+    cargo(&other).target_dir(&shared).build(&[]);
+    let said = other.program_in(shared.join("debug"), "top");
+    assert_eq!(said, format!("{}-", other.path("paths").display()));
+}
+
+/// What is done, to which file or variable, and from what the unit then begins.
+type Change<'a> = (&'a str, &'a dyn Fn(&Workspace), (&'a str, &'a str), &'a str);
+
 /// Who touches a file, for what a macro reads without a word for instance, asks for a compile; so does what is not as it was.
 #[test]
 fn what_is_asked_for_is_compiled() {
@@ -181,7 +206,7 @@ fn what_is_asked_for_is_compiled() {
         (clone, began)
     };
     let none = ("OTHER", "");
-    let changes: [(&str, &dyn Fn(&Workspace), (&str, &str), &str); 6] = [
+    let changes: [Change<'_>; 6] = [
         ("source", &|it| touch(it, "mid/src/lib.rs"), none, "seeded"),
         ("script", &|it| touch(it, "mid/words"), none, "seeded"),
         (
@@ -205,6 +230,12 @@ fn what_is_asked_for_is_compiled() {
         let more = if name == "variable" { "!" } else { "" };
         tells_its_own_place(&clone, more);
     }
+    // Who has it removed, for what a macro reads without a word, has it compiled.
+    let (clone, began) = build("cleaned", &|_| {}, none);
+    assert_eq!(began, "hit");
+    assert!(cargo(&clone).run(&["clean", "-p", "mid"]).success);
+    cargo(&clone).build(&[]);
+    assert_eq!(self::began(clone.root())["mid"], "seeded");
     // Without what it made, it is made.
     for entry in walk::below(&place.store().join("objects")).expect("it is there") {
         let object = place.store().join("objects").join(&entry.relative);
