@@ -1,7 +1,7 @@
 //! Gives a crate that holds its own place the hash that the builder's has, where it is the same for whoever is compiled against it.
 //!
-//! rustc's hash of a crate covers all of its source, with what `env!` put there; what others read of it is its metadata, which begins no
-//! function's body but those that others may have to compile. Where the metadata is the builder's byte for byte but for that hash, whatever was
+//! rustc's hash of a crate covers all of its source, with what `env!` put there; what others read of it is its metadata, which has the bodies of no
+//! functions but those that others may have to compile. Where the metadata is the builder's byte for byte but for that hash, whatever was
 //! compiled against the one is as good with the other. See note 0021.
 
 use std::path::PathBuf;
@@ -59,23 +59,35 @@ impl Beginning<'_> {
 
 impl Alike {
     /// Puts the builder's hash in the place of the one that rustc has given the unit `of`, if they differ in nothing else; whoever depends on it is
-    /// compiled again otherwise. Fails where one of its files has the one hash and one the other: both are removed then.
+    /// compiled again otherwise. Fails where one of its files has the one hash, and the other cannot be given it: both are removed then.
     ///
     /// To be called when rustc is done, and before cargo hears of it.
     pub fn adopt(&self, of: &Beginning<'_>) -> Result<(), DiskError> {
-        let Some((own, theirs)) = self.hashes(of) else {
+        let Some(staging) = self.adopt_library(of) else {
             return Ok(());
         };
-        let Ok(staging) = Staging::new(&of.ledger.staging_parent(), "alike") else {
-            return Ok(());
-        };
-        let written = self.replace(own, theirs, &staging);
-        if written.is_err() {
-            let all = [Some(&self.metadata), self.library.as_ref()];
-            let mut all = all.into_iter().flatten();
-            all.try_for_each(|path| disk::remove_file(path))?;
+        let written = staging.write(&self.metadata, &self.theirs, PLAIN);
+        if let (Err(_), Some(library)) = (&written, &self.library) {
+            let removed = [library, &self.metadata].map(|path| disk::remove_file(path));
+            removed.into_iter().collect::<Result<(), _>>()?;
         }
         written
+    }
+
+    /// Does so in the library, if there is one; none where nothing was changed.
+    fn adopt_library(&self, of: &Beginning<'_>) -> Option<Staging> {
+        let (own, theirs) = self.hashes(of)?;
+        let staging = Staging::new(&of.ledger.staging_parent(), "alike").ok()?;
+        if let Some(library) = &self.library {
+            let mut bytes = disk::read(library, MAX_BYTES).ok()?;
+            let places: Vec<usize> = memmem::find_iter(&bytes, &own).collect();
+            for at in &places {
+                bytes[*at..at + HASH_BYTES].copy_from_slice(&theirs);
+            }
+            places.first()?;
+            staging.write(library, &bytes, PLAIN).ok()?;
+        }
+        Some(staging)
     }
 
     /// Returns rustc's hash of the crate here and at the builder's, if the metadata differs in nothing else.
@@ -91,22 +103,5 @@ impl Alike {
         let mut as_theirs = ours;
         as_theirs[at..at + HASH_BYTES].copy_from_slice(&theirs);
         (as_theirs == self.theirs).then_some((own, theirs))
-    }
-
-    fn replace(
-        &self,
-        own: [u8; HASH_BYTES],
-        theirs: [u8; HASH_BYTES],
-        staging: &Staging,
-    ) -> Result<(), DiskError> {
-        if let Some(library) = &self.library {
-            let mut bytes = disk::read(library, MAX_BYTES)?;
-            let places: Vec<usize> = memmem::find_iter(&bytes, &own).collect();
-            for at in places {
-                bytes[at..at + HASH_BYTES].copy_from_slice(&theirs);
-            }
-            staging.write(library, &bytes, PLAIN)?;
-        }
-        staging.write(&self.metadata, &self.theirs, PLAIN)
     }
 }

@@ -31,8 +31,8 @@ pub struct Made {
     pub elsewhere: bool,
     /// What it was made from, and the manifests.
     pub inputs: Vec<Input>,
-    /// What its build scripts said.
-    pub scripts: Vec<Rooted>,
+    /// What units below it made that is placed or kept: libraries, what scripts said.
+    pub old: Vec<Rooted>,
     /// The libraries that it was compiled against, by their paths in the build directory.
     pub libraries: Vec<(Vec<u8>, Digest)>,
     /// What it made.
@@ -65,17 +65,19 @@ fn is_there(survey: &Survey<'_>, at: usize) -> bool {
 }
 
 impl Made {
-    /// Returns it of the unit at `at` in `survey`, where what the start places has the time `placed`; none for what differs in more than its
-    /// place, or was linked, or stands above what differs, and where cargo's settings are others: a macro may ask for what a manifest says of
+    /// Returns it of the unit at `at` in `survey`, where what the start places has the time `placed`; none for what is placed or kept itself, differs in
+    /// more than its place, or was linked, or stands above what differs so, and where cargo's settings are others: a macro may ask for what a manifest says of
     /// its package.
     pub fn of(survey: &Survey<'_>, at: usize, placed: SystemTime) -> Option<Made> {
         let manifest = survey.manifest.get();
         let unit = &manifest.units[at];
+        if survey.decisions[at].action != Action::Seed || !survey.same_settings {
+            return None;
+        }
         let mut below: Vec<usize> = vec![at];
         let mut seen: HashSet<usize> = below.iter().copied().collect();
         while let Some(one) = below.pop() {
-            if one != at && is_there(survey, one) {
-                // So is all that it was made of.
+            if is_there(survey, one) {
                 continue;
             }
             let differs = survey.evidence[one].differs.as_ref();
@@ -85,26 +87,27 @@ impl Made {
             }
             below.extend(deps(&manifest.units[one]).filter(|dep| seen.insert(*dep)));
         }
-        if !survey.same_settings {
-            return None;
-        }
         // cargo's name of a unit covers what is locked for it.
         let settings = manifest.settings.iter();
         let settings = settings.filter(|one| !one.path.relative().ends_with("Cargo.lock"));
         let inputs = manifest.inputs_of(unit).chain(settings).cloned();
-        let (mut scripts, mut libraries) = (Vec::new(), Vec::new());
-        for file in deps(unit).flat_map(|dep| artifacts(&manifest.units[dep])) {
-            match &file.content {
-                Content::Object { digest, .. } | Content::Recipe(Recipe { digest, .. }) => {
+        let (mut old, mut libraries) = (Vec::new(), Vec::new());
+        for dep in deps(unit) {
+            for file in artifacts(&manifest.units[dep]) {
+                if is_there(survey, dep) {
+                    old.push(Rooted::new(Root::Build, bytes_path(&file.path)));
+                }
+                if let Content::Object { digest, .. } | Content::Recipe(Recipe { digest, .. }) =
+                    &file.content
+                {
                     libraries.push((file.path.clone(), *digest));
                 }
-                _ => scripts.push(Rooted::new(Root::Build, bytes_path(&file.path))),
             }
         }
         Some(Made {
             elsewhere: survey.evidence[at].differs.is_some(),
             inputs: inputs.collect(),
-            scripts,
+            old,
             libraries,
             files: unit.files.clone(),
             roots: manifest.roots.clone(),
@@ -193,7 +196,8 @@ impl Beginning<'_> {
         self.roots.locate(&self.environment.dir.join(path))
     }
 
-    /// Tells whether all that it was made from is as the start saw it, and nothing of it newer than what that placed.
+    /// Tells whether all that it was made from is as the start saw it, and nothing of it newer than what that placed, nor what was placed below it:
+    /// somebody has asked for a compile of that, or of what it stands on.
     pub(super) fn is_untouched(&self, made: &Made) -> bool {
         let is_old = |path: &Rooted| {
             let newest = walk::newest_mtime(&self.roots.resolve(path));
@@ -203,7 +207,7 @@ impl Beginning<'_> {
             let is_file = matches!(input.expected, Expected::File(_));
             (!is_file || is_old(&input.path)) && inputs::compare(input, self.roots) == Seen::Same
         };
-        made.scripts.iter().all(is_old) && made.inputs.iter().all(is_same)
+        made.old.iter().all(is_old) && made.inputs.iter().all(is_same)
     }
 
     /// Tells whether the variables that were read have the values that they had.

@@ -50,7 +50,7 @@ pub struct Seed {
     pub store: PathBuf,
     /// The session of rustc's own that it is better than, by name; any other of rustc's own stays.
     pub replaces: Option<String>,
-    /// What the unit made there; none where it would make something else here.
+    /// What the unit made there; none where that says nothing of what it makes here.
     pub made: Option<Made>,
 }
 

@@ -15,19 +15,20 @@ use crate::common::{PROGRAM, Place, publish_by, runner};
 /// A function that nobody else compiles.
 const PLAIN: &str = "pub fn root() -> &'static str {\n    env!(\"CARGO_MANIFEST_DIR\")\n}\n";
 
-/// Returns a workspace of three: `paths`, which holds its own place by `text`; `mid`, a library with a build script; `top`, a program above.
+/// Returns a workspace of four: `paths`, which holds its own place by `text`; `plain`, which holds nothing; `mid`, a library with a build script
+/// that stands on both; `top`, a program above.
 fn workspace(text: &str) -> Workspace {
     let lock = Lock::new()
-        .local("mid", &["paths"])
+        .local("mid", &["paths", "plain"])
         .local("paths", &[])
+        .local("plain", &[])
         .local("top", &["mid"]);
-    let package = |name: &str, needs: &str| {
-        let needs = match needs {
-            "" => String::new(),
-            needs => format!("[dependencies]\n{needs} = {{ path = \"../{needs}\" }}\n"),
-        };
+    let package = |name: &str, needs: &[&str]| {
+        let needs = needs.iter();
+        let needs = needs.map(|needed| format!("{needed} = {{ path = \"../{needed}\" }}\n"));
         let text = format!(
-            "[package]\nname = \"{name}\"\nversion = \"0.1.0\"\nedition = \"2024\"\n{needs}"
+            "[package]\nname = \"{name}\"\nversion = \"0.1.0\"\nedition = \"2024\"\n[dependencies]\n{}",
+            needs.collect::<String>()
         );
         (format!("{name}/Cargo.toml"), text)
     };
@@ -36,12 +37,14 @@ fn workspace(text: &str) -> Workspace {
         file(".gitignore", "/target\n"),
         file(
             "Cargo.toml",
-            "[workspace]\nresolver = \"3\"\nmembers = [\"mid\", \"paths\", \"top\"]\n",
+            "[workspace]\nresolver = \"3\"\nmembers = [\"mid\", \"paths\", \"plain\", \"top\"]\n",
         ),
-        package("paths", ""),
-        package("mid", "paths"),
-        package("top", "mid"),
+        package("paths", &[]),
+        package("plain", &[]),
+        package("mid", &["paths", "plain"]),
+        package("top", &["mid"]),
         file("paths/src/lib.rs", text),
+        file("plain/src/lib.rs", "pub const NOTHING: &str = \"\";\n"),
         file(
             "mid/build.rs",
             "fn main() {\n    println!(\"cargo::rerun-if-changed=words\");\n}\n",
@@ -58,7 +61,7 @@ fn workspace(text: &str) -> Workspace {
 
 const MID: &str = "pub fn mid() -> String {
     let unused = 1;
-    format!(\"{}{}\", paths::ROOT(), option_env!(\"MID_NAME\").unwrap_or(\"\"))
+    format!(\"{}{}\", paths::ROOT(), option_env!(\"MID_NAME\").unwrap_or(plain::NOTHING))
 }
 ";
 
@@ -206,8 +209,9 @@ fn what_is_asked_for_is_compiled() {
         (clone, began)
     };
     let none = ("OTHER", "");
-    let changes: [Change<'_>; 6] = [
+    let changes: [Change<'_>; 7] = [
         ("source", &|it| touch(it, "mid/src/lib.rs"), none, "seeded"),
+        ("below", &|it| touch(it, "plain/src/lib.rs"), none, "seeded"),
         ("script", &|it| touch(it, "mid/words"), none, "seeded"),
         (
             "manifest",
