@@ -9,8 +9,9 @@ use std::path::PathBuf;
 use memchr::memmem;
 
 use crate::disk::{self, DiskError, PLAIN, Staging};
-use crate::engine::seed::Beginning;
-use crate::engine::{identity, inherit};
+use crate::engine::hit::Made;
+use crate::engine::inherit;
+use crate::engine::seed::{Beginning, Seed};
 use crate::model::{Content, Digest, OutputFile, bytes_path};
 use crate::rustc::session::{HASH_BYTES, Parts};
 use crate::store::Store;
@@ -28,21 +29,15 @@ pub struct Alike {
 }
 
 impl Beginning<'_> {
-    /// Returns what the unit should be like where it holds its own place; none where that is not known.
-    pub fn alike(&self) -> Option<Alike> {
-        let (seed, made) = self.made().filter(|(_, made)| made.elsewhere)?;
+    /// Returns what the unit should be like where it holds its own place, by what it `made` for `seed`; none where that is not known.
+    pub fn alike(&self, (seed, made): &(Seed, Made)) -> Option<Alike> {
         // Of a session elsewhere nobody knows whose it is.
-        let sessions = self.invocation.incremental.as_ref()?;
-        let has_own = sessions.ends_with(identity::sessions_of(&self.unit));
+        let may_be = made.elsewhere && self.sessions().is_some();
         // What its macros read of itself may be another's, whose own hash covers that no more than this one's metadata does.
-        if !has_own || !self.is_untouched(&made) || !self.has_variables(&made) {
+        if !may_be || !self.is_untouched(made) || !self.has_variables(made) {
             return None;
         }
-        let file = |extension: &str| {
-            let is = |file: &&OutputFile| disk::has_extension(bytes_path(&file.path), extension);
-            made.files.iter().find(is)
-        };
-        let metadata = file("rmeta")?;
+        let metadata = made.file("rmeta")?;
         let Content::Object { digest, .. } = metadata.content else {
             return None;
         };
@@ -52,7 +47,7 @@ impl Beginning<'_> {
         (Digest::of(&theirs) == digest).then(|| Alike {
             theirs,
             metadata: place(metadata),
-            library: file("rlib").map(place),
+            library: made.file("rlib").map(place),
         })
     }
 }

@@ -125,19 +125,16 @@ impl Made {
         objects.map(|(object, _)| object)
     }
 
-    /// Returns the text of its file with `extension`.
-    fn text(&self, extension: &str) -> Option<&[u8]> {
+    /// Returns its file with `extension`.
+    pub(super) fn file(&self, extension: &str) -> Option<&OutputFile> {
         let is = |file: &&OutputFile| disk::has_extension(bytes_path(&file.path), extension);
-        match &self.files.iter().find(is)?.content {
-            Content::Inline(bytes) => Some(bytes),
-            _ => None,
-        }
+        self.files.iter().find(is)
     }
 }
 
 impl Beginning<'_> {
     /// Returns the unit's seed, and what the unit made where that is from, if it is compiled as it was there, under the same name.
-    pub(super) fn made(&self) -> Option<(Seed, Made)> {
+    pub fn made(&self) -> Option<(Seed, Made)> {
         let mut seed = self.ledger.seed(&seed_key(&self.compiled))?;
         let made = seed.made.take()?;
         let is_same = self.seeding && Some(seed.arguments) == self.compiled.arguments;
@@ -150,15 +147,15 @@ impl Beginning<'_> {
         (is_same && made.files.iter().all(is_named)).then_some((seed, made))
     }
 
-    /// Places what the unit would make, and says what rustc would say, if that is known; returns the seed that it is of, and the rest. Where
-    /// it returns none, rustc writes over what may be placed already.
+    /// Places what the unit would make, which it `made` for `seed`, and says what rustc would say, if that is known. Where it returns none, rustc
+    /// writes over what may be placed already.
     ///
     /// Nothing is known of a unit that cargo would compile again for its own sake: a touched source asks for it, and so does who removes what
     /// was compiled since the start.
-    pub fn hit(&self) -> Option<(Seed, Made)> {
-        let (seed, made) = self.made().filter(|(_, made)| !made.elsewhere)?;
-        let is_known = self.is_first() && self.is_untouched(&made) && self.has_variables(&made);
-        if !is_known || !self.has_libraries(&made) {
+    pub fn hit(&self, (seed, made): &(Seed, Made)) -> Option<()> {
+        let may_be = !made.elsewhere && self.is_first();
+        let is_known = may_be && self.is_untouched(made) && self.has_variables(made);
+        if !is_known || !self.has_libraries(made) {
             return None;
         }
         let store = Store::open(&seed.store).ok()?;
@@ -181,7 +178,7 @@ impl Beginning<'_> {
                 run::forward(&finder.rewrite(bytes, self.roots));
             }
         }
-        Some((seed, made))
+        Some(())
     }
 
     /// Tells whether the unit was not compiled since the start.
@@ -212,9 +209,11 @@ impl Beginning<'_> {
 
     /// Tells whether the variables that were read have the values that they had.
     pub(super) fn has_variables(&self, made: &Made) -> bool {
-        let Some(list) = made.text("d").map(String::from_utf8_lossy) else {
+        let list = made.file("d").map(|file| &file.content);
+        let Some(Content::Inline(list)) = list else {
             return false;
         };
+        let list = String::from_utf8_lossy(list);
         let (ours, theirs) = (Finder::new(self.roots), Finder::new(&made.roots));
         let remapped = Roots::remapped();
         let has = |(name, value): (String, String)| {

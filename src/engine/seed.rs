@@ -110,9 +110,14 @@ impl Beginning<'_> {
 
     /// Returns the directory of the unit's own sessions, if it has one for itself alone, and rustc has made one there.
     pub fn own_sessions(&self) -> Option<&Path> {
-        let dir = self.invocation.incremental.as_deref()?;
-        let is_own = dir.ends_with(identity::sessions_of(&self.unit));
-        (is_own && inherit::newest_below(dir).is_some()).then_some(dir)
+        let dir = self.sessions()?;
+        inherit::newest_below(dir).is_some().then_some(dir)
+    }
+
+    /// Returns the directory for the unit's sessions, if it has one for itself alone.
+    pub(super) fn sessions(&self) -> Option<&Path> {
+        let dir = self.invocation.incremental.as_deref();
+        dir.filter(|dir| dir.ends_with(identity::sessions_of(&self.unit)))
     }
 
     fn sow_seed(&self, seed: Option<Seed>, incremental: &Path) -> Result<Sown, Began> {

@@ -177,14 +177,15 @@ fn prepare<'a>(wrapped: Wrapped<'a>, given: &Invocation, told: &'a Invocation) -
 /// Runs rustc, unless it is known what it would make; where it crashes or gives up on a session, once more without.
 fn compile(beginning: &Beginning<'_>, by_response_file: bool, clock: fn() -> SystemTime) -> Done {
     let mut compiled = beginning.compiled.clone();
-    if let Some((seed, made)) = beginning.hit() {
+    let made = beginning.made();
+    let hit = made.as_ref().filter(|made| beginning.hit(made).is_some());
+    if let Some((seed, made)) = hit {
         compiled.elapsed_ms = made.elapsed_ms;
+        let commit = seed.commit.clone();
         return Done {
             started: clock(),
             ended: Ok(Ended::default()),
-            began: Began::Hit {
-                commit: seed.commit,
-            },
+            began: Began::Hit { commit },
             compiled,
             hit: Some(seed.manifest),
         };
@@ -195,7 +196,8 @@ fn compile(beginning: &Beginning<'_>, by_response_file: bool, clock: fn() -> Sys
     let args = staging.as_ref();
     let args = args.and_then(|staging| in_response_file(beginning, staging));
     let args = args.as_deref().unwrap_or(&beginning.args);
-    let (sown, alike) = (beginning.sow(), beginning.alike());
+    let sown = beginning.sow();
+    let alike = made.and_then(|made| beginning.alike(&made));
     let started = clock();
     let mut late: Vec<Vec<u8>> = Vec::new();
     let mut pass_on = |line: &[u8]| match alike.is_some() && is_artifact(line) {
@@ -205,10 +207,7 @@ fn compile(beginning: &Beginning<'_>, by_response_file: bool, clock: fn() -> Sys
     };
     let (mut ended, began) = match sown {
         Ok(sown) => run_seeded(beginning, args, sown, &mut pass_on),
-        Err(began) if beginning.own_sessions().is_some() || alike.is_some() => {
-            run_on_own(beginning, args, began, &mut pass_on)
-        }
-        Err(began) => (run::run(beginning.program, args), began),
+        Err(began) => run_on_own(beginning, args, (began, alike.is_some()), &mut pass_on),
     };
     if let (Some(alike), Ok(0)) = (&alike, ended.as_ref().map(|ended| ended.code())) {
         match alike.adopt(beginning) {
@@ -252,15 +251,21 @@ fn run_seeded(
     (ended, began)
 }
 
-/// A session of rustc's own may name a member by an id that it has not any more where it was compiled without headstart since.
+/// A session of rustc's own may name a member by an id that it has not any more where it was compiled without headstart since. Without one
+/// rustc is read only where some of what it says is `held` back.
 fn run_on_own(
     beginning: &Beginning<'_>,
     args: &[OsString],
-    began: Began,
+    (began, held): (Began, bool),
     pass_on: &mut dyn FnMut(&[u8]),
 ) -> Ran {
     let Some(dir) = beginning.own_sessions() else {
-        return (run::run_watched(beginning.program, args, pass_on), began);
+        let program = beginning.program;
+        let ended = match held {
+            true => run::run_watched(program, args, pass_on),
+            false => run::run(program, args),
+        };
+        return (ended, began);
     };
     let session = ("what it had made here", false);
     let discard = || drop(disk::remove_dir(dir));
