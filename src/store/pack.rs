@@ -26,10 +26,10 @@ const MAX_INDEX_BYTES: usize = 64 << 20;
 /// The first bytes of what is stored of a manifest far away.
 const MAGIC: &[u8; 8] = b"HEADSBDL";
 /// The version of it that this version writes and reads.
-const VERSION: u16 = 3;
-/// How many deltas are applied at most for one object: with two, what changed much needs not be written whole to be what the next
-/// commits are small deltas to.
-pub const MAX_STEPS: usize = 2;
+const VERSION: u16 = 4;
+/// How many deltas are applied at most for one object: with three, what changed much needs not be written whole to be what the next
+/// commits are small deltas to, and those that change little are deltas to what is near them.
+pub const MAX_STEPS: usize = 3;
 /// The largest object that another is stored as a delta to.
 const MAX_BASE_BYTES: u64 = 1 << 30;
 /// What a base may have more than twice the size of the object: how large a base is is not signed, and whoever wants the object

@@ -10,6 +10,8 @@ use crate::store::pack::{Codec, Frame, Index, MAX_STEPS, PackName};
 
 /// A delta of so small a part of the object, which is an eighth of what zstd leaves of most, is small.
 pub(super) const SMALL: u64 = 40;
+/// So small a part is very small.
+const VERY_SMALL: u64 = 200;
 
 /// Where a tier has an object.
 #[derive(Clone, Copy, Debug)]
@@ -149,25 +151,31 @@ impl Known {
     }
 
     /// Returns what comes after `before`, a query cache if it has a `graph`, is a delta to: to that itself, unless it is as many steps from a
-    /// whole object as there may be. Then to its base; or to the whole, if it was much to that already: so this is one
-    /// step from the whole, and near what comes next. A query cache goes by its dep-graph, so that the graph of its base
-    /// is known.
+    /// whole object as there may be. Then to its base, if it was very small; else to the base of that, if that was small; and at last to the
+    /// whole: so this is fewer steps from the whole, and near what comes next. A query cache goes by its dep-graph, so that the
+    /// graph of its base is known.
     fn base_like(&self, before: Digest, graph: Option<Digest>) -> Option<Base> {
-        let own = self.get(before)?;
         let its_graph = self.graphs.get(&before).copied();
-        let judged = its_graph.map_or(Some(own), |graph| self.get(graph))?;
         let chain = |digest: Digest| -> Vec<Digest> {
             std::iter::once(digest).chain(self.steps(digest)).collect()
         };
         let (objects, graphs) = (chain(before), its_graph.map_or(Vec::new(), chain));
-        let longest = objects.len().max(graphs.len());
-        let back = match longest <= MAX_STEPS {
-            true => 0,
-            false if judged.stored_bytes < judged.size_bytes / SMALL => 1,
-            false => MAX_STEPS,
+        let judged = its_graph.map_or(&objects, |_| &graphs);
+        let is_small = |(at, part): (usize, u64)| {
+            let stored = judged.get(at).and_then(|object| self.get(*object));
+            stored.is_some_and(|stored| stored.stored_bytes < stored.size_bytes / part)
         };
+        let back = match objects.len().max(graphs.len()) <= MAX_STEPS {
+            true => 0,
+            false => {
+                let mut near = [VERY_SMALL, SMALL].into_iter().enumerate();
+                near.position(is_small).map_or(MAX_STEPS, |at| at + 1)
+            }
+        };
+        let base = *objects.get(back).or(objects.last())?;
+        self.get(base)?;
         Some(Base {
-            object: *objects.get(back).or(objects.last())?,
+            object: base,
             graphs: graphs.get(back).copied().zip(graph),
         })
     }
@@ -246,10 +254,18 @@ mod tests {
         assert_eq!(base(&known, "one", None).0, object("one"));
         add(&mut known, "two", 500, Some("one"));
         assert_eq!(base(&known, "two", None).0, object("two"));
-        add(&mut known, "small", 50, Some("two"));
-        assert_eq!(base(&known, "small", None).0, object("two"));
+        add(&mut known, "three", 50, Some("two"));
+        assert_eq!(base(&known, "three", None).0, object("three"));
         add(&mut known, "large", 500, Some("two"));
-        assert_eq!(base(&known, "large", None).0, object("one"));
+        for (name, stored_bytes, before, expected) in [
+            ("very small", 19, "three", "three"),
+            ("after a small one", 500, "three", "two"),
+            ("after a large one", 500, "large", "one"),
+            ("very small after a large one", 19, "large", "large"),
+        ] {
+            add(&mut known, name, stored_bytes, Some(before));
+            assert_eq!(base(&known, name, None).0, object(expected), "{name}");
+        }
         assert!(known.base_like(object("none"), None).is_none());
     }
 
@@ -257,7 +273,7 @@ mod tests {
     #[test]
     fn a_query_cache_and_its_graph_have_bases_of_one_session() {
         let mut known = Known::default();
-        for (number, stored_bytes) in [(1, 1000), (2, 300), (3, 50)] {
+        for (number, stored_bytes) in [(1, 1000), (2, 300), (3, 50), (4, 500)] {
             for kind in ["cache", "graph"] {
                 // The cache changes much each time.
                 let stored_bytes = if kind == "cache" { 500 } else { stored_bytes };
@@ -268,12 +284,12 @@ mod tests {
             let pair = ["cache", "graph"].map(|kind| object(&format!("{kind} {number}")));
             known.graphs.insert(pair[0], pair[1]);
         }
-        let of_cache = base(&known, "cache 3", Some("graph 4"));
+        let of_cache = base(&known, "cache 4", Some("graph 5"));
         assert_eq!(of_cache, (object("cache 2"), Some(object("graph 2"))));
-        assert_eq!(base(&known, "graph 3", None), (object("graph 2"), None));
+        assert_eq!(base(&known, "graph 4", None), (object("graph 2"), None));
         // Of a graph that is whole, nothing older is known.
-        add(&mut known, "graph 3", 1000, None);
-        assert_eq!(base(&known, "cache 3", Some("graph 4")).1, None);
+        add(&mut known, "graph 4", 1000, None);
+        assert_eq!(base(&known, "cache 4", Some("graph 5")).1, None);
     }
 
     /// The same unit in another version has another name.

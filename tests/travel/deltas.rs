@@ -5,7 +5,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use headstart::model::{Digest, Manifest};
-use headstart::store::pack::{self, Codec, Frame, Index, MAX_STEPS};
+use headstart::store::pack::{self, Codec, Frame, Index};
 use headstart::store::{Store, format};
 use serde_json::Value;
 
@@ -179,13 +179,13 @@ fn nobody_follows_a_long_chain() {
     };
     assert_eq!(steps(&second), Some(1));
     let mut text = "+ 11".to_owned();
-    for _ in 3..=5 {
+    for most in [2, 3, 3, 3] {
         let more = format!("{text} + 0");
         far.chain
             .source
             .replace("crates/c2/src/lib.rs", &text, &more);
         far.chain.source.commit("next");
-        assert_eq!(steps(&far.publish(None)), Some(MAX_STEPS));
+        assert_eq!(steps(&far.publish(None)), Some(most));
         text = more;
     }
     assert_eq!(changed_again(&far, "from nothing"), "seeded");
