@@ -75,6 +75,11 @@ fn what_is_mistyped_is_an_error_of_its_own() {
         let shown = ["Usage:", "For more information, try '--help'"];
         let shows = shown.iter().any(|shown| run.stderr.contains(shown));
         assert!(run.stdout.is_empty() && shows, "{args:?}: {}", run.stderr);
+        let hints = run
+            .stderr
+            .contains("hint: what is cargo's comes behind `--`");
+        let takes_more = [["start", "--no-such-flag"], ["publish", "build"]];
+        assert_eq!(hints, takes_more.iter().any(|one| one == args), "{args:?}");
     }
 }
 

@@ -41,6 +41,16 @@ pub fn print(error: &anyhow::Error) -> ExitCode {
     ExitCode::FAILURE
 }
 
+/// Prints what is wrong with how a command was typed, or the help that was asked for, and returns the exit code.
+pub(super) fn print_usage(error: &clap::Error) -> ExitCode {
+    drop(error.print());
+    let takes_more = error.to_string().contains("[-- <");
+    if takes_more && error.kind() == clap::error::ErrorKind::UnknownArgument {
+        eprintln!("\nhint: what is cargo's comes behind `--`: headstart start -- build --release");
+    }
+    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
+}
+
 /// Prints what went wrong with `what`, with its causes and a hint, where the command goes on all the same.
 pub fn print_and_go_on(what: &str, error: &anyhow::Error) {
     show(&format!("headstart: {what}"), error);

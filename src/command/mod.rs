@@ -50,7 +50,10 @@ use setup::{Call, NAMED_BY_JSON, Setup, print_first, print_json, quietly, short,
 
 /// Runs the command in `args`, and returns the process's exit code; errors have been printed.
 pub fn main(args: Vec<OsString>, environment: &Environment, now: Timestamp) -> ExitCode {
-    let cli = Cli::parse_from(args);
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(error) => return failure::print_usage(&error),
+    };
     let call = |quiet| Call {
         environment,
         now,
