@@ -165,12 +165,10 @@ impl Known {
             let stored = judged.get(at).and_then(|object| self.get(*object));
             stored.is_some_and(|stored| stored.stored_bytes < stored.size_bytes / part)
         };
+        let mut near = [VERY_SMALL, SMALL].into_iter().enumerate();
         let back = match objects.len().max(graphs.len()) <= MAX_STEPS {
             true => 0,
-            false => {
-                let mut near = [VERY_SMALL, SMALL].into_iter().enumerate();
-                near.position(is_small).map_or(MAX_STEPS, |at| at + 1)
-            }
+            false => near.position(is_small).map_or(MAX_STEPS, |at| at + 1),
         };
         let base = *objects.get(back).or(objects.last())?;
         self.get(base)?;
