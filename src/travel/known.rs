@@ -10,7 +10,7 @@ use crate::store::pack::{Codec, Frame, Index, MAX_STEPS, PackName};
 
 /// A delta of so small a part of the object, which is an eighth of what zstd leaves of most, is small.
 pub(super) const SMALL: u64 = 40;
-/// So small a part is very small.
+/// A delta of so small a part is very small: what comes next may be a delta to the same base.
 const VERY_SMALL: u64 = 200;
 
 /// Where a tier has an object.
@@ -155,6 +155,7 @@ impl Known {
     /// whole: so this is fewer steps from the whole, and near what comes next. A query cache goes by its dep-graph, so that the
     /// graph of its base is known.
     fn base_like(&self, before: Digest, graph: Option<Digest>) -> Option<Base> {
+        self.get(before)?;
         let its_graph = self.graphs.get(&before).copied();
         let chain = |digest: Digest| -> Vec<Digest> {
             std::iter::once(digest).chain(self.steps(digest)).collect()
@@ -170,10 +171,8 @@ impl Known {
             true => 0,
             false => near.position(is_small).map_or(MAX_STEPS, |at| at + 1),
         };
-        let base = *objects.get(back).or(objects.last())?;
-        self.get(base)?;
         Some(Base {
-            object: base,
+            object: *objects.get(back).or(objects.last())?,
             graphs: graphs.get(back).copied().zip(graph),
         })
     }
