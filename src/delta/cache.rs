@@ -60,7 +60,15 @@ struct Foretold<'a> {
     /// By how much each result of the base moved, if it is in the cache.
     shifts: Vec<Option<u32>>,
     /// The numbers that are others now.
-    numbers: HashMap<u32, u32>,
+    numbers: Numbers,
+}
+
+/// Numbers in order, and what they became. Each is looked for very often.
+#[derive(Default)]
+struct Numbers {
+    all: Vec<(u32, u32)>,
+    /// Where those begin that have the same upper bits.
+    starts: Vec<u32>,
 }
 
 /// A result of the cache.
@@ -198,7 +206,7 @@ impl Delta {
             results,
             end: at,
             shifts,
-            numbers: HashMap::new(),
+            numbers: Numbers::default(),
         })
     }
 
@@ -233,14 +241,39 @@ impl Delta {
     }
 
     /// Returns which numbers of the base are others now.
-    fn numbers(&self, foretold: &Foretold<'_>) -> Option<HashMap<u32, u32>> {
+    fn numbers(&self, foretold: &Foretold<'_>) -> Option<Numbers> {
         let mut last = 0_u32;
         let other = |(larger, moved): (&u32, &i32)| {
             last = last.checked_add(*larger)?;
             let expected = foretold.expected(last);
             Some((last, expected.wrapping_add(moved.cast_unsigned())))
         };
-        self.numbers.iter().zip(&self.moved).map(other).collect()
+        let all = self.numbers.iter().zip(&self.moved).map(other);
+        let all: Vec<(u32, u32)> = all.collect::<Option<_>>()?;
+        (last <= foretold.base.largest()).then(|| Numbers::of(all))
+    }
+}
+
+impl Numbers {
+    /// How many of the lower bits may differ.
+    const LOW_BITS: u32 = 6;
+
+    fn of(all: Vec<(u32, u32)>) -> Numbers {
+        let mut starts = Vec::new();
+        for (at, (number, _)) in all.iter().enumerate() {
+            let end = (number >> Numbers::LOW_BITS) as usize + 1;
+            starts.resize(end.max(starts.len()), to_u32(at));
+        }
+        starts.push(to_u32(all.len()));
+        Numbers { all, starts }
+    }
+
+    fn get(&self, number: u32) -> Option<u32> {
+        let bucket = self.starts.get((number >> Numbers::LOW_BITS) as usize..)?;
+        let [start, end] = *bucket.first_chunk()?;
+        let alike = &self.all[start as usize..end as usize];
+        let at = alike.binary_search_by_key(&number, |(from, _)| *from);
+        Some(alike[at.ok()?].1)
     }
 }
 
@@ -270,7 +303,7 @@ impl Foretold<'_> {
         let base = self.base;
         let mut made = Vec::with_capacity(size_bytes);
         made.extend_from_slice(&base.bytes[..base.begin()]);
-        let translated = |number: u32| self.numbers.get(&number).copied();
+        let translated = |number: u32| self.numbers.get(number);
         for told in &self.results {
             leb128::write(&mut made, told.node);
             let body = self.body(told.place);
@@ -301,16 +334,17 @@ impl Foretold<'_> {
         part: Range<usize>,
         other: impl Fn(u32) -> Option<u32>,
     ) {
-        let mut written = part.start;
+        let (begin, mut told) = (made.len(), Vec::new());
+        made.extend_from_slice(&self.base.bytes[part.clone()]);
         for (bytes, number) in self.base.numbers(part.clone()) {
             let Some(other) = other(number) else { continue };
-            if leb128::size(other) as usize == bytes.len() {
-                made.extend_from_slice(&self.base.bytes[written..bytes.start]);
-                leb128::write(made, other);
-                written = bytes.end;
+            told.clear();
+            leb128::write(&mut told, other);
+            if told.len() == bytes.len() {
+                let own = begin + bytes.start - part.start;
+                made[own..own + told.len()].copy_from_slice(&told);
             }
         }
-        made.extend_from_slice(&self.base.bytes[written..part.end]);
     }
 }
 

@@ -63,10 +63,13 @@ impl Node<'_> {
 
     /// Returns the nodes that it was made from, by position, in the order in which they were read.
     pub fn edges(&self) -> impl Iterator<Item = u32> + '_ {
-        self.edges.chunks_exact(self.width).map(|edge| {
-            let mut bytes = [0; 4];
-            bytes[..edge.len()].copy_from_slice(edge);
-            u32::from_le_bytes(bytes)
+        // Of known lengths, a call less for each.
+        self.edges.chunks_exact(self.width).map(|edge| match *edge {
+            [a] => u32::from(a),
+            [a, b] => u32::from_le_bytes([a, b, 0, 0]),
+            [a, b, c] => u32::from_le_bytes([a, b, c, 0]),
+            [a, b, c, d, ..] => u32::from_le_bytes([a, b, c, d]),
+            [] => 0,
         })
     }
 }
@@ -218,6 +221,12 @@ pub fn write(
         leb128::write(bytes, count as u64);
     }
     for edge in edges {
-        bytes.extend(&edge.to_le_bytes()[..width as usize]);
+        let [a, b, c, d] = edge.to_le_bytes();
+        match width {
+            1 => bytes.push(a),
+            2 => bytes.extend([a, b]),
+            3 => bytes.extend([a, b, c]),
+            _ => bytes.extend([a, b, c, d]),
+        }
     }
 }

@@ -13,10 +13,8 @@ const FOOTER: u128 = 0xC0FFEE_C0FFEE_C0FFEE_C0FFEE_C0FFEE;
 const FILE_NAME_BYTES: [usize; 3] = [24, 16, 32];
 /// How much larger than the position a number is that refers to a type.
 pub const TYPE_OFFSET: u32 = 0x80;
-/// The fewest bytes of a number that is looked at: smaller ones are seldom positions.
+/// The fewest bytes of a number that is looked at: smaller ones are seldom positions. The most are one more, which hold 2^28.
 const MIN_NUMBER_BYTES: usize = 3;
-/// The most: four hold 2^28.
-const MAX_NUMBER_BYTES: usize = 4;
 
 /// A query cache, read.
 #[derive(Debug)]
@@ -77,15 +75,10 @@ impl QueryCache {
         }
         let index = begun..at;
         // What was said, and allocations: where the first of them is.
-        let end = match leb128::read(bytes, &mut at)? {
-            0 => match leb128::read(bytes, &mut at)? {
-                0 => footer,
-                _ => position(bytes, &mut at)? as usize,
-            },
-            _ => {
-                leb128::read(bytes, &mut at)?;
-                position(bytes, &mut at)? as usize
-            }
+        let first = leb128::read(bytes, &mut at)?;
+        let end = match (first, leb128::read(bytes, &mut at)?) {
+            (0, 0) => footer,
+            _ => position(bytes, &mut at)? as usize,
         };
         let last = results.last()?.start as usize;
         (last <= end && end <= footer && footer <= begun).then_some(QueryCache {
@@ -111,26 +104,55 @@ impl QueryCache {
         self.results[place].start as usize..end
     }
 
+    /// Returns the largest number that may be a position.
+    pub fn largest(&self) -> u32 {
+        let size_bytes = u32::try_from(self.bytes.len()).unwrap_or(u32::MAX);
+        size_bytes.saturating_add(TYPE_OFFSET)
+    }
+
     /// Returns the numbers of `part` of the file that may be positions in it: where they are, and which.
     pub fn numbers(&self, part: Range<usize>) -> impl Iterator<Item = (Range<usize>, u32)> + '_ {
-        let size_bytes = u32::try_from(self.bytes.len()).unwrap_or(u32::MAX);
-        let largest = size_bytes.saturating_add(TYPE_OFFSET);
-        let mut begun = part.start;
-        let ends = part.filter(|at| self.bytes[*at] < 0x80);
-        ends.filter_map(move |last| {
-            let run = begun..last + 1;
-            begun = run.end;
+        let largest = self.largest();
+        let (start, bytes) = (part.start, &self.bytes[part]);
+        ends(bytes).filter_map(move |last| {
+            let is_longer = last
+                .checked_sub(MIN_NUMBER_BYTES)
+                .is_some_and(|before| bytes[before] >= 0x80);
+            let of = |size: usize| {
+                let place = last + 1 - size..last + 1;
+                let number = small(&bytes[place.clone()]);
+                let number = number.filter(|number| *number <= largest)?;
+                Some((start + place.start..start + place.end, number))
+            };
             // What a hash in front ends with may look like the beginning of it.
-            for size in (MIN_NUMBER_BYTES..=MAX_NUMBER_BYTES.min(run.len())).rev() {
-                let place = run.end - size..run.end;
-                let number = small(&self.bytes[place.clone()]);
-                if let Some(number) = number.filter(|number| *number <= largest) {
-                    return Some((place, number));
-                }
-            }
-            None
+            let longer = is_longer.then(|| of(MIN_NUMBER_BYTES + 1)).flatten();
+            longer.or_else(|| of(MIN_NUMBER_BYTES))
         })
     }
+}
+
+/// Returns where in `bytes` numbers of [`MIN_NUMBER_BYTES`] or more end: a byte below 0x80 behind two that are not. Eight bytes are
+/// looked at together.
+fn ends(bytes: &[u8]) -> impl Iterator<Item = usize> + '_ {
+    const HIGH: u64 = 0x8080_8080_8080_8080;
+    let (mut words, mut at, mut left, mut last) = (bytes.chunks(8), 0, 0_u64, 0);
+    std::iter::from_fn(move || {
+        while left == 0 {
+            let bytes = words.next()?;
+            // What is behind the last one ends nothing.
+            let word = bytes.try_into().unwrap_or_else(|_| {
+                let mut word = [0x80; 8];
+                word[..bytes.len()].copy_from_slice(bytes);
+                word
+            });
+            let high = u64::from_le_bytes(word) & HIGH;
+            left = !high & HIGH & (high << 8 | last >> 56) & (high << 16 | last >> 48);
+            (last, at) = (high, at + 8);
+        }
+        let lane = left.trailing_zeros() as usize / 8;
+        left &= left - 1;
+        Some(at - 8 + lane)
+    })
 }
 
 impl Stored {
@@ -141,6 +163,7 @@ impl Stored {
 }
 
 /// Returns the number that `bytes` are, at most four; none if they are not as rustc writes one.
+#[inline]
 pub fn small(bytes: &[u8]) -> Option<u32> {
     let (last, others) = bytes.split_last()?;
     let is_one = (1..0x80).contains(last) && others.iter().all(|byte| *byte >= 0x80);
@@ -156,7 +179,7 @@ fn position(bytes: &[u8], at: &mut usize) -> Option<u32> {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::super::leb128::write;
-    use super::{QueryCache, small};
+    use super::{QueryCache, ends, small};
     use proptest::prelude::*;
 
     /// How many bytes stand before the first result.
@@ -268,6 +291,19 @@ pub(crate) mod tests {
     }
 
     proptest! {
+        /// A delta that was made with other numbers would make another file, which nobody could use.
+        #[test]
+        fn ends_are_found_eight_at_a_time(
+            bytes in prop::collection::vec(prop::sample::select(&[0, 1, 0x7f, 0x80, 0xff][..]), 0..60),
+        ) {
+            let is_end = |at: &usize| {
+                let run = bytes[..*at].iter().rev().take_while(|byte| **byte >= 0x80);
+                bytes[*at] < 0x80 && run.count() >= 2
+            };
+            let expected: Vec<usize> = (0..bytes.len()).filter(is_end).collect();
+            prop_assert_eq!(ends(&bytes).collect::<Vec<_>>(), expected);
+        }
+
         /// What is not signed may be anything.
         #[test]
         fn damaged_caches_are_read_or_not(
