@@ -19,7 +19,7 @@ use crate::store::head::{self, Entry, MAX_HEAD_BYTES};
 use crate::store::{Store, StoreError, format, pack};
 use crate::tier::{Tier, Tiers, Trouble};
 use crate::travel::arrivals::Arrivals;
-use crate::travel::fetch::{self, BATCH_BYTES, Keep, Wanted};
+use crate::travel::fetch::{self, AHEAD_BYTES, Keep, Wanted};
 use crate::travel::push::MAX_BUNDLE_BYTES;
 use crate::trust::{self, Believed, Keyring, Verified, statement};
 
@@ -270,8 +270,8 @@ impl<'a> Far<'a> {
             if elapsed <= self.wait {
                 return true;
             }
-            // Behind the batch under way comes what is asked for, and is hardly more.
-            let soon = time_for(left.min(2 * BATCH_BYTES), came, elapsed);
+            // Behind what is on its way comes what is asked for, and is hardly more.
+            let soon = time_for(left.min(2 * AHEAD_BYTES), came, elapsed);
             let asked = asked.map(|name| store.asked(name)).unwrap_or_default();
             let late = asked.iter().filter(|(_, wait)| *wait < soon);
             late.for_each(|(graph, _)| store.answer(*graph));

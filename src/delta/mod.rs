@@ -8,7 +8,7 @@ mod graph;
 mod room;
 mod runs;
 
-pub use room::Room;
+pub use room::{Room, Taken};
 
 use std::fs::File;
 use std::io::{self, Read};

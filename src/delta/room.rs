@@ -5,9 +5,10 @@ use std::sync::{Condvar, Mutex, PoisonError};
 /// What deltas that are made or applied at once take together.
 const MAX_BYTES: u64 = 256 << 20;
 
-/// Memory that is shared.
-#[derive(Debug, Default)]
+/// Memory that is shared, or what else there is so much of.
+#[derive(Debug)]
 pub struct Room {
+    most: u64,
     taken: Mutex<u64>,
     left: Condvar,
 }
@@ -19,11 +20,26 @@ pub struct Taken<'a> {
     bytes: u64,
 }
 
+impl Default for Room {
+    fn default() -> Room {
+        Room::of(MAX_BYTES)
+    }
+}
+
 impl Room {
+    /// Returns room for `most`.
+    pub fn of(most: u64) -> Room {
+        Room {
+            most,
+            taken: Mutex::default(),
+            left: Condvar::new(),
+        }
+    }
+
     /// Takes `bytes`, once there are so many left; more than there are, once nobody else has any.
     pub fn take(&self, bytes: u64) -> Taken<'_> {
         let taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_full = |taken: &mut u64| *taken > 0 && taken.saturating_add(bytes) > MAX_BYTES;
+        let is_full = |taken: &mut u64| *taken > 0 && taken.saturating_add(bytes) > self.most;
         let taken = self.left.wait_while(taken, is_full);
         *taken.unwrap_or_else(PoisonError::into_inner) += bytes;
         Taken { room: self, bytes }

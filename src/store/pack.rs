@@ -11,7 +11,7 @@ use crate::model::{Digest, Epoch, Manifest};
 /// How large a pack becomes before the next is begun; one larger object makes a larger pack.
 pub const PACK_BYTES: usize = 32 << 20;
 /// What a request may ask for at most, if it is for more than one object.
-const REQUEST_BYTES: u64 = 12 << 20;
+pub const REQUEST_BYTES: u64 = 12 << 20;
 /// Bytes that nobody asked for cost less than another request up to this many.
 const GAP_BYTES: u64 = 1 << 20;
 /// What a frame has at most beside an object that cannot be compressed.

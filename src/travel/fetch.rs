@@ -6,24 +6,30 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashSet};
 use std::io::{self, Read};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Condvar, Mutex, MutexGuard, OnceLock};
 
 use rayon::prelude::*;
 
-use crate::delta::{self, Room};
+use crate::delta::{self, Room, Taken};
 use crate::disk::place::{CopyError, Staging};
 use crate::disk::{self, hash};
 use crate::model::{Digest, Manifest, Unit};
 use crate::store::Store;
 use crate::store::pack::{self, Index, MAX_STEPS, Request};
-use crate::tier::{Tiers, Trouble, Watch};
+use crate::tier::{Tier, Tiers, Trouble, Watch};
 use crate::travel::arrivals::Arrivals;
 
 /// How many requests are on their way at once.
 const IN_FLIGHT: usize = 16;
-/// How much is fetched before it is looked what somebody waits for: what comes over 100 Mbit/s in little more than a second.
-pub const BATCH_BYTES: u64 = 16 << 20;
+/// The same behind everything else, with those that came and are decoded.
+const IN_FLIGHT_BEHIND: usize = 8;
+/// How many of these may be on their way when somebody comes to wait for one session.
+const AHEAD: u64 = 2;
+/// What they ask for, where no object is larger: what comes over 100 Mbit/s in two seconds.
+pub const AHEAD_BYTES: u64 = AHEAD * pack::REQUEST_BYTES;
+/// Why what threads share can be had.
+const UNHURT: &str = "nobody panics with it";
 
 /// What is fetched.
 #[derive(Clone, Copy, Debug)]
@@ -34,7 +40,7 @@ pub struct Wanted<'a> {
     pub index: &'a Index,
     /// Which are wanted, by the positions of their frames; with the bases that they need and that are not here.
     pub objects: &'a [usize],
-    /// The manifest's name, where others may ask for sessions of it to come before all else; it is fetched in batches then.
+    /// The manifest's name, where others may ask for sessions of it to come before all else.
     pub asked: Option<Digest>,
 }
 
@@ -70,6 +76,20 @@ impl Keep<'_> {
     }
 }
 
+/// Objects that came, or will not, once this is dropped: those go on who wait for them.
+struct Settled<'a>(&'a Fetch<'a>, &'a [usize]);
+
+impl Drop for Settled<'_> {
+    fn drop(&mut self) {
+        let Settled(fetch, objects) = self;
+        let mut coming = fetch.coming();
+        let came = objects.iter().filter(|at| coming.remove(at));
+        if came.count() > 0 {
+            fetch.settled.notify_all();
+        }
+    }
+}
+
 /// One fetch under way.
 struct Fetch<'a> {
     wanted: Wanted<'a>,
@@ -79,6 +99,14 @@ struct Fetch<'a> {
     watch: Watch<'a>,
     /// Frames whose objects others are deltas to, which look for them in the store.
     bases: HashSet<usize>,
+    /// What was not asked for yet, or did not come yet.
+    coming: Mutex<HashSet<usize>>,
+    /// Told when some of it did, or will not.
+    settled: Condvar,
+    /// Held by who fetches what others wait for.
+    answering: Mutex<()>,
+    /// For what is on its way before that.
+    ahead: Room,
     /// Why nobody is asked any more.
     ended: OnceLock<Trouble>,
     room: Room,
@@ -117,50 +145,87 @@ pub fn fetch(wanted: Wanted<'_>, tiers: &Tiers, keep: Keep<'_>, watch: Watch<'_>
         tiers,
         keep,
         watch,
+        coming: Mutex::default(),
+        settled: Condvar::new(),
+        answering: Mutex::default(),
+        ahead: Room::of(AHEAD),
         ended: OnceLock::new(),
         room: Room::default(),
     };
     let trouble = fetch.all(wanted.objects, wanted.asked);
     let own = wanted.index.own();
     let own = wanted.objects.iter().filter(|at| **at < own);
-    Fetched {
-        lacking: own.filter(|at| !fetch.is_here(**at)).count(),
-        trouble: fetch.ended.into_inner().or(trouble),
-    }
+    let lacking = own.filter(|at| !fetch.is_here(**at)).count();
+    let why = "what they are deltas to did not come";
+    let without = (lacking > 0).then(|| Trouble::Unreachable(why.to_owned()));
+    let trouble = fetch.ended.into_inner().or(trouble).or(without);
+    Fetched { lacking, trouble }
 }
 
 impl Fetch<'_> {
-    /// Fetches `objects`, what they are deltas to first; of the manifest called `asked`, in batches, and what others wait for between
-    /// them. Returns the last thing that went wrong.
+    /// Fetches `objects` until all were asked for or nobody is asked any more. For the manifest called `asked` what others wait for comes
+    /// first, as soon as what is on its way is here. Returns the last thing that went wrong.
     fn all(&self, objects: &[usize], asked: Option<Digest>) -> Option<Trouble> {
-        let index = self.wanted.index;
-        let has_base = |at: &usize| index.steps(*at).take(1).all(|base| self.is_here(base));
-        let (mut trouble, mut without) = (None, 0);
-        for steps in 0..=MAX_STEPS {
-            let of_steps = |at: &usize| index.steps(*at).count() == steps;
-            let all = objects.iter().copied().filter(of_steps);
-            let (possible, others): (Vec<usize>, Vec<usize>) = all.partition(has_base);
-            without += others.len();
-            let (requests, mut end) = (index.requests(&possible), 0);
-            let batches = requests.chunk_by(|one, _| {
-                let begin = end;
-                end += one.range.end - one.range.start;
-                asked.is_none() || begin / BATCH_BYTES == end / BATCH_BYTES
-            });
-            for batch in batches {
-                asked.into_iter().for_each(|name| self.answer(name));
-                // Some of it may have come as what was asked for.
-                let batch = batch.iter().flat_map(|request| &request.objects).copied();
-                let batch: Vec<usize> = batch.filter(|at| !self.is_here(*at)).collect();
-                trouble = self.batch(&batch).or(trouble);
+        let requests = self.requests(objects);
+        self.coming().extend(objects);
+        let next = AtomicUsize::new(0);
+        let work = || {
+            let mut last = None;
+            while self.ended.get().is_none() {
+                let own = asked.map(|name| {
+                    let own = self.ahead.take(1);
+                    self.answer(name);
+                    own
+                });
+                let Some(request) = requests.get(next.fetch_add(1, Ordering::Relaxed)) else {
+                    break;
+                };
+                let _settled = Settled(self, &request.objects);
+                // It may have come as what was asked for.
+                if request.objects.iter().all(|at| self.is_here(*at)) {
+                    continue;
+                }
+                match self.one(request, own) {
+                    Ok(()) => {}
+                    Err(ends @ (Trouble::Stopped | Trouble::Here(_))) => drop(self.ended.set(ends)),
+                    Err(trouble) => last = Some(trouble),
+                }
             }
-        }
-        let why = "what they are deltas to did not come";
-        trouble.or((without > 0).then(|| Trouble::Unreachable(why.to_owned())))
+            last
+        };
+        std::thread::scope(|scope| {
+            let most = asked.map_or(IN_FLIGHT, |_| IN_FLIGHT_BEHIND);
+            let count = most.min(requests.len());
+            let workers: Vec<_> = (0..count).map(|_| scope.spawn(work)).collect();
+            let ended = workers.into_iter();
+            let ended = ended.map(|one| one.join().expect("it does not panic"));
+            ended.fold(None, |last, one| one.or(last))
+        })
     }
 
-    /// Fetches the sessions that others wait for of the manifest called `name`, and says so to them.
+    /// Returns what is asked for to get `objects`: what others are deltas to first, so that it is here or on its way when they come; then
+    /// these, which take long to apply; and what is whole and nobody's base, which comes meanwhile.
+    fn requests(&self, objects: &[usize]) -> Vec<Request> {
+        let index = self.wanted.index;
+        let of_steps = |number| {
+            let all = objects.iter().copied();
+            let all = all.filter(|at| index.steps(*at).count() == number);
+            index.requests(&all.collect::<Vec<_>>())
+        };
+        let mut requests: Vec<Request> = (0..=MAX_STEPS).flat_map(of_steps).collect();
+        requests.sort_by_key(|request| {
+            let steps = index.steps(request.objects[0]).count();
+            let has_base = request.objects.iter().any(|at| self.bases.contains(at));
+            // One large object is decoded by one thread: if it came last, the others would wait for it.
+            let size_bytes = request.range.end - request.range.start;
+            (steps == 0 && !has_base, steps, Reverse(size_bytes))
+        });
+        requests
+    }
+
+    /// Fetches the sessions that others wait for of the manifest called `name`, and says so to them. Nothing else is asked for meanwhile.
     fn answer(&self, name: Digest) {
+        let _one_at_a_time = self.answering.lock().expect(UNHURT);
         let what = (self.wanted.manifest, self.wanted.index);
         for (graph, _) in self.keep.store.asked(name) {
             let is_asked = |unit: &&Unit| unit.session_objects().any(|(own, _)| own == graph);
@@ -184,53 +249,60 @@ impl Fetch<'_> {
         }
     }
 
-    /// Fetches `objects` until all were asked for or nobody is asked any more; returns the last thing that went wrong.
-    fn batch(&self, objects: &[usize]) -> Option<Trouble> {
-        let mut requests = self.wanted.index.requests(objects);
-        // One large object is decoded by one thread: if it came last, the others would wait for it.
-        requests.sort_by_key(|request| Reverse(request.range.end - request.range.start));
-        let next = AtomicUsize::new(0);
-        let work = || {
-            let mut last = None;
-            while self.ended.get().is_none()
-                && let Some(request) = requests.get(next.fetch_add(1, Ordering::Relaxed))
-            {
-                match self.one(request) {
-                    Ok(()) => {}
-                    Err(ends @ (Trouble::Stopped | Trouble::Here(_))) => drop(self.ended.set(ends)),
-                    Err(trouble) => last = Some(trouble),
-                }
-            }
-            last
+    fn coming(&self) -> MutexGuard<'_, HashSet<usize>> {
+        self.coming.lock().expect(UNHURT)
+    }
+
+    /// Waits until what those of `request` are deltas to has come, as far as it does. It was asked for before them: so there is always one
+    /// who need not wait.
+    fn wait_for_bases(&self, request: &Request) {
+        let bases = request.objects.iter();
+        let bases: Vec<usize> = bases.filter_map(|at| self.base(*at)).collect();
+        let is_coming = |coming: &mut HashSet<usize>| {
+            self.ended.get().is_none() && bases.iter().any(|base| coming.contains(base))
         };
-        std::thread::scope(|scope| {
-            let count = IN_FLIGHT.min(requests.len());
-            let workers: Vec<_> = (0..count).map(|_| scope.spawn(work)).collect();
-            let ended = workers.into_iter();
-            let ended = ended.map(|one| one.join().expect("it does not panic"));
-            ended.fold(None, |last, one| one.or(last))
-        })
+        drop(self.settled.wait_while(self.coming(), is_coming));
+    }
+
+    fn base(&self, at: usize) -> Option<usize> {
+        self.wanted.index.steps(at).next()
+    }
+
+    fn lacks_base(&self, at: usize) -> bool {
+        self.base(at).is_some_and(|base| !self.is_here(base))
     }
 
     /// Asks for `request`, and stores what is in the answer; another tier is asked where one lacks it or gives something
-    /// else.
-    fn one(&self, request: &Request) -> Result<(), Trouble> {
+    /// else. It is on its way as long as it has `ahead`.
+    fn one(&self, request: &Request, mut ahead: Option<Taken<'_>>) -> Result<(), Trouble> {
         let (key, range) = (request.pack.key(), &request.range);
         let watch = |count| self.ended.get().is_none() && (self.watch)(count);
-        self.tiers.find(
-            |tier| tier.get_range(&key, range.clone(), &watch),
-            |bytes| self.store_all(request, &bytes),
-        )
+        let ask = |tier: &dyn Tier| {
+            let answer = tier.get_range(&key, range.clone(), &watch);
+            ahead = None;
+            answer
+        };
+        self.tiers
+            .find(ask, |bytes| self.store_all(request, &bytes))
     }
 
-    /// Stores what `bytes` hold of `request`; one object that is damaged does not cost the others.
+    /// Stores what `bytes` hold of `request`, once what that is deltas to has come, as far as it does; one object that is damaged does not
+    /// cost the others.
     fn store_all(&self, request: &Request, bytes: &[u8]) -> Result<(), Trouble> {
+        self.wait_for_bases(request);
         let store = |at: &usize| {
+            if self.lacks_base(*at) {
+                return None;
+            }
             let frame = self.wanted.index.frame(*at, request, bytes);
             let what = (self.wanted.index, &self.objects[..]);
-            match store_frame(what, (*at, frame), self.keep_of(*at), &self.room).err()? {
-                CopyError::Disk(error) => Some(Trouble::Here(error.to_string())),
-                CopyError::Damaged(_) => {
+            match store_frame(what, (*at, frame), self.keep_of(*at), &self.room) {
+                Ok(()) => {
+                    drop(Settled(self, &[*at]));
+                    None
+                }
+                Err(CopyError::Disk(error)) => Some(Trouble::Here(error.to_string())),
+                Err(CopyError::Damaged(_)) => {
                     let pack = request.pack.digest.short();
                     let why = format!("pack {pack} is damaged there");
                     Some(Trouble::Unreachable(why))

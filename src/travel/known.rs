@@ -287,6 +287,13 @@ mod tests {
         // Of a graph that is whole, nothing older is known.
         add(&mut known, "graph 4", 1000, None);
         assert_eq!(base(&known, "cache 4", Some("graph 5")).1, None);
+        // One that the tier may lack is at hand here perhaps; of a long chain of caches then only the whole is near enough.
+        known.objects.remove(&object("graph 4"));
+        let of_cache = base(&known, "cache 4", Some("graph 5"));
+        assert_eq!(of_cache, (object("cache 1"), None));
+        add(&mut known, "cache 4", 1000, None);
+        let of_cache = base(&known, "cache 4", Some("graph 5"));
+        assert_eq!(of_cache, (object("cache 4"), Some(object("graph 4"))));
     }
 
     /// The same unit in another version has another name.

@@ -219,6 +219,13 @@ fn a_damaged_delta_makes_nothing() {
     let (_, base) = index.frames[deltas[0]].delta.expect("it is a delta");
     fs::remove_file(pack(base as usize)).expect("it is there");
     assert_ne!(changed_again(&far, "no base"), "seeded");
+    // It is gone for good: to fetch it again with each start would be in vain.
+    let name: Digest = said["manifest"].as_str().unwrap().parse().unwrap();
+    let remote = format!("file://{}", far.remote.display());
+    let fetch = far.headstart(&far.chain.source, &remote);
+    fetch.args(["fetch", &name.hex()]).run().succeeded();
+    let store = Store::open(&far.store()).expect("it was made");
+    assert!(!store.lacks_rest(name));
 }
 
 /// A base that is damaged here would make every start ask every remote in vain, for ever.
