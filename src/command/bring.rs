@@ -41,11 +41,13 @@ struct Wanted {
     worth_ms: u64,
 }
 
-/// Returns what is wanted of each of `candidates` where `survey`, that of the one at `placed`, is placed.
+/// Returns what is wanted of each of `candidates` where `survey`, that of the one at `placed`, is placed. The sessions of likely hits may
+/// come `later`: there are none to begin from if they are hits.
 fn wanted(
     candidates: &[Candidate],
     (placed, survey): (usize, &Survey<'_>),
     offered: &[Offered],
+    later: bool,
 ) -> Vec<Wanted> {
     let mut wanted: Vec<Wanted> = candidates.iter().map(|_| Wanted::default()).collect();
     let manifest = survey.manifest.get();
@@ -65,10 +67,12 @@ fn wanted(
         let manifest = candidates[one.from].manifest.get();
         let unit = &manifest.units[one.unit];
         if offer::key_of(unit).is_some_and(|key| compiled.contains(&key)) {
-            let objects = unit.session_objects().map(|(object, _)| object);
-            wanted[one.from].sessions.extend(objects);
             let made = Some(survey).filter(|_| one.from == placed);
             let made = made.and_then(|survey| Made::of(survey, one.unit, SystemTime::UNIX_EPOCH));
+            if !later || made.as_ref().is_none_or(|made| made.elsewhere) {
+                let objects = unit.session_objects().map(|(object, _)| object);
+                wanted[one.from].sessions.extend(objects);
+            }
             let made = made.iter().flat_map(Made::objects);
             wanted[one.from].sessions.extend(made);
             wanted[one.from].worth_ms += manifest.cost_ms(unit);
@@ -90,7 +94,8 @@ pub(super) fn bring(
         return Ok(None);
     }
     let store = &sources.store;
-    let wanted = wanted(candidates, (placed, survey), offered);
+    let later = !sources.call.environment.is_off(LATER_VAR);
+    let wanted = wanted(candidates, (placed, survey), offered, later);
     let sessions = wanted.iter().flat_map(|one| &one.sessions);
     let sessions: HashSet<Digest> = sessions.copied().collect();
     let units = restore::placed(survey.manifest.get(), &survey.decisions);
