@@ -133,10 +133,8 @@ pub fn run(
     mut pass_on: impl FnMut(&[u8]),
 ) -> Result<Vec<String>> {
     let failed = not_started("cargo");
-    let mut kept = match messages {
-        Messages::Shown => None,
-        Messages::Kept => Some(tempfile::tempfile().map_err(&failed)?),
-    };
+    let kept = (messages == Messages::Kept).then(tempfile::tempfile);
+    let mut kept = kept.transpose().map_err(&failed)?;
     let stderr = match &kept {
         None => Stdio::inherit(),
         Some(file) => file.try_clone().map_err(&failed)?.into(),
@@ -217,9 +215,7 @@ pub fn run_plainly(name: &Path, args: &[String], run: Run<'_>, stdout: Stdio) ->
 pub fn ask(name: &str, args: &[&str], run: Run<'_>, toolchain: Option<&str>) -> Result<String> {
     let mut command = program(name, run);
     command.args(args).stdin(Stdio::null());
-    if let Some(toolchain) = toolchain {
-        command.env("RUSTUP_TOOLCHAIN", toolchain);
-    }
+    command.envs(toolchain.map(|toolchain| ("RUSTUP_TOOLCHAIN", toolchain)));
     let output = command.output().map_err(not_started(name))?;
     let stderr = String::from_utf8_lossy(&output.stderr);
     let command = format!("{name} {}", args.join(" "));

@@ -16,8 +16,8 @@ use crate::model::Digest;
 /// A directory on the file system of the files to be placed, for files that are not complete yet.
 #[derive(Debug)]
 pub struct Staging {
-    /// The directory itself, for what another program writes.
-    pub dir: PathBuf,
+    /// The directory itself, for what another program writes; removed when this is dropped.
+    pub dir: tempfile::TempDir,
     next: AtomicU64,
     reflink: AtomicBool,
     umask: u32,
@@ -79,8 +79,8 @@ impl Staging {
         make_dir(parent)?;
         let prefix = format!("{name}-");
         let made = tempfile::Builder::new().prefix(&prefix).tempdir_in(parent);
-        let dir = made.map_err(failed("make a directory in", parent))?.keep();
-        remove_abandoned(parent, &dir);
+        let dir = made.map_err(failed("make a directory in", parent))?;
+        remove_abandoned(parent, dir.path());
         let mut staging = Staging {
             dir,
             next: AtomicU64::new(0),
@@ -174,7 +174,7 @@ impl Staging {
     /// Returns a path for an unfinished file, which nobody else uses.
     pub fn aside(&self) -> PathBuf {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        self.dir.join(number.to_string())
+        self.dir.path().join(number.to_string())
     }
 
     fn create(&self, mode: u32) -> Result<(PathBuf, File)> {
@@ -226,12 +226,6 @@ impl Staging {
 enum PourError {
     Read(std::io::Error),
     Write(std::io::Error),
-}
-
-impl Drop for Staging {
-    fn drop(&mut self) {
-        drop(std::fs::remove_dir_all(&self.dir));
-    }
 }
 
 /// Copies the file `from` to `to`, whose directory is made; for directories that nobody reads yet.

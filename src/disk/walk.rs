@@ -94,16 +94,13 @@ pub fn mtime(path: &Path) -> Option<SystemTime> {
 ///
 /// Source: cargo: cargo-util/src/paths.rs, `mtime_recursive` @ 1.95.
 pub fn newest_mtime(path: &Path) -> Option<SystemTime> {
-    let own = mtime(path)?;
-    if !path.is_dir() {
-        return Some(own);
-    }
-    let mut newest = own;
+    let mut newest = mtime(path)?;
+    // A file has nothing below it.
     for entry in below(path).unwrap_or_default() {
         let below = path.join(&entry.relative);
         let of_link = || std::fs::symlink_metadata(&below).ok()?.modified().ok();
         let link = entry.link.then(of_link).flatten();
-        newest = newest.max(mtime(&below).max(link).unwrap_or(own));
+        newest = newest.max(mtime(&below).max(link).unwrap_or(newest));
     }
     Some(newest)
 }

@@ -117,13 +117,9 @@ fn written(path: PathBuf) -> Vec<SystemTime> {
     let Ok(meta) = std::fs::symlink_metadata(path) else {
         return Vec::new();
     };
-    let time = |(s, ns): (i64, i64)| {
-        let since = Duration::new(s.try_into().ok()?, ns.try_into().ok()?);
-        Some(UNIX_EPOCH + since)
+    let changed = || {
+        let (s, ns) = (meta.ctime(), meta.ctime_nsec());
+        Some(UNIX_EPOCH + Duration::new(s.try_into().ok()?, ns.try_into().ok()?))
     };
-    let both = [
-        (meta.mtime(), meta.mtime_nsec()),
-        (meta.ctime(), meta.ctime_nsec()),
-    ];
-    both.into_iter().filter_map(time).collect()
+    meta.modified().into_iter().chain(changed()).collect()
 }

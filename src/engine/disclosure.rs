@@ -3,14 +3,13 @@
 //! Finds what is there by mistake, not what somebody hides: a stream in a stream, an archive that deflates without gzip's
 //! header, or text in base64 that is broken into lines is not looked into. See note 0014.
 
-use std::fs::File;
-use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
+use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 
 use memchr::memmem;
 
 use crate::disk::hash::each_window;
-use crate::disk::{DiskError, failed};
+use crate::disk::{self, DiskError};
 use crate::model::Secrets;
 
 /// What a stream of gzip begins with: its mark, and the only method there is.
@@ -42,12 +41,9 @@ pub fn in_file<'a>(secrets: &'a Secrets, file: &Path) -> Result<Option<&'a str>,
     if found.is_some() || starts.is_empty() {
         return Ok(found);
     }
-    let opened = File::open(file).map_err(failed("open", file))?;
-    let mut reader = BufReader::new(opened);
     for (start, mark) in starts {
-        let sought = reader.seek(SeekFrom::Start(start as u64));
-        sought.map_err(failed("read", file))?;
-        if let Some(name) = in_stream(secrets, mark, &mut reader) {
+        let content = BufReader::new(disk::open_at(file, start as u64)?);
+        if let Some(name) = in_stream(secrets, mark, content) {
             return Ok(Some(name));
         }
     }

@@ -3,7 +3,7 @@
 //! cargo compiles again whatever depends on what it compiles again. Where that came out as the builder has it, so would what depends
 //! on it, if nothing of its own has changed since the start compared it. What it made is placed then, and no rustc runs. See note 0021.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -229,15 +229,11 @@ impl Beginning<'_> {
 
     /// Tells whether all libraries that it would be compiled against are those that it was.
     fn has_libraries(&self, made: &Made) -> bool {
-        let libraries = made.libraries.iter();
-        let known: HashMap<&Path, Digest> = libraries
-            .map(|(path, digest)| (bytes_path(path), *digest))
-            .collect();
         self.invocation.libraries().all(|path| {
             let place = self.locate(path);
-            let known = known.get(place.relative());
-            let known = known.filter(|_| place.root == Root::Build);
-            known.is_some_and(|known| hash::of(&self.roots.resolve(&place)) == Some(*known))
+            let here = || hash::of(&self.roots.resolve(&place));
+            let mut known = made.libraries.iter().filter(|one| one.0 == place.path);
+            place.root == Root::Build && known.any(|(_, digest)| here() == Some(*digest))
         })
     }
 }

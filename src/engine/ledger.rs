@@ -161,11 +161,8 @@ impl Ledger {
     pub fn note_session_of(&self, key: &str, unit: &str) -> Result<(), DiskError> {
         // The same crate may be compiled for this machine and for a target at the same time.
         let aside = self.staging_parent().join(format!("sessions-{unit}"));
-        place::write_by(
-            &aside,
-            &self.dir.join("sessions").join(key),
-            unit.as_bytes(),
-        )
+        let path = self.dir.join("sessions").join(key);
+        place::write_by(&aside, &path, unit.as_bytes())
     }
 
     /// Writes the note of a compile.
@@ -239,10 +236,8 @@ impl Ledger {
 
     /// Returns rustc's hash of a set of arguments, if it was asked for before.
     pub fn args_hash(&self, key: &str) -> Option<ArgsHash> {
-        let known = self.read("probes", key)?;
-        (1..=MAX_ARGS_HASH_BYTES)
-            .contains(&known.len())
-            .then_some(known)
+        let fits = |known: &Vec<u8>| (1..=MAX_ARGS_HASH_BYTES).contains(&known.len());
+        self.read("probes", key).filter(fits)
     }
 
     /// Keeps rustc's hash of a set of arguments.

@@ -11,7 +11,7 @@ use object::elf::{
     DT_NEEDED, DT_RPATH, DT_RUNPATH, DynamicTag, EM_AARCH64, EM_X86_64, FileHeader64, VER_FLG_WEAK,
 };
 use object::read::elf::{Dyn, FileHeader, SectionTable};
-use object::{Endianness, ReadCache, ReadRef, SectionIndex, StringTable};
+use object::{Endianness, ReadCache, ReadRef};
 
 /// What stands before the number.
 const NAME: &[u8] = b"GLIBC_2.";
@@ -34,14 +34,14 @@ type Header = FileHeader64<Endianness>;
 /// Returns the version that the program or library at `path` needs; none where it needs no glibc, or is of a form that we do not know.
 pub(super) fn glibc_needed(path: &Path) -> Option<u16> {
     let cache = ReadCache::new(File::open(path).ok()?);
-    let elf = Elf::of(&cache)?;
-    let (mut libraries, link) = elf.sections.gnu_verneed(elf.endian, elf.data).ok()??;
-    let strings = elf.strings(link)?;
+    let (endian, sections) = sections(&cache)?;
+    let (mut libraries, link) = sections.gnu_verneed(endian, &cache).ok()??;
+    let strings = sections.strings(endian, &cache, link).ok()?;
     let mut newest = None;
     while let Ok(Some((_, mut names))) = libraries.next() {
         while let Ok(Some(name)) = names.next() {
-            let version = name.name(elf.endian, strings).ok().and_then(version);
-            let is_weak = name.vna_flags.get(elf.endian) & VER_FLG_WEAK == VER_FLG_WEAK;
+            let version = name.name(endian, strings).ok().and_then(version);
+            let is_weak = name.vna_flags.get(endian) & VER_FLG_WEAK == VER_FLG_WEAK;
             newest = newest.max(version.filter(|_| !is_weak));
         }
     }
@@ -51,12 +51,12 @@ pub(super) fn glibc_needed(path: &Path) -> Option<u16> {
 /// Returns the version that is here; none where there is no glibc, or in no place that we know.
 pub(super) fn glibc_here() -> Option<u16> {
     let cache = ReadCache::new(File::open(find(GLIBC)?).ok()?);
-    let elf = Elf::of(&cache)?;
-    let (mut versions, link) = elf.sections.gnu_verdef(elf.endian, elf.data).ok()??;
-    let strings = elf.strings(link)?;
+    let (endian, sections) = sections(&cache)?;
+    let (mut versions, link) = sections.gnu_verdef(endian, &cache).ok()??;
+    let strings = sections.strings(endian, &cache, link).ok()?;
     let mut newest = None;
     while let Ok(Some((_, mut names))) = versions.next() {
-        let name = names.next().ok()??.name(elf.endian, strings).ok();
+        let name = names.next().ok()??.name(endian, strings).ok();
         newest = newest.max(name.and_then(version));
     }
     newest
@@ -71,13 +71,12 @@ pub(super) fn needed(path: &Path) -> Vec<String> {
 fn dynamic(path: &Path, tags: &[DynamicTag]) -> Vec<String> {
     let texts = || {
         let cache = ReadCache::new(File::open(path).ok()?);
-        let elf = Elf::of(&cache)?;
-        let (entries, link) = elf.sections.dynamic(elf.endian, elf.data).ok()??;
-        let strings = elf.strings(link)?;
-        let told = entries
-            .iter()
-            .filter(|one| tags.contains(&one.tag(elf.endian)));
-        let texts = told.filter_map(|one| one.string(elf.endian, strings).ok());
+        let (endian, sections) = sections(&cache)?;
+        let (entries, link) = sections.dynamic(endian, &cache).ok()??;
+        let strings = sections.strings(endian, &cache, link).ok()?;
+        let told = entries.iter();
+        let told = told.filter(|one| tags.contains(&one.tag(endian)));
+        let texts = told.filter_map(|one| one.string(endian, strings).ok());
         let texts = texts.map(|text| String::from_utf8_lossy(text).into_owned());
         Some(texts.collect())
     };
@@ -100,35 +99,18 @@ pub(super) fn find(name: &str) -> Option<PathBuf> {
     files.find(|file| file.is_file())
 }
 
-/// A file of ELF's form, for this kind of machine: another's programs do not run here anyway.
-struct Elf<'d, R: ReadRef<'d>> {
-    data: R,
-    endian: Endianness,
-    sections: SectionTable<'d, Header, R>,
-}
-
-impl<'d, R: ReadRef<'d>> Elf<'d, R> {
-    fn of(data: R) -> Option<Elf<'d, R>> {
-        let header = Header::parse(data).ok()?;
-        let endian = header.endian().ok()?;
-        let own = match ARCH {
-            "aarch64" => EM_AARCH64,
-            _ => EM_X86_64,
-        };
-        if header.e_machine.get(endian) != own {
-            return None;
-        }
-        let sections = header.sections(endian, data).ok()?;
-        Some(Elf {
-            data,
-            endian,
-            sections,
-        })
+/// Returns the sections of a file of ELF's form for this kind of machine: another's programs do not run here anyway.
+fn sections<'d, R: ReadRef<'d>>(data: R) -> Option<(Endianness, SectionTable<'d, Header, R>)> {
+    let header = Header::parse(data).ok()?;
+    let endian = header.endian().ok()?;
+    let own = match ARCH {
+        "aarch64" => EM_AARCH64,
+        _ => EM_X86_64,
+    };
+    if header.e_machine.get(endian) != own {
+        return None;
     }
-
-    fn strings(&self, at: SectionIndex) -> Option<StringTable<'d, R>> {
-        self.sections.strings(self.endian, self.data, at).ok()
-    }
+    Some((endian, header.sections(endian, data).ok()?))
 }
 
 /// Returns the number in the name of a version of glibc.

@@ -192,12 +192,10 @@ impl<'a> Inspector<'a> {
     fn is_same(&self, file: &OutputFile, theirs: &Finder) -> bool {
         let path = self.build.join(bytes_path(&file.path));
         match &file.content {
-            Content::Object { digest, size_bytes }
-            | Content::Recipe(Recipe {
-                digest, size_bytes, ..
-            }) => {
+            Content::Object { digest, .. } | Content::Recipe(Recipe { digest, .. }) => {
                 let size = std::fs::metadata(&path).map(|meta| meta.len());
-                size.is_ok_and(|size| size == *size_bytes) && self.digest(path) == Some(*digest)
+                size.is_ok_and(|size| size == file.content.size_bytes())
+                    && self.digest(path) == Some(*digest)
             }
             Content::Inline(bytes) if file.rewrite => std::fs::read(&path).is_ok_and(|found| {
                 // A root may be spelled in several ways here as well.

@@ -131,10 +131,8 @@ impl Reader<'_> {
         suspects.retain(|(runs, _)| !runs.is_empty());
         for root in [Root::Workspace, Root::Repository] {
             let paths = suspects.iter().map(|(_, input)| &input.path);
-            let paths: BTreeSet<&Path> = paths
-                .filter(|path| path.root == root)
-                .map(|path| path.relative())
-                .collect();
+            let paths = paths.filter(|path| path.root == root);
+            let paths: BTreeSet<&Path> = paths.map(|path| path.relative()).collect();
             let ask = |some: &[&Path]| git::known(self.roots.dir(root), some.iter().copied());
             // A command line has its limits. Without git's answer a script runs that need not.
             let paths: Vec<&Path> = paths.into_iter().collect();

@@ -128,13 +128,10 @@ impl Build<'_> {
 
     /// Small files and the values of variables stand in the manifest as they are.
     fn refuse_secrets(&self, manifest: &Manifest) -> Result<(), PublishError> {
-        match disclosure::in_bytes(self.secrets, &format::plain(manifest)) {
-            None => Ok(()),
-            Some(name) => {
-                let place = "a small file, or a variable that was compiled in,";
-                Err(PublishError::Secret(name.to_owned(), place.to_owned()))
-            }
-        }
+        let place = "a small file, or a variable that was compiled in,";
+        let refuse = |name: &str| PublishError::Secret(name.to_owned(), place.to_owned());
+        let found = disclosure::in_bytes(self.secrets, &format::plain(manifest));
+        found.map_or(Ok(()), |name| Err(refuse(name)))
     }
 
     /// Returns what records `candidates`; reads once what all of them need.
@@ -253,12 +250,9 @@ impl Build<'_> {
 fn placed_here(ledger: &Ledger, store: &Store) -> HashMap<(UnitName, SystemTime), Placed> {
     let mut placed = HashMap::new();
     for started in ledger.starts() {
-        for (name, unit) in units_of(started.manifest, store) {
-            let one = Placed {
-                workspace: started.workspace.clone(),
-                ..unit
-            };
-            placed.insert((name, started.mtime), one);
+        for (name, mut unit) in units_of(started.manifest, store) {
+            unit.workspace.clone_from(&started.workspace);
+            placed.insert((name, started.mtime), unit);
         }
     }
     placed

@@ -31,6 +31,8 @@ use crate::rustc::session;
 pub(super) const MAX_INLINE_BYTES: u64 = 4096;
 /// The largest text that is rewritten; a larger one is an object, and pinned if it holds a root.
 const MAX_TEXT_BYTES: u64 = 16 << 20;
+/// What holds where a path dependency lies that is not in the workspace.
+const OUTSIDE: &str = "cargo's hash of a path dependency outside the workspace";
 
 /// What recording units reads and writes.
 #[derive(Debug)]
@@ -152,12 +154,7 @@ impl Recorder<'_> {
             match recorded.unit.absolute_source.as_ref().map(|path| path.root) {
                 None if !self.is_own(noted.as_ref()) => return Err(LeftOut::OtherTree),
                 None | Some(Root::Absolute) => {}
-                Some(root) => {
-                    recorded.pin(
-                        root,
-                        "cargo's hash of a path dependency outside the workspace",
-                    );
-                }
+                Some(root) => recorded.pin(root, OUTSIDE),
             }
         }
         if let Some(before) = self.before(noted.as_ref(), &outputs)? {
@@ -330,9 +327,8 @@ impl Recorder<'_> {
         let dir = recorded.unit.name.script_dir();
         self.text(recorded, dir.join("output"), true)?;
         let told = disk::read(&self.in_build(&dir).join("output"), MAX_TEXT_BYTES)?;
-        if let Some((name, _)) =
-            script_output::variables(&told).find(|set| is_given_away(set.0, set.1))
-        {
+        let mut set = script_output::variables(&told);
+        if let Some((name, _)) = set.find(|one| is_given_away(one.0, one.1)) {
             let (name, file) = (name.to_owned(), dir.join("output").display().to_string());
             return Err(LeftOut::Secret(name, file));
         }
@@ -350,8 +346,7 @@ impl Recorder<'_> {
             }
         }
         let package = self.build.roots.resolve(&candidate.package.dir);
-        let outside = pin::outside(&told, &self.finder, &package);
-        if let Some(path) = outside {
+        if let Some(path) = pin::outside(&told, &self.finder, &package) {
             recorded.pin(Root::Workspace, &path);
         }
         for name in ["root-output", "stderr"] {
@@ -418,8 +413,7 @@ impl Recorder<'_> {
         let read = self.read_by_rustc.contains(bytes);
         if !scanned.roots.is_empty() && !read && scanned.size_bytes <= MAX_TEXT_BYTES {
             let content = disk::read(&file, MAX_TEXT_BYTES)?;
-            let is_text = !content.contains(&0) && std::str::from_utf8(&content).is_ok();
-            if is_text {
+            if !content.contains(&0) && std::str::from_utf8(&content).is_ok() {
                 self.pin_unsure(&content, &path, recorded);
                 return self.text(recorded, path, false);
             }

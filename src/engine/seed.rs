@@ -207,7 +207,8 @@ impl Beginning<'_> {
             return Some(known);
         }
         let staging = Staging::new(&self.ledger.staging_parent(), "probe").ok()?;
-        let asked = probe::args_hash(self.program, self.invocation, &self.further, &staging.dir);
+        let scratch = staging.dir.path();
+        let asked = probe::args_hash(self.program, self.invocation, &self.further, scratch);
         let hash = asked.ok().flatten()?;
         // What cannot be kept is asked again.
         drop(self.ledger.write_args_hash(&key, &hash));

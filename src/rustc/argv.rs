@@ -233,10 +233,8 @@ impl Invocation {
             incremental: Some(incremental.to_path_buf()),
             ..self.clone()
         };
-        for (name, value) in [
-            ("metadata", metadata),
-            ("incremental", incremental.to_str()?),
-        ] {
+        let sessions = incremental.to_str()?;
+        for (name, value) in [("metadata", metadata), ("incremental", sessions)] {
             let mut parts = told.parts.iter_mut().filter(|part| part.is_codegen(name));
             let (Some(part), None) = (parts.next(), parts.next()) else {
                 return None;

@@ -47,7 +47,7 @@ impl Store {
     /// Returns the time by the clock of the store's file system, which is the one that its files are dated by.
     pub fn time(&self) -> Result<i64> {
         let staging = self.staging("time")?;
-        Ok(used(&staging.dir)?.map_or(i64::MIN, |(now, _)| now))
+        Ok(used(staging.dir.path())?.map_or(i64::MIN, |(now, _)| now))
     }
 
     /// Notes that the manifest `digest` is used now. What cannot be noted, in somebody else's store, counts as used when it

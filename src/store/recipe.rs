@@ -23,14 +23,11 @@ impl Store {
         let mut reader = self.reader(recipe);
         let whole = (recipe.digest, recipe.size_bytes);
         let written = staging.write_from(&mut reader, whole, path, finish);
-        match (reader.lost, written) {
-            (Some(lost), _) => Err(lost),
-            (None, Ok(())) => Ok(()),
-            (None, Err(CopyError::Disk(error))) => Err(ObjectError::Disk(error)),
-            (None, Err(CopyError::Damaged(_))) => {
-                Err(ObjectError::Damaged(self.remove_damaged(recipe)))
-            }
-        }
+        reader.lost.map_or(Ok(()), Err)?;
+        written.map_err(|error| match error {
+            CopyError::Disk(error) => ObjectError::Disk(error),
+            CopyError::Damaged(_) => ObjectError::Damaged(self.remove_damaged(recipe)),
+        })
     }
 
     /// Tells whether `recipe` can be followed with what is here.
@@ -104,10 +101,7 @@ impl Pieces<'_> {
     fn lose(&mut self, error: io::Error) -> io::Error {
         let (object, kind) = (self.object, error.kind());
         let error = failed("read", &self.store.object(object))(error);
-        self.lost = Some(match error.is_missing() {
-            true => ObjectError::Missing(object),
-            false => ObjectError::Unreadable(error),
-        });
+        self.lost = Some(self.store.lost(object, error.into()));
         kind.into()
     }
 }

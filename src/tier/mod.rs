@@ -158,39 +158,30 @@ pub struct Listed {
     pub written_unix_s: i64,
 }
 
-/// A tier, and how it failed, if it did.
-#[derive(Debug)]
-struct Slot {
-    tier: Box<dyn Tier>,
-    failed: OnceLock<Trouble>,
-}
-
 /// All tiers that are known here, nearest first.
 #[derive(Debug, Default)]
 pub struct Tiers {
-    slots: Vec<Slot>,
+    /// Each with how it failed, if it did.
+    all: Vec<(Box<dyn Tier>, OnceLock<Trouble>)>,
 }
 
 impl Tiers {
     /// Returns the tiers `tiers`, nearest first.
     pub fn new(tiers: Vec<Box<dyn Tier>>) -> Tiers {
-        let slot = |tier| Slot {
-            tier,
-            failed: OnceLock::new(),
-        };
-        let slots = tiers.into_iter().map(slot).collect();
-        Tiers { slots }
+        let all = tiers.into_iter().map(|tier| (tier, OnceLock::new()));
+        Tiers { all: all.collect() }
     }
 
     /// Tells whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.slots.is_empty()
+        self.all.is_empty()
     }
 
     /// Returns the tiers that did not fail yet.
     pub fn well(&self) -> impl Iterator<Item = &dyn Tier> {
-        let well = |slot: &&Slot| slot.failed.get().is_none();
-        self.slots.iter().filter(well).map(|slot| &*slot.tier)
+        let well = self.all.iter();
+        let well = well.filter(|(_, failed)| failed.get().is_none());
+        well.map(|(tier, _)| &**tier)
     }
 
     /// Asks `tier`, one of these, by `ask`; a tier that fails is not asked again.
@@ -203,9 +194,9 @@ impl Tiers {
         if let Err(trouble @ (Trouble::Denied(_) | Trouble::Unreachable(_) | Trouble::Busy(_))) =
             &answer
         {
-            let own = |slot: &&Slot| std::ptr::addr_eq(&*slot.tier, tier);
-            let slot = self.slots.iter().find(own);
-            slot.map(|slot| slot.failed.set(trouble.clone()));
+            let mut all = self.all.iter();
+            let own = all.find(|(own, _)| std::ptr::addr_eq(&**own, tier));
+            own.map(|(_, failed)| failed.set(trouble.clone()));
         }
         answer
     }
@@ -218,7 +209,7 @@ impl Tiers {
         mut ask: impl FnMut(&dyn Tier) -> Result<Vec<u8>>,
         mut check: impl FnMut(Vec<u8>) -> Result<T>,
     ) -> Result<T> {
-        let mut failed = self.slots.iter().filter_map(|slot| slot.failed.get());
+        let mut failed = self.all.iter().filter_map(|(_, failed)| failed.get());
         let mut trouble = failed.next().cloned().unwrap_or(Trouble::Absent);
         for tier in self.well() {
             match self.ask(tier, &mut ask).and_then(&mut check) {

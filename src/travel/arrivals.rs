@@ -46,7 +46,7 @@ impl Arrivals {
         let mut left = walk::directories(parent);
         left.retain(|dir| is_left(dir));
         let staging = Staging::new(parent, NAME)?;
-        let lock = lock::exclusive(&staging.dir.join(LOCK), || {})?;
+        let lock = lock::exclusive(&staging.dir.path().join(LOCK), || {})?;
         let (mut asides, mut places, mut twice) = (HashMap::new(), HashMap::new(), HashSet::new());
         let mut came = HashMap::new();
         let mut paths: HashMap<&[u8], usize> = HashMap::new();
@@ -55,7 +55,7 @@ impl Arrivals {
         }
         for file in files.iter().filter(|file| paths[&file.path[..]] == 1) {
             let name = aside_name(file);
-            let aside = staging.dir.join(&name);
+            let aside = staging.dir.path().join(&name);
             let take = |dir: &PathBuf| staging.settle_as(&dir.join(&name), &aside, PLAIN).is_ok();
             let is_begun = left.iter().any(take);
             for (offset, (object, size_bytes)) in with_offsets(&file.content) {
@@ -85,7 +85,7 @@ impl Arrivals {
 
     /// Returns the directory in which files are made.
     pub fn dir(&self) -> &Path {
-        &self.staging.dir
+        self.staging.dir.path()
     }
 
     /// Tells whether `object` does not go into the store.

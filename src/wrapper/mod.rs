@@ -326,7 +326,7 @@ fn in_response_file(beginning: &Beginning<'_>, staging: &Staging) -> Option<Vec<
     let (behind, own) = beginning.args.split_at(behind);
     let mut text = own.join(OsStr::new("\n"));
     text.push("\n");
-    let (path, text) = (staging.dir.join("args"), text.as_encoded_bytes());
+    let (path, text) = (staging.dir.path().join("args"), text.as_encoded_bytes());
     staging.write(&path, text, place::PLAIN).ok()?;
     let mut arg = OsString::from("@");
     arg.push(path);
