@@ -7,7 +7,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashSet};
 use std::io::{self, Read};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard, OnceLock};
+use std::sync::{Condvar, Mutex, OnceLock};
 
 use rayon::prelude::*;
 
@@ -76,16 +76,23 @@ impl Keep<'_> {
     }
 }
 
+/// What one of several that fetch together did not ask for yet, or what did not come yet; told when some of it did, or will not.
+#[derive(Debug, Default)]
+struct Coming {
+    objects: Mutex<HashSet<usize>>,
+    settled: Condvar,
+}
+
 /// Objects that came, or will not, once this is dropped: those go on who wait for them.
-struct Settled<'a>(&'a Fetch<'a>, &'a [usize]);
+struct Settled<'a>(&'a Coming, &'a [usize]);
 
 impl Drop for Settled<'_> {
     fn drop(&mut self) {
-        let Settled(fetch, objects) = self;
-        let mut coming = fetch.coming();
-        let came = objects.iter().filter(|at| coming.remove(at));
+        let Settled(coming, objects) = self;
+        let mut left = coming.objects.lock().expect(UNHURT);
+        let came = objects.iter().filter(|at| left.remove(at));
         if came.count() > 0 {
-            fetch.settled.notify_all();
+            coming.settled.notify_all();
         }
     }
 }
@@ -99,10 +106,6 @@ struct Fetch<'a> {
     watch: Watch<'a>,
     /// Frames whose objects others are deltas to, which look for them in the store.
     bases: HashSet<usize>,
-    /// What was not asked for yet, or did not come yet.
-    coming: Mutex<HashSet<usize>>,
-    /// Told when some of it did, or will not.
-    settled: Condvar,
     /// Held by who fetches what others wait for.
     answering: Mutex<()>,
     /// For what is on its way before that.
@@ -145,8 +148,6 @@ pub fn fetch(wanted: Wanted<'_>, tiers: &Tiers, keep: Keep<'_>, watch: Watch<'_>
         tiers,
         keep,
         watch,
-        coming: Mutex::default(),
-        settled: Condvar::new(),
         answering: Mutex::default(),
         ahead: Room::of(AHEAD),
         ended: OnceLock::new(),
@@ -167,12 +168,14 @@ impl Fetch<'_> {
     /// first, as soon as what is on its way is here. Returns the last thing that went wrong.
     fn all(&self, objects: &[usize], asked: Option<Digest>) -> Option<Trouble> {
         let requests = self.requests(objects);
-        self.coming().extend(objects);
+        // Its own: nobody here asks for what others fetch meanwhile.
+        let coming = Coming::default();
+        coming.objects.lock().expect(UNHURT).extend(objects);
         let next = AtomicUsize::new(0);
         let work = || {
             let mut last = None;
             while self.ended.get().is_none() {
-                let own = asked.map(|name| {
+                let mut own = asked.map(|name| {
                     let own = self.ahead.take(1);
                     self.answer(name);
                     own
@@ -180,15 +183,18 @@ impl Fetch<'_> {
                 let Some(request) = requests.get(next.fetch_add(1, Ordering::Relaxed)) else {
                     break;
                 };
-                let _settled = Settled(self, &request.objects);
-                // It may have come as what was asked for.
-                if request.objects.iter().all(|at| self.is_here(*at)) {
-                    continue;
-                }
-                match self.one(request, own) {
-                    Ok(()) => {}
-                    Err(ends @ (Trouble::Stopped | Trouble::Here(_))) => drop(self.ended.set(ends)),
-                    Err(trouble) => last = Some(trouble),
+                let _settled = Settled(&coming, &request.objects);
+                // Some of it may have come as what was asked for.
+                let lacking = request.objects.iter().copied();
+                let lacking: Vec<usize> = lacking.filter(|at| !self.is_here(*at)).collect();
+                for request in self.wanted.index.requests(&lacking) {
+                    match self.one(&request, &coming, own.take()) {
+                        Ok(()) => {}
+                        Err(ends @ (Trouble::Stopped | Trouble::Here(_))) => {
+                            drop(self.ended.set(ends));
+                        }
+                        Err(trouble) => last = Some(trouble),
+                    }
                 }
             }
             last
@@ -207,6 +213,7 @@ impl Fetch<'_> {
     /// these, which take long to apply; and what is whole and nobody's base, which comes meanwhile.
     fn requests(&self, objects: &[usize]) -> Vec<Request> {
         let index = self.wanted.index;
+        let bases: HashSet<usize> = objects.iter().filter_map(|at| self.base(*at)).collect();
         let of_steps = |number| {
             let all = objects.iter().copied();
             let all = all.filter(|at| index.steps(*at).count() == number);
@@ -215,7 +222,7 @@ impl Fetch<'_> {
         let mut requests: Vec<Request> = (0..=MAX_STEPS).flat_map(of_steps).collect();
         requests.sort_by_key(|request| {
             let steps = index.steps(request.objects[0]).count();
-            let has_base = request.objects.iter().any(|at| self.bases.contains(at));
+            let has_base = request.objects.iter().any(|at| bases.contains(at));
             // One large object is decoded by one thread: if it came last, the others would wait for it.
             let size_bytes = request.range.end - request.range.start;
             (steps == 0 && !has_base, steps, Reverse(size_bytes))
@@ -249,19 +256,16 @@ impl Fetch<'_> {
         }
     }
 
-    fn coming(&self) -> MutexGuard<'_, HashSet<usize>> {
-        self.coming.lock().expect(UNHURT)
-    }
-
     /// Waits until what those of `request` are deltas to has come, as far as it does. It was asked for before them: so there is always one
     /// who need not wait.
-    fn wait_for_bases(&self, request: &Request) {
+    fn wait_for_bases(&self, request: &Request, coming: &Coming) {
         let bases = request.objects.iter();
         let bases: Vec<usize> = bases.filter_map(|at| self.base(*at)).collect();
-        let is_coming = |coming: &mut HashSet<usize>| {
-            self.ended.get().is_none() && bases.iter().any(|base| coming.contains(base))
+        let is_coming = |left: &mut HashSet<usize>| {
+            self.ended.get().is_none() && bases.iter().any(|base| left.contains(base))
         };
-        drop(self.settled.wait_while(self.coming(), is_coming));
+        let left = coming.objects.lock().expect(UNHURT);
+        drop(coming.settled.wait_while(left, is_coming));
     }
 
     fn base(&self, at: usize) -> Option<usize> {
@@ -274,7 +278,12 @@ impl Fetch<'_> {
 
     /// Asks for `request`, and stores what is in the answer; another tier is asked where one lacks it or gives something
     /// else. It is on its way as long as it has `ahead`.
-    fn one(&self, request: &Request, mut ahead: Option<Taken<'_>>) -> Result<(), Trouble> {
+    fn one(
+        &self,
+        request: &Request,
+        coming: &Coming,
+        mut ahead: Option<Taken<'_>>,
+    ) -> Result<(), Trouble> {
         let (key, range) = (request.pack.key(), &request.range);
         let watch = |count| self.ended.get().is_none() && (self.watch)(count);
         let ask = |tier: &dyn Tier| {
@@ -282,14 +291,14 @@ impl Fetch<'_> {
             ahead = None;
             answer
         };
-        self.tiers
-            .find(ask, |bytes| self.store_all(request, &bytes))
+        let check = |bytes: Vec<u8>| self.store_all(request, &bytes, coming);
+        self.tiers.find(ask, check)
     }
 
     /// Stores what `bytes` hold of `request`, once what that is deltas to has come, as far as it does; one object that is damaged does not
     /// cost the others.
-    fn store_all(&self, request: &Request, bytes: &[u8]) -> Result<(), Trouble> {
-        self.wait_for_bases(request);
+    fn store_all(&self, request: &Request, bytes: &[u8], coming: &Coming) -> Result<(), Trouble> {
+        self.wait_for_bases(request, coming);
         let store = |at: &usize| {
             if self.lacks_base(*at) {
                 return None;
@@ -298,7 +307,7 @@ impl Fetch<'_> {
             let what = (self.wanted.index, &self.objects[..]);
             match store_frame(what, (*at, frame), self.keep_of(*at), &self.room) {
                 Ok(()) => {
-                    drop(Settled(self, &[*at]));
+                    drop(Settled(coming, &[*at]));
                     None
                 }
                 Err(CopyError::Disk(error)) => Some(Trouble::Here(error.to_string())),

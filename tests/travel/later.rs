@@ -13,7 +13,7 @@ use headstart::model::session::{DEP_GRAPH, SessionFile};
 use headstart::model::{Digest, Manifest, Session, Unit};
 use headstart::remote::Opener;
 use headstart::store::Store;
-use headstart::store::pack::{self, Frame, Index, PackName};
+use headstart::store::pack::{self, Codec, Frame, Index, PackName};
 use headstart::tier::Tiers;
 use headstart::travel::fetch::{AHEAD_BYTES, Keep, Wanted, fetch};
 use headstart_testkit::{Build, Fault, Headstart, Scratch, Server, Workspace};
@@ -299,14 +299,7 @@ fn what_is_asked_for_comes_behind_what_is_on_its_way() {
         bases: Vec::new(),
     };
     let server = Server::of(scratch.root());
-    let remote = RemoteConfig {
-        url: server.url(),
-        read_only: true,
-        by_user: true,
-    };
-    let opener = Opener::new(Duration::from_secs(600)).expect("there are threads");
-    let tier = opener.open(&remote, std::iter::empty());
-    let tiers = Tiers::new(vec![Box::new(tier.expect("it is an address"))]);
+    let tiers = tiers_of(&server);
     let store = Store::create(&scratch.path("store")).expect("it is ours");
     let staging = store.staging("test").expect("it is ours");
     let name = Digest::of(b"the manifest");
@@ -336,6 +329,75 @@ fn what_is_asked_for_comes_behind_what_is_on_its_way() {
     // Two are on their way at once.
     requests[..2].sort_by_key(|key| *key != expected[0]);
     assert_eq!(requests, expected);
+}
+
+/// Somebody else brings the base of what is asked for, before its turn: who waits for that base would wait for ever.
+#[test]
+fn what_came_otherwise_is_not_waited_for() {
+    let (ends, ended) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let scratch = Scratch::new();
+        // Two large bases come before the small one; then what is a delta to each.
+        let contents = ["one", "two", "base", "1", "2", "asked"].map(str::as_bytes);
+        let manifest = Manifest {
+            units: contents.map(unit_with_session).into(),
+            ..Manifest::default()
+        };
+        let packs = contents.map(|content| write_large_pack(scratch.root(), content));
+        let frame = |pack: u32| Frame {
+            pack,
+            offset: 0,
+            stored_bytes: if pack < 2 { LARGE } else { 9 },
+            delta: pack.checked_sub(3).map(|base| (Codec::Bytes, base)),
+        };
+        let index = Index {
+            packs: packs.to_vec(),
+            frames: (0..6).map(frame).collect(),
+            bases: Vec::new(),
+        };
+        let server = Server::of(scratch.root());
+        let tiers = tiers_of(&server);
+        let store = Store::create(&scratch.path("store")).expect("it is ours");
+        let staging = store.staging("test").expect("it is ours");
+        let name = Digest::of(b"the manifest");
+        let wanted = Wanted {
+            manifest: &manifest,
+            index: &index,
+            objects: &[0, 1, 2, 3, 4, 5],
+            asked: Some(name),
+        };
+        let (base, asked) = (Digest::of(contents[2]), Digest::of(contents[5]));
+        let asks = Once::new();
+        let watch = |_| {
+            asks.call_once(|| {
+                let put = store.put_from(&staging, contents[2], (base, 4));
+                put.expect("it is ours");
+                store.ask(name, asked, Duration::from_secs(9));
+            });
+            true
+        };
+        let keep = Keep {
+            store: &store,
+            staging: &staging,
+            arrivals: None,
+        };
+        fetch(wanted, &tiers, keep, &watch);
+        ends.send(store.asked(name)).expect("somebody waits");
+    });
+    let left = ended.recv_timeout(Duration::from_secs(120));
+    assert_eq!(left.expect("it ends"), [], "who asked still waits");
+}
+
+/// Returns the tiers of whoever reads from `server` alone.
+fn tiers_of(server: &Server) -> Tiers {
+    let remote = RemoteConfig {
+        url: server.url(),
+        read_only: true,
+        by_user: true,
+    };
+    let opener = Opener::new(Duration::from_secs(600)).expect("there are threads");
+    let tier = opener.open(&remote, std::iter::empty());
+    Tiers::new(vec![Box::new(tier.expect("it is an address"))])
 }
 
 /// More than is asked for at once.
