@@ -18,7 +18,7 @@ use crate::disk::space;
 use crate::engine::hit::Made;
 use crate::engine::offer::{self, Offered};
 use crate::engine::{Action, Ledger, Survey, restore};
-use crate::model::{Digest, OutputFile, Unit};
+use crate::model::{Digest, Manifest, OutputFile, Unit};
 use crate::store::{Store, StoreError};
 use crate::tier::Tier;
 use crate::travel::arrivals::{self, Arrivals};
@@ -94,7 +94,10 @@ pub(super) fn bring(
         return Ok(None);
     }
     let store = &sources.store;
-    let later = !sources.call.environment.is_off(LATER_VAR);
+    let point = &candidates[placed].point;
+    let comes = store.lacks_rest(point.manifest) || store.is_being_fetched(point.manifest);
+    let has_room = has_room(store, survey.manifest.get());
+    let later = comes && has_room && !sources.call.environment.is_off(LATER_VAR);
     let wanted = wanted(candidates, (placed, survey), offered, later);
     let sessions = wanted.iter().flat_map(|one| &one.sessions);
     let sessions: HashSet<Digest> = sessions.copied().collect();
@@ -164,9 +167,7 @@ pub fn run(args: &FetchArgs, call: Call<'_>) -> anyhow::Result<ExitCode> {
     let mut far = Far::of(call, &args.store, false, &workspace)?;
     far.answers = true;
     let all = manifest.objects();
-    let size: u64 = all.iter().map(|(_, size_bytes)| size_bytes).sum();
-    let room = space::free_bytes(store.root()).is_none_or(|free| free / 2 > size);
-    if !room {
+    if !has_room(&store, &manifest) {
         return Ok(ExitCode::SUCCESS);
     }
     let staging = store.staging("gather")?;
@@ -189,6 +190,13 @@ pub fn run(args: &FetchArgs, call: Call<'_>) -> anyhow::Result<ExitCode> {
         store.settle_rest(name);
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Tells whether what is fetched later leaves half of the disk's room.
+fn has_room(store: &Store, manifest: &Manifest) -> bool {
+    let sizes = manifest.objects().into_iter().map(|object| object.1);
+    let size: u64 = sizes.sum();
+    space::free_bytes(store.root()).is_none_or(|free| free / 2 > size)
 }
 
 /// Returns how long the rest may take that is `stored_bytes` where it is.
