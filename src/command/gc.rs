@@ -68,15 +68,12 @@ pub fn run(args: &GcArgs, call: Call<'_>) -> Result<()> {
         false => print(args.dry_run, collected.as_ref(), &far),
     }
     let done = far.iter().filter(|(_, over)| over.is_ok()).count();
-    match remotes.len() - done - only_read.len() {
-        0 => Ok(()),
-        failed => {
-            let what = format!("{} could not be collected", count(failed, "remote"));
-            let hint = "it takes the right to list and to delete; `headstart gc --lifecycle s3` prints rules by which \
-                        a bucket does the same by itself";
-            Err(Failure::new(what, hint).into())
-        }
-    }
+    let failed = remotes.len() - done - only_read.len();
+    let what = format!("{} could not be collected", count(failed, "remote"));
+    let hint = "it takes the right to list and to delete; `headstart gc --lifecycle s3` prints rules by which \
+                a bucket does the same by itself";
+    ensure!(failed == 0, Failure::new(what, hint));
+    Ok(())
 }
 
 /// Has another process collect the store that a command in `workspace` used, if nobody has for a day.
@@ -105,10 +102,8 @@ pub(super) fn by_itself(call: Call<'_>, args: &StoreArgs, workspace: &Path) {
 fn in_store(args: &GcArgs, workspace: &Path, call: Call<'_>) -> Result<Option<Collected>> {
     let (environment, reporter) = (call.environment, call.reporter);
     let typed = args.store.store.as_deref();
-    let max_bytes = match args.max_size {
-        Some(max_bytes) => max_bytes,
-        None => environment.store_max_bytes(typed, workspace)?,
-    };
+    let usual = || environment.store_max_bytes(typed, workspace);
+    let max_bytes = args.max_size.map_or_else(usual, Ok)?;
     let store = match Store::open(&environment.store(typed, Some(workspace))?) {
         Err(StoreError::Missing(_)) => return Ok(None),
         store => store?,

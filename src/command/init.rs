@@ -19,9 +19,8 @@ const MAX_CONFIG_BYTES: u64 = 1 << 20;
 pub fn run(args: &InitArgs, environment: &Environment) -> anyhow::Result<ExitCode> {
     let file = file(args, environment)?;
     let before = match disk::read(&file, MAX_CONFIG_BYTES) {
-        Ok(bytes) => String::from_utf8(bytes).unwrap_or_else(|_| "\u{0}".to_owned()),
         Err(error) if error.is_missing() => String::new(),
-        Err(error) => return Err(error.into()),
+        bytes => String::from_utf8(bytes?).unwrap_or_else(|_| "\u{0}".to_owned()),
     };
     let program = program(args, environment);
     let is_ours = |other: &str| is_ours(Path::new(other), environment);

@@ -65,9 +65,8 @@ impl Search<'_> {
                 break;
             }
         }
-        if found.is_empty() && !unusable {
-            return Err(self.why_none(looked_at, other_toolchain).into());
-        }
+        let some = unusable || !found.is_empty();
+        ensure!(some, self.why_none(looked_at, other_toolchain));
         ensure!(!found.is_empty(), NoStart(UNUSABLE.to_owned()));
         Ok(found)
     }
@@ -118,9 +117,8 @@ impl Search<'_> {
             (Err(_), Some(commit)) if is_full_id(commit) => return Ok(vec![commit.to_owned()]),
             (repository, _) => repository?,
         };
-        let from = given.map_or(Ok("HEAD".to_owned()), |revision| {
-            repository.commit(revision)
-        })?;
+        let named = |revision| repository.commit(revision);
+        let from = given.map_or(Ok("HEAD".to_owned()), named)?;
         let ancestors = repository.ancestors(&from, limit);
         // Without any commit, git's own words are of a revision that is ambiguous.
         Ok(ancestors.or_else(|error| repository.commit(&from).and(Err(error)))?)

@@ -41,13 +41,11 @@ pub(super) struct Sources<'a> {
 /// Returns the belief in the store at `root`: whose directory it is, and that it is no part of a repository, which belongs to the user
 /// who cloned it, whoever wrote it.
 pub(super) fn believed(root: &Path, said_so: bool) -> Result<Believed, TrustError> {
-    match said_so || !git::tracks(root) {
-        true => trust::store(root, said_so),
-        false => Err(TrustError::Directory(
-            root.to_owned(),
-            "is a part of the repository",
-        )),
+    if !said_so && git::tracks(root) {
+        let why = "is a part of the repository";
+        return Err(TrustError::Directory(root.to_owned(), why));
     }
+    trust::store(root, said_so)
 }
 
 impl<'a> Sources<'a> {

@@ -120,10 +120,9 @@ fn report_none(args: &StartArgs, none: NoStart) -> Result<()> {
     } else if !args.store.quiet && !args.required {
         say!("{none}\ncargo will build from nothing");
     }
-    match args.required {
-        true => Err(Failure::new(none.to_string(), "leave --required out to go on").into()),
-        false => Ok(()),
-    }
+    let hint = "leave --required out to go on";
+    ensure!(!args.required, Failure::new(none.to_string(), hint));
+    Ok(())
 }
 
 /// Starts; fails with [`NoStart`] where there is no starting point.

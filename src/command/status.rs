@@ -28,9 +28,8 @@ pub fn run(args: &StatusArgs, environment: &Environment, now: Timestamp) -> Resu
     let root = workspace.as_ref().map(|workspace| &*workspace.root);
     let store = environment.store(args.store.as_deref(), root)?;
     let points = match Store::open(&store) {
-        Ok(store) => store.all_points(),
         Err(StoreError::Missing(_)) => Vec::new(),
-        Err(error) => return Err(error.into()),
+        store => store?.all_points(),
     };
     if args.json {
         print_json(&as_json(started.as_ref(), &store, &points));

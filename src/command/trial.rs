@@ -197,13 +197,11 @@ impl Trials<'_> {
         })?;
         let code = status.code();
         let code = code.unwrap_or_else(|| ABORT + status.signal().unwrap_or_default());
-        if code < ABORT {
-            return Ok(code);
-        }
         let what = format!("COMMAND ended with {code}, which ends the bisect");
         let log = log.display();
         let hint = format!("it printed {log}; the same command line goes on where this one ended");
-        Err(Failure::new(what, hint).into())
+        ensure!(code < ABORT, Failure::new(what, hint));
+        Ok(code)
     }
 
     /// Returns COMMAND's program: a file where it was typed, if there is one, else what it says.
