@@ -5,7 +5,6 @@
 //! Shows what another way to write packs would have made of builds that were published before.
 
 use std::path::Path;
-use std::sync::atomic::AtomicUsize;
 
 use headstart::config::RemoteConfig;
 use headstart::remote::Opener;
@@ -33,13 +32,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     points.sort_by_key(|point| point.published_unix_s);
     for point in points {
         let begun = std::time::Instant::now();
-        let nobody = Signer {
-            keys: &[],
-            comment: "",
-            believed: &[],
-            dropped: &AtomicUsize::new(0),
-        };
-        let done = push(&tier, &store, &point, Some(nobody), point.published_unix_s)?;
+        let nobody = Signer::default();
+        let done = push(&tier, &store, &point, Some(&nobody), point.published_unix_s)?;
         let (commit, seconds) = (&point.commit[..10], begun.elapsed().as_secs_f64());
         println!("{commit}\t{seconds:.2}\t{}\t{}", done.bytes, done.requests);
     }

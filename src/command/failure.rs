@@ -1,5 +1,6 @@
 //! How a command says that it failed: what happened, why, and a hint what to do.
 
+use std::io::ErrorKind;
 use std::process::ExitCode;
 
 use crate::cargo::CargoError;
@@ -79,20 +80,17 @@ pub(super) fn hint(error: &anyhow::Error) -> Option<String> {
     if let Some(failure) = find::<Failure>(error) {
         return Some(failure.hint.clone());
     }
-    let disk = find::<DiskError>(error);
-    let no_room = matches!(find(error), Some(RestoreError::NoRoom { .. }));
-    if no_room || disk.is_some_and(DiskError::is_full) {
-        return Some(
-            "make room there, or name another place: --store, or --target-dir of a start"
-                .to_owned(),
-        );
+    let full = "make room there, or name another place: --store, or --target-dir of a start";
+    if let Some(RestoreError::NoRoom { .. }) = find(error) {
+        return Some(full.to_owned());
     }
-    if let Some(disk) = disk {
-        let path = disk.path.display();
-        return Some(match disk.is_no_directory() {
-            true => "make it a directory, or name another: --store, or --target-dir of a start"
-                .to_owned(),
-            false => format!("see whether {path} is there, and whether you may use it"),
+    if let Some(DiskError { path, cause, .. }) = find(error) {
+        let (kind, path) = (cause.kind(), path.display());
+        let file = "make it a directory, or name another: --store, or --target-dir of a start";
+        return Some(match kind {
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => full.to_owned(),
+            ErrorKind::NotADirectory => file.to_owned(),
+            _ => format!("see whether {path} is there, and whether you may use it"),
         });
     }
     let hints = [git_hint, trust_hint, store_hint];

@@ -21,7 +21,7 @@ use super::{
     Call, Failure, NAMED_BY_JSON, Setup, far, gc, keyring, print_first, print_json, short, timer,
     wrapped,
 };
-use crate::cargo::{CargoCommand, Messages, Workspace, command as cargo, message};
+use crate::cargo::{CargoCommand, Messages, command as cargo, message};
 use crate::config::Environment;
 use crate::engine::publish::{Published, publish};
 use crate::engine::{Build, Ledger, hold};
@@ -32,7 +32,7 @@ use crate::store::{Point, Store};
 use crate::tier::Tier;
 use crate::travel::list::Signer;
 use crate::travel::push::{PushError, Pushed, push};
-use crate::trust::{PublicKey, SecretKey};
+use crate::trust::SecretKey;
 
 /// How many units that were left out are named without `--json`.
 const SHOWN_LEFT_OUT: usize = 5;
@@ -130,14 +130,11 @@ fn say(args: &PublishArgs, outcomes: &[Outcome]) -> Result<ExitCode> {
     }
     let pushed = outcomes.iter().flat_map(|outcome| &outcome.pushed);
     let failed = pushed.filter(|(_, pushed)| pushed.is_err());
-    match failed.count() {
-        failed if failed > 0 && args.required => {
-            let what = format!("{} could not be written to", count(failed, "remote"));
-            let hint = "leave --required out to let publish succeed all the same";
-            Err(Failure::new(what, hint).into())
-        }
-        _ => Ok(ExitCode::SUCCESS),
-    }
+    let failed = failed.count();
+    let what = format!("{} could not be written to", count(failed, "remote"));
+    let hint = "leave --required out to let publish succeed all the same";
+    ensure!(failed == 0 || !args.required, Failure::new(what, hint));
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Runs cargo, saying nothing of it, and publishes what it left in one workspace.
@@ -199,6 +196,9 @@ impl<'a> Ready<'a> {
         warn_of_unknown_settings(call, configured);
         if args.required {
             let remotes = environment.remotes(&args.store.remote, configured)?;
+            if !remotes.is_empty() && !args.unsigned {
+                signing_keys(environment, &args.sign_key)?;
+            }
             let hint = "correct it, or leave --required out";
             let opened = far::open_required(&remotes, call, hint)?;
             let hint = "commit or stash the changes, or leave --required or --allow-dirty out";
@@ -210,9 +210,7 @@ impl<'a> Ready<'a> {
         // For the wrapper, which cannot tell by itself that somebody publishes from here: this may lie inside another build directory
         // as those of tests do. Without, outputs have the names that plain cargo gives them.
         if let What::Workspace(setup) = &what {
-            let Workspace {
-                build_dir, root, ..
-            } = &setup.workspace;
+            let (build_dir, root) = (&setup.workspace.build_dir, &setup.workspace.root);
             let made = hold::make_target_dir(build_dir);
             drop(made.and_then(|()| Ledger::of(build_dir).note_workspace(root)));
         }
@@ -285,29 +283,18 @@ impl<'a> Ready<'a> {
 
     /// Writes `point` to every remote that may be written to; a build that was published with changes goes nowhere.
     fn push(&self, setup: &Setup, point: &Point) -> Result<Vec<Answer>> {
-        let (args, call) = (self.args, self.call);
-        let remotes = &args.store.remote;
-        let remotes = call.environment.remotes(remotes, setup.configured())?;
+        let (args, call, workspace) = (self.args, self.call, setup.configured());
+        let remotes = call.environment.remotes(&args.store.remote, workspace)?;
         let tiers = far::open_all(&remotes, call)?;
         if tiers.is_empty() {
             return Ok(Vec::new());
         }
-        let (keys, believed) = match args.unsigned {
-            true => (Vec::new(), Vec::new()),
-            false => signers(&args.sign_key, &tiers, setup.configured(), call)?,
-        };
-        let signer = Signer {
-            keys: &keys,
-            comment: &comment(&point.commit, call),
-            believed: &believed,
-            dropped: &AtomicUsize::new(0),
-        };
-        let dropped = signer.dropped;
-        let signer = (!args.unsigned).then_some(signer);
+        let sign = || signer(&args.sign_key, &tiers, workspace, &point.commit, call);
+        let signer = (!args.unsigned).then(sign).transpose()?;
         let push = |tier: &dyn Tier| {
             let name = tier.name();
             let push = || match tier.is_writable() {
-                true => push(tier, &self.store, point, signer, call.now_unix_s()),
+                true => push(tier, &self.store, point, signer.as_ref(), call.now_unix_s()),
                 false => Err(PushError::ReadOnly),
             };
             let started = timer();
@@ -325,10 +312,22 @@ impl<'a> Ready<'a> {
             call.reporter.note(CHANGED);
             return Ok(Vec::new());
         }
+        if signer.as_ref().is_some_and(|one| one.keys.is_empty()) {
+            let far = tiers.iter().filter(|tier| tier.is_writable());
+            let far = far.filter(|tier| tier.directory().is_none());
+            far.for_each(|tier| call.reporter.warn(no_key(tier.name())));
+        }
         let pushed = tiers.into_iter().map(push).collect();
-        warn_of_dropped(dropped, call);
+        signer.iter().for_each(|one| warn_of_dropped(one, call));
         Ok(pushed)
     }
+}
+
+/// Says what it means for the remote called `name` that nothing is signed.
+fn no_key(name: &str) -> String {
+    format!(
+        "there is no key to sign with, so readers of {name} use this with --believe-store alone; name one with --sign-key or HEADSTART_SIGN_KEY"
+    )
 }
 
 /// Tells whether `tier` is to be written to: what is typed is meant for that; what is set is read, and written to where that can be done.
@@ -336,25 +335,31 @@ fn is_meant(tier: &dyn Tier, args: &PublishArgs) -> bool {
     tier.is_writable() || !args.store.remote.is_empty()
 }
 
-/// Returns the keys to sign with, and all that are believed in `workspace`, where something is signed with them.
-pub(super) fn signers(
+/// Returns who signs what was published of `commit`: the keys to sign with, and all that are believed in `workspace`, where something is
+/// signed with them.
+pub(super) fn signer(
     typed: &[PathBuf],
     tiers: &[Box<dyn Tier>],
     workspace: &Path,
+    commit: &str,
     call: Call<'_>,
-) -> Result<(Vec<SecretKey>, Vec<PublicKey>)> {
-    let environment = call.environment;
+) -> Result<Signer> {
+    let (environment, now_unix_s) = (call.environment, call.now_unix_s());
     let keys = signing_keys(environment, typed)?;
     let mut keyring = keyring::of(environment, here(&environment.at(workspace)))?;
     keyring::refresh(&mut keyring, tiers, &call.reporter);
     let own = keys.iter().map(SecretKey::public);
-    let believed = keyring.here().into_iter().chain(own).collect();
-    Ok((keys, believed))
+    Ok(Signer {
+        believed: keyring.here().into_iter().chain(own).collect(),
+        keys,
+        comment: format!("headstart commit:{commit} timestamp:{now_unix_s}"),
+        dropped: AtomicUsize::new(0),
+    })
 }
 
-/// Says how many starting points `dropped` counts.
-pub(super) fn warn_of_dropped(dropped: &AtomicUsize, call: Call<'_>) {
-    let dropped = dropped.load(Ordering::Relaxed);
+/// Says how many starting points `signer` dropped.
+pub(super) fn warn_of_dropped(signer: &Signer, call: Call<'_>) {
+    let dropped = signer.dropped.load(Ordering::Relaxed);
     if dropped > 0 {
         let points = count(dropped, "starting point");
         call.reporter.warn(format!(
@@ -362,12 +367,6 @@ pub(super) fn warn_of_dropped(dropped: &AtomicUsize, call: Call<'_>) {
              `headstart trust add` the old one here too"
         ));
     }
-}
-
-/// Returns what is noted in the signatures of what was published of `commit`.
-pub(super) fn comment(commit: &str, call: Call<'_>) -> String {
-    let now_unix_s = call.now_unix_s();
-    format!("headstart commit:{commit} timestamp:{now_unix_s}")
 }
 
 fn check_commands(commands: &[CargoCommand], environment: &Environment) -> Result<()> {
@@ -430,14 +429,12 @@ fn check_still_there(repository: &Repository, built: &Manifest) -> Result<()> {
         true => Vec::new(),
         false => repository.changes()?,
     };
-    if !moved && changes.is_empty() {
-        return Ok(());
-    }
     let first = changes.first().map(|change| format!(": {}", change.trim()));
     let first = first.unwrap_or_default();
     let what = format!("the work tree changed while cargo was building{first}");
     let hint = "publish from a directory that nobody works in, and have git ignore what the build itself writes there";
-    Err(Failure::new(what, hint).into())
+    ensure!(!moved && changes.is_empty(), Failure::new(what, hint));
+    Ok(())
 }
 
 fn as_json(outcome: &Outcome, unsigned: bool) -> Value {

@@ -2,17 +2,15 @@
 //!
 //! Works on remotes only: what lies in a store is believed for whose directory that is, and no signature in it is read.
 
-use std::sync::atomic::AtomicUsize;
-
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 
 use super::cli::SignArgs;
-use super::publish::{comment, signers, warn_of_dropped};
+use super::publish::{signer, warn_of_dropped};
 use super::{Call, Failure, far, print_json, short};
 use crate::git::Repository;
 use crate::report::count;
-use crate::travel::list::{ListError, Signer};
+use crate::travel::list::ListError;
 use crate::travel::sign::{Expected, Signed, Verdict, sign};
 
 /// What became of what waited in a remote.
@@ -24,16 +22,10 @@ pub fn run(args: &SignArgs, call: Call<'_>) -> Result<()> {
     let commit = repository.commit(&args.commit)?;
     let tree = repository.tree(&commit)?;
     let tiers = far::settled(&args.remotes, call)?;
-    let (keys, believed) = signers(&args.sign_key, &tiers, &call.environment.dir, call)?;
+    let signer = signer(&args.sign_key, &tiers, &call.environment.dir, &commit, call)?;
     let hint = "name it with --sign-key, or set HEADSTART_SIGN_KEY";
     let without = Failure::new("there is no key to sign with", hint);
-    ensure!(!keys.is_empty(), without);
-    let signer = Signer {
-        keys: &keys,
-        comment: &comment(&commit, call),
-        believed: &believed,
-        dropped: &AtomicUsize::new(0),
-    };
+    ensure!(!signer.keys.is_empty(), without);
     let expected = Expected {
         repository: &repository.name().unwrap_or_default(),
         commit: &commit,
@@ -43,11 +35,11 @@ pub fn run(args: &SignArgs, call: Call<'_>) -> Result<()> {
     };
     let mut answers: Vec<Answer> = Vec::new();
     for tier in tiers.iter().filter(|tier| tier.is_writable()) {
-        let (name, sign) = (tier.name(), || sign(&**tier, expected, signer));
+        let (name, sign) = (tier.name(), || sign(&**tier, expected, &signer));
         let signed = call.reporter.during(&format!("Signing in {name}"), sign);
         answers.push((name.to_owned(), signed));
     }
-    warn_of_dropped(signer.dropped, call);
+    warn_of_dropped(&signer, call);
     if args.remotes.json {
         print_json(&as_json(&commit, &answers));
     } else if !args.remotes.quiet {

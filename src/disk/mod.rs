@@ -31,17 +31,6 @@ impl DiskError {
     pub fn is_missing(&self) -> bool {
         self.cause.kind() == std::io::ErrorKind::NotFound
     }
-
-    /// Tells whether something else stands where there should be a directory.
-    pub fn is_no_directory(&self) -> bool {
-        self.cause.kind() == std::io::ErrorKind::NotADirectory
-    }
-
-    /// Tells whether the disk or the quota is full.
-    pub fn is_full(&self) -> bool {
-        use std::io::ErrorKind::{QuotaExceeded, StorageFull};
-        matches!(self.cause.kind(), StorageFull | QuotaExceeded)
-    }
 }
 
 /// What an operation on a file or directory returns.

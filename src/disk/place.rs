@@ -117,23 +117,22 @@ impl Staging {
         path: &Path,
         finish: Finish,
     ) -> Result<(), CopyError> {
+        let check = |seen: Digest| match seen == digest {
+            true => Ok(()),
+            false => Err(CopyError::Damaged(source.to_path_buf())),
+        };
         if let Some(aside) = self.clone_aside(source) {
-            let file = match super::hash::file(&aside)?.0 == digest {
-                true => reopen(&aside, finish.mode & !self.umask).map_err(CopyError::Disk),
-                false => Err(CopyError::Damaged(source.to_path_buf())),
-            };
+            let seen = check(super::hash::file(&aside)?.0);
+            let file = seen.and_then(|()| Ok(reopen(&aside, finish.mode & !self.umask)?));
             return self.settle(file, &aside, path, finish);
         }
         let reader = File::open(source).map_err(failed("open", source))?;
         let buffer = super::hash::buffer(reader.metadata().map_or(u64::MAX, |meta| meta.len()));
         let (aside, file) = self.create(finish.mode)?;
-        let file = match pour(reader, &file, buffer) {
-            Ok((seen, _)) if seen == digest => Ok(file),
-            Ok(_) => Err(CopyError::Damaged(source.to_path_buf())),
-            Err(PourError::Read(error)) => Err(failed("read", source)(error).into()),
-            Err(PourError::Write(error)) => Err(failed("write", path)(error).into()),
-        };
-        self.settle(file, &aside, path, finish)
+        let unread = |error| failed("read", source)(error).into();
+        let poured = pour(reader, (&file, path), buffer, unread);
+        let copied = poured.and_then(|(seen, _)| check(seen));
+        self.settle(copied.map(|()| file), &aside, path, finish)
     }
 
     /// Writes all of `content` to `path` if it is `size_bytes` long and its digest is `digest`; reads no further than that.
@@ -222,12 +221,6 @@ impl Staging {
     }
 }
 
-/// On which side a copy failed.
-enum PourError {
-    Read(std::io::Error),
-    Write(std::io::Error),
-}
-
 /// Copies the file `from` to `to`, whose directory is made; for directories that nobody reads yet.
 #[expect(clippy::disallowed_methods, reason = "disk copies")]
 pub fn copy(from: &Path, to: &Path) -> Result<()> {
@@ -307,14 +300,13 @@ fn fill(
     path: &Path,
 ) -> Result<(), CopyError> {
     let buffer = super::hash::buffer(size_bytes);
-    let poured = pour(content.by_ref().take(size_bytes), file, buffer);
+    let damaged = || CopyError::Damaged(path.to_path_buf());
+    // What cannot be decoded fails while it is read.
+    let content_part = content.by_ref().take(size_bytes);
+    let seen = pour(content_part, (file, path), buffer, |_| damaged())?;
     let is_all = || matches!(content.take(1).read_to_end(&mut Vec::new()), Ok(0));
-    match poured {
-        Ok(seen) if seen == (digest, size_bytes) && is_all() => Ok(()),
-        Err(PourError::Write(error)) => Err(failed("write", path)(error).into()),
-        // What cannot be decoded fails while it is read.
-        Ok(_) | Err(PourError::Read(_)) => Err(CopyError::Damaged(path.to_path_buf())),
-    }
+    let is_right = seen == (digest, size_bytes) && is_all();
+    is_right.then_some(()).ok_or_else(damaged)
 }
 
 /// Puts `bytes` in the place of `range` of the file at `path`, which must be nobody else's; where their sizes differ, all
@@ -384,19 +376,21 @@ fn reopen(path: &Path, mode: u32) -> Result<File> {
     File::open(path).map_err(failed("open", path))
 }
 
-/// Copies all of `from` into `to`, a full `buffer` at a time, and returns digest and size of what went through.
+/// Copies all of `from` into `to`, which is or will be `path`, a full `buffer` at a time, and returns digest and size of what went
+/// through; `unread` says what it means that `from` cannot be read.
 fn pour(
     mut from: impl Read,
-    mut to: &File,
+    (mut to, path): (&File, &Path),
     mut buffer: Vec<u8>,
-) -> Result<(Digest, u64), PourError> {
+    unread: impl Fn(std::io::Error) -> CopyError,
+) -> Result<(Digest, u64), CopyError> {
     let (mut hasher, full) = (blake3::Hasher::new(), buffer.len());
     loop {
         buffer.clear();
         let read = from.by_ref().take(full as u64).read_to_end(&mut buffer);
-        let filled = read.map_err(PourError::Read)?;
+        let filled = read.map_err(&unread)?;
         hasher.update(&buffer);
-        to.write_all(&buffer).map_err(PourError::Write)?;
+        to.write_all(&buffer).map_err(failed("write", path))?;
         if filled < full {
             return Ok((hasher.finalize().into(), hasher.count()));
         }

@@ -170,10 +170,8 @@ pub fn name_of(url: &str) -> Option<String> {
     };
     let host = host.rsplit_once('@').map_or(host, |(_, host)| host);
     let is_port = |port: &str| port.bytes().all(|byte| byte.is_ascii_digit());
-    let host = match host.rsplit_once(':') {
-        Some((host, port)) if is_port(port) => host,
-        _ => host,
-    };
+    let ported = host.rsplit_once(':').filter(|(_, port)| is_port(port));
+    let host = ported.map_or(host, |(host, _)| host);
     let path = path_of(path.trim_start_matches('/'));
     let complete = !host.is_empty() && !path.is_empty();
     complete.then(|| format!("{}/{path}", host.to_ascii_lowercase()))

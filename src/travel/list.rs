@@ -15,16 +15,16 @@ use crate::trust::{self, PublicKey, SecretKey};
 const TRIES: usize = 32;
 
 /// Who signs what is written, and whose lists are added to.
-#[derive(Clone, Copy, Debug)]
-pub struct Signer<'a> {
+#[derive(Debug, Default)]
+pub struct Signer {
     /// The keys that sign; none where nobody does.
-    pub keys: &'a [SecretKey],
+    pub keys: Vec<SecretKey>,
     /// What is noted in each signature.
-    pub comment: &'a str,
+    pub comment: String,
     /// The keys that are believed here, those that sign among them.
-    pub believed: &'a [PublicKey],
+    pub believed: Vec<PublicKey>,
     /// Is told how many starting points a list had that is replaced, since nobody here believes who signed it.
-    pub dropped: &'a AtomicUsize,
+    pub dropped: AtomicUsize,
 }
 
 /// Why a list was not written.
@@ -50,7 +50,7 @@ pub struct List<'a> {
     tier: &'a dyn Tier,
     key: String,
     /// Nobody where what is listed is to be signed later.
-    signer: Option<Signer<'a>>,
+    signer: Option<&'a Signer>,
     now_unix_s: i64,
     /// How many requests were made.
     pub requests: usize,
@@ -58,11 +58,11 @@ pub struct List<'a> {
     pub bytes: u64,
 }
 
-impl Signer<'_> {
+impl Signer {
     /// Returns the signatures of `bytes` by all keys that sign.
-    pub fn sign(self, bytes: &[u8]) -> Vec<String> {
+    pub fn sign(&self, bytes: &[u8]) -> Vec<String> {
         let keys = self.keys.iter();
-        keys.map(|key| key.sign(bytes, self.comment)).collect()
+        keys.map(|key| key.sign(bytes, &self.comment)).collect()
     }
 }
 
@@ -71,7 +71,7 @@ impl<'a> List<'a> {
     pub fn new(
         tier: &'a dyn Tier,
         key: String,
-        signer: Option<Signer<'a>>,
+        signer: Option<&'a Signer>,
         now_unix_s: i64,
     ) -> List<'a> {
         List {
@@ -114,7 +114,7 @@ impl<'a> List<'a> {
                 false => Err(ListError::Unsigned),
             };
         }
-        if trust::verify(&read.signed, &read.signatures, signer.believed).is_ok() {
+        if trust::verify(&read.signed, &read.signatures, &signer.believed).is_ok() {
             return Ok(read.head);
         }
         let count = read.head.entries.len();
@@ -130,7 +130,7 @@ impl<'a> List<'a> {
             let seen = self.get()?;
             let head = self.understand(seen.as_deref())?;
             let signed = head.with(entry.clone(), self.now_unix_s).to_sign();
-            let sign = |signer: Signer<'_>| signer.sign(&signed);
+            let sign = |signer: &Signer| signer.sign(&signed);
             let signatures = self.signer.map_or(Vec::new(), sign);
             match self.replace(seen.as_deref(), &head::encode(&signed, &signatures))? {
                 Replaced::Surely => return Ok(()),

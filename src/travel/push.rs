@@ -81,7 +81,7 @@ pub fn push(
     tier: &dyn Tier,
     store: &Store,
     point: &Point,
-    signer: Option<Signer<'_>>,
+    signer: Option<&Signer>,
     now_unix_s: i64,
 ) -> Result<Pushed, PushError> {
     let mut push = Push {

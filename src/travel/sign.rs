@@ -54,7 +54,7 @@ pub enum Verdict {
 pub fn sign(
     tier: &dyn Tier,
     expected: Expected<'_>,
-    signer: Signer<'_>,
+    signer: &Signer,
 ) -> Result<Vec<Signed>, ListError> {
     let now_unix_s = expected.now_unix_s;
     let mut waiting =
@@ -87,10 +87,10 @@ pub fn sign(
 }
 
 /// Returns the signatures of `bytes` by those of the signer's keys that did not sign them `there` yet.
-fn lacking(bytes: &[u8], there: &[String], signer: Signer<'_>) -> Vec<String> {
-    let keys = signer.keys.iter();
+fn lacking(bytes: &[u8], there: &[String], signer: &Signer) -> Vec<String> {
+    let (keys, comment) = (signer.keys.iter(), &signer.comment);
     let lacking = keys.filter(|key| trust::verify(bytes, there, &[key.public()]).is_err());
-    lacking.map(|key| key.sign(bytes, signer.comment)).collect()
+    lacking.map(|key| key.sign(bytes, comment)).collect()
 }
 
 /// Returns the bytes of the manifest that `entry` names, and its point, made from the manifest; or why it is not signed.

@@ -6,7 +6,6 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::ops::Range;
 use std::path::Path;
-use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 
@@ -403,14 +402,9 @@ impl World<'_> {
         };
         let own = gate.clone();
         let run = move || {
-            let signer = Signer {
-                keys: &[],
-                comment: "",
-                believed: &[],
-                dropped: &AtomicUsize::new(0),
-            };
+            let signer = Signer::default();
             // Others may have replaced its list four times.
-            drop(push(&sky, &store, &point, Some(signer), now));
+            drop(push(&sky, &store, &point, Some(&signer), now));
             own.set(State::Ended);
         };
         self.writers.push((gate, std::thread::spawn(run)));

@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::sync::atomic::AtomicUsize;
 
 use headstart::model::Digest;
 use headstart::store::Store;
@@ -22,13 +21,8 @@ pub(crate) fn push_unsigned(
     store: &Store,
     point: &Point,
 ) -> Result<Pushed, PushError> {
-    let nobody = Signer {
-        keys: &[],
-        comment: "",
-        believed: &[],
-        dropped: &AtomicUsize::new(0),
-    };
-    push(tier, store, point, Some(nobody), 0)
+    let nobody = Signer::default();
+    push(tier, store, point, Some(&nobody), 0)
 }
 
 /// The chain, published to a remote directory, and a second machine.

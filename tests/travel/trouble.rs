@@ -481,7 +481,10 @@ fn a_build_does_not_fail_for_a_remote() {
         runner.env("HEADSTART_WAIT", "0.2").args(args).run()
     };
     for remote in ["s3://nobody/here", "nonsense://x", "http://127.0.0.1:1/"] {
-        publish(remote, &[]).succeeded();
+        let said = publish(remote, &[]).succeeded();
+        // Nobody who is told nothing would use it, and nobody would say so.
+        let no_key = said.stderr.contains("there is no key to sign with");
+        assert_eq!(no_key, remote.starts_with("s3"), "{}", said.stderr);
     }
     refused(&publish("nonsense://x", &["--required"]), "nonsense");
     let blocked = far.chain.place.scratch.path("a-file");
@@ -489,19 +492,21 @@ fn a_build_does_not_fail_for_a_remote() {
     let remote = format!("file://{}/remote", blocked.display());
     let said = publish(&remote, &[]).succeeded();
     assert!(said.stderr.contains("a-file"), "{}", said.stderr);
-    let wrong_key = crate::common::runner(source.root(), &far.chain.place)
-        .env("HEADSTART_SIGN_KEY", "a key\nthat is none\n")
-        .env(
-            "HEADSTART_REMOTES",
-            format!("file://{}", far.remote.display()),
-        )
-        .args(["publish"])
-        .run()
-        .succeeded();
-    let told = wrong_key
-        .stderr
-        .contains("cannot sign with HEADSTART_SIGN_KEY");
-    assert!(told, "{}", wrong_key.stderr);
+    let remote = format!("file://{}", far.remote.display());
+    let with_wrong_key = |required: &[&str]| {
+        crate::common::runner(source.root(), &far.chain.place)
+            .env("HEADSTART_SIGN_KEY", "a key\nthat is none\n")
+            .env("HEADSTART_REMOTES", &remote)
+            .args([&["publish"], required].concat())
+            .run()
+    };
+    // After half an hour it would be too late to say so.
+    source.remove("target");
+    let why = "cannot sign with HEADSTART_SIGN_KEY";
+    refused(&with_wrong_key(&["--required"]), why);
+    assert!(!source.path("target/debug/c3").exists());
+    let wrong_key = with_wrong_key(&[]).succeeded();
+    assert!(wrong_key.stderr.contains(why), "{}", wrong_key.stderr);
     builds_right(source).nothing_ran();
 }
 
