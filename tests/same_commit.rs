@@ -162,6 +162,41 @@ fn each_command_is_published_alone() {
     }
 }
 
+/// While the job that builds is under way still, or has failed, the one that checks would keep readers from the build before.
+#[test]
+fn what_was_only_checked_hides_no_build() {
+    let chain = Chain::published();
+    let built = chain.source.head();
+    let checked = chain.elsewhere("checked");
+    checked.edit("crates/c3/tests/none.rs", "");
+    checked.commit("next");
+    chain
+        .run(checked.root(), &["publish", "--", "check"])
+        .succeeded();
+    for (command, commit) in [("build", built), ("check", checked.head())] {
+        let clone = checked.clone_to(&chain.place.scratch.path(command));
+        let said = chain.run(clone.root(), &["start", "--json", "--", command]);
+        assert_eq!(said.succeeded().json()["commit"], *commit, "{command}");
+        rests(&clone.cargo(), &[command]);
+    }
+}
+
+/// A starting point of one crate leaves nothing of its own to compile, and everything else.
+#[test]
+fn what_is_only_a_part_hides_no_whole() {
+    let (chain, place) = (fixture::chain(16), Place::new());
+    publish(&chain, &place, &["build"]);
+    let built = chain.head();
+    chain.edit("crates/c15/tests/none.rs", "");
+    chain.commit("next");
+    publish(&chain, &place, &["build", "--package=c0"]);
+    chain.edit("crates/c15/tests/another.rs", "");
+    chain.commit("last");
+    let there = start_elsewhere(&chain, &place, &[]);
+    assert_eq!(there.started["commit"], *built, "{}", there.started);
+    there.rests(&[&["build"]]);
+}
+
 /// A CI that keeps its target directory for weeks would publish all of those weeks to each reader.
 #[test]
 fn leftovers_stay_out() {

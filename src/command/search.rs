@@ -30,9 +30,16 @@ pub(super) struct Search<'a> {
     pub(super) sources: &'a Sources<'a>,
 }
 
+/// What was found of some kind, and of how many commits it is.
+#[derive(Default)]
+struct Found {
+    candidates: Vec<Candidate>,
+    commits: usize,
+}
+
 impl Search<'_> {
-    /// Returns the starting points of the nearest commits that have any which can be used here, nearest first; fails with [`NoStart`]
-    /// where none has.
+    /// Returns the starting points of the nearest commits that have any which can be used here, nearest first: of those that have what is
+    /// built here, if there are any. Fails with [`NoStart`] where there is none.
     pub(super) fn candidates(&self) -> anyhow::Result<Vec<Candidate>> {
         let sources = self.sources;
         if let Some(name) = &sources.args.manifest {
@@ -40,8 +47,8 @@ impl Search<'_> {
             ensure!(!candidates.is_empty(), NoStart(UNUSABLE.to_owned()));
             return Ok(candidates);
         }
-        let mut found: Vec<Candidate> = Vec::new();
-        let (mut found_commits, mut looked_at, mut unusable) = (0, 0, false);
+        let (mut found, mut others) = (Found::default(), Found::default());
+        let (mut looked_at, mut unusable) = (0, false);
         let mut other_toolchain: Option<Point> = None;
         // Most often it is near, and a long history takes git a while.
         for limit in [NEAR_ANCESTORS, MAX_ANCESTORS] {
@@ -49,26 +56,44 @@ impl Search<'_> {
             for (at, commit) in commits.iter().enumerate().skip(looked_at) {
                 let of_part = sources.points(commit).into_iter();
                 let of_part = of_part.filter(|point| point.part == self.setup.part);
-                let (ours, others): (Vec<Point>, Vec<Point>) =
+                let (ours, theirs): (Vec<Point>, Vec<Point>) =
                     of_part.partition(|point| point.toolchain == self.setup.toolchain);
-                other_toolchain = other_toolchain.or_else(|| others.into_iter().next());
-                let (some, usable) = (!ours.is_empty(), sources.candidates(ours));
-                unusable |= some && usable.is_empty();
-                found_commits += usize::from(!usable.is_empty());
-                found.extend(usable);
-                if found_commits == MAX_CANDIDATES || (at == 0 && found_commits > 0) {
-                    return Ok(found);
+                other_toolchain = other_toolchain.or_else(|| theirs.into_iter().next());
+                let all = match ours.iter().any(|point| self.serves(point)) {
+                    true => &mut found,
+                    false => &mut others,
+                };
+                if ours.is_empty() || all.commits == MAX_CANDIDATES {
+                    continue;
+                }
+                let usable = sources.candidates(ours);
+                unusable |= usable.is_empty();
+                all.commits += usize::from(!usable.is_empty());
+                all.candidates.extend(usable);
+                if found.commits == MAX_CANDIDATES || (at == 0 && found.commits > 0) {
+                    return Ok(found.candidates);
                 }
             }
             looked_at = commits.len();
-            if looked_at < limit {
+            if looked_at < limit || found.commits + others.commits > 0 {
                 break;
             }
         }
-        let some = unusable || !found.is_empty();
-        ensure!(some, self.why_none(looked_at, other_toolchain));
-        ensure!(!found.is_empty(), NoStart(UNUSABLE.to_owned()));
-        Ok(found)
+        let nearest = [found, others].into_iter().find(|all| all.commits > 0);
+        ensure!(
+            unusable || nearest.is_some(),
+            self.why_none(looked_at, other_toolchain)
+        );
+        let unusable = || NoStart(UNUSABLE.to_owned());
+        Ok(nearest.ok_or_else(unusable)?.candidates)
+    }
+
+    /// Tells whether `point` has what is to be built here, as far as that was said.
+    fn serves(&self, point: &Point) -> bool {
+        let args = &self.sources.args.cargo;
+        let wanted = CargoCommand::split(args);
+        let is_there = |one: &CargoCommand| point.commands.contains(&one.args);
+        args.is_empty() || wanted.iter().all(is_there)
     }
 
     /// Returns the point whose manifest's name begins with `name`.

@@ -21,7 +21,7 @@ use crate::engine::hold::{self, Held};
 use crate::engine::ledger::{Decision as Noted, ReasonText, Started};
 use crate::engine::observe::Reader;
 use crate::engine::offer::{self, Offered};
-use crate::engine::restore::Restored;
+use crate::engine::restore::{self, Restored};
 use crate::engine::{Action, Decision, Inspector, Ledger, Survey, plan, relocate};
 use crate::model::{Manifest, Reason, Unit, UnitName};
 use crate::report::{bytes, count};
@@ -272,20 +272,31 @@ impl<'a> Starter<'a> {
 }
 
 /// Returns the position of the candidate that leaves cargo clearly the least to compile, else of the
-/// first. What a unit costs is taken from the first that has it, so that all count the same.
+/// first. What a unit costs is taken from the first that has it, so that all count the same. What only another commit has, a build where
+/// this one has clippy's run alone, is compiled too.
 fn nearest(surveys: &[Survey<'_>]) -> usize {
     let mut known: BTreeMap<&UnitName, u64> = BTreeMap::new();
-    let mut remaining = Vec::with_capacity(surveys.len());
+    let mut had: BTreeMap<&str, BTreeSet<&UnitName>> = BTreeMap::new();
+    let mut placed: BTreeSet<&UnitName> = BTreeSet::new();
     for survey in surveys {
         let manifest = survey.manifest.get();
         for unit in &manifest.units {
             let cost_ms = known.entry(&unit.name);
             cost_ms.or_insert_with(|| manifest.cost_ms(unit));
         }
-        let cost = |unit: &Unit| known.get(&unit.name).copied().unwrap_or_default();
-        remaining.push(plan::remaining_ms(manifest, &survey.decisions, cost));
+        let names = manifest.units.iter().map(|unit| &unit.name);
+        had.entry(&manifest.commit).or_default().extend(names);
+        let units = restore::placed(manifest, &survey.decisions);
+        placed.extend(units.map(|(_, unit)| &unit.name));
     }
-    plan::nearest(&remaining)
+    let remaining = surveys.iter().map(|survey| {
+        let manifest = survey.manifest.get();
+        let cost = |name: &UnitName| known.get(name).copied().unwrap_or_default();
+        let lacking = placed.difference(&had[&*manifest.commit]);
+        let lacking: u64 = lacking.copied().map(cost).sum();
+        lacking + plan::remaining_ms(manifest, &survey.decisions, |unit| cost(&unit.name))
+    });
+    plan::nearest(&remaining.collect::<Vec<_>>())
 }
 
 fn noted(manifest: &Manifest, decisions: &[Decision]) -> Vec<Noted> {
