@@ -67,6 +67,10 @@ impl HttpService for Client {
                 let told = date.as_second() + i64::from(age);
                 self.manner.told.store(told, Ordering::Relaxed);
             }
+            if response.status().as_u16() == 416 {
+                // The file ends before what was asked for: it was cut. The tier is well.
+                return Err(HttpError::new(HttpErrorKind::Unknown, Trouble::Absent));
+            }
             let busy = matches!(response.status().as_u16(), 429 | 503);
             if let Some(seconds) = number("retry-after").filter(|_| busy) {
                 let pause = Duration::from_secs(seconds.into()).mul_f64(1.0 + JITTER * random());

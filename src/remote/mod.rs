@@ -268,8 +268,8 @@ fn trouble(error: Error) -> Trouble {
     use Error::{NotFound, PermissionDenied, Unauthenticated};
     use std::io::ErrorKind;
     let cause = last(&error);
-    if let Some(busy) = cause.downcast_ref::<Trouble>() {
-        return busy.clone();
+    if let Some(told) = cause.downcast_ref::<Trouble>() {
+        return told.clone();
     }
     let kind = cause.downcast_ref().map(std::io::Error::kind);
     let by_disk = [ErrorKind::PermissionDenied, ErrorKind::ReadOnlyFilesystem].map(Some);
@@ -307,6 +307,12 @@ impl Tier for Remote {
     }
 
     fn get_range(&self, key: &str, range: Range<u64>, watch: Watch<'_>) -> Result<Vec<u8>> {
+        let file = self.directory.as_ref().map(|dir| dir.join(key));
+        let file = file.and_then(|file| file.metadata().ok());
+        if file.is_some_and(|file| file.len() <= range.start) {
+            // `object_store` says so as it does of a directory that cannot be read.
+            return Err(Trouble::Absent);
+        }
         let limit = range.end - range.start;
         let options = GetOptions::new().with_range(Some(range));
         Ok(self.fetch(key, options, limit, watch)?.0)

@@ -189,6 +189,9 @@ impl Shared {
             return stream.write_all(nothing("404 Not Found").as_bytes());
         };
         let size = whole.len();
+        if range.is_some_and(|(start, _)| start >= size) {
+            return stream.write_all(nothing("416 Range Not Satisfiable").as_bytes());
+        }
         let start = range.map_or(0, |(start, _)| start.min(size));
         let end = range.map_or(size, |(_, end)| (end + 1).min(size));
         let length = end - start;

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use headstart::config::RemoteConfig;
 use headstart::remote::Opener;
-use headstart::tier::{Replaced, Tier};
+use headstart::tier::{Replaced, Tier, Trouble};
 use headstart_testkit::{Headstart, Scratch};
 
 use crate::collect;
@@ -170,6 +170,9 @@ fn replaces_surely(url: &str, variables: &[(&str, &str)]) {
         let replaced = remote.replace("v1/heads/test", seen, next.to_vec());
         assert_eq!(replaced, Ok(expected), "{seen:?}");
     }
+    // A pack that was cut would be taken for a remote in trouble.
+    let behind = remote.get_range("v1/heads/test", 5..9, &|_| true);
+    assert_eq!(behind, Err(Trouble::Absent));
 }
 
 #[test]
