@@ -75,7 +75,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                     .ok_or("it was a delta before")?;
                 sum.encode_s += begun.elapsed().as_secs_f64();
                 let begun = Instant::now();
-                let mut content = delta::decode(&base, (made.0, &made.1), *size)?;
+                let mut content = delta::decode(&base, &[], (made.0, &made.1), *size)?;
                 io::copy(&mut content, &mut io::sink())?;
                 sum.decode_s += begun.elapsed().as_secs_f64();
                 sum.deltas += size;

@@ -125,10 +125,10 @@ pub(super) fn encode(
     delta.copies = Copies::between(&guess, &cache);
     let digest = Digest::of(&cache);
     drop(cache);
+    let plain = postcard::to_allocvec(&delta).ok()?;
     let again = delta.copies.apply(in_memory(&guess), size_bytes)?;
     (Digest::of(&again) == digest).then_some(())?;
     drop((guess, again));
-    let plain = postcard::to_allocvec(&delta).ok()?;
     let gains = plain.len() <= most_plain(size_bytes);
     gains.then(|| zstd::bulk::compress(&plain, LEVEL).ok())?
 }

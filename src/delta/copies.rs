@@ -26,7 +26,7 @@ const GAIN_BYTES: usize = 8;
 const LOOK_BYTES: usize = 32;
 
 /// What makes the content of its base, in columns.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Copies {
     /// For each copy, where it begins in the base, from where the one before ended;
     jumps: Vec<i32>,
@@ -142,40 +142,143 @@ impl Copies {
         }
     }
 
+    /// Returns this with where everything is in the content of `size_bytes` that it makes; none if it makes none, or one of another size.
+    pub(super) fn laid(self, size_bytes: usize) -> Option<Laid> {
+        let (copies, runs) = (self.jumps.len(), self.gaps.len());
+        let are_columns = [self.copied.len(), self.added.len()] == [copies; 2];
+        // Each but the first and the last begins where so many bytes are the same.
+        if !are_columns || copies > size_bytes / ANCHOR_BYTES + 2 || self.widths.len() != runs {
+            return None;
+        }
+        let mut end = 0_u32;
+        let base = self.jumps.into_iter().zip(&self.copied);
+        let base = base.map(|(jump, copied)| {
+            let start = end.checked_add_signed(jump)?;
+            end = start.checked_add(*copied)?;
+            Some(start)
+        });
+        let base: Vec<u32> = base.collect::<Option<_>>()?;
+        let both = |(one, other): (u32, &u32)| one.checked_add(*other);
+        let laid = Laid {
+            base,
+            begins: sums(self.copied.into_iter().zip(&self.added).map(both))?,
+            new_begins: sums(self.added.into_iter().map(Some))?,
+            new: self.new,
+            ends: sums(self.gaps.into_iter().zip(&self.widths).map(both))?,
+            larger_begins: sums(self.widths.into_iter().map(Some))?,
+            larger: self.larger,
+        };
+        let fits = last(&laid.begins) == size_bytes
+            && last(&laid.ends) <= size_bytes
+            && last(&laid.new_begins) <= laid.new.len()
+            && last(&laid.larger_begins) <= laid.larger.len();
+        fits.then_some(laid)
+    }
+
     /// Returns the content of `size_bytes` that this makes of a base, of which `read` adds parts to what it is given; none if it makes
     /// none, or one of another size.
     pub(super) fn apply(
-        &self,
-        mut read: impl FnMut(Range<usize>, &mut Vec<u8>) -> Option<()>,
+        self,
+        read: impl FnMut(Range<usize>, &mut Vec<u8>) -> Option<()>,
         size_bytes: usize,
     ) -> Option<Vec<u8>> {
-        // Each but the first and the last begins where so many bytes are the same.
-        if self.jumps.len() > size_bytes / ANCHOR_BYTES + 2 {
-            return None;
-        }
+        let laid = self.laid(size_bytes)?;
         let mut content = Vec::with_capacity(size_bytes);
-        let (mut copies, mut new) = (self.copies(), &self.new[..]);
-        for _ in &self.jumps {
-            let (copied, added) = copies()?;
-            let size = content.len().checked_add(copied.len())?;
-            if size.checked_add(added)? > size_bytes {
-                return None;
+        laid.read(0..size_bytes, &mut content, read)?;
+        Some(content)
+    }
+}
+
+/// Copies of which any part can be read without the rest: sums in the place of the counts. Those of counts begin with 0.
+pub(super) struct Laid {
+    /// Where in the base each copy begins,
+    base: Vec<u32>,
+    /// where in the content,
+    begins: Vec<u32>,
+    /// and where in what is new the bytes begin that follow.
+    new_begins: Vec<u32>,
+    new: Vec<u8>,
+    /// Where in the content each run of other bytes ends,
+    ends: Vec<u32>,
+    /// and where what they are larger by begins.
+    larger_begins: Vec<u32>,
+    larger: Vec<u8>,
+}
+
+impl Laid {
+    /// Adds `part` of the content to `to`; `base` does so with parts of the base. None where one of them has less.
+    pub(super) fn read(
+        &self,
+        part: Range<usize>,
+        to: &mut Vec<u8>,
+        mut base: impl FnMut(Range<usize>, &mut Vec<u8>) -> Option<()>,
+    ) -> Option<()> {
+        let begun = to.len();
+        let begins = |copy: usize| self.begins[copy] as usize;
+        let after = self.begins.partition_point(|at| *at as usize <= part.start);
+        for copy in after.saturating_sub(1)..self.base.len() {
+            let (start, end) = (begins(copy), begins(copy + 1));
+            if start >= part.end {
+                break;
             }
-            read(copied, &mut content)?;
-            content.extend_from_slice(new.split_off(..added)?);
+            let new = within(&self.new_begins, copy);
+            let copied = common(&part, &(start..end - new.len()));
+            let added = common(&part, &(end - new.len()..end));
+            if !copied.is_empty() {
+                let at = self.base[copy] as usize + copied.start - start;
+                base(at..at + copied.len(), to)?;
+            }
+            let at = new.end + added.start - end;
+            to.extend_from_slice(self.new.get(at..at + added.len())?);
         }
-        let (mut at, mut larger) = (0_usize, &self.larger[..]);
-        for (gap, width) in self.gaps.iter().zip(&self.widths) {
-            at = at.checked_add(*gap as usize)?;
-            let own = larger.split_off(..*width as usize)?;
-            let others = content.get_mut(at..)?.get_mut(..own.len())?;
-            for (other, larger) in others.iter_mut().zip(own) {
+        let made = to
+            .get_mut(begun..)
+            .filter(|made| made.len() == part.len())?;
+        // The first sum is of nothing.
+        let before = self.ends.partition_point(|end| *end as usize <= part.start);
+        for run in before.saturating_sub(1)..self.ends.len() - 1 {
+            let (end, larger) = (
+                self.ends[run + 1] as usize,
+                within(&self.larger_begins, run),
+            );
+            let start = end - larger.len();
+            if start >= part.end {
+                break;
+            }
+            let own = common(&part, &(start..end));
+            let larger = self.larger.get(larger.start + own.start - start..)?;
+            let others = &mut made[own.start - part.start..own.end - part.start];
+            for (other, larger) in others.iter_mut().zip(larger) {
                 *other = other.wrapping_add(*larger);
             }
-            at += own.len();
         }
-        (content.len() == size_bytes).then_some(content)
+        Some(())
     }
+}
+
+/// Returns the sums of the first none, one, two and so on of `counts`.
+fn sums(counts: impl Iterator<Item = Option<u32>>) -> Option<Vec<u32>> {
+    let mut sum = 0_u32;
+    let further = counts.map(|count| {
+        sum = sum.checked_add(count?)?;
+        Some(sum)
+    });
+    std::iter::once(Some(0)).chain(further).collect()
+}
+
+fn last(sums: &[u32]) -> usize {
+    sums.last().map_or(0, |sum| *sum as usize)
+}
+
+/// Returns what the count at `number` adds to its sum.
+fn within(sums: &[u32], number: usize) -> Range<usize> {
+    sums[number] as usize..sums[number + 1] as usize
+}
+
+/// Returns what both ranges have; where they have nothing in common, an empty one within the second.
+fn common(part: &Range<usize>, whole: &Range<usize>) -> Range<usize> {
+    let start = part.start.clamp(whole.start, whole.end);
+    start..part.end.clamp(start, whole.end)
 }
 
 /// Returns what reads parts of `base`.
@@ -330,9 +433,10 @@ mod tests {
 
     fn size(base: &[u8], content: &[u8]) -> usize {
         let copies = Copies::between(base, content);
-        assert!(copies.apply(in_memory(base), content.len()).unwrap() == content);
-        assert!(copies.apply(in_memory(base), content.len() + 1).is_none());
-        assert!(content.is_empty() || copies.apply(in_memory(base), content.len() - 1).is_none());
+        let apply = |size: usize| copies.clone().apply(in_memory(base), size);
+        assert!(apply(content.len()).unwrap() == content);
+        assert!(apply(content.len() + 1).is_none());
+        assert!(content.is_empty() || apply(content.len() - 1).is_none());
         let plain = postcard::to_allocvec(&copies).unwrap();
         zstd::bulk::compress(&plain, 9).unwrap().len()
     }
@@ -401,6 +505,18 @@ mod tests {
         fn the_content_comes_back(base in parts(), content in parts()) {
             let copies = Copies::between(&base, &content);
             prop_assert_eq!(copies.apply(in_memory(&base), content.len()).unwrap(), content);
+        }
+
+        /// What is made through it would be of other bytes.
+        #[test]
+        fn any_part_comes_alone(base in parts(), content in parts(), from in any::<prop::sample::Index>(), size in 0usize..700) {
+            let laid = Copies::between(&base, &content).laid(content.len()).unwrap();
+            let from = from.index(content.len() + 1);
+            let part = from..content.len().min(from + size);
+            let mut read = b"before".to_vec();
+            laid.read(part.clone(), &mut read, in_memory(&base)).unwrap();
+            prop_assert_eq!(&read[6..], &content[part]);
+            prop_assert!(laid.read(from..content.len() + 1, &mut read, in_memory(&base)).is_none());
         }
 
         /// Copies are not signed: whatever is in it, a reader must neither stop nor fill its memory.

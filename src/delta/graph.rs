@@ -88,6 +88,7 @@ impl Delta {
         };
         delta.nodes.add(&places);
         let (mut expected, mut edges) = (Vec::new(), Vec::new());
+        let mut found = vec![NEW; graph.count() as usize];
         for (position, place) in (0..).zip(places) {
             let node = graph.get(position)?;
             let own = (node.kind, *node.key, *node.value);
@@ -103,7 +104,7 @@ impl Delta {
             edges.extend(node.edges());
             let runs = match expected == edges {
                 true => 0,
-                false => 1 + delta.add_edges(position, &expected, &edges),
+                false => 1 + delta.add_edges(position, &expected, &mut edges, &mut found),
             };
             delta.has_edges.push(runs);
             let new = size_of_val(&*delta.keys) + size_of_val(&*delta.values);
@@ -115,20 +116,28 @@ impl Delta {
         Some(delta)
     }
 
-    /// Adds the edges of the node at `position`, and returns of how many runs they are.
-    fn add_edges(&mut self, position: u32, expected: &[u32], edges: &[u32]) -> u32 {
-        let places: HashMap<u32, u32> = expected.iter().copied().zip(0..).collect();
-        let mut found = Vec::with_capacity(edges.len());
+    /// Adds the `edges` of the node at `position`, which become their places in what is expected, and returns of how many runs they are.
+    /// `found` has nothing for any node, before and afterwards.
+    fn add_edges(
+        &mut self,
+        position: u32,
+        expected: &[u32],
+        edges: &mut [u32],
+        found: &mut [u32],
+    ) -> u32 {
+        for (place, edge) in (0..).zip(expected) {
+            found[*edge as usize] = place;
+        }
         let mut last = position;
-        for edge in edges {
-            let place = places.get(edge).copied().unwrap_or(NEW);
+        for edge in edges.iter_mut() {
+            let place = found.get(*edge as usize).copied().unwrap_or(NEW);
             if place == NEW {
                 self.targets.push(last.wrapping_sub(*edge).cast_signed());
             }
-            found.push(place);
-            last = *edge;
+            last = std::mem::replace(edge, place);
         }
-        self.edges.add(&found)
+        expected.iter().for_each(|edge| found[*edge as usize] = NEW);
+        self.edges.add(edges)
     }
 
     fn apply(self, base: Nodes, size_bytes: usize) -> Option<impl FnMut() -> Option<Vec<u8>>> {

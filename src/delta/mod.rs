@@ -17,8 +17,9 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use rayon::prelude::*;
+use zstd::zstd_safe;
 
-use self::copies::{Copies, in_memory};
+use self::copies::{Copies, Laid, in_memory};
 use crate::disk::{hash, open_at};
 use crate::rustc::dep_graph;
 use crate::rustc::nodes::Nodes;
@@ -81,12 +82,12 @@ fn stretch(
     start: u64,
 ) -> io::Result<Option<Vec<u8>>> {
     let size = STRETCH_BYTES.min(size_bytes - start);
-    let (base, stretch) = (around(base, start)?, read(content, start, size)?);
+    let (base, stretch) = (read_around(base, start)?, read(content, start, size)?);
     let copies = Copies::between(&base, &stretch);
+    let plain = postcard::to_allocvec(&copies).map_err(io::Error::other)?;
     let again = copies.apply(in_memory(&base), stretch.len());
     let is_right = again.is_some_and(|again| again == stretch);
     drop((base, stretch));
-    let plain = postcard::to_allocvec(&copies).map_err(io::Error::other)?;
     let gains = is_right && plain.len() as u64 <= size + SLACK_BYTES;
     let packed = gains.then(|| zstd::bulk::compress(&plain, LEVEL));
     packed.transpose()
@@ -100,7 +101,7 @@ fn graph(base: &Path, content: &Path, size_bytes: u64) -> io::Result<Option<Opti
     };
     let makes = |delta: &Vec<u8>| {
         let mut again = blake3::Hasher::new();
-        let read = decode(base, (Codec::Graph, delta), size_bytes);
+        let read = decode(base, &[], (Codec::Graph, delta), size_bytes);
         let read = read.and_then(|read| again.update_reader(read).map(drop));
         read.is_ok() && hash::of(content) == Some(again.finalize().into())
     };
@@ -127,15 +128,21 @@ fn cache(
     Ok(Some(delta))
 }
 
-/// Returns a reader of what `delta` makes of `base`; whoever reads checks that it is what should come.
+/// Returns a reader of what `delta` makes of `base`, or of what the deltas `between` make of it, one of the other, each with the size of
+/// what it makes; whoever reads checks that it is what should come. Of what lies between no more is made than is read of it; all of them
+/// must be of [`Codec::Bytes`].
 pub fn decode<'a>(
     base: &'a Path,
+    between: &[(&[u8], u64)],
     (codec, delta): (Codec, &'a [u8]),
     size_bytes: u64,
 ) -> io::Result<Box<dyn Read + 'a>> {
     let size = usize::try_from(size_bytes).map_err(|_| damaged())?;
-    if codec != Codec::Bytes && base.metadata()?.len().max(size_bytes) > MAX_WHOLE_BYTES {
-        return Err(damaged());
+    if codec != Codec::Bytes {
+        let largest = base.metadata()?.len().max(size_bytes);
+        if largest > MAX_WHOLE_BYTES || !between.is_empty() {
+            return Err(damaged());
+        }
     }
     Ok(match codec {
         Codec::Graph => {
@@ -148,10 +155,31 @@ pub fn decode<'a>(
             Box::new(io::Cursor::new(made.ok_or_else(damaged)?))
         }
         Codec::Bytes => {
-            let made = stretches(File::open(base)?, delta, size);
-            Box::new(Pieces(made, io::Cursor::default()))
+            let mut parts = parts_of(File::open(base)?);
+            for (delta, size_bytes) in between {
+                let size = usize::try_from(*size_bytes).map_err(|_| damaged())?;
+                parts = layer(parts, delta, size).ok_or_else(damaged)?;
+            }
+            Box::new(Pieces(stretches(parts, delta, size), io::Cursor::default()))
         }
     })
+}
+
+/// Returns about how much memory it takes to have `delta` between another and its base.
+pub fn between_bytes(mut delta: &[u8]) -> u64 {
+    let mut plain_bytes = 0_u64;
+    while let Ok(stored) = zstd_safe::find_frame_compressed_size(delta)
+        && let Some((frame, rest)) = delta.split_at_checked(stored)
+        && !frame.is_empty()
+    {
+        let said = zstd_safe::get_frame_content_size(frame).ok().flatten();
+        plain_bytes += said
+            .unwrap_or(STRETCH_BYTES)
+            .min(STRETCH_BYTES + SLACK_BYTES);
+        delta = rest;
+    }
+    // A count has four bytes in memory, and most often one in a delta.
+    plain_bytes * 4
 }
 
 /// Returns about how much memory it takes to make a delta of an object of `size_bytes`, or to [`decode`] it and read what that returns.
@@ -169,31 +197,79 @@ fn damaged() -> io::Error {
     io::ErrorKind::InvalidData.into()
 }
 
+/// Adds a part of an object to what it is given; none where it has less.
+type ReadPart = Box<dyn Fn(Range<usize>, &mut Vec<u8>) -> Option<()>>;
+
+/// Returns what reads parts of the file `base`.
+fn parts_of(base: File) -> ReadPart {
+    Box::new(move |part, to| {
+        let end = to.len();
+        to.resize(end + part.len(), 0);
+        base.read_exact_at(&mut to[end..], part.start as u64).ok()
+    })
+}
+
 /// Returns what makes an object of `size_bytes` of `base` and the frames `rest`, a stretch with each call, and an empty one behind them.
-fn stretches(base: File, mut rest: &[u8], size_bytes: usize) -> impl FnMut() -> Option<Vec<u8>> {
+fn stretches(
+    base: ReadPart,
+    mut rest: &[u8],
+    size_bytes: usize,
+) -> impl FnMut() -> Option<Vec<u8>> {
     let mut begun = 0;
     move || {
-        let size = (size_bytes - begun).min(STRETCH_BYTES as usize);
-        if size == 0 {
+        let stretch = stretch_at(begun, size_bytes);
+        if stretch.is_empty() {
             return Some(Vec::new());
         }
-        let most = size + SLACK_BYTES as usize;
-        let decoder = zstd::Decoder::with_buffer(&mut rest).ok()?;
-        let mut plain = Vec::new();
-        // One more, so that the frame is read to its end, and one that is longer is seen.
-        let mut frame = decoder.single_frame().take(most as u64 + 1);
-        let read = frame.read_to_end(&mut plain).ok()?;
-        let copies: Copies = (read <= most).then(|| postcard::from_bytes(&plain).ok())??;
-        drop(plain);
-        let from = begun.saturating_sub(AROUND_BYTES as usize);
-        let read = |part: Range<usize>, to: &mut Vec<u8>| {
-            let (end, at) = (to.len(), from + part.start);
-            to.resize(end + part.len(), 0);
-            base.read_exact_at(&mut to[end..], at as u64).ok()
-        };
-        begun += size;
-        copies.apply(read, size)
+        begun = stretch.end;
+        let copies = next_copies(&mut rest, stretch.len())?;
+        copies.apply(around(&base, stretch.start), stretch.len())
     }
+}
+
+/// Returns what reads parts of the object of `size_bytes` that the frames `rest` make of `base`; none if they make none.
+fn layer(base: ReadPart, mut rest: &[u8], size_bytes: usize) -> Option<ReadPart> {
+    let begins = (0..size_bytes).step_by(STRETCH_BYTES as usize);
+    let laid = begins.map(|begun| {
+        let size = stretch_at(begun, size_bytes).len();
+        next_copies(&mut rest, size)?.laid(size)
+    });
+    let laid: Vec<Laid> = laid.collect::<Option<_>>()?;
+    Some(Box::new(move |part, to| {
+        let mut at = part.start;
+        while at < part.end {
+            let number = at / STRETCH_BYTES as usize;
+            let stretch = stretch_at(number * STRETCH_BYTES as usize, size_bytes);
+            let end = part.end.min(stretch.end);
+            let own = (at < end).then(|| at - stretch.start..end - stretch.start)?;
+            laid.get(number)?
+                .read(own, to, around(&base, stretch.start))?;
+            at = end;
+        }
+        Some(())
+    }))
+}
+
+/// Returns which bytes of an object are the stretch that begins at `begun`.
+fn stretch_at(begun: usize, size_bytes: usize) -> Range<usize> {
+    begun..size_bytes.min(begun + STRETCH_BYTES as usize)
+}
+
+/// Returns the copies of the next frame of `rest`, which are for a stretch of `size_bytes`.
+fn next_copies(rest: &mut &[u8], size_bytes: usize) -> Option<Copies> {
+    let most = size_bytes + SLACK_BYTES as usize;
+    let decoder = zstd::Decoder::with_buffer(rest).ok()?;
+    let mut plain = Vec::new();
+    // One more, so that the frame is read to its end, and one that is longer is seen.
+    let mut frame = decoder.single_frame().take(most as u64 + 1);
+    let read = frame.read_to_end(&mut plain).ok()?;
+    (read <= most).then(|| postcard::from_bytes(&plain).ok())?
+}
+
+/// Returns what reads of `base` what lies around the stretch that begins at `start`.
+fn around(base: &ReadPart, start: usize) -> impl Fn(Range<usize>, &mut Vec<u8>) -> Option<()> {
+    let from = start.saturating_sub(AROUND_BYTES as usize);
+    move |part, to| base(from + part.start..from + part.end, to)
 }
 
 /// Reads the pieces that it is called for, of which an empty one is the last; with what is left of the last one.
@@ -213,7 +289,7 @@ impl<F: FnMut() -> Option<Vec<u8>>> Read for Pieces<F> {
 }
 
 /// Returns what of `base` the stretch that begins at `start` is a delta to.
-fn around(base: &Path, start: u64) -> io::Result<Vec<u8>> {
+fn read_around(base: &Path, start: u64) -> io::Result<Vec<u8>> {
     let from = start.saturating_sub(AROUND_BYTES);
     read(base, from, start + STRETCH_BYTES + AROUND_BYTES - from)
 }
@@ -231,8 +307,8 @@ fn read(path: &Path, start: u64, size: u64) -> io::Result<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::{
-        AROUND_BYTES, Copies, LEVEL, MAX_WHOLE_BYTES, Room, SLACK_BYTES, STRETCH_BYTES, decode,
-        encode,
+        AROUND_BYTES, Copies, LEVEL, MAX_WHOLE_BYTES, Room, SLACK_BYTES, STRETCH_BYTES,
+        between_bytes, decode, encode,
     };
     use crate::store::pack::Codec;
     use std::fs;
@@ -263,14 +339,14 @@ mod tests {
             content.len()
         );
         let mut again = Vec::new();
-        let mut reader = decode(&before, (codec, &delta), content.len() as u64).unwrap();
+        let mut reader = decode(&before, &[], (codec, &delta), content.len() as u64).unwrap();
         reader.read_to_end(&mut again).unwrap();
         assert!(again == content, "{} became {}", content.len(), again.len());
         // Of another base, or cut, it may fail, and makes something else.
         fs::write(&before, noise(9, base.len() as u64)).unwrap();
         for delta in [&delta[..], &delta[..delta.len() / 2]] {
             let mut other = Vec::new();
-            let read = decode(&before, (codec, delta), content.len() as u64);
+            let read = decode(&before, &[], (codec, delta), content.len() as u64);
             let read = read.and_then(|mut reader| reader.read_to_end(&mut other));
             assert!(base.is_empty() || read.is_err() || other != content);
         }
@@ -302,6 +378,44 @@ mod tests {
         check(&large, &grown, AROUND_BYTES / 2 + 100_000);
     }
 
+    /// What a start needs of a program that three deltas make would be written three times; a part too many or too few is another program.
+    #[test]
+    fn what_lies_between_is_not_made() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = |at: usize| dir.path().join(at.to_string());
+        let mut content = noise(1, 3 * STRETCH_BYTES + 5000);
+        let (mut deltas, mut sizes) = (Vec::new(), Vec::new());
+        for at in 0..4 {
+            fs::write(file(at), &content).unwrap();
+            sizes.push(content.len() as u64);
+            if at > 0 {
+                let made = encode(&file(at - 1), &file(at), None, &Room::default());
+                deltas.push(made.unwrap().unwrap().1);
+            }
+            let (moved, grows) = (at * 7001, noise(9 + at as u8, 2000 * at as u64));
+            content.splice(moved..moved + 100, grows);
+            content.truncate(3 * STRETCH_BYTES as usize + 3000 * (at % 2));
+            content
+                .iter_mut()
+                .step_by(5003)
+                .for_each(|byte| *byte = byte.wrapping_add(1));
+        }
+        let made = |between: &[(&[u8], u64)], delta: &[u8]| {
+            let mut made = Vec::new();
+            let base = file(0);
+            let reader = decode(&base, between, (Codec::Bytes, delta), sizes[3]);
+            let read = reader.and_then(|mut reader| reader.read_to_end(&mut made));
+            read.ok().map(|_| made)
+        };
+        let [first, second, third] = [0, 1, 2].map(|at| (&deltas[at][..], sizes[at + 1]));
+        assert!(made(&[first, second], third.0) == fs::read(file(3)).ok());
+        assert_ne!(made(&[second], third.0), fs::read(file(3)).ok());
+        assert_eq!(made(&[(first.0, first.1 + 1), second], third.0), None);
+        assert_eq!(made(&[first, (&second.0[..100], second.1)], third.0), None);
+        assert_eq!(made(&[(first.0, first.1 - 1), second], third.0), None);
+        assert!(between_bytes(first.0) > 0 && between_bytes(b"no frame") == 0);
+    }
+
     /// Whoever writes a delta would choose what a reader does instead of reading.
     #[test]
     fn stretches_are_as_long_as_they_must_be() {
@@ -315,7 +429,7 @@ mod tests {
         let frame = |size: usize| zstd::bulk::compress(&plain(size), LEVEL).unwrap();
         let read = |delta: &[u8], size: u64| {
             let mut all = Vec::new();
-            let reader = decode(&base, (Codec::Bytes, delta), size);
+            let reader = decode(&base, &[], (Codec::Bytes, delta), size);
             reader
                 .and_then(|mut reader| reader.read_to_end(&mut all))
                 .ok()
@@ -339,7 +453,7 @@ mod tests {
             .set_len(MAX_WHOLE_BYTES + 1)
             .unwrap();
         for codec in [Codec::Graph, Codec::Cache] {
-            assert!(decode(&base, (codec, b""), 20_000).is_err());
+            assert!(decode(&base, &[], (codec, b""), 20_000).is_err());
         }
     }
 }

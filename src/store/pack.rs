@@ -184,10 +184,12 @@ impl Index {
         };
         let needed: HashSet<usize> = (0..own).flat_map(|at| self.steps(at)).collect();
         let further = needed.iter().filter(|at| **at >= own);
+        let packs: HashSet<PackName> = self.packs.iter().copied().collect();
         let each_once: HashSet<Digest> = objects.iter().map(|(digest, _)| *digest).collect();
         self.frames.iter().enumerate().all(fits)
             && further.count() == self.bases.len()
             && each_once.len() == objects.len()
+            && packs.len() == self.packs.len()
     }
 }
 

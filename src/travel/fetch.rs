@@ -4,10 +4,10 @@
 //! is wrong, costs what it costs to compile.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::io::{self, Read};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Condvar, Mutex, OnceLock};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, OnceLock};
 
 use rayon::prelude::*;
 
@@ -16,7 +16,7 @@ use crate::disk::place::{CopyError, Staging};
 use crate::disk::{self, hash};
 use crate::model::{Digest, Manifest, Unit};
 use crate::store::Store;
-use crate::store::pack::{self, Index, MAX_STEPS, Request};
+use crate::store::pack::{self, Codec, Index, MAX_STEPS, Request};
 use crate::tier::{Tier, Tiers, Trouble, Watch};
 use crate::travel::arrivals::Arrivals;
 
@@ -28,6 +28,10 @@ const IN_FLIGHT_BEHIND: usize = 8;
 const AHEAD: u64 = 2;
 /// What they ask for, where no object is larger: what comes over 100 Mbit/s in two seconds.
 pub const AHEAD_BYTES: u64 = AHEAD * pack::REQUEST_BYTES;
+/// How much is held at most of what comes only to make something else of it; more is made, and kept, like the rest.
+const MAX_HELD_BYTES: usize = 64 << 20;
+/// How much memory one of those may take where it is used.
+const MAX_BETWEEN_BYTES: u64 = 64 << 20;
 /// Why what threads share can be had.
 const UNHURT: &str = "nobody panics with it";
 
@@ -97,6 +101,9 @@ impl Drop for Settled<'_> {
     }
 }
 
+/// The position of an object that is not made, and its frame.
+pub type Held = (usize, Arc<[u8]>);
+
 /// One fetch under way.
 struct Fetch<'a> {
     wanted: Wanted<'a>,
@@ -106,6 +113,12 @@ struct Fetch<'a> {
     watch: Watch<'a>,
     /// Frames whose objects others are deltas to, which look for them in the store.
     bases: HashSet<usize>,
+    /// Of these, which nobody wants for themselves, and what comes is made through them: see [`delta::decode`].
+    between: HashSet<usize>,
+    /// Their frames, as they came.
+    held: Mutex<HashMap<usize, Arc<[u8]>>>,
+    /// Whether something was made through them that it should not be.
+    is_misled: AtomicBool,
     /// Held by who fetches what others wait for.
     answering: Mutex<()>,
     /// For what is on its way before that.
@@ -141,8 +154,11 @@ pub fn lacking(
 pub fn fetch(wanted: Wanted<'_>, tiers: &Tiers, keep: Keep<'_>, watch: Watch<'_>) -> Fetched {
     let objects = wanted.objects.iter();
     let bases = objects.filter_map(|at| wanted.index.steps(*at).next());
-    let fetch = Fetch {
+    let mut fetch = Fetch {
         bases: bases.collect(),
+        between: between(wanted.index, wanted.objects),
+        held: Mutex::default(),
+        is_misled: AtomicBool::new(false),
         wanted,
         objects: wanted.index.all_objects(wanted.manifest),
         tiers,
@@ -153,7 +169,13 @@ pub fn fetch(wanted: Wanted<'_>, tiers: &Tiers, keep: Keep<'_>, watch: Watch<'_>
         ended: OnceLock::new(),
         room: Room::default(),
     };
-    let trouble = fetch.all(wanted.objects, wanted.asked);
+    let mut trouble = fetch.all(wanted.objects, wanted.asked);
+    if fetch.is_misled.load(Ordering::Relaxed) {
+        // Once more, and what each of them makes is checked.
+        fetch.between.clear();
+        fetch.held = Mutex::default();
+        trouble = worse(trouble, fetch.all(wanted.objects, wanted.asked));
+    }
     let own = wanted.index.own();
     let own = wanted.objects.iter().filter(|at| **at < own);
     let lacking = own.filter(|at| !fetch.is_here(**at)).count();
@@ -161,6 +183,26 @@ pub fn fetch(wanted: Wanted<'_>, tiers: &Tiers, keep: Keep<'_>, watch: Watch<'_>
     let without = (lacking > 0).then(|| Trouble::Unreachable(why.to_owned()));
     let trouble = fetch.ended.into_inner().or(trouble).or(without);
     Fetched { lacking, trouble }
+}
+
+/// Returns the later trouble, but absence only where there was no other: what is absent is not asked for again.
+fn worse(before: Option<Trouble>, now: Option<Trouble>) -> Option<Trouble> {
+    match (before, now) {
+        (before @ Some(_), None | Some(Trouble::Absent)) => before,
+        (_, now) => now,
+    }
+}
+
+/// Returns those of `objects` that need not be made: bases alone, and like all that is made of them, of changed bytes.
+fn between(index: &Index, objects: &[usize]) -> HashSet<usize> {
+    let codec = |at: usize| index.frames[at].delta.map(|(codec, _)| codec);
+    let is_of_bytes = |at: &usize| codec(*at) == Some(Codec::Bytes);
+    let others = objects.iter().filter(|at| !is_of_bytes(at));
+    let needed: HashSet<usize> = others.filter_map(|at| index.steps(*at).next()).collect();
+    let own = index.own();
+    let all = objects.iter().copied();
+    all.filter(|at| *at >= own && is_of_bytes(at) && !needed.contains(at))
+        .collect()
 }
 
 impl Fetch<'_> {
@@ -186,14 +228,15 @@ impl Fetch<'_> {
                 let _settled = Settled(&coming, &request.objects);
                 // Some of it may have come as what was asked for.
                 let lacking = request.objects.iter().copied();
-                let lacking: Vec<usize> = lacking.filter(|at| !self.is_here(*at)).collect();
+                let is_lacking = |at: &usize| !self.is_here(*at) && self.held(*at).is_none();
+                let lacking: Vec<usize> = lacking.filter(is_lacking).collect();
                 for request in self.wanted.index.requests(&lacking) {
                     match self.one(&request, &coming, own.take()) {
                         Ok(()) => {}
                         Err(ends @ (Trouble::Stopped | Trouble::Here(_))) => {
                             drop(self.ended.set(ends));
                         }
-                        Err(trouble) => last = Some(trouble),
+                        Err(trouble) => last = worse(last, Some(trouble)),
                     }
                 }
             }
@@ -205,7 +248,7 @@ impl Fetch<'_> {
             let workers: Vec<_> = (0..count).map(|_| scope.spawn(work)).collect();
             let ended = workers.into_iter();
             let ended = ended.map(|one| one.join().expect("it does not panic"));
-            ended.fold(None, |last, one| one.or(last))
+            ended.fold(None, worse)
         })
     }
 
@@ -272,8 +315,34 @@ impl Fetch<'_> {
         self.wanted.index.steps(at).next()
     }
 
-    fn lacks_base(&self, at: usize) -> bool {
-        self.base(at).is_some_and(|base| !self.is_here(base))
+    /// Holds the frame of the object at `at`, unless it or all of them are too much.
+    fn hold(&self, at: usize, frame: &[u8]) -> bool {
+        let mut held = self.held.lock().expect(UNHURT);
+        let sizes = held.values().map(|one| one.len());
+        let fits = sizes.sum::<usize>() + frame.len() <= MAX_HELD_BYTES
+            && delta::between_bytes(frame) <= MAX_BETWEEN_BYTES;
+        if fits {
+            held.insert(at, frame.into());
+        }
+        fits
+    }
+
+    fn held(&self, at: usize) -> Option<Arc<[u8]>> {
+        self.held.lock().expect(UNHURT).get(&at).cloned()
+    }
+
+    /// Returns the frames through which the object at `at` is made of what is here, that next to this first, each with its position;
+    /// none where even that is lacking.
+    fn through(&self, at: usize) -> Option<Vec<Held>> {
+        let mut between = Vec::new();
+        for base in self.wanted.index.steps(at) {
+            if self.is_here(base) {
+                break;
+            }
+            between.push((base, self.held(base)?));
+        }
+        between.reverse();
+        Some(between)
     }
 
     /// Asks for `request`, and stores what is in the answer; another tier is asked where one lacks it or gives something
@@ -300,18 +369,22 @@ impl Fetch<'_> {
     fn store_all(&self, request: &Request, bytes: &[u8], coming: &Coming) -> Result<(), Trouble> {
         self.wait_for_bases(request, coming);
         let store = |at: &usize| {
-            if self.lacks_base(*at) {
-                return None;
-            }
+            let between = self.through(*at)?;
             let frame = self.wanted.index.frame(*at, request, bytes);
             let what = (self.wanted.index, &self.objects[..]);
-            match store_frame(what, (*at, frame), self.keep_of(*at), &self.room) {
+            let stored = match self.between.contains(at) && self.hold(*at, frame) {
+                true => Ok(()),
+                false => store_frame(what, (*at, frame, &between), self.keep_of(*at), &self.room),
+            };
+            match stored {
                 Ok(()) => {
                     drop(Settled(coming, &[*at]));
                     None
                 }
                 Err(CopyError::Disk(error)) => Some(Trouble::Here(error.to_string())),
                 Err(CopyError::Damaged(_)) => {
+                    self.is_misled
+                        .fetch_or(!between.is_empty(), Ordering::Relaxed);
                     let pack = request.pack.digest.short();
                     let why = format!("pack {pack} is damaged there");
                     Some(Trouble::Unreachable(why))
@@ -328,11 +401,11 @@ impl Fetch<'_> {
     }
 }
 
-/// Stores the object at `at` of an index, which `frame` is. What it is a delta to must be here; it is removed if it is damaged, to
-/// be fetched again.
+/// Stores the object at `at` of an index, which `frame` is, made through what is `between` it and what is here. That is removed if it is
+/// damaged, to be fetched again.
 pub fn store_frame(
     (index, objects): (&Index, &[(Digest, u64)]),
-    (at, frame): (usize, &[u8]),
+    (at, frame, between): (usize, &[u8], &[Held]),
     keep: Keep<'_>,
     room: &Room,
 ) -> Result<(), CopyError> {
@@ -341,13 +414,19 @@ pub fn store_frame(
         Ok(content) => keep.put(content, object),
         Err(_) => Err(CopyError::Damaged(store.object(object.0))),
     };
-    let Some((codec, base)) = index.frames[at].delta else {
+    let Some((codec, _)) = index.frames[at].delta else {
         return put(pack::decompress(frame).map(|content| Box::new(content) as _));
     };
-    let (base, base_bytes) = objects[base as usize];
+    let (base, base_bytes) = objects[index.steps(at).nth(between.len()).unwrap_or(at)];
     let path = store.object(base);
-    let _memory = room.take(delta::memory_bytes(codec, base_bytes, object.1));
-    let stored = put(delta::decode(&path, (codec, frame), object.1));
+    let more = between.iter().map(|(_, frame)| delta::between_bytes(frame));
+    let needed_bytes = delta::memory_bytes(codec, base_bytes, object.1) + more.sum::<u64>();
+    let _memory = room.take(needed_bytes);
+    let between: Vec<(&[u8], u64)> = between
+        .iter()
+        .map(|(at, frame)| (&frame[..], objects[*at].1))
+        .collect();
+    let stored = put(delta::decode(&path, &between, (codec, frame), object.1));
     if matches!(stored, Err(CopyError::Damaged(_)))
         && hash::file(&path).is_ok_and(|(seen, _)| seen != base)
     {

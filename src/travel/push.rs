@@ -7,6 +7,7 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::fs::File;
 use std::io;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::thread::{Scope, ScopedJoinHandle};
 
@@ -14,13 +15,13 @@ use bytes::Bytes;
 use rayon::prelude::*;
 
 use crate::delta::{self, Room};
-use crate::disk::hash;
+use crate::disk::{self, hash};
 use crate::model::{Digest, Epoch, Manifest};
 use crate::store::head::{self, Entry, Head, MAX_HEAD_BYTES};
 use crate::store::pack::{self, Codec, Index, MAX_STEPS, PACK_BYTES, PackName};
 use crate::store::point::Point;
 use crate::store::{Store, StoreError};
-use crate::tier::{self, Tier, persistently};
+use crate::tier::{self, Tier, Trouble, persistently};
 use crate::travel::fetch::{self, Keep};
 use crate::travel::known::{Base, Known, SMALL, Stored};
 use crate::travel::list::{List, ListError, Signer};
@@ -196,19 +197,26 @@ impl Push<'_> {
             staging: &staging,
             arrivals: None,
         };
+        // Who is in trouble is not asked for more: what is pushed then has none of it.
+        let is_well = AtomicBool::new(true);
         for steps in 0..=MAX_STEPS {
             let all = 0..objects.len();
             let wanted = |at: &usize| index.steps(*at).count() == steps && lacks(&objects[*at]);
             let requests = index.requests(&all.filter(wanted).collect::<Vec<_>>());
             self.done.requests += requests.len();
             requests.par_iter().for_each(|request| {
-                let range = request.range.clone();
-                let bytes = self.tier.get_range(&request.pack.key(), range, &|_| true);
-                let bytes = bytes.unwrap_or_default();
+                let go_on = || is_well.load(Ordering::Relaxed);
+                let (key, range) = (request.pack.key(), request.range.clone());
+                let ask = || self.tier.get_range(&key, range, &|_| go_on());
+                let answer = go_on().then(ask).unwrap_or(Err(Trouble::Stopped));
+                if !matches!(answer, Ok(_) | Err(Trouble::Absent)) {
+                    is_well.store(false, Ordering::Relaxed);
+                }
+                let bytes = answer.unwrap_or_default();
                 for at in &request.objects {
                     let frame = index.frame(*at, request, &bytes);
                     let what = (&index, &objects[..]);
-                    drop(fetch::store_frame(what, (*at, frame), keep, &room));
+                    drop(fetch::store_frame(what, (*at, frame, &[]), keep, &room));
                 }
             });
         }
@@ -318,6 +326,11 @@ impl Packer<'_> {
     /// unlike the whole behind it as this.
     fn packed(&self, (object, size_bytes): (Digest, u64)) -> Result<Packed, PushError> {
         let path = self.store.object(object);
+        if hash::of(&path).is_some_and(|seen| seen != object) {
+            // For as long as others count on it, every reader would fetch it in vain.
+            drop(disk::remove_file(&path));
+            return Err(PushError::Object(object, io::ErrorKind::InvalidData.into()));
+        }
         let base = self.bases.get(&object);
         let mut delta = base.and_then(|base| self.delta(&path, base));
         let is_small = |(delta, _): &mut Packed| (delta.len() as u64) < size_bytes / SMALL;

@@ -191,6 +191,53 @@ fn nobody_follows_a_long_chain() {
     assert_eq!(changed_again(&far, "from nothing"), "seeded");
 }
 
+/// A program of which three deltas are the way would be written three times; and whoever trusted what lies between would have none where one
+/// remote is damaged and another is not.
+#[test]
+fn what_lies_between_is_made_only_where_it_must() {
+    let (far, _) = two_commits();
+    let source = &far.chain.source;
+    source.replace("crates/c2/src/lib.rs", "+ 11", "+ 0 + 11");
+    source.commit("next");
+    let (manifest, index) = there(&far, &far.publish(None));
+    let is_of_bytes = |at: &usize| matches!(index.frames[*at].delta, Some((Codec::Bytes, _)));
+    let between = (index.own()..index.frames.len()).filter(is_of_bytes);
+    let between: Vec<usize> = between.collect();
+    assert!(!between.is_empty());
+    let objects = index.all_objects(&manifest);
+    let has_all = |name: &str, remotes: &str| {
+        let clone = far.clone(name);
+        let said = far.start(&clone, remotes, &["--believe-store"]).succeeded();
+        assert_eq!(said.json()["units"]["fresh"], 4, "{}", said.stderr);
+        prints(&clone, "13").nothing_ran();
+        far.store_is_sound();
+        let store = Store::open(&far.store()).expect("it was made");
+        let made = between
+            .iter()
+            .filter(|at| store.has(objects[**at].0, objects[**at].1));
+        let made = made.count();
+        fs::remove_dir_all(far.store()).expect("it is ours");
+        made
+    };
+    let remote = format!("file://{}", far.remote.display());
+    assert_eq!(has_all("whole", &remote), 0);
+    let good = far.clone_dir("good");
+    let copied = std::process::Command::new("cp")
+        .arg("-r")
+        .args([&far.remote, &good])
+        .status();
+    assert!(copied.expect("cp is there").success());
+    for at in &between {
+        let frame = index.frames[*at];
+        let pack = far.remote.join(index.packs[frame.pack as usize].key());
+        let mut bytes = fs::read(&pack).expect("it is there");
+        bytes[(frame.offset + frame.stored_bytes / 2) as usize] ^= 0x55;
+        write_over(&pack, &bytes);
+    }
+    let both = format!("{remote} file://{}", good.display());
+    assert_eq!(has_all("damaged", &both), between.len());
+}
+
 /// What is wrong with a delta or its base must cost a compile, never a wrong program.
 #[test]
 fn a_damaged_delta_makes_nothing() {
