@@ -306,6 +306,25 @@ fn what_is_compiled_for_a_cpu_is_not_published() {
     }
 }
 
+/// The same of what scripts compile, whose flags cargo knows only if they say so.
+#[test]
+fn what_a_script_compiles_for_a_cpu_is_not_published() {
+    let script = "fn main() {\n    println!(\"cargo::rerun-if-env-changed=CFLAGS\");\n}\n";
+    let main = "fn main() {\n    println!(\"native\");\n}\n";
+    for (flags, is_left_out) in [("-O2 -march=native", true), ("-march=x86-64-v3", false)] {
+        let place = Place::new();
+        let native = common::app("", &[("build.rs", script), ("src/main.rs", main)]);
+        let publish = runner(native.root(), &place).env("CFLAGS", flags);
+        let said = publish.args(["publish", "--json"]).run().succeeded().json();
+        let left_out = said["left_out"].to_string();
+        assert_eq!(
+            left_out.contains("CPU of the machine"),
+            is_left_out,
+            "{said}"
+        );
+    }
+}
+
 /// A link that every machine has in the same place leads elsewhere on each: a program would look in the publisher's.
 #[test]
 fn a_pinned_root_is_compared_where_its_links_lead() {

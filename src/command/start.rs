@@ -138,8 +138,8 @@ pub(super) fn start_from(sources: &Sources<'_>, setup: &Setup) -> Result<Outcome
     let mut starter = Starter::new(search, &candidates)?;
     let survey = |one| starter.survey(one);
     let mut surveys: Vec<Survey<'_>> = candidates.iter().map(survey).collect();
-    let offered = starter.offer(&surveys)?;
     let chosen = nearest(&surveys);
+    let offered = starter.offer(&surveys, chosen)?;
     let commit = candidates[chosen].point.commit.clone();
     let other = |at: &usize| *at != chosen && candidates[*at].point.commit == commit;
     let others = || (0..candidates.len()).filter(other);
@@ -223,15 +223,15 @@ impl<'a> Starter<'a> {
         Survey::of(what, &mut self.reader, &self.inspector)
     }
 
-    /// Notes which session each unit may begin from, out of all candidates; returns them.
-    fn offer(&self, surveys: &[Survey<'_>]) -> Result<Vec<Offered>> {
+    /// Notes which session each unit may begin from, out of all candidates, of which the one at `chosen` is placed; returns them.
+    fn offer(&self, surveys: &[Survey<'_>], chosen: usize) -> Result<Vec<Offered>> {
         let Some(held) = &self.held else {
             return Ok(Vec::new());
         };
         let setup = self.search.setup;
         let places = relocate::places(&held.build, &setup.sysroot);
         let (store, inspector) = (&self.search.sources.store, &self.inspector);
-        let offered = offer::offer(surveys, held, inspector, &places, store);
+        let offered = offer::offer((surveys, chosen), held, inspector, &places, store);
         Ok(offered?)
     }
 

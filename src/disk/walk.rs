@@ -1,7 +1,9 @@
 //! What lies below a directory.
 
+use std::fs::Metadata;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use super::{Result, failed};
 
@@ -94,13 +96,35 @@ pub fn mtime(path: &Path) -> Option<SystemTime> {
 ///
 /// Source: cargo: cargo-util/src/paths.rs, `mtime_recursive` @ 1.95.
 pub fn newest_mtime(path: &Path) -> Option<SystemTime> {
-    let mut newest = mtime(path)?;
+    newest(path, |meta| meta.modified().ok())
+}
+
+/// Returns when something at or below `path` was written, put there or given its time last, directories and links included, and links
+/// on the way to it from `root`: the system says so, where a file that was moved or copied keeps its modification time.
+pub fn newest_change(path: &Path, root: &Path) -> Option<SystemTime> {
+    let above = path.ancestors().take_while(|above| *above != root);
+    let links = above.filter(|above| above.is_symlink());
+    let of_link = |link: &Path| changed(&std::fs::symlink_metadata(link).ok()?);
+    let links = links.filter_map(of_link).max();
+    Some(newest(path, changed)?.max(links.unwrap_or(SystemTime::UNIX_EPOCH)))
+}
+
+fn changed(meta: &Metadata) -> Option<SystemTime> {
+    let seconds = u64::try_from(meta.ctime()).ok()?;
+    let nanoseconds = u32::try_from(meta.ctime_nsec()).ok()?;
+    let changed = SystemTime::UNIX_EPOCH + Duration::new(seconds, nanoseconds);
+    meta.modified().ok().max(Some(changed))
+}
+
+fn newest(path: &Path, time: fn(&Metadata) -> Option<SystemTime>) -> Option<SystemTime> {
+    let of = |path: &Path| time(&std::fs::metadata(path).ok()?);
+    let mut newest = of(path)?;
     // A file has nothing below it.
     for entry in below(path).unwrap_or_default() {
         let below = path.join(&entry.relative);
-        let of_link = || std::fs::symlink_metadata(&below).ok()?.modified().ok();
+        let of_link = || time(&std::fs::symlink_metadata(&below).ok()?);
         let link = entry.link.then(of_link).flatten();
-        newest = newest.max(mtime(&below).max(link).unwrap_or(newest));
+        newest = newest.max(of(&below).max(link).unwrap_or(newest));
     }
     Some(newest)
 }
@@ -111,7 +135,6 @@ pub fn same_inode(a: &Path, b: &Path) -> bool {
 }
 
 fn file_id(path: &Path) -> Option<FileId> {
-    use std::os::unix::fs::MetadataExt;
     let meta = std::fs::metadata(path).ok()?;
     Some((meta.dev(), meta.ino()))
 }

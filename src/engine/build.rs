@@ -55,13 +55,15 @@ pub enum LeftOut {
     #[error("cargo hashed another main source than it reports")]
     OtherSource,
     /// It was compiled for one kind of CPU, and nobody says which.
-    #[error("it is compiled for the CPU of the machine that built it (target-cpu=native)")]
+    #[error(
+        "it is compiled for the CPU of the machine that built it (target-cpu=native, -march=native)"
+    )]
     OwnCpu,
     /// cargo's dep-info is in a format that we do not know.
     #[error("cargo's dep-info is missing or in an unknown format")]
     DepInfo,
     /// A file that it was made from changed since.
-    #[error("{0} changed while the commit was being published")]
+    #[error("{0} changed, or was put there, after it was compiled")]
     Changed(String),
     /// What cargo lists as its files cannot be reproduced.
     #[error(
@@ -104,6 +106,9 @@ pub enum LeftOut {
 /// What is recorded of a unit, or why that is left out.
 pub(super) type Result<T, E = LeftOut> = std::result::Result<T, E>;
 
+/// What flags of compilers end with that make programs for the CPU that they run on: rustc's, and those that scripts give to C compilers.
+const OWN_CPU: [&str; 3] = ["target-cpu=native", "-march=native", "-mcpu=native"];
+
 /// Where each package is; the run of a build script is reported without it.
 type PackageDirs = HashMap<PackageId, PathBuf>;
 
@@ -141,7 +146,13 @@ impl Build<'_> {
         // Those of `cargo rustc` are in no record of cargo's but its hash.
         let typed = self.manifest.commands.iter().flatten();
         let mut flags = fingerprint.rustflags.iter().chain(typed);
-        if flags.any(|flag| flag.ends_with("target-cpu=native")) {
+        let declared = fingerprint.local.iter().filter_map(|local| match local {
+            Local::RerunIfEnvChanged { val, .. } => val.as_deref(),
+            _ => None,
+        });
+        let mut declared = declared.flat_map(str::split_whitespace);
+        let is_native = |flag: &str| OWN_CPU.iter().any(|own| flag.ends_with(own));
+        if flags.any(|flag| is_native(flag)) || declared.any(is_native) {
             return Err(LeftOut::OwnCpu);
         }
         let dep_info = read_dep_info(build_dir, &live.name, self.roots)?;

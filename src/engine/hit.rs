@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::cargo::layout::FINGERPRINTS;
 use crate::cargo::makefile;
 use crate::disk::place::mode_for;
-use crate::disk::{self, Finish, Staging, hash, walk};
+use crate::disk::{self, Finish, Staging, hash};
 use crate::engine::plan::deps;
 use crate::engine::seed::{Beginning, Seed};
 use crate::engine::{Action, Survey, inputs, restore};
@@ -197,7 +197,7 @@ impl Beginning<'_> {
     /// somebody has asked for a compile of that, or of what it stands on.
     pub(super) fn is_untouched(&self, made: &Made) -> bool {
         let is_old = |path: &Rooted| {
-            let newest = walk::newest_mtime(&self.roots.resolve(path));
+            let newest = inputs::newest(path, self.roots);
             newest.is_some_and(|time| time <= made.placed)
         };
         let is_same = |input: &Input| {

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use crate::cargo::makefile;
 use crate::cargo::package::FileRules;
 use crate::disk::{self, hash, walk};
 use crate::engine::libraries;
@@ -23,6 +24,32 @@ pub fn watched(path: Rooted, roots: &Roots) -> Input {
     };
     let expected = expected.unwrap_or(Expected::Nothing);
     Input { path, expected }
+}
+
+/// Returns when what is at `path` became what it is. Of what lies in a build directory its own time tells, which starts and cargo set.
+pub fn newest(path: &Rooted, roots: &Roots) -> Option<SystemTime> {
+    let here = roots.resolve(path);
+    match path.root {
+        Root::Build => walk::newest_mtime(&here),
+        root => walk::newest_change(&here, roots.dir(root)),
+    }
+}
+
+/// Returns those of the files that `makefile` names, rustc's list of what it read in `dirs`, that are reached by a link: cargo knows only
+/// where that leads.
+pub fn linked(makefile: &[u8], dirs: [&Path; 2], roots: &Roots) -> Vec<Rooted> {
+    let read = makefile::files(&String::from_utf8_lossy(makefile));
+    let here = |file: PathBuf| {
+        let all = dirs.map(|dir| dir.join(&file));
+        all.into_iter().find(|file| file.exists())
+    };
+    let located = read.into_iter().filter_map(here);
+    let located = located.map(|file| (roots.locate(&file), file));
+    let is_linked = |(path, file): &(Rooted, PathBuf)| {
+        !matches!(path.root, Root::Build | Root::CargoHome)
+            && roots.locate(&disk::canonical(file)) != *path
+    };
+    located.filter(is_linked).map(|(path, _)| path).collect()
 }
 
 /// Returns the further input that a file in a git directory stands for, read by a unit made at `made`: the

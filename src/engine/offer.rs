@@ -35,9 +35,10 @@ pub struct Offered {
     pub unit: usize,
 }
 
-/// Notes the best session for each unit of `surveys`, which stand nearest first; returns them.
+/// Notes the best session for each unit of `surveys`, which stand nearest first, and what of the one at `placed` may be a hit: what
+/// another was made beside is not what is placed. Returns the sessions.
 pub fn offer(
-    surveys: &[Survey<'_>],
+    (surveys, placed): (&[Survey<'_>], usize),
     held: &Held,
     inspector: &Inspector<'_>,
     places: &Roots,
@@ -70,7 +71,9 @@ pub fn offer(
         let worse = own.filter(|(_, own)| choose::replaces(&chosen.similarity, own));
         let keys = &keys[chosen.at.from];
         if let Some(mut seed) = chosen.seed(worse.map(|(name, _)| name), places, keys, store) {
-            seed.made = Made::of(chosen.survey, chosen.at.unit, held.mtime);
+            let is_placed = chosen.at.from == placed;
+            let made = || Made::of(chosen.survey, chosen.at.unit, held.mtime);
+            seed.made = is_placed.then(made).flatten();
             ledger.write_seed(key, &seed)?;
             offered.push(chosen.at);
         }

@@ -2,10 +2,10 @@
 //!
 //! Knows no git and no cargo command: it is given the commit, and cargo's report of the live units.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use rayon::prelude::*;
 
@@ -20,10 +20,13 @@ use crate::engine::relocate::{self, Catalog};
 use crate::engine::{Build, Inspector, Ledger, disclosure, hold, inputs, live, pin, scan};
 use crate::git;
 use crate::model::{
-    Digest, Expected, Finder, Input, Located, Manifest, OutputFile, Pin, Root, Rooted, Roots,
-    UnitName,
+    Content, Digest, Expected, Finder, Input, Located, Manifest, OutputFile, Pin, Root, Rooted,
+    Roots, UnitName, bytes_path,
 };
 use crate::store::{Point, Store, StoreError, format};
+
+/// By how much what a start places may be older than a directory that it made.
+const START: Duration = Duration::from_millis(100);
 
 /// Why nothing is published.
 #[derive(Debug, thiserror::Error)]
@@ -205,7 +208,7 @@ impl Build<'_> {
             let located = self.roots.resolve(&path);
             // git rewrites its index to refresh times alone; in a clean tree it says what it said before.
             let refreshed = matches!(input.expected, Expected::GitIndex(_)) && !self.manifest.dirty;
-            if !refreshed && walk::newest_mtime(&located).is_some_and(|mtime| mtime > made) {
+            if !refreshed && inputs::newest(&path, self.roots).is_some_and(|time| time > made) {
                 return Err(LeftOut::Changed(path.shown()));
             }
             let head = inputs::git_head(&path, self.roots, made);
@@ -218,6 +221,12 @@ impl Build<'_> {
             });
             inputs.extend(head);
         }
+        for path in self.linked(candidate, files) {
+            if inputs::newest(&path, self.roots).is_some_and(|time| time > made) {
+                return Err(LeftOut::Changed(path.shown()));
+            }
+            inputs.push(inputs::watched(path, self.roots));
+        }
         inputs.extend(self.package_input(candidate)?);
         inputs.extend(inputs::of_system(files, build_dir, self.roots));
         // What lies beside `OUT_DIR` is placed nowhere: the script runs again where it is not there.
@@ -229,6 +238,18 @@ impl Build<'_> {
         Ok(inputs)
     }
 
+    /// Returns the links that rustc followed to the sources of a unit that made `files`.
+    fn linked(&self, candidate: &Candidate, files: &[OutputFile]) -> Vec<Rooted> {
+        let own = self.roots.resolve(&candidate.package.dir);
+        let is_list = |file: &&OutputFile| disk::has_extension(bytes_path(&file.path), "d");
+        let lists = files.iter().filter(is_list);
+        let all = lists.flat_map(|file| match &file.content {
+            Content::Inline(list) => inputs::linked(list, [&self.workspace.root, &own], self.roots),
+            _ => Vec::new(),
+        });
+        all.collect()
+    }
+
     /// Returns the input of a build script that declared nothing: all files of its package.
     fn package_input(&self, candidate: &Candidate) -> Result<Option<Input>, LeftOut> {
         let Some(recorded) = candidate.package.newest_file(&candidate.fingerprint) else {
@@ -236,7 +257,16 @@ impl Build<'_> {
         };
         let dir = self.roots.resolve(&candidate.package.dir);
         let files = inputs::list_package(&dir).ok_or(LeftOut::PackageFiles)?;
-        if package::newest_file(&dir, &files) != recorded {
+        // Of a file that is gone nothing tells but the directory that it was in.
+        let dirs: BTreeSet<&Path> = files.iter().filter_map(|file| file.parent()).collect();
+        let mut times = dirs.iter().map(|below| walk::mtime(&dir.join(below)));
+        // The script itself may have written there, and a start may just have made the target directory.
+        let run = self
+            .workspace
+            .build_dir
+            .join(candidate.live.name.script_dir());
+        let ended = walk::mtime(&run.join("root-output")).map(|ended| ended + START);
+        if package::newest_file(&dir, &files) != recorded || times.any(|time| time > ended) {
             return Err(LeftOut::PackageFiles);
         }
         let expected = Expected::PackageFiles(inputs::package_digest(&dir, files));

@@ -97,6 +97,100 @@ fn a_link_that_points_elsewhere_is_a_change() {
     prints(&clone, "13");
 }
 
+/// cargo knows only where a link in a package leads: one that leads elsewhere since would be served stale, by who starts and by who publishes.
+#[test]
+fn a_link_within_its_package_is_a_source() {
+    let chain = Chain::unpublished();
+    let source = &chain.source;
+    let link = "crates/c1/src/imp.rs";
+    let set = |workspace: &Workspace, to: &str| {
+        drop(fs::remove_file(workspace.path(link)));
+        symlink(to, workspace.path(link)).expect("links work here");
+    };
+    source.edit("crates/c1/variants/one.rs", "pub const MORE: u64 = 1;\n");
+    source.edit("crates/c1/variants/two.rs", "pub const MORE: u64 = 11;\n");
+    let lib = source
+        .read("crates/c1/src/lib.rs")
+        .replace("+ 1", "+ imp::MORE");
+    source.edit("crates/c1/src/lib.rs", format!("{lib}mod imp;\n"));
+    set(source, "../variants/one.rs");
+    source.commit("one");
+    chain.publish_again();
+    let same = chain.elsewhere("same");
+    chain.start(same.root()).succeeded();
+    builds_right(&same).nothing_ran();
+    let other = chain.elsewhere("other");
+    set(&other, "../variants/two.rs");
+    chain.start(other.root()).succeeded();
+    prints(&other, "13");
+    // cargo finds the publisher's own fresh.
+    set(source, "../variants/two.rs");
+    source.commit("two");
+    source.cargo().build(&[]).nothing_ran();
+    let said = chain
+        .run(source.root(), &["publish", "--json"])
+        .succeeded()
+        .json();
+    assert!(said["left_out"].to_string().contains("lib-c1"), "{said}");
+    let next = chain.elsewhere("next");
+    chain.start(next.root()).succeeded();
+    prints(&next, "13");
+}
+
+/// A file that is moved to where another was keeps its time: cargo does not see it, and everybody would be served what was made before.
+#[test]
+fn what_was_moved_there_is_not_published_as_what_was_compiled() {
+    let chain = Chain::unpublished();
+    let source = &chain.source;
+    let lib = "crates/c1/src/lib.rs";
+    source.edit(
+        "crates/c1/other.rs",
+        source.read(lib).replace("+ 1", "+ 11"),
+    );
+    source.commit("one");
+    chain.publish_again();
+    source.rename("crates/c1/other.rs", lib);
+    source.commit("two");
+    source.cargo().build(&[]).nothing_ran();
+    let said = chain
+        .run(source.root(), &["publish", "--json"])
+        .succeeded()
+        .json();
+    assert!(said["left_out"].to_string().contains("lib-c1"), "{said}");
+    let clone = chain.elsewhere("clone");
+    chain.start(clone.root()).succeeded();
+    prints(&clone, "13");
+}
+
+/// cargo looks at the newest file of a package whose script declares nothing: one that is gone would stay in what everybody is served.
+#[test]
+fn what_a_script_read_that_is_gone_is_not_published() {
+    let chain = Chain::unpublished();
+    let source = &chain.source;
+    let script = "fn main() {\n    \
+            let count = std::fs::read_dir(\"data\").unwrap().count();\n    \
+            let out = std::path::PathBuf::from(std::env::var_os(\"OUT_DIR\").unwrap());\n    \
+            std::fs::write(out.join(\"count\"), count.to_string()).unwrap();\n\
+        }\n";
+    source.edit("crates/c0/data/one", "1");
+    source.edit("crates/c0/data/two", "2");
+    source.edit("crates/c0/build.rs", script);
+    let include = "include!(concat!(env!(\"OUT_DIR\"), \"/count\"))";
+    source.replace("crates/c0/src/lib.rs", "    0", &format!("    {include}"));
+    source.commit("two files");
+    chain.publish_again();
+    let same = chain.elsewhere("same");
+    chain.start(same.root()).succeeded();
+    prints(&same, "5").nothing_ran();
+    source.remove("crates/c0/data/one");
+    source.commit("one file");
+    source.cargo().build(&[]).nothing_ran();
+    chain.run(source.root(), &["publish"]).succeeded();
+    let clone = chain.elsewhere("clone");
+    chain.start(clone.root()).succeeded();
+    prints(&clone, "4");
+}
+
 /// Generated sources behind a link, as some build scripts make them, would be missing at the reader's.
 #[test]
 fn links_that_a_build_script_makes_are_placed() {
