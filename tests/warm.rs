@@ -15,6 +15,40 @@ use headstart_testkit::{Workspace, fixture};
 
 const BUILD: &[&str] = &["build"];
 
+/// What a bundler made of an older commit would be served by a program of the newer one, as nothing but its script writes it.
+#[test]
+fn what_a_script_wrote_among_the_sources_is_written_again() {
+    let (chain, place) = (fixture::chain(2), Place::new());
+    let script = "fn main() {\n    \
+            println!(\"cargo::rerun-if-changed=page\");\n    \
+            std::fs::create_dir_all(\"dist\").unwrap();\n    \
+            std::fs::copy(\"page\", \"dist/page\").unwrap();\n\
+        }\n";
+    chain.edit(".gitignore", "target\ndist\n");
+    chain.edit("crates/c0/build.rs", script);
+    chain.edit("crates/c0/page", "one");
+    chain.commit("one");
+    publish(&chain, &place, &["build"]);
+    let warm = chain.clone_to(&place.scratch.path("warm"));
+    warm.cargo().build(&[]);
+    chain.edit("crates/c0/page", "two");
+    chain.commit("two");
+    publish(&chain, &place, &["build"]);
+    warm.git(&["pull", "--quiet"]);
+    let said = start_by(runner(warm.root(), &place), &[]);
+    assert_eq!(
+        common::reasons(&said, "/run-build-script-build-script-build"),
+        ["left-here"],
+        "{said}"
+    );
+    warm.cargo().build(&[]);
+    assert_eq!(warm.read("crates/c0/dist/page"), "two");
+    // Who starts from nothing has none of it, as ever, and where it is made anew all is as with cargo alone.
+    let said = start_by(runner(warm.root(), &place), &[]);
+    warm.cargo().build(&[]).nothing_ran();
+    assert_eq!(counts(&said)[2..], [0, 0], "{said}");
+}
+
 /// Inode, size and time of files.
 type Files = BTreeMap<PathBuf, (u64, u64, i64, i64)>;
 

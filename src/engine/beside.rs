@@ -10,6 +10,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use crate::disk::{self, walk};
 use crate::engine::build::{Candidate, profiles};
 use crate::engine::{Ledger, LiveUnit};
+use crate::git;
 use crate::model::{Manifest, Root, Source, Unit, UnitName};
 use crate::store::Store;
 
@@ -82,6 +83,18 @@ impl Beside {
         let all = self.found.iter().filter(|(_, time)| during(*time));
         all.map(|(path, _)| path.clone()).collect()
     }
+}
+
+/// Returns what lies in `sources`, git ignores, and was written while the script of `unit` ran last in the build directory `build`: only
+/// that script writes it anew.
+pub(super) fn left_in(sources: &Path, unit: &Unit, build: &Path) -> Option<PathBuf> {
+    let run = build.join(unit.name.script_dir());
+    let [begun, ended] = ["output", "root-output"].map(|name| walk::mtime(&run.join(name)));
+    let during = |time: SystemTime| begun <= Some(time) && Some(time) <= ended;
+    let ignored = git::ignored(sources).unwrap_or_default().into_iter();
+    let ignored = ignored.map(|path| sources.join(path));
+    let mut ignored = ignored.filter(|path| !build.starts_with(path));
+    ignored.find(|path| times(path).into_iter().any(during))
 }
 
 /// Returns what `unit` of `manifest`, the run of a script, left in the build directory, relative to that.

@@ -43,8 +43,8 @@ pub struct State {
 /// there stays.
 #[derive(Debug)]
 pub struct Inspector<'a> {
-    build: &'a Path,
-    roots: &'a Roots,
+    pub(super) build: &'a Path,
+    pub(super) roots: &'a Roots,
     ours: Finder,
     times: Mutex<HashMap<PathBuf, Option<SystemTime>>>,
     digests: Mutex<HashMap<PathBuf, Option<Digest>>>,

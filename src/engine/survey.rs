@@ -9,8 +9,8 @@ use rayon::prelude::*;
 use crate::engine::build::build_paths;
 use crate::engine::observe::{Observed, Reader};
 use crate::engine::plan::{self, Evidence};
-use crate::engine::{Decision, Inspector, Present};
-use crate::model::{Digest, Finder, Manifest, Reason};
+use crate::engine::{Decision, Inspector, Present, beside};
+use crate::model::{Digest, Finder, Manifest, Reason, Source};
 use crate::trust::Verified;
 
 /// A starting point, and what is known of each of its units, in its order.
@@ -84,6 +84,16 @@ impl Inspector<'_> {
                 if at == run || plan::deps(unit).any(|dep| dep == run) {
                     evidence[at].differs.get_or_insert_with(reason);
                 }
+            }
+        }
+        for (at, unit) in manifest.units.iter().enumerate() {
+            let ran = matches!(states[at].present, Present::Stale | Present::Other);
+            let package = manifest.package(unit);
+            if ran && unit.name.runs_script() && package.source == Source::Path {
+                let left = beside::left_in(&self.roots.resolve(&package.dir), unit, self.build);
+                let left = left.map(|path| self.roots.locate(&path).shown());
+                let reason = left.map(Reason::LeftHere);
+                evidence[at].differs = evidence[at].differs.take().or(reason);
             }
         }
         evidence

@@ -238,6 +238,12 @@ fn listed<'a>(
     Ok(names.filter(|name| !name.is_empty()).map(path).collect())
 }
 
+/// Returns what git ignores in `dir`, relative to it: files, and directories of which it ignores all.
+pub fn ignored(dir: &Path) -> Result<BTreeSet<PathBuf>, GitError> {
+    let more = ["--others", "--ignored", "--exclude-standard", "--directory"];
+    listed(dir, &more, [Path::new(".")])
+}
+
 /// Tells whether files of `dir`, without links and other than those that only keep a directory, are a part of the repository that it lies in.
 ///
 /// Asked from the top: a directory may be made to look like a repository of its own.

@@ -41,6 +41,9 @@ pub enum Reason {
     /// This run of a build script, it itself or one that it was compiled for, said something else here, and stays.
     #[error("the build script run as {0} said something else when it ran here")]
     OtherAnswer(String),
+    /// This build script wrote something among the sources when it ran here, and would not write it anew.
+    #[error("its build script wrote {0} when it ran here, and is run to write it again")]
+    LeftHere(String),
     /// It depends on this unit, the first of such, which will be built again.
     #[error("it depends on {0}, which is built again")]
     Dependency(String),
@@ -77,6 +80,7 @@ impl Reason {
             Reason::Pinned(..) => "pinned",
             Reason::OtherBuild(_) => "other-build",
             Reason::OtherAnswer(_) => "other-answer",
+            Reason::LeftHere(_) => "left-here",
             Reason::Dependency(_) => "dependency",
             Reason::NotLocked => "not-locked",
             Reason::Unproven => "unproven",
