@@ -79,21 +79,18 @@ impl Search<'_> {
                 break;
             }
         }
-        let nearest = [found, others].into_iter().find(|all| all.commits > 0);
-        ensure!(
-            unusable || nearest.is_some(),
-            self.why_none(looked_at, other_toolchain)
-        );
-        let unusable = || NoStart(UNUSABLE.to_owned());
-        Ok(nearest.ok_or_else(unusable)?.candidates)
+        match [found, others].into_iter().find(|all| all.commits > 0) {
+            Some(nearest) => Ok(nearest.candidates),
+            None if unusable => Err(NoStart(UNUSABLE.to_owned()).into()),
+            None => Err(self.why_none(looked_at, other_toolchain).into()),
+        }
     }
 
     /// Tells whether `point` has what is to be built here, as far as that was said.
     fn serves(&self, point: &Point) -> bool {
         let args = &self.sources.args.cargo;
-        let wanted = CargoCommand::split(args);
         let is_there = |one: &CargoCommand| point.commands.contains(&one.args);
-        args.is_empty() || wanted.iter().all(is_there)
+        args.is_empty() || CargoCommand::split(args).iter().all(is_there)
     }
 
     /// Returns the point whose manifest's name begins with `name`.

@@ -26,7 +26,8 @@ const GAIN_BYTES: usize = 8;
 const LOOK_BYTES: usize = 32;
 
 /// What makes the content of its base, in columns.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(Clone))]
 pub(super) struct Copies {
     /// For each copy, where it begins in the base, from where the one before ended;
     jumps: Vec<i32>,

@@ -109,11 +109,15 @@ pub fn newest_change(path: &Path, root: &Path) -> Option<SystemTime> {
     Some(newest(path, changed)?.max(links.unwrap_or(SystemTime::UNIX_EPOCH)))
 }
 
-fn changed(meta: &Metadata) -> Option<SystemTime> {
+/// Returns when the file was written, linked, renamed, or given its modification time last.
+pub fn ctime(meta: &Metadata) -> Option<SystemTime> {
     let seconds = u64::try_from(meta.ctime()).ok()?;
     let nanoseconds = u32::try_from(meta.ctime_nsec()).ok()?;
-    let changed = SystemTime::UNIX_EPOCH + Duration::new(seconds, nanoseconds);
-    meta.modified().ok().max(Some(changed))
+    Some(SystemTime::UNIX_EPOCH + Duration::new(seconds, nanoseconds))
+}
+
+fn changed(meta: &Metadata) -> Option<SystemTime> {
+    meta.modified().ok().max(ctime(meta))
 }
 
 fn newest(path: &Path, time: fn(&Metadata) -> Option<SystemTime>) -> Option<SystemTime> {

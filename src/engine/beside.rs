@@ -5,7 +5,7 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use crate::disk::{self, walk};
 use crate::engine::build::{Candidate, profiles};
@@ -72,9 +72,7 @@ impl Beside {
         if !name.runs_script() || candidate.package.source != Source::Path {
             return BTreeSet::new();
         }
-        let dir = build.join(name.script_dir());
-        // cargo gives the output the time at which the script began, and writes the other when it has ended.
-        let [begun, ended] = ["output", "root-output"].map(|name| walk::mtime(&dir.join(name)));
+        let [begun, ended] = ran(build, name);
         let placed = begun.and_then(|time| self.placed.get(&(name.clone(), time)));
         if let Some(left) = placed {
             return left.clone();
@@ -85,11 +83,17 @@ impl Beside {
     }
 }
 
+/// Returns when the script that `unit` runs began and ended in the build directory `build`: cargo gives the output the one time, and writes
+/// the other file at the other.
+pub(super) fn ran(build: &Path, unit: &UnitName) -> [Option<SystemTime>; 2] {
+    let dir = build.join(unit.script_dir());
+    ["output", "root-output"].map(|name| walk::mtime(&dir.join(name)))
+}
+
 /// Returns what lies in `sources`, git ignores, and was written while the script of `unit` ran last in the build directory `build`: only
 /// that script writes it anew.
 pub(super) fn left_in(sources: &Path, unit: &Unit, build: &Path) -> Option<PathBuf> {
-    let run = build.join(unit.name.script_dir());
-    let [begun, ended] = ["output", "root-output"].map(|name| walk::mtime(&run.join(name)));
+    let [begun, ended] = ran(build, &unit.name);
     let during = |time: SystemTime| begun <= Some(time) && Some(time) <= ended;
     let ignored = git::ignored(sources).unwrap_or_default().into_iter();
     let ignored = ignored.map(|path| sources.join(path));
@@ -130,9 +134,8 @@ fn written(path: PathBuf) -> Vec<SystemTime> {
     let Ok(meta) = std::fs::symlink_metadata(path) else {
         return Vec::new();
     };
-    let changed = || {
-        let (s, ns) = (meta.ctime(), meta.ctime_nsec());
-        Some(UNIX_EPOCH + Duration::new(s.try_into().ok()?, ns.try_into().ok()?))
-    };
-    meta.modified().into_iter().chain(changed()).collect()
+    meta.modified()
+        .into_iter()
+        .chain(walk::ctime(&meta))
+        .collect()
 }

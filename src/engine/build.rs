@@ -134,6 +134,18 @@ impl Build<'_> {
         dependencies_first(candidates)
     }
 
+    /// Tells whether a unit is compiled for the CPU of this machine, as far as it says so.
+    fn is_for_own_cpu(&self, fingerprint: &Fingerprint) -> bool {
+        // Those of `cargo rustc` are in no record of cargo's but its hash.
+        let typed = self.manifest.commands.iter().flatten();
+        let flags = fingerprint.rustflags.iter().chain(typed);
+        let declared = fingerprint.declared_variables();
+        let declared = declared.filter_map(|(_, value)| value.as_deref());
+        let declared = declared.flat_map(str::split_whitespace);
+        let mut all = flags.map(String::as_str).chain(declared);
+        all.any(|flag| OWN_CPU.iter().any(|own| flag.ends_with(own)))
+    }
+
     fn read_candidate(
         &self,
         live: LiveUnit,
@@ -143,16 +155,7 @@ impl Build<'_> {
         let build_dir = &self.workspace.build_dir;
         let fingerprint =
             layout::proven_fingerprint(build_dir, &live.name).ok_or(LeftOut::Unproven)?;
-        // Those of `cargo rustc` are in no record of cargo's but its hash.
-        let typed = self.manifest.commands.iter().flatten();
-        let mut flags = fingerprint.rustflags.iter().chain(typed);
-        let declared = fingerprint.local.iter().filter_map(|local| match local {
-            Local::RerunIfEnvChanged { val, .. } => val.as_deref(),
-            _ => None,
-        });
-        let mut declared = declared.flat_map(str::split_whitespace);
-        let is_native = |flag: &str| OWN_CPU.iter().any(|own| flag.ends_with(own));
-        if flags.any(|flag| is_native(flag)) || declared.any(is_native) {
+        if self.is_for_own_cpu(&fingerprint) {
             return Err(LeftOut::OwnCpu);
         }
         let dep_info = read_dep_info(build_dir, &live.name, self.roots)?;

@@ -13,7 +13,7 @@ use crate::cargo::layout::{self, Outputs};
 use crate::cargo::package;
 use crate::disk::{self, CopyError, Staging, walk};
 use crate::engine::assembly::Assembly;
-use crate::engine::beside::Beside;
+use crate::engine::beside::{self, Beside};
 use crate::engine::build::{Candidate, LeftOut, build_paths, profiles, watched_paths};
 use crate::engine::record::{Placed, Recorded, Recorder};
 use crate::engine::relocate::{self, Catalog};
@@ -200,6 +200,10 @@ impl Build<'_> {
         };
         let made = walk::mtime(&build_dir.join(reference));
         let made = made.ok_or(LeftOut::NoOutputs)?;
+        let is_newer = |path: &Rooted| {
+            let newest = inputs::newest(path, self.roots);
+            newest.is_some_and(|time| time > made)
+        };
         let mut inputs = Vec::new();
         for path in watched_paths(candidate, self.roots) {
             let Some(input) = watched.get(&path).cloned().ok_or(LeftOut::NoOutputs)? else {
@@ -208,7 +212,7 @@ impl Build<'_> {
             let located = self.roots.resolve(&path);
             // git rewrites its index to refresh times alone; in a clean tree it says what it said before.
             let refreshed = matches!(input.expected, Expected::GitIndex(_)) && !self.manifest.dirty;
-            if !refreshed && inputs::newest(&path, self.roots).is_some_and(|time| time > made) {
+            if !refreshed && is_newer(&path) {
                 return Err(LeftOut::Changed(path.shown()));
             }
             let head = inputs::git_head(&path, self.roots, made);
@@ -222,7 +226,7 @@ impl Build<'_> {
             inputs.extend(head);
         }
         for path in self.linked(candidate, files) {
-            if inputs::newest(&path, self.roots).is_some_and(|time| time > made) {
+            if is_newer(&path) {
                 return Err(LeftOut::Changed(path.shown()));
             }
             inputs.push(inputs::watched(path, self.roots));
@@ -261,11 +265,8 @@ impl Build<'_> {
         let dirs: BTreeSet<&Path> = files.iter().filter_map(|file| file.parent()).collect();
         let mut times = dirs.iter().map(|below| walk::mtime(&dir.join(below)));
         // The script itself may have written there, and a start may just have made the target directory.
-        let run = self
-            .workspace
-            .build_dir
-            .join(candidate.live.name.script_dir());
-        let ended = walk::mtime(&run.join("root-output")).map(|ended| ended + START);
+        let [_, ended] = beside::ran(&self.workspace.build_dir, &candidate.live.name);
+        let ended = ended.map(|ended| ended + START);
         if package::newest_file(&dir, &files) != recorded || times.any(|time| time > ended) {
             return Err(LeftOut::PackageFiles);
         }

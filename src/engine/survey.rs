@@ -87,13 +87,15 @@ impl Inspector<'_> {
             }
         }
         for (at, unit) in manifest.units.iter().enumerate() {
-            let ran = matches!(states[at].present, Present::Stale | Present::Other);
+            let Evidence {
+                differs, present, ..
+            } = &mut evidence[at];
+            let ran = unit.name.runs_script() && matches!(present, Present::Stale | Present::Other);
             let package = manifest.package(unit);
-            if ran && unit.name.runs_script() && package.source == Source::Path {
+            // What differs runs again in any case, and git need not be asked.
+            if ran && differs.is_none() && package.source == Source::Path {
                 let left = beside::left_in(&self.roots.resolve(&package.dir), unit, self.build);
-                let left = left.map(|path| self.roots.locate(&path).shown());
-                let reason = left.map(Reason::LeftHere);
-                evidence[at].differs = evidence[at].differs.take().or(reason);
+                *differs = left.map(|path| Reason::LeftHere(self.roots.locate(&path).shown()));
             }
         }
         evidence

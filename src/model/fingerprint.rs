@@ -71,6 +71,14 @@ pub enum Local {
 }
 
 impl Fingerprint {
+    /// Returns the variables that a build script declared, with their values.
+    pub fn declared_variables(&self) -> impl Iterator<Item = (&String, &Option<String>)> {
+        self.local.iter().filter_map(|local| match local {
+            Local::RerunIfEnvChanged { var, val } => Some((var, val)),
+            _ => None,
+        })
+    }
+
     /// Returns the hash that cargo computes for this fingerprint.
     pub fn hash(&self) -> u64 {
         let mut hasher = StableSipHasher128::new();

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::digest::Digest;
-use super::fingerprint::{Fingerprint, Local};
+use super::fingerprint::Fingerprint;
 use super::recipe::Recipe;
 use super::root::{Root, Rooted};
 use super::session::{OutputNames, Session};
@@ -127,11 +127,7 @@ impl Unit {
 
     /// Returns the variables that it was made from, with their values where they were set.
     pub fn variables(&self) -> impl Iterator<Item = (&str, Option<&str>)> {
-        let declared = self.fingerprint.local.iter();
-        let declared = declared.filter_map(|local| match local {
-            Local::RerunIfEnvChanged { var, val } => Some((var, val)),
-            _ => None,
-        });
+        let declared = self.fingerprint.declared_variables();
         let read = self.dep_info.iter().flat_map(|info| &info.env);
         let all = declared.chain(read.map(|(name, value)| (name, value)));
         all.map(|(name, value)| (name.as_str(), value.as_deref()))

@@ -2,8 +2,11 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::time::Duration;
 
+use headstart::config::RemoteConfig;
 use headstart::model::Digest;
+use headstart::remote::{Opener, Remote};
 use headstart::store::Store;
 use headstart::store::point::Point;
 use headstart::tier::Tier;
@@ -23,6 +26,18 @@ pub(crate) fn push_unsigned(
 ) -> Result<Pushed, PushError> {
     let nobody = Signer::default();
     push(tier, store, point, Some(&nobody), 0)
+}
+
+/// Returns the remote at `url`, of which one only reads, and waits for `wait`.
+pub(crate) fn read_from(url: &str, wait: Duration) -> Remote {
+    let config = RemoteConfig {
+        url: url.to_owned(),
+        read_only: true,
+        by_user: true,
+    };
+    let opener = Opener::new(wait).expect("there are threads");
+    let remote = opener.open(&config, std::iter::empty());
+    remote.expect("it is an address")
 }
 
 /// The chain, published to a remote directory, and a second machine.

@@ -4,14 +4,12 @@ use std::fs;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use headstart::config::RemoteConfig;
 use headstart::disk::lock;
-use headstart::remote::Opener;
 use headstart::tier::{Tier, Trouble};
 use headstart_testkit::{Fault, Server};
 
 use crate::common::chain::builds_right;
-use crate::far::Far;
+use crate::far::{Far, read_from};
 
 /// How long is waited for what is to end by itself after a few seconds.
 const FOR_EVER: Duration = Duration::from_secs(60);
@@ -69,13 +67,7 @@ fn a_file_may_not_come_in_drops() {
     fs::write(far.remote.join("list"), [0; 10_000]).expect("it is ours");
     let server = Server::of(&far.remote);
     server.fails(Fault::Drips, "list");
-    let config = RemoteConfig {
-        url: server.url(),
-        by_user: true,
-        read_only: true,
-    };
-    let opener = Opener::new(Duration::from_millis(300)).expect("there are threads");
-    let remote = opener.open(&config, std::iter::empty()).expect("it is one");
+    let remote = read_from(&server.url(), Duration::from_millis(300));
     let answer = remote.get("list", 20_000, &|_| true);
     assert!(matches!(answer, Err(Trouble::Unreachable(why)) if why.contains("within")));
     let answer = remote.get_range("list", 0..5_000, &|_| true);

@@ -6,12 +6,10 @@ use std::process::{Child, Stdio};
 use std::sync::Once;
 use std::time::Duration;
 
-use headstart::config::RemoteConfig;
 use headstart::engine::Ledger;
 use headstart::model::epoch::Epoch;
 use headstart::model::session::{DEP_GRAPH, SessionFile};
 use headstart::model::{Digest, Manifest, Session, Unit};
-use headstart::remote::Opener;
 use headstart::store::Store;
 use headstart::store::pack::{self, Codec, Frame, Index, PackName};
 use headstart::tier::Tiers;
@@ -20,7 +18,7 @@ use headstart_testkit::{Build, Fault, Headstart, Scratch, Server, Workspace};
 
 use crate::common::chain::{explain, unit_of};
 use crate::common::{PROGRAM, until};
-use crate::far::Far;
+use crate::far::{Far, read_from};
 
 /// How long fetches wait for a server: whatever is behind everything else may wait long on a busy machine.
 const PATIENCE_S: &str = "600";
@@ -390,14 +388,10 @@ fn what_came_otherwise_is_not_waited_for() {
 
 /// Returns the tiers of whoever reads from `server` alone.
 fn tiers_of(server: &Server) -> Tiers {
-    let remote = RemoteConfig {
-        url: server.url(),
-        read_only: true,
-        by_user: true,
-    };
-    let opener = Opener::new(Duration::from_secs(600)).expect("there are threads");
-    let tier = opener.open(&remote, std::iter::empty());
-    Tiers::new(vec![Box::new(tier.expect("it is an address"))])
+    Tiers::new(vec![Box::new(read_from(
+        &server.url(),
+        Duration::from_secs(600),
+    ))])
 }
 
 /// More than is asked for at once.

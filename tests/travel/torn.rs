@@ -1,23 +1,21 @@
 //! What a machine that stopped, or a process that was killed, left half done, while the remote has it whole.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use headstart::config::RemoteConfig;
 use headstart::model::Digest;
-use headstart::remote::Opener;
 use headstart::store::Store;
 use headstart::tier::{Tier, Trouble};
 use headstart_testkit::Workspace;
 
 use crate::common::chain::{builds_right, prints};
 use crate::common::publish;
-use crate::far::Far;
+use crate::far::{Far, read_from};
 
-/// Returns the only file in the directory `dir` of the store.
-fn only(far: &Far, dir: &str) -> PathBuf {
-    let entries = fs::read_dir(far.store().join(dir)).expect("it is there");
+/// Returns the only entry of the directory `dir`.
+fn only(dir: &Path) -> PathBuf {
+    let entries = fs::read_dir(dir).expect("it is there");
     entries.flatten().next().expect("there is one").path()
 }
 
@@ -31,7 +29,7 @@ fn what_is_torn_in_the_store_comes_again() {
     for dir in ["manifests", "indexes"] {
         drop(fs::remove_dir_all(far.store()));
         start(&far.clone(&format!("{dir}/before"))).succeeded();
-        let torn = only(&far, dir);
+        let torn = only(&far.store().join(dir));
         fs::remove_file(&torn).expect("it is ours");
         fs::write(&torn, "").expect("it is ours");
         drop(fs::remove_dir_all(far.store().join("objects")));
@@ -47,7 +45,7 @@ fn what_is_torn_in_the_store_comes_again() {
 #[test]
 fn a_pack_that_was_cut_costs_its_own_units() {
     let far = Far::published(None);
-    let packs = || fs::read_dir(only_dir(&far.remote.join("v1/packs"))).expect("it was published");
+    let packs = || fs::read_dir(only(&far.remote.join("v1/packs"))).expect("it was published");
     let before: Vec<PathBuf> = packs().flatten().map(|pack| pack.path()).collect();
     let source = &far.chain.source;
     source.replace("crates/c2/src/lib.rs", "+ 1", "+ 11");
@@ -67,13 +65,7 @@ fn a_pack_that_was_cut_costs_its_own_units() {
     let directory = format!("file://{}", far.remote.display());
     for (name, url) in [("served", server.url()), ("shared", directory)] {
         drop(fs::remove_dir_all(far.store()));
-        let config = RemoteConfig {
-            url: url.clone(),
-            by_user: true,
-            read_only: true,
-        };
-        let opener = Opener::new(Duration::from_secs(2)).expect("there are threads");
-        let remote = opener.open(&config, std::iter::empty()).expect("it is one");
+        let remote = read_from(&url, Duration::from_secs(2));
         for pack in &cut {
             assert_eq!(
                 remote.get_range(pack, 0..9, &|_| true),
@@ -85,11 +77,6 @@ fn a_pack_that_was_cut_costs_its_own_units() {
         assert_eq!(said.json()["units"]["fresh"], 2, "{url}: {}", said.stderr);
         prints(&clone, "13");
     }
-}
-
-fn only_dir(dir: &std::path::Path) -> PathBuf {
-    let mut entries = fs::read_dir(dir).expect("it is there").flatten();
-    entries.next().expect("there is one").path()
 }
 
 /// What lies damaged in a publisher's store would be sent to every reader, and counted on by all who publish after it.
