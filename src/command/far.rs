@@ -14,12 +14,12 @@ use super::{Call, Failure, keyring, short, timer};
 use crate::config::{Environment, RemoteConfig};
 use crate::disk::space;
 use crate::model::{Digest, Epoch, Manifest, SECONDS_A_DAY, Toolchain};
-use crate::report::bytes;
+use crate::report::{Reporter, bytes};
 use crate::store::head::{self, Entry, MAX_HEAD_BYTES};
 use crate::store::{Store, StoreError, format, pack};
 use crate::tier::{Tier, Tiers, Trouble};
 use crate::travel::arrivals::Arrivals;
-use crate::travel::fetch::{self, AHEAD_BYTES, Keep, Wanted};
+use crate::travel::fetch::{self, AHEAD_BYTES, Fetched, Keep, Wanted};
 use crate::travel::push::MAX_BUNDLE_BYTES;
 use crate::trust::{self, Believed, Keyring, Verified, statement};
 
@@ -36,7 +36,7 @@ pub(super) const STALE_DAYS: i64 = 14;
 #[derive(Debug)]
 pub struct Far<'a> {
     call: Call<'a>,
-    pub(super) tiers: Tiers,
+    pub(super) tiers: Tiers<'a>,
     keyring: Keyring,
     pub(super) believes_all: bool,
     /// Whether builds may ask for something of what is fetched before all else.
@@ -73,7 +73,12 @@ impl<'a> Far<'a> {
         };
         Ok(Far {
             call,
-            tiers: Tiers::new(open_all(&remotes, call)?),
+            // As long as the process: so is what runs their requests.
+            tiers: Tiers::new(
+                open_all(&remotes, call)?
+                    .into_iter()
+                    .map(|one| &*Box::leak(one)),
+            ),
             keyring,
             believes_all,
             answers: false,
@@ -151,10 +156,14 @@ impl<'a> Far<'a> {
         bytes: &[u8],
         store: &Store,
     ) -> Result<Vec<Listed>> {
-        let read = head::decode(bytes).map_err(|error| anyhow!("its list {error}"))?;
+        let damaged = |error| anyhow!("its list {error}");
+        let (signed, signatures) = head::split(bytes).map_err(damaged)?;
         let believed = self.belief(tier);
         if believed.is_none() {
-            trust::verify(&read.signed, &read.signatures, &self.keyring.here())?;
+            trust::verify(signed, &signatures, &self.keyring.here())?;
+        }
+        let read = head::decode(bytes).map_err(damaged)?;
+        if believed.is_none() {
             // Its number would be kept, and refuse the right one.
             let right = |entry: &Entry| head::key(&entry.point.toolchain) == key;
             let right = read.head.entries.iter().all(right);
@@ -247,10 +256,10 @@ impl<'a> Far<'a> {
             return Ok(false);
         }
         let (reporter, commit) = (self.call.reporter, short(&manifest.commit));
-        let all = index.all_objects(manifest);
-        let all = objects.iter().map(|at| all[*at]);
+        let all = &index.all_objects(manifest)[..];
+        let own = objects.iter().map(|at| all[*at]);
         let is_placed = |(object, _): &_| arrivals.is_some_and(|there| there.takes(*object));
-        let (placed, stored): (Vec<_>, Vec<_>) = all.partition(is_placed);
+        let (placed, stored): (Vec<_>, Vec<_>) = own.partition(is_placed);
         let near = arrivals.and_then(|there| no_room(commit, &placed, there.dir()));
         if let Some(why) = no_room(commit, &stored, store.root()).or(near) {
             reporter.warn(why);
@@ -259,27 +268,27 @@ impl<'a> Far<'a> {
         let staging = store.staging("fetch")?;
         let size = index.stored_bytes(&objects);
         let worth = worth(size);
-        let asked = self.answers.then_some(name);
+        let asked = self.answers.then_some((name, manifest));
         let step = reporter.step("Fetching", size);
         let clock = timer();
-        let all = AtomicU64::new(0);
+        let sum = AtomicU64::new(0);
         let watch = |count| {
             step.inc(count);
-            let came = all.fetch_add(count, Ordering::Relaxed) + count;
+            let came = sum.fetch_add(count, Ordering::Relaxed) + count;
             let (elapsed, left) = (clock.elapsed(), size.saturating_sub(came));
             if elapsed <= self.wait {
                 return true;
             }
             // Behind what is on its way comes what is asked for, and is hardly more.
             let soon = time_for(left.min(2 * AHEAD_BYTES), came, elapsed);
-            let asked = asked.map(|name| store.asked(name)).unwrap_or_default();
+            let asked = asked.map(|(name, _)| store.asked(name)).unwrap_or_default();
             let late = asked.iter().filter(|(_, wait)| *wait < soon);
             late.for_each(|(graph, _)| store.answer(*graph));
             elapsed.saturating_add(time_for(left, came, elapsed)) <= worth
         };
         let wanted = Wanted {
-            manifest,
             index: &index,
+            all,
             objects: &objects,
             asked,
         };
@@ -290,22 +299,28 @@ impl<'a> Far<'a> {
         };
         let fetched = fetch::fetch(wanted, &self.tiers, keep, &watch);
         drop(step);
-        match fetched.lacking {
-            0 => {
-                let seconds = clock.elapsed().as_secs_f64();
-                reporter.note(format!("fetched {} in {seconds:.1} s", bytes(size)));
-            }
-            lacking => {
-                let why = match &fetched.trouble {
-                    Some(Trouble::Stopped) | None => "compiling is quicker than fetching them",
-                    Some(trouble) => &trouble.to_string(),
-                };
-                let what = format!("{lacking} objects of {commit} did not come");
-                reporter.warn(format!("{what}: {why}"));
-            }
+        // Perhaps they are not where it says: the next start asks again where they are.
+        if fetched.lacking > 0
+            && let Some(Trouble::Absent | Trouble::Unreachable(_)) = &fetched.trouble
+        {
+            store.forget_index(name);
         }
+        say_fetched(&fetched, commit, size, clock.elapsed(), &reporter);
         Ok(fetched.lacking > 0 && fetched.trouble != Some(Trouble::Absent))
     }
+}
+
+/// Says what came of `size` bytes of `commit` in `elapsed`, and why the rest did not.
+fn say_fetched(fetched: &Fetched, commit: &str, size: u64, elapsed: Duration, reporter: &Reporter) {
+    let (lacking, seconds) = (fetched.lacking, elapsed.as_secs_f64());
+    if lacking == 0 {
+        return reporter.note(format!("fetched {} in {seconds:.1} s", bytes(size)));
+    }
+    let why = match &fetched.trouble {
+        Some(Trouble::Stopped) | None => "compiling is quicker than fetching them",
+        Some(trouble) => &trouble.to_string(),
+    };
+    reporter.warn(format!("{lacking} objects of {commit} did not come: {why}"));
 }
 
 /// Returns how long `bytes` take at the rate at which `came` bytes came in `elapsed`.

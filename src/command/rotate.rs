@@ -80,10 +80,18 @@ impl Rotation<'_> {
             let hint = "the file holds the statement and behind it its signature, which a root made that you believe";
             Failure::new(format!("the statement is not used: {error}"), hint)
         })?;
-        let (newest, generation) = (self.newest(&roots)?.generation, statement.generation);
-        let what = format!("it is statement {generation}, and statement {newest} is there");
-        let hint = "make it anew with --out: it then follows the newest";
-        ensure!(newest <= generation, Failure::new(what, hint));
+        let (newest, generation) = (self.newest(&roots)?, statement.generation);
+        let same = match newest.generation == generation {
+            true => "another ",
+            false => "",
+        };
+        let (there, hint) = (
+            newest.generation,
+            "make it anew with --out: it then follows the newest",
+        );
+        let what = format!("it is statement {generation}, and {same}statement {there} is there");
+        let follows = there < generation || newest == statement;
+        ensure!(follows, Failure::new(what, hint));
         Ok(statement)
     }
 

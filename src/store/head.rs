@@ -16,6 +16,8 @@ const MAGIC: &[u8; 8] = b"HEADSLST";
 const VERSION: u16 = 1;
 /// The largest head that is fetched or decoded.
 pub const MAX_HEAD_BYTES: usize = 32 << 20;
+/// The largest list of signatures that is read.
+const MAX_LIST_BYTES: usize = 64 << 10;
 /// zstd's level.
 const LEVEL: i32 = 3;
 
@@ -81,7 +83,9 @@ impl Head {
         self.entries.retain(|other| !same(other) && lasts(other));
         self.entries.insert(0, entry);
         self.entries.truncate(MAX_ENTRIES);
-        self.sequence = self.sequence.saturating_add(1);
+        // Where a list was lost, or an older one put back, what comes next is newer all the same than what readers have seen.
+        let now = now_unix_s.unsigned_abs();
+        self.sequence = self.sequence.saturating_add(1).max(now);
         self.written_unix_s = now_unix_s;
         self
     }
@@ -120,10 +124,17 @@ pub fn encode(signed: &[u8], signatures: &[String]) -> Vec<u8> {
     format::joined(MAGIC, VERSION, &list, signed)
 }
 
+/// Returns what is signed of a head's file, and its signatures: all that may be looked at of one that nobody is believed to have written.
+pub fn split(bytes: &[u8]) -> Result<(&[u8], Vec<String>)> {
+    let (list, signed) = format::sized(format::versioned(bytes, MAGIC, VERSION)?)?;
+    let list = Some(list).filter(|list| list.len() <= MAX_LIST_BYTES);
+    let signatures = list.and_then(|list| serde_json::from_slice(list).ok());
+    Ok((signed, signatures.ok_or(FormatError::Damaged)?))
+}
+
 /// Returns the head in `bytes`.
 pub fn decode(bytes: &[u8]) -> Result<Read> {
-    let (list, signed) = format::sized(format::versioned(bytes, MAGIC, VERSION)?)?;
-    let signatures = serde_json::from_slice(list).map_err(|_| FormatError::Damaged)?;
+    let (signed, signatures) = split(bytes)?;
     let plain = zstd::bulk::decompress(signed, MAX_HEAD_BYTES).map_err(|_| FormatError::Damaged)?;
     let head: Head = serde_json::from_slice(&plain).map_err(|_| FormatError::Damaged)?;
     for entry in &head.entries {
@@ -167,6 +178,8 @@ mod tests {
             head = head.with(entry(commit, not_after), 50);
         }
         let head = head.with(entry("dd", ""), 100);
+        // A list that was lost is made anew: it is no replay to who has seen the one before.
+        assert!(Head::default().with(entry("ee", ""), 100).sequence >= head.sequence);
         let commits: Vec<&str> = head
             .entries
             .iter()

@@ -244,6 +244,11 @@ impl Store {
         write(staging, &self.file("indexes", digest), packed, STORED)
     }
 
+    /// Forgets that again.
+    pub fn forget_index(&self, digest: Digest) {
+        drop(disk::remove_file(&self.file("indexes", digest)));
+    }
+
     /// Returns where a tier has the objects of `manifest`, called `digest`; none if that is not known here.
     pub fn index(&self, digest: Digest, manifest: &Manifest) -> Option<pack::Index> {
         let packed = disk::read(&self.file("indexes", digest), MAX_MANIFEST_BYTES).ok()?;

@@ -20,8 +20,10 @@ const FRAME_BYTES: u64 = 64 << 10;
 const LEVEL: i32 = 3;
 /// Objects up to this size are compressed at once: of larger ones, which come as a stream, zstd has what came before in two places, which is slower.
 const AT_ONCE_BYTES: u64 = 16 << 20;
-/// The largest index that is decoded.
-const MAX_INDEX_BYTES: usize = 64 << 20;
+/// What an index has at most for each object of its manifest: a frame of its own and those of its bases, each in a pack of its own.
+const MAX_ENTRY_BYTES: usize = 512;
+/// What it has beside that.
+const SLACK_INDEX_BYTES: usize = 1 << 10;
 
 /// The first bytes of what is stored of a manifest far away.
 const MAGIC: &[u8; 8] = b"HEADSBDL";
@@ -247,8 +249,9 @@ pub fn split_bundle(bytes: &[u8], name: Digest) -> Result<(&[u8], &[u8]), Format
 
 /// Returns the index of `manifest` that is in `packed`.
 pub fn decode_index(packed: &[u8], manifest: &Manifest) -> Result<Index, FormatError> {
-    let plain =
-        zstd::bulk::decompress(packed, MAX_INDEX_BYTES).map_err(|_| FormatError::Damaged)?;
+    // Nobody signed it: it takes no more memory than one of this manifest may.
+    let most = SLACK_INDEX_BYTES + manifest.objects().len() * MAX_ENTRY_BYTES;
+    let plain = zstd::bulk::decompress(packed, most).map_err(|_| FormatError::Damaged)?;
     let index: Index = postcard::from_bytes(&plain).map_err(|_| FormatError::Damaged)?;
     let fits = index.fits(manifest);
     fits.then_some(index).ok_or(FormatError::Damaged)

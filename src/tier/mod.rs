@@ -160,14 +160,14 @@ pub struct Listed {
 
 /// All tiers that are known here, nearest first.
 #[derive(Debug, Default)]
-pub struct Tiers {
+pub struct Tiers<'a> {
     /// Each with how it failed, if it did.
-    all: Vec<(Box<dyn Tier>, OnceLock<Trouble>)>,
+    all: Vec<(&'a dyn Tier, OnceLock<Trouble>)>,
 }
 
-impl Tiers {
+impl<'a> Tiers<'a> {
     /// Returns the tiers `tiers`, nearest first.
-    pub fn new(tiers: Vec<Box<dyn Tier>>) -> Tiers {
+    pub fn new(tiers: impl IntoIterator<Item = &'a dyn Tier>) -> Tiers<'a> {
         let all = tiers.into_iter().map(|tier| (tier, OnceLock::new()));
         Tiers { all: all.collect() }
     }
@@ -178,10 +178,10 @@ impl Tiers {
     }
 
     /// Returns the tiers that did not fail yet.
-    pub fn well(&self) -> impl Iterator<Item = &dyn Tier> {
+    pub fn well(&self) -> impl Iterator<Item = &'a dyn Tier> {
         let well = self.all.iter();
         let well = well.filter(|(_, failed)| failed.get().is_none());
-        well.map(|(tier, _)| &**tier)
+        well.map(|(tier, _)| *tier)
     }
 
     /// Asks `tier`, one of these, by `ask`; a tier that fails is not asked again.
@@ -195,7 +195,7 @@ impl Tiers {
             &answer
         {
             let mut all = self.all.iter();
-            let own = all.find(|(own, _)| std::ptr::addr_eq(&**own, tier));
+            let own = all.find(|(own, _)| std::ptr::addr_eq(*own, tier));
             own.map(|(_, failed)| failed.set(trouble.clone()));
         }
         answer
@@ -279,12 +279,14 @@ mod tests {
         }
     }
 
-    fn tiers(answers: &[Result<Vec<u8>>]) -> Tiers {
-        let tier = |answer: &Result<_, _>| Box::new(Always(answer.clone())) as Box<dyn Tier>;
-        Tiers::new(answers.iter().map(tier).collect())
+    fn tiers(answers: &[Result<Vec<u8>>]) -> Tiers<'static> {
+        let tier = |answer: &Result<_, _>| -> &'static dyn Tier {
+            Box::leak(Box::new(Always(answer.clone())))
+        };
+        Tiers::new(answers.iter().map(tier))
     }
 
-    fn find(tiers: &Tiers) -> Result<Vec<u8>> {
+    fn find(tiers: &Tiers<'_>) -> Result<Vec<u8>> {
         tiers.find(|tier| tier.get("x", 1, &|_| true), Ok)
     }
 

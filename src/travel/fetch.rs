@@ -38,14 +38,14 @@ const UNHURT: &str = "nobody panics with it";
 /// What is fetched.
 #[derive(Clone, Copy, Debug)]
 pub struct Wanted<'a> {
-    /// The starting point.
-    pub manifest: &'a Manifest,
-    /// Where its objects are.
+    /// Where objects are.
     pub index: &'a Index,
+    /// The objects of its frames, bases as well.
+    pub all: &'a [(Digest, u64)],
     /// Which are wanted, by the positions of their frames; with the bases that they need and that are not here.
     pub objects: &'a [usize],
-    /// The manifest's name, where others may ask for sessions of it to come before all else.
-    pub asked: Option<Digest>,
+    /// The manifest that they are of, with its name, where others may ask for sessions of it to come before all else.
+    pub asked: Option<(Digest, &'a Manifest)>,
 }
 
 /// Where what comes is kept.
@@ -66,6 +66,8 @@ pub struct Fetched {
     pub lacking: usize,
     /// What ended it before all had come, else the last thing that went wrong.
     pub trouble: Option<Trouble>,
+    /// How many requests were made.
+    pub requests: usize,
 }
 
 impl Keep<'_> {
@@ -102,13 +104,12 @@ impl Drop for Settled<'_> {
 }
 
 /// The position of an object that is not made, and its frame.
-pub type Held = (usize, Arc<[u8]>);
+type Held = (usize, Arc<[u8]>);
 
 /// One fetch under way.
 struct Fetch<'a> {
     wanted: Wanted<'a>,
-    objects: Vec<(Digest, u64)>,
-    tiers: &'a Tiers,
+    tiers: &'a Tiers<'a>,
     keep: Keep<'a>,
     watch: Watch<'a>,
     /// Frames whose objects others are deltas to, which look for them in the store.
@@ -125,6 +126,7 @@ struct Fetch<'a> {
     ahead: Room,
     /// Why nobody is asked any more.
     ended: OnceLock<Trouble>,
+    requests: AtomicUsize,
     room: Room,
 }
 
@@ -151,7 +153,7 @@ pub fn lacking(
 }
 
 /// Fetches `wanted` until all is here, or `watch` wants no more, or what came cannot be kept here.
-pub fn fetch(wanted: Wanted<'_>, tiers: &Tiers, keep: Keep<'_>, watch: Watch<'_>) -> Fetched {
+pub fn fetch(wanted: Wanted<'_>, tiers: &Tiers<'_>, keep: Keep<'_>, watch: Watch<'_>) -> Fetched {
     let objects = wanted.objects.iter();
     let bases = objects.filter_map(|at| wanted.index.steps(*at).next());
     let mut fetch = Fetch {
@@ -160,13 +162,13 @@ pub fn fetch(wanted: Wanted<'_>, tiers: &Tiers, keep: Keep<'_>, watch: Watch<'_>
         held: Mutex::default(),
         is_misled: AtomicBool::new(false),
         wanted,
-        objects: wanted.index.all_objects(wanted.manifest),
         tiers,
         keep,
         watch,
         answering: Mutex::default(),
         ahead: Room::of(AHEAD),
         ended: OnceLock::new(),
+        requests: AtomicUsize::new(0),
         room: Room::default(),
     };
     let mut trouble = fetch.all(wanted.objects, wanted.asked);
@@ -181,8 +183,11 @@ pub fn fetch(wanted: Wanted<'_>, tiers: &Tiers, keep: Keep<'_>, watch: Watch<'_>
     let lacking = own.filter(|at| !fetch.is_here(**at)).count();
     let why = "what they are deltas to did not come";
     let without = (lacking > 0).then(|| Trouble::Unreachable(why.to_owned()));
-    let trouble = fetch.ended.into_inner().or(trouble).or(without);
-    Fetched { lacking, trouble }
+    Fetched {
+        lacking,
+        trouble: fetch.ended.into_inner().or(trouble).or(without),
+        requests: fetch.requests.into_inner(),
+    }
 }
 
 /// Returns the later trouble, but absence only where there was no other: what is absent is not asked for again.
@@ -208,7 +213,7 @@ fn between(index: &Index, objects: &[usize]) -> HashSet<usize> {
 impl Fetch<'_> {
     /// Fetches `objects` until all were asked for or nobody is asked any more. For the manifest called `asked` what others wait for comes
     /// first, as soon as what is on its way is here. Returns the last thing that went wrong.
-    fn all(&self, objects: &[usize], asked: Option<Digest>) -> Option<Trouble> {
+    fn all(&self, objects: &[usize], asked: Option<(Digest, &Manifest)>) -> Option<Trouble> {
         let requests = self.requests(objects);
         // Its own: nobody here asks for what others fetch meanwhile.
         let coming = Coming::default();
@@ -217,9 +222,9 @@ impl Fetch<'_> {
         let work = || {
             let mut last = None;
             while self.ended.get().is_none() {
-                let mut own = asked.map(|name| {
+                let mut own = asked.map(|asked| {
                     let own = self.ahead.take(1);
-                    self.answer(name);
+                    self.answer(asked);
                     own
                 });
                 let Some(request) = requests.get(next.fetch_add(1, Ordering::Relaxed)) else {
@@ -273,13 +278,13 @@ impl Fetch<'_> {
         requests
     }
 
-    /// Fetches the sessions that others wait for of the manifest called `name`, and says so to them. Nothing else is asked for meanwhile.
-    fn answer(&self, name: Digest) {
+    /// Fetches the sessions that others wait for of `manifest`, which is called `name`, and says so to them. Nothing else is asked for meanwhile.
+    fn answer(&self, (name, manifest): (Digest, &Manifest)) {
         let _one_at_a_time = self.answering.lock().expect(UNHURT);
-        let what = (self.wanted.manifest, self.wanted.index);
+        let what = (manifest, self.wanted.index);
         for (graph, _) in self.keep.store.asked(name) {
             let is_asked = |unit: &&Unit| unit.session_objects().any(|(own, _)| own == graph);
-            let units = what.0.units.iter().filter(is_asked);
+            let units = manifest.units.iter().filter(is_asked);
             let objects = units.flat_map(Unit::session_objects);
             let objects = objects.map(|(object, _)| object);
             self.all(&lacking(what, self.keep.store, objects), None);
@@ -288,7 +293,7 @@ impl Fetch<'_> {
     }
 
     fn is_here(&self, at: usize) -> bool {
-        self.keep_of(at).has(self.objects[at])
+        self.keep_of(at).has(self.wanted.all[at])
     }
 
     /// Returns where the object at `at` is kept: in the store if others are deltas to it.
@@ -356,6 +361,7 @@ impl Fetch<'_> {
         let (key, range) = (request.pack.key(), &request.range);
         let watch = |count| self.ended.get().is_none() && (self.watch)(count);
         let ask = |tier: &dyn Tier| {
+            self.requests.fetch_add(1, Ordering::Relaxed);
             let answer = tier.get_range(&key, range.clone(), &watch);
             ahead = None;
             answer
@@ -371,7 +377,7 @@ impl Fetch<'_> {
         let store = |at: &usize| {
             let between = self.through(*at)?;
             let frame = self.wanted.index.frame(*at, request, bytes);
-            let what = (self.wanted.index, &self.objects[..]);
+            let what = (self.wanted.index, self.wanted.all);
             let stored = match self.between.contains(at) && self.hold(*at, frame) {
                 true => Ok(()),
                 false => store_frame(what, (*at, frame, &between), self.keep_of(*at), &self.room),
@@ -403,7 +409,7 @@ impl Fetch<'_> {
 
 /// Stores the object at `at` of an index, which `frame` is, made through what is `between` it and what is here. That is removed if it is
 /// damaged, to be fetched again.
-pub fn store_frame(
+fn store_frame(
     (index, objects): (&Index, &[(Digest, u64)]),
     (at, frame, between): (usize, &[u8], &[Held]),
     keep: Keep<'_>,

@@ -7,22 +7,20 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::fs::File;
 use std::io;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::thread::{Scope, ScopedJoinHandle};
 
 use bytes::Bytes;
-use rayon::prelude::*;
 
 use crate::delta::{self, Room};
 use crate::disk::{self, hash};
 use crate::model::{Digest, Epoch, Manifest};
 use crate::store::head::{self, Entry, Head, MAX_HEAD_BYTES};
-use crate::store::pack::{self, Codec, Index, MAX_STEPS, PACK_BYTES, PackName};
+use crate::store::pack::{self, Codec, Index, PACK_BYTES, PackName};
 use crate::store::point::Point;
 use crate::store::{Store, StoreError};
-use crate::tier::{self, Tier, Trouble, persistently};
-use crate::travel::fetch::{self, Keep};
+use crate::tier::{self, Tier, Tiers, persistently};
+use crate::travel::fetch::{self, Keep, Wanted};
 use crate::travel::known::{Base, Known, SMALL, Stored};
 use crate::travel::list::{List, ListError, Signer};
 
@@ -191,35 +189,22 @@ impl Push<'_> {
         let mut objects: Vec<(Digest, u64)> = lacking.into_iter().collect();
         let index = known.index(objects.clone());
         objects.extend(&index.bases);
-        let (staging, room) = (store.staging("push")?, Room::default());
+        let wanted = Wanted {
+            index: &index,
+            all: &objects,
+            objects: &(0..objects.len())
+                .filter(|at| lacks(&objects[*at]))
+                .collect::<Vec<_>>(),
+            asked: None,
+        };
         let keep = Keep {
             store,
-            staging: &staging,
+            staging: &store.staging("push")?,
             arrivals: None,
         };
         // Who is in trouble is not asked for more: what is pushed then has none of it.
-        let is_well = AtomicBool::new(true);
-        for steps in 0..=MAX_STEPS {
-            let all = 0..objects.len();
-            let wanted = |at: &usize| index.steps(*at).count() == steps && lacks(&objects[*at]);
-            let requests = index.requests(&all.filter(wanted).collect::<Vec<_>>());
-            self.done.requests += requests.len();
-            requests.par_iter().for_each(|request| {
-                let go_on = || is_well.load(Ordering::Relaxed);
-                let (key, range) = (request.pack.key(), request.range.clone());
-                let ask = || self.tier.get_range(&key, range, &|_| go_on());
-                let answer = go_on().then(ask).unwrap_or(Err(Trouble::Stopped));
-                if !matches!(answer, Ok(_) | Err(Trouble::Absent)) {
-                    is_well.store(false, Ordering::Relaxed);
-                }
-                let bytes = answer.unwrap_or_default();
-                for at in &request.objects {
-                    let frame = index.frame(*at, request, &bytes);
-                    let what = (&index, &objects[..]);
-                    drop(fetch::store_frame(what, (*at, frame, &[]), keep, &room));
-                }
-            });
-        }
+        let fetched = fetch::fetch(wanted, &Tiers::new([self.tier]), keep, &|_| true);
+        self.done.requests += fetched.requests;
         Ok(())
     }
 

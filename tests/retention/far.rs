@@ -442,8 +442,8 @@ impl World<'_> {
             let staging = store.staging("test").expect("it is ours");
             let all = reader.manifest.objects();
             let wanted = Wanted {
-                manifest: &reader.manifest,
                 index: &reader.index,
+                all: &reader.index.all_objects(&reader.manifest),
                 objects: &lacking(
                     (&reader.manifest, &reader.index),
                     &store,
@@ -451,7 +451,7 @@ impl World<'_> {
                 ),
                 asked: None,
             };
-            let tiers = Tiers::new(vec![Box::new(self.sky.clone())]);
+            let tiers = Tiers::new([&self.sky as &dyn Tier]);
             let keep = Keep {
                 store: &store,
                 staging: &staging,

@@ -12,7 +12,7 @@ use headstart::model::session::{DEP_GRAPH, SessionFile};
 use headstart::model::{Digest, Manifest, Session, Unit};
 use headstart::store::Store;
 use headstart::store::pack::{self, Codec, Frame, Index, PackName};
-use headstart::tier::Tiers;
+use headstart::tier::{Tier, Tiers};
 use headstart::travel::fetch::{AHEAD_BYTES, Keep, Wanted, fetch};
 use headstart_testkit::{Build, Fault, Headstart, Scratch, Server, Workspace};
 
@@ -302,10 +302,10 @@ fn what_is_asked_for_comes_behind_what_is_on_its_way() {
     let staging = store.staging("test").expect("it is ours");
     let name = Digest::of(b"the manifest");
     let wanted = Wanted {
-        manifest: &manifest,
         index: &index,
+        all: &index.all_objects(&manifest),
         objects: &[0, 1, 2, 3],
-        asked: Some(name),
+        asked: Some((name, &manifest)),
     };
     // While the first comes, somebody asks for the last.
     let asks = Once::new();
@@ -359,10 +359,10 @@ fn what_came_otherwise_is_not_waited_for() {
         let staging = store.staging("test").expect("it is ours");
         let name = Digest::of(b"the manifest");
         let wanted = Wanted {
-            manifest: &manifest,
             index: &index,
+            all: &index.all_objects(&manifest),
             objects: &[0, 1, 2, 3, 4, 5],
-            asked: Some(name),
+            asked: Some((name, &manifest)),
         };
         let (base, asked) = (Digest::of(contents[2]), Digest::of(contents[5]));
         let asks = Once::new();
@@ -387,11 +387,9 @@ fn what_came_otherwise_is_not_waited_for() {
 }
 
 /// Returns the tiers of whoever reads from `server` alone.
-fn tiers_of(server: &Server) -> Tiers {
-    Tiers::new(vec![Box::new(read_from(
-        &server.url(),
-        Duration::from_secs(600),
-    ))])
+fn tiers_of(server: &Server) -> Tiers<'static> {
+    let tier = read_from(&server.url(), Duration::from_secs(600));
+    Tiers::new([&*Box::leak(Box::new(tier)) as &dyn Tier])
 }
 
 /// More than is asked for at once.

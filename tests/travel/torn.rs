@@ -74,7 +74,11 @@ fn a_pack_that_was_cut_costs_its_own_units() {
         }
         let clone = far.clone(name);
         let said = far.start(&clone, &url, &["--believe-store"]).succeeded();
-        assert_eq!(said.json()["units"]["fresh"], 2, "{url}: {}", said.stderr);
+        let json = said.json();
+        assert_eq!(json["units"]["fresh"], 2, "{url}: {}", said.stderr);
+        // Where it lies may be said wrongly: it is asked for again.
+        let name = json["manifest"].as_str().expect("it has a name");
+        assert!(!far.store().join("indexes").join(name).exists());
         prints(&clone, "13");
     }
 }

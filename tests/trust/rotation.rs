@@ -465,7 +465,18 @@ fn minisign_signs_for_a_root_and_verifies_one() {
     owner.rotate(&newer).succeeded();
     minisign.dir.write("newer", &sign());
     let newer = minisign.dir.path("newer").display().to_string();
+    // So would one that somebody else made at the same time: the first that a reader sees counts.
+    fs::remove_file(&statement).expect("it is there");
+    owner
+        .rotate(&["--add", &key().0, "--out", &statement])
+        .succeeded();
+    minisign.dir.write("other", &sign());
+    let other = minisign.dir.path("other").display().to_string();
     owner.rotate(&["--publish", &newer]).succeeded();
+    refused(
+        &owner.rotate(&["--publish", &other]),
+        "another statement 2 is there",
+    );
     refused(
         &owner.rotate(&["--publish", &file_name]),
         "statement 1, and statement 2",
