@@ -390,6 +390,18 @@ fn start_runs_cargo_with_the_wrapper() {
     assert!(ran.succeeded().stderr.contains("Fresh c0"));
 }
 
+/// A program that crashes would seem to have ended as cargo does where something does not compile.
+#[test]
+fn a_signal_that_ends_what_runs_is_told() {
+    let chain = Chain::unpublished();
+    let abort = "fn main() {\n    std::process::abort();";
+    let source = &chain.source;
+    source.replace("crates/c3/src/main.rs", "fn main() {", abort);
+    let ran = output(&mut chain.command(source.root(), &["start", "--", "run"]));
+    assert_eq!(ran.code, 134, "{}", ran.stderr);
+    assert!(ran.stderr.contains("ended by signal 6"), "{}", ran.stderr);
+}
+
 /// A look at what would happen would already change something.
 #[test]
 fn a_dry_run_writes_nothing() {

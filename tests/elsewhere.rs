@@ -278,53 +278,6 @@ fn whatever_holds_its_directory_is_built_where_it_is() {
     is_fresh_at_the_same_path(&roads, &place);
 }
 
-/// A program for the publisher's CPU may end with SIGILL on the reader's, whose cargo would have compiled another.
-#[test]
-fn what_is_compiled_for_a_cpu_is_not_published() {
-    let script = "fn main() {\n    println!(\"cargo::rerun-if-changed=build.rs\");\n}\n";
-    let main = "fn main() {\n    println!(\"native\");\n}\n";
-    let host = "x86_64-unknown-linux-gnu";
-    let cross = ["build", "--target", host];
-    for flags in ["-Ctarget-cpu=native", "-C target-cpu=native"] {
-        for command in [&["build"][..], &cross] {
-            let place = Place::new();
-            let native = common::app("", &[("build.rs", script), ("src/main.rs", main)]);
-            let said = runner(native.root(), &place)
-                .env("RUSTFLAGS", flags)
-                .args(["publish", "--json", "--"].iter().chain(command))
-                .run();
-            if command == cross && said.stderr.contains("target may not be installed") {
-                continue;
-            }
-            let said = said.succeeded().json();
-            let left_out = said["left_out"].to_string();
-            assert!(left_out.contains("/bin-app"), "{said}");
-            assert!(left_out.contains("CPU of the machine"), "{said}");
-            // The script itself may run anywhere if it is for a host apart from the target; what it said may not.
-            assert!(left_out.contains("/run-build-script"), "{said}");
-        }
-    }
-}
-
-/// The same of what scripts compile, whose flags cargo knows only if they say so.
-#[test]
-fn what_a_script_compiles_for_a_cpu_is_not_published() {
-    let script = "fn main() {\n    println!(\"cargo::rerun-if-env-changed=CFLAGS\");\n}\n";
-    let main = "fn main() {\n    println!(\"native\");\n}\n";
-    for (flags, is_left_out) in [("-O2 -march=native", true), ("-march=x86-64-v3", false)] {
-        let place = Place::new();
-        let native = common::app("", &[("build.rs", script), ("src/main.rs", main)]);
-        let publish = runner(native.root(), &place).env("CFLAGS", flags);
-        let said = publish.args(["publish", "--json"]).run().succeeded().json();
-        let left_out = said["left_out"].to_string();
-        assert_eq!(
-            left_out.contains("CPU of the machine"),
-            is_left_out,
-            "{said}"
-        );
-    }
-}
-
 /// A link that every machine has in the same place leads elsewhere on each: a program would look in the publisher's.
 #[test]
 fn a_pinned_root_is_compared_where_its_links_lead() {
@@ -385,81 +338,6 @@ fn a_member_is_no_download() {
     start_in(clone.root(), &place, clone.root(), &[]);
     clone.cargo().home(clone.root()).build(&[]);
     assert_eq!(clone.program("app"), "second");
-}
-
-/// Of two work trees with one target directory cargo takes what the one compiled for the other's, by its times. Published, it would be
-/// wrong in clones that share nothing with either.
-#[test]
-fn what_another_work_tree_made_is_not_published() {
-    type By = fn(&Workspace, &Place, &Path);
-    let by_cargo: By = |tree, _, shared| drop(tree.cargo().target_dir(shared).build(&[]));
-    let by_start: By = |tree, place, shared| {
-        let start = runner(tree.root(), place).env("CARGO_TARGET_DIR", shared);
-        start.args(["start", "--", "build"]).run().succeeded();
-    };
-    let by_placing: By = |tree, place, shared| {
-        common::publish(tree, place, PLAIN_BUILD);
-        start_by(
-            runner(tree.root(), place).env("CARGO_TARGET_DIR", shared),
-            &[],
-        );
-        tree.cargo().target_dir(shared).build(&[]);
-    };
-    for (by, inside) in [
-        (by_cargo, false),
-        (by_start, false),
-        (by_placing, false),
-        (by_cargo, true),
-        (by_start, true),
-    ] {
-        let place = Place::new();
-        let main = "mod word;\nfn main() {\n    println!(\"{}\", word::WORD);\n}\n";
-        let word = "pub const WORD: &str = \"first\";\n";
-        let app = common::app("", &[("src/main.rs", main), ("src/word.rs", word)]);
-        let path = place.scratch.path("other");
-        app.git(&[
-            "worktree",
-            "add",
-            "--quiet",
-            "-b",
-            "other",
-            &path.display().to_string(),
-        ]);
-        let other = Workspace::open(&path);
-        other
-            .replace("src/word.rs", "first", "other")
-            .commit("other");
-        let shared = match inside {
-            true => app.path("target"),
-            false => place.scratch.path("shared"),
-        };
-        by(&other, &place, &shared);
-        let publisher = || runner(app.root(), &place).env("CARGO_TARGET_DIR", &shared);
-        publisher()
-            .args(["publish", "--", "build"])
-            .run()
-            .succeeded();
-        let there = start_elsewhere(&app, &place, &[]);
-        there.cargo().build(&[]);
-        assert_eq!(there.clone.program("app"), "first");
-        // What is compiled here is ours.
-        app.append("src/word.rs", "// edited\n").commit("edited");
-        common::publish_by(publisher(), PLAIN_BUILD);
-    }
-}
-
-/// A checkout that was moved with its target directory, or is seen by a container under another path, is no other tree.
-#[test]
-fn a_moved_checkout_is_published() {
-    let place = Place::new();
-    let app = common::app("", &[("src/main.rs", "fn main() {}\n")]);
-    let inside = app.clone_to(&place.scratch.path("before"));
-    common::publish(&inside, &place, PLAIN_BUILD);
-    let after = place.scratch.path("after");
-    std::fs::rename(inside.root(), &after).expect("it is ours");
-    let moved = Workspace::open(&after);
-    common::rests(&moved.cargo(), PLAIN_BUILD);
-    common::publish(&moved, &place, PLAIN_BUILD);
 }
 
 /// A checkout whose own path looks like an `OUT_DIR` would have its paths compiled into others' programs.

@@ -225,31 +225,6 @@ fn limits_are_understood_or_refused() {
         gc("2G").succeeded().json()["store"]["bytes_max"],
         2_000_000_000
     );
-    // The store is named by --store, so that the repository has no say.
-    write(
-        &chain.source.path("headstart.toml"),
-        b"store_max_size = \"1k\"\n",
-    );
-    assert_eq!(
-        gc("").succeeded().json()["store"]["bytes_max"],
-        50_000_000_000_u64
-    );
-    let own = format!(
-        "store = \"{}\"\nstore_max_size = \"1k\"\n",
-        chain.place.store().display()
-    );
-    write(&chain.source.path("headstart.toml"), own.as_bytes());
-    let bytes_max = |dir: &Path| {
-        let plain = headstart_testkit::headstart(Path::new(common::PROGRAM), dir);
-        let said = plain.args(["gc", "--json"]).run().succeeded().json();
-        said["store"]["bytes_max"].clone()
-    };
-    assert_eq!(bytes_max(root), 1000);
-    // A workspace below the top of the work tree has settings of its own.
-    let below = chain.source.path("crates");
-    let other = own.replace("1k", "2k");
-    write(&below.join("headstart.toml"), other.as_bytes());
-    assert_eq!(bytes_max(&below), 2000);
     let nowhere = |args: &[&str]| {
         let dir = chain.place.scratch.root();
         headstart_testkit::headstart(Path::new(common::PROGRAM), dir)
@@ -260,6 +235,49 @@ fn limits_are_understood_or_refused() {
     assert!(said.stdout.contains("no store"), "{}", said.stdout);
     let said = nowhere(&["gc", "--remotes"]);
     refused(&said, "no remote");
+}
+
+/// Whoever writes a repository would have directories of the user's removed, or their store emptied, by the next start in a clone.
+#[test]
+fn a_repository_has_no_say_in_the_store() {
+    let chain = Chain::published();
+    let (root, store) = (chain.source.root(), chain.place.store());
+    let (home, precious) = (
+        chain.place.scratch.path("home"),
+        chain.place.scratch.path("home/precious"),
+    );
+    fs::create_dir_all(&precious).expect("the scratch directory is ours");
+    let days = SystemTime::now() - Duration::from_secs(3 * 24 * 60 * 60);
+    let old = File::open(&precious).and_then(|dir| dir.set_modified(days));
+    old.expect("it is ours");
+    fs::create_dir(chain.source.path("s")).expect("the source is ours");
+    write(
+        &chain.source.path("s/headstart-store"),
+        b"headstart store 1\n",
+    );
+    std::os::unix::fs::symlink(&home, chain.source.path("s/tmp")).expect("links work here");
+    let run = |names: &str, args: &[&str]| {
+        let settings = format!("store = \"{names}\"\nstore_max_size = \"1k\"\n");
+        write(&chain.source.path("headstart.toml"), settings.as_bytes());
+        let plain = headstart_testkit::headstart(Path::new(common::PROGRAM), root);
+        plain
+            .env("XDG_CACHE_HOME", chain.place.scratch.path("cache"))
+            .args(args)
+            .run()
+    };
+    for names in ["s", &store.display().to_string()] {
+        let said = run(names, &["gc", "--json"]).succeeded();
+        assert_eq!(said.json()["store"], serde_json::Value::Null);
+        let said = run(names, &["start"]).succeeded();
+        assert!(
+            said.stderr
+                .contains("`store` in headstart.toml means nothing"),
+            "{}",
+            said.stderr
+        );
+    }
+    assert!(precious.exists());
+    chain.serves();
 }
 
 /// Nobody types gc: a store would grow without end.

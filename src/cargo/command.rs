@@ -2,6 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, BufRead, BufReader, Read, Seek};
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 
@@ -191,6 +192,9 @@ fn not_started(program: &str) -> impl Fn(io::Error) -> CargoError {
 
 /// Fails if what was run by `command` failed, having said `stderr`.
 fn check(command: String, status: ExitStatus, stderr: String) -> Result<()> {
+    if let Some(signal) = status.signal() {
+        return Err(CargoError::Ended(command, signal));
+    }
     match status.success() {
         true => Ok(()),
         false => Err(CargoError::Failed {

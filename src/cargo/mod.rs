@@ -33,6 +33,9 @@ pub enum CargoError {
         /// What it wrote on standard error, where that was captured.
         stderr: String,
     },
+    /// The command was ended by a signal.
+    #[error("`{0}` was ended by signal {1}")]
+    Ended(String, i32),
     /// cargo's output could not be read: the command line, and what is wrong with the answer.
     #[error("cargo's answer to `{0}` makes no sense: {1}")]
     Answer(String, String),

@@ -23,6 +23,29 @@ pub fn variables(output: &[u8]) -> impl Iterator<Item = (&str, &str)> {
     })
 }
 
+/// Returns what may be a path in the lines of `output` by which the linker is told what to read.
+pub fn linked(output: &[u8]) -> impl Iterator<Item = &str> {
+    let texts = told(output).filter_map(|line| std::str::from_utf8(line).ok());
+    let arguments = texts.filter_map(|line| {
+        let (key, value) = line.split_once('=')?;
+        let key = key.trim_start_matches("cargo:").trim_start_matches(':');
+        (key.starts_with("rustc-link-") || key == "rustc-flags").then_some(value)
+    });
+    arguments.flat_map(arguments_paths)
+}
+
+/// Returns what may be a path in flags for a compiler or a linker: `-L native=lib`, `-Clink-arg=-Tx.ld`, `-Wl,--version-script=x.map`.
+pub fn arguments_paths(flags: &str) -> impl Iterator<Item = &str> {
+    let words = flags.split(|c: char| c.is_whitespace() || ",=".contains(c));
+    words.flat_map(|word| {
+        let behind = word.strip_prefix('-').and_then(|word| word.get(1..));
+        [Some(word), behind]
+            .into_iter()
+            .flatten()
+            .filter(|word| !word.is_empty())
+    })
+}
+
 /// Returns what looks like an absolute path in `line`; one with a space or a colon in it is cut there.
 pub fn absolute_paths(line: &[u8]) -> impl Iterator<Item = &[u8]> {
     let ends = |byte: &u8| byte.is_ascii_whitespace() || b"\"':;,".contains(byte);

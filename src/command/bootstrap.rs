@@ -139,7 +139,7 @@ impl Checkout {
             outcomes
         });
         if !args.dry_run {
-            gc::by_itself(call, &args.store, whole.configured());
+            gc::by_itself(call, &args.store);
         }
         let none = "no commit in reach was published with `headstart publish -- x ...`";
         match outcomes.is_empty() {

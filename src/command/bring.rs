@@ -159,7 +159,7 @@ pub fn run(args: &FetchArgs, call: Call<'_>) -> anyhow::Result<ExitCode> {
     let _ = rustix::process::nice(LATER_NICE);
     let workspace = call.settled_dir();
     let typed = args.store.store.as_deref();
-    let store = Store::open(&call.environment.store(typed, Some(&workspace))?)?;
+    let store = Store::open(&call.environment.store(typed)?)?;
     let name = args.manifest;
     let manifest = store.manifest(name)?;
     let wait = || call.reporter.note("waiting for another that fetches it");

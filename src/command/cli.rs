@@ -217,7 +217,7 @@ pub struct GcArgs {
     #[command(flatten)]
     pub store: StoreArgs,
     /// What the local store may have, as 50G or 500M; what was used least recently goes first
-    /// [default: $HEADSTART_STORE_MAX_SIZE, `store_max_size` beside `store` in headstart.toml, 50G]
+    /// [default: $HEADSTART_STORE_MAX_SIZE, 50G]
     #[arg(long, value_name = "SIZE", value_parser = crate::config::parse_bytes)]
     pub max_size: Option<u64>,
     /// Delete from the remotes as well; --remote does so too

@@ -178,7 +178,7 @@ fn configuration(patient: &Patient) -> anyhow::Result<Says> {
     let environment = &patient.environment;
     let understood = environment.var(far::WAIT_VAR).is_none() || far::wait(environment).is_some();
     ensure!(understood, "{} is no number of seconds", far::WAIT_VAR);
-    environment.store_max_bytes(patient.args.store.as_deref(), &patient.workspace)?;
+    environment.store_max_bytes()?;
     let remotes = count(patient.remotes()?.len(), "remote");
     let settings = config::settings(&patient.workspace)?;
     Ok(match settings.unknown() {
@@ -212,7 +212,7 @@ fn toolchain(patient: &Patient) -> anyhow::Result<Says> {
 
 fn store(patient: &Patient) -> anyhow::Result<Says> {
     let typed = patient.args.store.as_deref();
-    let root = patient.environment.store(typed, Some(&patient.workspace))?;
+    let root = patient.environment.store(typed)?;
     let (shown, free) = (root.display(), space::free_bytes(&root).unwrap_or(u64::MAX));
     let (writable, room) = (disk::is_writable(&root), bytes(free));
     ensure!(free > LITTLE_ROOM, "{shown} has only {room} free");

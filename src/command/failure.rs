@@ -31,15 +31,19 @@ impl Failure {
     }
 }
 
-/// Prints `error` with its causes and a hint, and returns the exit code: cargo's if cargo failed, else 1.
+/// Prints `error` with its causes and a hint, and returns the exit code: cargo's if cargo failed, 128 + its signal if one ended it, else 1.
 pub fn print(error: &anyhow::Error) -> ExitCode {
-    if let Some(CargoError::Failed { code, stderr, .. }) = error.downcast_ref()
-        && stderr.is_empty()
-    {
-        return ExitCode::from(u8::try_from(*code).unwrap_or(101));
-    }
+    let code = match error.downcast_ref() {
+        // It has said why itself.
+        Some(CargoError::Failed { code, stderr, .. }) if stderr.is_empty() => {
+            return ExitCode::from(u8::try_from(*code).unwrap_or(101));
+        }
+        // As a shell has it.
+        Some(CargoError::Ended(_, signal)) => u8::try_from(128 + signal).unwrap_or(101),
+        _ => 1,
+    };
     show("error", error);
-    ExitCode::FAILURE
+    ExitCode::from(code)
 }
 
 /// Prints what is wrong with how a command was typed, or the help that was asked for, and returns the exit code.
@@ -153,7 +157,7 @@ fn store_hint(error: &anyhow::Error) -> Option<&'static str> {
             ConfigError::Variable(..) => "set it to a number with a unit, or unset it",
             ConfigError::File(file, _) if !file.ends_with(CONFIG_FILE) => "correct the file",
             ConfigError::File(..) => {
-                "correct the file; `store`, `store_max_size`, `remote`, `secrets` and `trusted_keys` are what it may hold"
+                "correct the file; `remote`, `secrets` and `trusted_keys` are what it may hold"
             }
             ConfigError::Remote(_) => "name a directory, for instance on a shared file system",
         });
@@ -161,6 +165,6 @@ fn store_hint(error: &anyhow::Error) -> Option<&'static str> {
     match find::<CargoError>(error)? {
         CargoError::Start(..) => Some("install Rust, or put cargo and rustc on PATH"),
         CargoError::Failed { .. } => Some("run this in a cargo workspace where that command works"),
-        CargoError::Answer(..) => None,
+        CargoError::Ended(..) | CargoError::Answer(..) => None,
     }
 }

@@ -1,7 +1,6 @@
 //! `headstart gc`: deletes what a store has no room for, and what remotes hold of weeks that are over for good.
 
 use std::ffi::OsStr;
-use std::path::Path;
 
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
@@ -45,7 +44,7 @@ pub fn run(args: &GcArgs, call: Call<'_>) -> Result<()> {
     ensure!(!wanted || !remotes.is_empty(), without);
     // Nobody waits for this, and everybody for a build.
     let _ = rustix::process::nice(LATER_NICE);
-    let collected = in_store(args, &workspace, call)?;
+    let collected = in_store(args, call)?;
     let tiers = far::open_all(&remotes, call)?;
     let mut far: Vec<Answer<'_>> = Vec::new();
     let named = !args.store.remote.is_empty();
@@ -76,17 +75,17 @@ pub fn run(args: &GcArgs, call: Call<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Has another process collect the store that a command in `workspace` used, if nobody has for a day.
-pub(super) fn by_itself(call: Call<'_>, args: &StoreArgs, workspace: &Path) {
+/// Has another process collect the store that a command used, if nobody has for a day.
+pub(super) fn by_itself(call: Call<'_>, args: &StoreArgs) {
     let (environment, typed) = (call.environment, args.store.as_deref());
     if environment.is_off(LATER_VAR) {
         return;
     }
-    let root = environment.store(typed, Some(workspace));
+    let root = environment.store(typed);
     let Some(store) = root.ok().and_then(|root| Store::open(&root).ok()) else {
         return;
     };
-    let max_bytes = match environment.store_max_bytes(typed, workspace) {
+    let max_bytes = match environment.store_max_bytes() {
         Ok(max_bytes) => max_bytes.to_string(),
         Err(error) => return call.reporter.warn(error),
     };
@@ -99,12 +98,12 @@ pub(super) fn by_itself(call: Call<'_>, args: &StoreArgs, workspace: &Path) {
 }
 
 /// Collects the local store; none where there is no store.
-fn in_store(args: &GcArgs, workspace: &Path, call: Call<'_>) -> Result<Option<Collected>> {
+fn in_store(args: &GcArgs, call: Call<'_>) -> Result<Option<Collected>> {
     let (environment, reporter) = (call.environment, call.reporter);
     let typed = args.store.store.as_deref();
-    let usual = || environment.store_max_bytes(typed, workspace);
+    let usual = || environment.store_max_bytes();
     let max_bytes = args.max_size.map_or_else(usual, Ok)?;
-    let store = match Store::open(&environment.store(typed, Some(workspace))?) {
+    let store = match Store::open(&environment.store(typed)?) {
         Err(StoreError::Missing(_)) => return Ok(None),
         store => store?,
     };

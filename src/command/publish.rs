@@ -206,13 +206,14 @@ impl<'a> Ready<'a> {
             ensure!(!goes_there, Failure::new(CHANGED, hint));
         }
         let typed = args.store.store.as_deref();
-        let store = Store::create(&environment.store(typed, Some(configured))?)?;
+        let store = Store::create(&environment.store(typed)?)?;
         // For the wrapper, which cannot tell by itself that somebody publishes from here: this may lie inside another build directory
         // as those of tests do. Without, outputs have the names that plain cargo gives them.
         if let What::Workspace(setup) = &what {
-            let (build_dir, root) = (&setup.workspace.build_dir, &setup.workspace.root);
-            let made = hold::make_target_dir(build_dir);
-            drop(made.and_then(|()| Ledger::of(build_dir).note_workspace(root)));
+            let ledger = Ledger::of(&setup.workspace.build_dir);
+            let made = hold::make_target_dir(&setup.workspace.build_dir);
+            let told = ledger.told(&setup.workspace.root);
+            drop(made.and_then(|()| ledger.note_workspace(&told)));
         }
         Ok(Ready {
             args,
@@ -271,7 +272,7 @@ impl<'a> Ready<'a> {
         let started = timer();
         let pushed = self.push(setup, &published.point)?;
         let push_time = started.elapsed();
-        gc::by_itself(call, &self.args.store, setup.configured());
+        gc::by_itself(call, &self.args.store);
         Ok(Outcome {
             published,
             cargo_time: built.time,

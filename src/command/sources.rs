@@ -55,7 +55,7 @@ impl<'a> Sources<'a> {
         warn_of_unknown_settings(call, configured);
         let typed = args.store.store.as_deref();
         // Without links: whoever can change one would have another directory looked at than is read.
-        let root = disk::canonical(&call.environment.store(typed, Some(configured))?);
+        let root = disk::canonical(&call.environment.store(typed)?);
         let mut far = Far::of(call, &args.store, args.believe_store, configured)?;
         let store = match Store::open(&root) {
             Err(StoreError::Missing(_)) if !far.tiers.is_empty() => Store::create(&root)?,

@@ -95,7 +95,7 @@ fn start_here(args: &StartArgs, command: &CargoCommand, call: Call<'_>) -> Resul
     let setup = Setup::of(command, call.environment, args.target_dir.as_deref())?;
     let outcome = start(args, &setup, call);
     if !args.dry_run {
-        gc::by_itself(call, &args.store, setup.configured());
+        gc::by_itself(call, &args.store);
     }
     Ok(vec![outcome?])
 }

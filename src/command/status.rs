@@ -25,8 +25,7 @@ pub fn run(args: &StatusArgs, environment: &Environment, now: Timestamp) -> Resu
     let workspace = setup.ok().map(|setup| setup.workspace);
     let build = workspace.as_ref().map(|workspace| &workspace.build_dir);
     let started = build.and_then(|build| Ledger::of(build).last_start());
-    let root = workspace.as_ref().map(|workspace| &*workspace.root);
-    let store = environment.store(args.store.as_deref(), root)?;
+    let store = environment.store(args.store.as_deref())?;
     let points = match Store::open(&store) {
         Err(StoreError::Missing(_)) => Vec::new(),
         store => store?.all_points(),

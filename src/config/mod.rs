@@ -67,8 +67,6 @@ pub struct RemoteConfig {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Settings {
-    store: Option<String>,
-    store_max_size: Option<String>,
     /// The keys that it proposes to believe. Nobody is believed for that.
     pub trusted_keys: Vec<String>,
     remote: Vec<RemoteConfig>,
@@ -106,7 +104,9 @@ impl Environment {
         Ok(Environment {
             vars: std::env::vars_os().collect(),
             dir: std::env::current_dir()?,
-            program: std::env::current_exe()?,
+            // Where nothing is mounted on /proc, it is what this was called.
+            program: std::env::current_exe()
+                .or_else(|error| std::env::args_os().next().map(PathBuf::from).ok_or(error))?,
             overrides: Vec::new(),
         })
     }
@@ -203,21 +203,16 @@ impl Environment {
         named.unwrap_or_else(|| "rustc".to_owned())
     }
 
-    /// Returns the store's directory: what the user typed, else `HEADSTART_STORE`, else `headstart.toml`
-    /// in `workspace`, else the user's cache directory.
-    pub fn store(&self, typed: Option<&str>, workspace: Option<&Path>) -> Result<PathBuf> {
+    /// Returns the store's directory: what the user typed, else `HEADSTART_STORE`, else one in the user's cache directory. A
+    /// repository has no say in it: see note 0023.
+    pub fn store(&self, typed: Option<&str>) -> Result<PathBuf> {
         let variable = self.var(STORE_VAR).filter(|_| typed.is_none());
         let not_text = || ConfigError::Variable(STORE_VAR, "it is not UTF-8".to_owned());
         let variable = variable.map(|value| value.to_str().ok_or_else(not_text));
-        if let Some(named) = typed.or(variable.transpose()?) {
-            return Ok(self.dir.join(directory(named)?));
+        match typed.or(variable.transpose()?) {
+            Some(named) => Ok(self.dir.join(directory(named)?)),
+            None => Ok(self.cache_dir()?.join(STORE_DIR)),
         }
-        if let Some(workspace) = workspace
-            && let Some(store) = settings(workspace)?.store
-        {
-            return Ok(workspace.join(directory(&store)?));
-        }
-        Ok(self.cache_dir()?.join(STORE_DIR))
     }
 
     /// Returns the directory of what the user can do without.
@@ -225,25 +220,13 @@ impl Environment {
         self.path_or_below_home("XDG_CACHE_HOME", ".cache")
     }
 
-    /// Returns how many bytes the store may have if nobody typed it: `HEADSTART_STORE_MAX_SIZE`, else
-    /// `store_max_size` in `headstart.toml` if that names the store, which is as for [`Environment::store`].
-    pub fn store_max_bytes(&self, typed_store: Option<&str>, workspace: &Path) -> Result<u64> {
-        if let Some(text) = self.named(MAX_SIZE_VAR) {
-            return parse_bytes(text).map_err(|why| ConfigError::Variable(MAX_SIZE_VAR, why));
-        }
-        let file = settings(workspace)?;
-        // A repository has no say in a store that others use as well, by whatever name it calls that.
-        let other = typed_store.or_else(|| self.named(STORE_VAR));
-        let usual = disk::canonical(&self.cache_dir()?.join(STORE_DIR));
-        let is_usual = |store: PathBuf| disk::canonical(&store) == usual;
-        let names_it = other.is_none() && !self.store(None, Some(workspace)).is_ok_and(is_usual);
-        match file.store_max_size.filter(|_| names_it) {
-            None => Ok(STORE_MAX_BYTES),
-            Some(text) => parse_bytes(&text).map_err(|why| {
-                let why = format!("store_max_size: {why}");
-                unusable(&workspace.join(CONFIG_FILE), why)
-            }),
-        }
+    /// Returns how many bytes the store may have if nobody typed it.
+    pub fn store_max_bytes(&self) -> Result<u64> {
+        let unusable = |why| ConfigError::Variable(MAX_SIZE_VAR, why);
+        let named = self.named(MAX_SIZE_VAR);
+        named.map_or(Ok(STORE_MAX_BYTES), |text| {
+            parse_bytes(text).map_err(unusable)
+        })
     }
 
     /// Returns the remotes, nearest first: those that were typed, else those of `HEADSTART_REMOTES`, separated by spaces,

@@ -231,11 +231,12 @@ pub fn copy(from: &Path, to: &Path) -> Result<()> {
 
 /// Writes `bytes` to `path` by way of `aside`, a name that nobody else uses; makes their directories if need be.
 ///
-/// For single small files, of which a [`Staging`] is several times the cost.
+/// For single small files, of which a [`Staging`] is several times the cost. What stands at `aside`, a link for instance, goes.
 #[expect(clippy::disallowed_methods, reason = "disk renames")]
 pub fn write_by(aside: &Path, path: &Path, bytes: &[u8]) -> Result<()> {
     let write = || -> Result<()> {
-        std::fs::write(aside, bytes).map_err(failed("write", aside))?;
+        super::remove_file(aside)?;
+        create_new(aside, bytes, MODE_FILE)?;
         std::fs::rename(aside, path).map_err(failed("place", path))
     };
     match write() {
@@ -275,8 +276,8 @@ pub fn overwrite(path: &Path, patches: &[(u64, impl AsRef<[u8]>)]) -> Result<()>
     Ok(())
 }
 
-/// Writes all of `content` at `offset` into the file at `path`, which is made if need be, and must be nobody else's; if it is not
-/// `size_bytes` long with the digest `digest`, that is an error. Touches no other part of the file.
+/// Writes all of `content` at `offset` into the file at `path`, which is made if need be, and must be nobody else's and no link; if it
+/// is not `size_bytes` long with the digest `digest`, that is an error. Touches no other part of the file.
 pub fn write_part(
     path: &Path,
     offset: u64,
@@ -284,6 +285,7 @@ pub fn write_part(
     object: (Digest, u64),
 ) -> Result<(), CopyError> {
     let mut options = OpenOptions::new();
+    options.custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed());
     let opened = options.write(true).create(true).truncate(false).open(path);
     let mut file = opened.map_err(failed("open", path))?;
     let sought = std::io::Seek::seek(&mut file, std::io::SeekFrom::Start(offset));

@@ -100,13 +100,24 @@ pub fn newest_mtime(path: &Path) -> Option<SystemTime> {
 }
 
 /// Returns when something at or below `path` was written, put there or given its time last, directories and links included, and links
-/// on the way to it from `root`: the system says so, where a file that was moved or copied keeps its modification time.
-pub fn newest_change(path: &Path, root: &Path) -> Option<SystemTime> {
+/// and moved directories on the way to it from `root`, that itself too if it is `movable`: the system says so, where a file that was
+/// moved or copied keeps its modification time.
+pub fn newest_change(path: &Path, root: &Path, movable: bool) -> Option<SystemTime> {
     let above = path.ancestors().take_while(|above| *above != root);
-    let links = above.filter(|above| above.is_symlink());
-    let of_link = |link: &Path| changed(&std::fs::symlink_metadata(link).ok()?);
-    let links = links.filter_map(of_link).max();
-    Some(newest(path, changed)?.max(links.unwrap_or(SystemTime::UNIX_EPOCH)))
+    let above = above.chain(movable.then_some(root));
+    let moved = above.filter_map(moved).max();
+    Some(newest(path, changed)?.max(moved.unwrap_or(SystemTime::UNIX_EPOCH)))
+}
+
+/// Returns when the link at `path` was made, or the directory moved: that is the only one of its times that shows it. What is done in it later
+/// hides that.
+fn moved(path: &Path) -> Option<SystemTime> {
+    let meta = std::fs::symlink_metadata(path).ok()?;
+    let is_moved = |time: &SystemTime| meta.is_dir() && meta.modified().ok() != Some(*time);
+    match meta.is_symlink() {
+        true => changed(&meta),
+        false => ctime(&meta).filter(is_moved),
+    }
 }
 
 /// Returns when the file was written, linked, renamed, or given its modification time last.

@@ -154,6 +154,8 @@ impl Beginning<'_> {
     /// was compiled since the start.
     pub fn hit(&self, (seed, made): &(Seed, Made)) -> Option<()> {
         let may_be = !made.elsewhere && self.is_first();
+        // cargo reads the list of sources that is placed, and would take such a path for two.
+        let may_be = may_be && !spaced(&made.roots) && !spaced(self.roots);
         let is_known = may_be && self.is_untouched(made) && self.has_variables(made);
         if !is_known || !self.has_libraries(made) {
             return None;
@@ -236,4 +238,9 @@ impl Beginning<'_> {
             place.root == Root::Build && known.any(|(_, digest)| here() == Some(*digest))
         })
     }
+}
+
+/// Tells whether one of `roots` lies at a path with a space in it.
+fn spaced(roots: &Roots) -> bool {
+    roots.spellings().any(|(_, path)| path.contains(&b' '))
 }

@@ -37,12 +37,13 @@ const MARGIN: Duration = Duration::from_millis(20);
 /// To be called before any input is compared: an input that changes later is newer than what is placed.
 pub fn hold(build: &Path, profiles: &BTreeSet<&str>, reporter: &Reporter) -> Result<Held> {
     make_target_dir(build)?;
-    let ledger = Ledger::of(build).staging_parent();
-    let own = ledger.strip_prefix(build).unwrap_or(&ledger);
+    let ledger = Ledger::of(build);
+    let own: Vec<PathBuf> = ledger.dirs().collect();
+    let own = own.iter().filter_map(|dir| dir.strip_prefix(build).ok());
     let dirs = profiles.iter().map(|profile| Path::new(*profile));
-    disk::check_beneath(build, dirs.chain([own]))?;
+    disk::check_beneath(build, dirs.chain(own))?;
     let locks = lock(build, profiles, reporter)?;
-    let staging = Staging::new(&ledger, "start")?;
+    let staging = Staging::new(&ledger.staging_parent(), "start")?;
     let has_units = |dir: &&str| build.join(dir).join(layout::FINGERPRINTS).exists();
     if profiles.iter().any(has_units) {
         std::thread::sleep(2 * MARGIN);

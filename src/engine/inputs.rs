@@ -31,7 +31,13 @@ pub fn newest(path: &Rooted, roots: &Roots) -> Option<SystemTime> {
     let here = roots.resolve(path);
     match path.root {
         Root::Build => walk::newest_mtime(&here),
-        root => walk::newest_change(&here, roots.dir(root)),
+        root => {
+            let dir = roots.dir(root);
+            // With the target directory in it, what is moved is the build as well.
+            let holds_build = || roots.dir(Root::Build).starts_with(dir);
+            let is_tree = matches!(root, Root::Workspace | Root::Repository);
+            walk::newest_change(&here, dir, is_tree && !holds_build())
+        }
     }
 }
 
@@ -50,6 +56,40 @@ pub fn linked(makefile: &[u8], dirs: [&Path; 2], roots: &Roots) -> Vec<Rooted> {
             && roots.locate(&disk::canonical(file)) != *path
     };
     located.filter(is_linked).map(|(path, _)| path).collect()
+}
+
+/// What ends the names of files that a linker looks for in a directory; libraries begin with `lib`.
+const LINKED: [&str; 10] = [
+    "a", "so", "o", "x", "ld", "lds", "lib", "dylib", "tbd", "map",
+];
+
+/// Returns the files of a work tree that a linker reads which is given `paths`, each as it is or in one of `dirs`: themselves, or what it looks for
+/// in them. What lies in the build directory is the build's own.
+pub fn linked_with<'a>(
+    paths: impl Iterator<Item = &'a str>,
+    dirs: [&Path; 2],
+    roots: &Roots,
+) -> Vec<Rooted> {
+    let all: BTreeSet<PathBuf> = paths
+        .flat_map(|path| dirs.map(|dir| dir.join(path)))
+        .collect();
+    let own = all.into_iter().filter(|path| {
+        let root = roots.locate(path).root;
+        matches!(root, Root::Workspace | Root::Repository)
+    });
+    let is_looked_for = |name: &String| {
+        let ends = |end: &&str| disk::has_extension(Path::new(name), end);
+        name.starts_with("lib") || LINKED.iter().any(ends)
+    };
+    let read = own.flat_map(|path| match path.is_dir() {
+        true => {
+            let names = walk::names(&path).filter(is_looked_for);
+            names.map(|name| path.join(name)).collect()
+        }
+        false => vec![path],
+    });
+    let files = read.filter(|path| path.is_file());
+    files.map(|path| roots.locate(&path)).collect()
 }
 
 /// Returns the further input that a file in a git directory stands for, read by a unit made at `made`: the

@@ -31,18 +31,14 @@ pub struct Note {
     /// When rustc was started, in milliseconds since 1970.
     pub started_unix_ms: u64,
     /// How long before that cargo had begun: a session may be waited for.
-    #[serde(default)]
     pub waited_ms: u64,
     /// From what rustc began.
     pub began: Began,
     /// The workspace's root, where the main source is relative to it, as [`Ledger::told`] has it.
-    #[serde(default)]
     pub workspace: Option<PathBuf>,
     /// The build directory, without links.
-    #[serde(default)]
     pub build: Option<PathBuf>,
     /// Where rustc was not run, the manifest that has what it would make; how long that took is another machine's word.
-    #[serde(default)]
     pub hit: Option<Digest>,
 }
 
@@ -58,7 +54,6 @@ pub struct Started {
     /// The time that every placed file was given.
     pub mtime: SystemTime,
     /// The workspace's root, as [`Ledger::told`] has it.
-    #[serde(default)]
     pub workspace: Option<PathBuf>,
     /// Each unit with its verdict and the sentence that explains it.
     pub decisions: Vec<Decision>,
@@ -118,6 +113,12 @@ impl Ledger {
         Ledger { dir }
     }
 
+    /// Returns the directories that it writes into.
+    pub fn dirs(&self) -> impl Iterator<Item = PathBuf> {
+        let names = ["tmp", "compiled", "others", "probes", "seeds", "sessions"];
+        names.into_iter().map(|name| self.dir.join(name))
+    }
+
     /// Returns the directory for unfinished files.
     pub fn staging_parent(&self) -> PathBuf {
         self.dir.join("tmp")
@@ -126,16 +127,37 @@ impl Ledger {
     /// Returns the directory that rustc was run in for the members of the workspace that first filled the build directory;
     /// none where nobody noted it.
     pub fn workspace(&self) -> Option<PathBuf> {
-        let bytes = self.read(".", "workspace")?;
-        Some(bytes_path(&bytes).to_path_buf())
+        let told = self.read(".", "workspace")?;
+        Some(self.resolve(bytes_path(&told)))
     }
 
-    /// Notes that directory, unless one is noted.
-    pub fn note_workspace(&self, dir: &Path) -> Result<(), DiskError> {
-        match self.dir.join("workspace").exists() {
-            true => Ok(()),
-            false => self.write(".", "workspace", dir.as_os_str().as_encoded_bytes()),
+    /// Notes that directory, which is `told` as [`Ledger::told`] has it; another than the first beside that.
+    pub fn note_workspace(&self, told: &Path) -> Result<(), DiskError> {
+        let told = told.as_os_str().as_encoded_bytes();
+        let key = Digest::of(told).hex();
+        match self.read(".", "workspace") {
+            None => self.write(".", "workspace", told),
+            Some(first) if first != told && !self.dir.join("others").join(&key).exists() => {
+                self.write("others", &key, told)
+            }
+            Some(_) => Ok(()),
         }
+    }
+
+    /// Returns the roots of the workspaces that have used the build directory, as far as that was noted.
+    pub fn workspaces(&self) -> Vec<PathBuf> {
+        let others = walk::names(&self.dir.join("others"));
+        let others = others.filter_map(|key| self.read("others", &key));
+        let noted = self.read(".", "workspace").into_iter().chain(others);
+        let noted = noted.map(|told| bytes_path(&told).to_path_buf());
+        let starts = self.starts().into_iter();
+        let all = noted.chain(starts.filter_map(|one| one.workspace));
+        all.map(|told| self.resolve(&told)).collect()
+    }
+
+    /// Returns the root that is `told`, without links.
+    pub fn resolve(&self, told: &Path) -> PathBuf {
+        disk::canonical(&self.build().join(told))
     }
 
     /// Returns `root` as notes have it: relative where the build directory lies below it, so that both may be moved.

@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 use rayon::prelude::*;
 
 use crate::cargo::layout::{self, Outputs};
-use crate::cargo::package;
+use crate::cargo::{package, script_output};
 use crate::disk::{self, CopyError, Staging, walk};
 use crate::engine::assembly::Assembly;
 use crate::engine::beside::{self, Beside};
@@ -147,6 +147,7 @@ impl Build<'_> {
         let root = disk::canonical(&self.workspace.root);
         Recorder {
             alone: is_alone(&root, &disk::canonical(dir)),
+            workspaces: ledger.workspaces(),
             root,
             build: self,
             finder: Finder::new(self.roots),
@@ -225,7 +226,8 @@ impl Build<'_> {
             });
             inputs.extend(head);
         }
-        for path in self.linked(candidate, files) {
+        let read = self.linked(candidate, files).into_iter();
+        for path in read.chain(self.read_by_linker(candidate, files)) {
             if is_newer(&path) {
                 return Err(LeftOut::Changed(path.shown()));
             }
@@ -252,6 +254,30 @@ impl Build<'_> {
             _ => Vec::new(),
         });
         all.collect()
+    }
+
+    /// Returns what a linker reads in the work tree that a script, or a flag of a unit that was linked, names: rustc lists none of it.
+    fn read_by_linker(&self, candidate: &Candidate, files: &[OutputFile]) -> Vec<Rooted> {
+        let name = &candidate.live.name;
+        let told = match name.runs_script() {
+            true => std::fs::read(
+                self.workspace
+                    .build_dir
+                    .join(name.script_dir())
+                    .join("output"),
+            ),
+            false => Ok(Vec::new()),
+        };
+        let told = told.unwrap_or_default();
+        let is_linked = files.iter().any(|file| file.executable);
+        let flags = candidate.fingerprint.rustflags.iter().filter(|_| is_linked);
+        let flags = flags.flat_map(|flag| script_output::arguments_paths(flag));
+        let dirs = [
+            &self.workspace.root,
+            &self.roots.resolve(&candidate.package.dir),
+        ];
+        let paths = script_output::linked(&told).chain(flags);
+        inputs::linked_with(paths, dirs.map(PathBuf::as_path), self.roots)
     }
 
     /// Returns the input of a build script that declared nothing: all files of its package.

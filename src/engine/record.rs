@@ -22,8 +22,8 @@ use crate::model::manifest::link_stays_in_out_dir;
 use crate::model::secrets::is_given_away;
 use crate::model::session::{DEP_GRAPH, SessionFile};
 use crate::model::{
-    Compiled, Content, Digest, Finder, Located, Occurrence, OutputFile, Pin, Root, Rooted, Session,
-    Source, Unit, UnitName, bytes_path, path_hash,
+    Compiled, Content, Digest, Finder, Located, Occurrence, OutputFile, Package, Pin, Root, Rooted,
+    Session, Source, Unit, UnitName, bytes_path, path_hash,
 };
 use crate::rustc::session;
 
@@ -45,6 +45,8 @@ pub(super) struct Recorder<'a> {
     pub(super) root: PathBuf,
     /// Whether the target directory lies inside the only work tree of its clone.
     pub(super) alone: bool,
+    /// The roots of all workspaces that have used the target directory, as far as that was noted.
+    pub(super) workspaces: Vec<PathBuf>,
     /// What is known of units that a start placed here, each with the time that its files were given.
     pub(super) placed: HashMap<(UnitName, SystemTime), Placed>,
     /// The same of units that were hits here, each with the manifest that it is of.
@@ -119,7 +121,13 @@ impl Recorder<'_> {
         }
         let messages = format!("output-{}", unit.name.stem);
         let messages = unit.name.fingerprint_dir().join(messages);
-        if self.in_build(&messages).is_file() {
+        // Of a compile that was made again, cargo keeps what rustc said as it crashed as well.
+        let crashed = recorded
+            .unit
+            .compiled
+            .as_ref()
+            .is_some_and(|one| one.crashed);
+        if !crashed && self.in_build(&messages).is_file() {
             self.text(&mut recorded, messages, false)?;
         }
         Ok(recorded)
@@ -198,8 +206,19 @@ impl Recorder<'_> {
     /// believed to use a target directory inside the only work tree of its clone.
     fn is_own(&self, noted: Option<&Placed>) -> bool {
         let noted = noted.and_then(|noted| noted.workspace.as_deref());
-        let is_here = |told: &Path| disk::canonical(&self.ledger.build().join(told)) == self.root;
-        noted.map_or(self.alone, is_here)
+        noted.map_or(self.alone, |told| self.ledger.resolve(told) == self.root)
+    }
+
+    /// Tells whether a script of `package` may have run for another work tree that shares the target directory: no note tells for which it
+    /// did, and cargo compares times alone. A tree that is gone may have had it.
+    fn may_be_anothers(&self, package: &Package) -> bool {
+        let manifest = package.dir.relative().join("Cargo.toml");
+        let in_workspace = package.dir.root == Root::Workspace;
+        let has = |root: &&PathBuf| {
+            let lacks = in_workspace && root.is_dir() && !root.join(&manifest).is_file();
+            **root != self.root && !lacks
+        };
+        package.source == Source::Path && self.workspaces.iter().any(|root| has(&root))
     }
 
     /// Returns where the build directory was when `outputs` were compiled; none if it was here. Without a note rustc's own list of
@@ -324,6 +343,9 @@ impl Recorder<'_> {
 
     /// What a build script left: its output, and everything in `OUT_DIR`.
     fn script_run(&self, candidate: &Candidate, recorded: &mut Recorded) -> Result<()> {
+        if self.may_be_anothers(&candidate.package) {
+            return Err(LeftOut::OtherTree);
+        }
         let dir = recorded.unit.name.script_dir();
         self.text(recorded, dir.join("output"), true)?;
         let told = disk::read(&self.in_build(&dir).join("output"), MAX_TEXT_BYTES)?;

@@ -118,7 +118,12 @@ pub fn roots(invocation: &Invocation, environment: &Environment) -> Option<Roots
     ];
     let known = all.into_iter().filter_map(|(root, dir)| Some((root, dir?)));
     let add = |roots: Roots, (root, dir)| roots.with_alias(root, dir);
-    Some(inputs::with_aliases(known.fold(Roots::default(), add)))
+    let roots = inputs::with_aliases(known.fold(Roots::default(), add));
+    // rustc refuses an argument that is not.
+    let are_text = roots
+        .spellings()
+        .all(|(_, path)| std::str::from_utf8(path).is_ok());
+    are_text.then_some(roots)
 }
 
 /// Tells whether `invocation` is a build script that may open what lies beside it by `file!()`, where cargo names its source in full.
@@ -165,6 +170,7 @@ fn target_dir(target: &str) -> Option<&OsStr> {
 #[cfg(test)]
 mod tests {
     use super::build_dir;
+    use crate::config::Environment;
     use crate::rustc::argv::Invocation;
     use std::path::PathBuf;
 
@@ -193,6 +199,24 @@ mod tests {
             Some("t"),
         );
         check("t/debug/deps", Some("arm"), "t/debug", Some("t"));
+    }
+
+    /// rustc takes no argument that is no text: every compile would fail where the user's name is none.
+    #[test]
+    fn a_root_that_is_no_text_is_not_remapped() {
+        use std::os::unix::ffi::OsStrExt;
+        let scratch = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(scratch.path().join("t/debug/.fingerprint")).unwrap();
+        let mut invocation = Invocation::default();
+        invocation.out_dir = PathBuf::from("t/debug/deps");
+        invocation.source = PathBuf::from("src/lib.rs");
+        let at = |home: &[u8]| {
+            let environment = Environment::default().at(scratch.path());
+            let home = std::ffi::OsStr::from_bytes(home);
+            super::roots(&invocation, &environment.with("CARGO_HOME", home))
+        };
+        assert!(at(b"/home/rene/.cargo").is_some());
+        assert!(at(b"/home/ren\xe9/.cargo").is_none());
     }
 
     /// In a layout that we do not know rustc must run exactly as given.

@@ -105,6 +105,7 @@ const JSON_HASHED: [&str; 2] = ["artifacts", "future-incompat"];
 
 /// Returns the known flags of a command line, and the first that is not known.
 fn parts(args: &[&str]) -> (Vec<Part>, Option<String>) {
+    let is_source = |part: &Part| part.flag == SOURCE;
     let mut parts = Vec::new();
     let mut unknown = None;
     let mut args = args.iter();
@@ -122,7 +123,10 @@ fn parts(args: &[&str]) -> (Vec<Part>, Option<String>) {
         let (flag, value) = match flags.find_map(known) {
             Some((flag, Some(value))) => (flag, Some(value)),
             Some((flag, None)) => (flag, args.next().copied()),
-            None if !arg.starts_with('-') => (SOURCE, Some(*arg)),
+            // A file with flags of the user's is none, and neither is what else there is.
+            None if !arg.starts_with(['-', '@']) && !parts.iter().any(is_source) => {
+                (SOURCE, Some(*arg))
+            }
             None => match ALONE.iter().find(|flag| *flag == arg) {
                 Some(flag) => (*flag, None),
                 None => {
@@ -447,6 +451,11 @@ mod tests {
             let line = format!("{LIB} {flag}");
             assert!(matches!(parse(&line), Some((_, Some(_)))), "{flag}");
         }
+        // Nor is it known what is in a file of the user's, which is no source.
+        let line = LIB.replacen("--crate-name", "-g @flags.txt --crate-name", 1);
+        let (with_file, unknown) = parse(&line).expect("it is a unit");
+        let told = (with_file.source, unknown.as_deref());
+        assert_eq!(told, (unit(LIB).source, Some("@flags.txt")));
     }
 
     /// Without the same digest at two paths no session would ever be used elsewhere.

@@ -3,6 +3,7 @@
 //! To write a page takes as long as to fetch and decode what it holds. The store gets them later, of the target directory.
 
 use std::collections::{HashMap, HashSet};
+use std::fs::Metadata;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -56,7 +57,13 @@ impl Arrivals {
         for file in files.iter().filter(|file| paths[&file.path[..]] == 1) {
             let name = aside_name(file);
             let aside = staging.dir.path().join(&name);
-            let take = |dir: &PathBuf| staging.settle_as(&dir.join(&name), &aside, PLAIN).is_ok();
+            let take = |dir: &PathBuf| {
+                let (left, size_bytes) = (dir.join(&name), file.content.size_bytes());
+                // No link that somebody has put there, and no end that nothing would be written over.
+                let fits = |meta: Metadata| meta.is_file() && meta.len() <= size_bytes;
+                std::fs::symlink_metadata(&left).is_ok_and(fits)
+                    && staging.settle_as(&left, &aside, PLAIN).is_ok()
+            };
             let is_begun = left.iter().any(take);
             for (offset, (object, size_bytes)) in with_offsets(&file.content) {
                 if others.contains(&object) || store.has(object, size_bytes) {
@@ -418,6 +425,33 @@ mod tests {
         let placed = again.place(&three, &store, &path, PLAIN);
         placed.unwrap().unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), WHOLE);
+    }
+
+    /// A repository that has such a directory checked in would have files of the user's written over, or bytes placed that nobody checked.
+    #[test]
+    fn what_nobody_left_is_not_taken_over() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::create(&dir.path().join("store")).unwrap();
+        let (digest, size_bytes) = object(WHOLE);
+        let one = file(Content::Object { digest, size_bytes });
+        let (left, victim) = (dir.path().join("arrivals-x"), dir.path().join("victim"));
+        let longer = [WHOLE, b"more"].concat();
+        for planted in [None, Some(&longer[..])] {
+            std::fs::create_dir(&left).unwrap();
+            std::fs::write(&victim, b"mine").unwrap();
+            let aside = left.join(super::aside_name(&one));
+            match planted {
+                None => std::os::unix::fs::symlink(&victim, aside).unwrap(),
+                Some(bytes) => std::fs::write(aside, bytes).unwrap(),
+            }
+            let arrivals = Arrivals::of(&[&one], &HashSet::new(), &store, dir.path()).unwrap();
+            arrivals.put(WHOLE, (digest, size_bytes)).unwrap().unwrap();
+            let path = dir.path().join("placed");
+            arrivals.place(&one, &store, &path, PLAIN).unwrap().unwrap();
+            assert!(!path.is_symlink());
+            assert_eq!(std::fs::read(&path).unwrap(), WHOLE);
+            assert_eq!(std::fs::read(&victim).unwrap(), b"mine");
+        }
     }
 
     /// Gigabytes of each start that was interrupted would stay for a day; or those of one that goes on would go.

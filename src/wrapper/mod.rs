@@ -3,6 +3,7 @@
 //!
 //! Never an error of ours: whatever goes wrong here, rustc runs (invariant 4).
 
+use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -29,6 +30,8 @@ const KILLED: u8 = 128 + 9;
 const CANNOT_RUN: u8 = 127;
 /// The largest response file that is read; cargo writes one where a line is too long for the system.
 const MAX_RESPONSE_BYTES: u64 = 64 << 20;
+/// The longest line that is given to rustc as it is: half of what Linux takes, with the environment.
+const LONG_LINE_BYTES: usize = 1 << 20;
 /// Turns all seeding off when it is `0`, `off` or `no`.
 const SEED_VAR: &str = "HEADSTART_SEED";
 /// What stands in a line by which rustc blames a source. Inside of a message quotes are escaped, so it is never its text.
@@ -80,15 +83,15 @@ pub fn run(args: &[OsString], environment: &Environment, clock: fn() -> SystemTi
     {
         let is_member = invocation.source.is_relative();
         let root = is_member.then(|| ledger.told(&environment.dir));
-        let note = note(&done, [begun, clock()], (root, ledger.build()));
+        let note = note(&done, [begun, clock()], (root.clone(), ledger.build()));
         let unit = invocation.ledger_key();
         // A note that cannot be written costs the next publish a session, never this build anything.
         drop(ledger.write_note(&unit, &note));
         if note.compiled.metadata != invocation.metadata {
             drop(ledger.note_session_of(&seed_key(&note.compiled), &unit));
         }
-        if is_member {
-            drop(ledger.note_workspace(&environment.dir));
+        if let Some(root) = root {
+            drop(ledger.note_workspace(&root));
         }
     }
     code(program, done.ended)
@@ -192,7 +195,10 @@ fn compile(beginning: &Beginning<'_>, by_response_file: bool, clock: fn() -> Sys
     }
     let parent = beginning.ledger.staging_parent();
     let staging = || Staging::new(&parent, "args").ok();
-    let staging = by_response_file.then(staging).flatten();
+    // What cargo could say in one line may be too long with what is added to it.
+    let sizes = beginning.args.iter().map(|arg| arg.len());
+    let is_long = by_response_file || sizes.sum::<usize>() > LONG_LINE_BYTES;
+    let staging = is_long.then(staging).flatten();
     let args = staging.as_ref();
     let args = args.and_then(|staging| in_response_file(beginning, staging));
     let args = args.as_deref().unwrap_or(&beginning.args);
@@ -205,10 +211,7 @@ fn compile(beginning: &Beginning<'_>, by_response_file: bool, clock: fn() -> Sys
         true => late.push(line.to_vec()),
         false => run::forward(line),
     };
-    let (mut ended, began) = match sown {
-        Ok(sown) => run_seeded(beginning, args, sown, &mut pass_on),
-        Err(began) => run_on_own(beginning, args, (began, alike.is_some()), &mut pass_on),
-    };
+    let (mut ended, began) = run_on(beginning, args, (sown, alike.is_some()), &mut pass_on);
     if let (Some(alike), Ok(0)) = (&alike, ended.as_ref().map(|ended| ended.code())) {
         match alike.adopt(beginning) {
             Ok(()) => late.iter().for_each(|line| run::forward(line)),
@@ -227,50 +230,40 @@ fn compile(beginning: &Beginning<'_>, by_response_file: bool, clock: fn() -> Sys
     }
 }
 
-/// How rustc ended, and from what it began.
-type Ran = (std::io::Result<Ended>, Began);
-
-fn run_seeded(
+/// Runs rustc on what was `sown`, or why nothing was, and tells from what it began. A session of rustc's own may name a member by an id that it
+/// has not any more where it was compiled without headstart since. Without one rustc is read only where some of what it says is `held` back.
+fn run_on(
     beginning: &Beginning<'_>,
     args: &[OsString],
-    sown: Sown,
+    (sown, held): (Result<Sown, Began>, bool),
     pass_on: &mut dyn FnMut(&[u8]),
-) -> Ran {
-    let session = began::session(sown.commit.as_deref());
-    let discard = || sown.discard(&seed_key(&beginning.compiled), beginning.ledger);
-    let (ended, crash) = run_guarded(beginning, args, (&session, true), discard, pass_on);
-    let (commit, (reused, total)) = (sown.commit.clone(), sown.reused());
-    let began = match crash {
-        Some(how) => Began::SeedCrashed { commit, how },
-        None => Began::Seeded {
-            commit,
-            reused,
-            total,
-        },
-    };
-    (ended, began)
-}
-
-/// A session of rustc's own may name a member by an id that it has not any more where it was compiled without headstart since. Without one
-/// rustc is read only where some of what it says is `held` back.
-fn run_on_own(
-    beginning: &Beginning<'_>,
-    args: &[OsString],
-    (began, held): (Began, bool),
-    pass_on: &mut dyn FnMut(&[u8]),
-) -> Ran {
-    let Some(dir) = beginning.own_sessions() else {
-        let program = beginning.program;
-        let ended = match held {
-            true => run::run_watched(program, args, pass_on),
-            false => run::run(program, args),
-        };
-        return (ended, began);
-    };
-    let session = ("what it had made here", false);
-    let discard = || drop(disk::remove_dir(dir));
-    let (ended, crash) = run_guarded(beginning, args, session, discard, pass_on);
-    (ended, crash.map_or(began, |how| Began::OwnCrashed { how }))
+) -> (std::io::Result<Ended>, Began) {
+    let program = beginning.program;
+    match (sown, beginning.own_sessions()) {
+        (Ok(sown), _) => {
+            let session = began::session(sown.commit.as_deref());
+            let discard = || sown.discard(&seed_key(&beginning.compiled), beginning.ledger);
+            let (ended, crash) = run_guarded(beginning, args, (&session, true), discard, pass_on);
+            let (commit, (reused, total)) = (sown.commit.clone(), sown.reused());
+            let began = match crash {
+                Some(how) => Began::SeedCrashed { commit, how },
+                None => Began::Seeded {
+                    commit,
+                    reused,
+                    total,
+                },
+            };
+            (ended, began)
+        }
+        (Err(began), Some(dir)) => {
+            let session = ("what it had made here", false);
+            let discard = || drop(disk::remove_dir(dir));
+            let (ended, crash) = run_guarded(beginning, args, session, discard, pass_on);
+            (ended, crash.map_or(began, |how| Began::OwnCrashed { how }))
+        }
+        (Err(began), None) if held => (run::run_watched(program, args, pass_on), began),
+        (Err(began), None) => (run::run(program, args), began),
+    }
 }
 
 /// Runs rustc on a `session`; where it crashes, or gives up on one that was `placed`, once more after `discard`, and tells how it crashed.
@@ -282,17 +275,17 @@ fn run_guarded(
     pass_on: &mut dyn FnMut(&[u8]),
 ) -> (std::io::Result<Ended>, Option<String>) {
     let program = beginning.program;
-    let mut announced: Vec<Vec<u8>> = Vec::new();
+    let mut said: HashSet<Vec<u8>> = HashSet::new();
     // Errors that no source is to blame for are held back until it is known whether they are the session's.
     let (mut held, mut in_source) = (Vec::new(), false);
     let ended = run::run_watched(program, args, |line| {
-        if is_artifact(line) {
-            announced.push(line.to_vec());
-        }
         in_source |= memmem::find(line, ERROR_IN_SOURCE).is_some();
         match placed && memmem::find(line, ERROR_NOWHERE).is_some() {
             true => held.push(line.to_vec()),
-            false => pass_on(line),
+            false => {
+                said.insert(line.to_vec());
+                pass_on(line);
+            }
         }
     });
     // Nobody is to blame for it, least of all what rustc made here: without that it would need more.
@@ -311,9 +304,9 @@ fn run_guarded(
         "rustc {how} on {session} for {name}; compiling it again without"
     ));
     discard();
-    // cargo has begun dependents of what was announced, and must not hear of it twice.
+    // Nobody wants to read it twice; and cargo has begun dependents of what was announced, and must not hear of it again.
     let again = run::run_watched(program, args, |line| {
-        if !announced.iter().any(|known| known == line) {
+        if !said.contains(line) {
             pass_on(line);
         }
     });

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use headstart::disk::walk;
 use headstart::model::{Content, Manifest, OutputFile, Piece, Recipe, Unit};
-use headstart_testkit::Workspace;
+use headstart_testkit::{Scratch, Workspace};
 
 use crate::common::chain::{Chain, builds_right, found_nothing, refused, sane};
 
@@ -201,6 +201,8 @@ fn nothing_is_placed_through_a_link_that_stands_for_a_directory() {
         "debug/.fingerprint",
         &unit,
         ".headstart",
+        ".headstart/seeds",
+        ".headstart/sessions",
     ] {
         let clone = chain.elsewhere(&format!("clone/{}", dir.replace('/', "-")));
         let outside = clone.path("outside");
@@ -217,6 +219,20 @@ fn nothing_is_placed_through_a_link_that_stands_for_a_directory() {
         assert_eq!(said.code, 0, "{dir}: {}", said.stderr);
         builds_right(&clone);
     }
+}
+
+/// A link that is checked in where a note is written aside would have a file of the user's truncated.
+#[test]
+fn a_note_is_not_written_through_a_link() {
+    let scratch = Scratch::new();
+    let (victim, aside) = (scratch.path("victim"), scratch.path("tmp/seeds-x"));
+    fs::create_dir(scratch.path("tmp")).expect("the scratch directory is ours");
+    fs::write(&victim, "mine").expect("the scratch directory is ours");
+    std::os::unix::fs::symlink(&victim, &aside).expect("links work here");
+    let note = scratch.path("seeds/x");
+    headstart::disk::place::write_by(&aside, &note, b"note").expect("it can be written");
+    assert_eq!(fs::read(&victim).expect("it is there"), b"mine");
+    assert!(!note.is_symlink());
 }
 
 /// Sizes that add up to more than a number holds would pass for little, and fill the disk.

@@ -159,6 +159,31 @@ fn what_was_moved_there_is_not_published_as_what_was_compiled() {
     publishes_without_c1(&chain);
 }
 
+/// The same of a whole directory, in which no file has another time than before.
+#[test]
+fn what_a_directory_was_moved_over_is_not_published_either() {
+    let chain = Chain::unpublished();
+    let source = &chain.source;
+    source.rename("crates/c1/src", "crates/c1/one");
+    let lib = source.read("crates/c1/one/lib.rs");
+    source.edit("crates/c1/two/lib.rs", lib.replace("+ 1", "+ 11"));
+    source.rename("crates/c1/one", "crates/c1/src");
+    source.commit("one");
+    chain.publish_again();
+    source.rename("crates/c1/src", "crates/c1/one");
+    source.rename("crates/c1/two", "crates/c1/src");
+    source.commit("two");
+    source.cargo().build(&[]).nothing_ran();
+    let said = chain
+        .run(source.root(), &["publish", "--json"])
+        .succeeded()
+        .json();
+    assert!(said["left_out"].to_string().contains("lib-c1"), "{said}");
+    let clone = chain.elsewhere("clone");
+    chain.start(clone.root()).succeeded();
+    prints(&clone, "13");
+}
+
 /// cargo looks at the newest file of a package whose script declares nothing: one that is gone would stay in what everybody is served.
 #[test]
 fn what_a_script_read_that_is_gone_is_not_published() {

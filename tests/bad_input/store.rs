@@ -204,13 +204,13 @@ fn a_store_that_anybody_can_write_is_refused() {
 #[test]
 fn a_store_of_the_repository_is_refused() {
     let chain = Chain::published();
-    let source = &chain.source;
-    source.edit("headstart.toml", "store = \"vendor/cache\"\n");
-    source.commit("a store inside");
     let (own, theirs) = (chain.elsewhere("own"), chain.elsewhere("theirs"));
     let start_in = |clone: &Path, args: &[&str]| {
-        let plain = chain.command(clone, &[]);
-        output(&mut with_args(&plain, args))
+        let plain = headstart_testkit::headstart(Path::new(PROGRAM), clone);
+        plain
+            .env("HEADSTART_STORE", "vendor/cache")
+            .args(args)
+            .run()
     };
     copied(&chain.place.store(), &own.path("vendor/cache"));
     let started = start_in(own.root(), &["start", "--json"]).succeeded();

@@ -465,22 +465,31 @@ fn minisign_signs_for_a_root_and_verifies_one() {
     owner.rotate(&newer).succeeded();
     minisign.dir.write("newer", &sign());
     let newer = minisign.dir.path("newer").display().to_string();
-    // So would one that somebody else made at the same time: the first that a reader sees counts.
-    fs::remove_file(&statement).expect("it is there");
-    owner
-        .rotate(&["--add", &key().0, "--out", &statement])
-        .succeeded();
-    minisign.dir.write("other", &sign());
-    let other = minisign.dir.path("other").display().to_string();
     owner.rotate(&["--publish", &newer]).succeeded();
-    refused(
-        &owner.rotate(&["--publish", &other]),
-        "another statement 2 is there",
-    );
     refused(
         &owner.rotate(&["--publish", &file_name]),
         "statement 1, and statement 2",
     );
+}
+
+/// Of two that follow the same one, the second would undo what the first revoked, for all who had not seen that.
+#[test]
+fn of_two_statements_at_a_time_the_first_counts() {
+    let owner = Owner::new();
+    let own = format!("{}.pub", owner.root);
+    let believe = owner.user.run(&["trust", "add", "--root", &own]);
+    believe.succeeded();
+    let files = ["one", "other"].map(|name| owner.user.home.path(name).display().to_string());
+    for file in &files {
+        let make = ["--root", &owner.root, "--add", &key().0, "--out", file];
+        owner.rotate(&make).succeeded();
+    }
+    let [one, other] = files;
+    for _ in 0..2 {
+        owner.rotate(&["--publish", &one]).succeeded();
+        let said = owner.rotate(&["--publish", &other]);
+        refused(&said, "another statement 1 is there");
+    }
 }
 
 /// A user could not see which roots they believe, or not take it back.
