@@ -454,6 +454,31 @@ fn several_bisects_at_once_do_not_meet() {
     assert_eq!(history.source.git(&["worktree", "list"]).lines().count(), 1);
 }
 
+/// What a check leaves runs nothing: all that is built would be skipped, or COMMAND find another program of that name.
+#[test]
+fn what_is_built_is_built_as_programs_were() {
+    let history = History::new(5, 3, &[1, 2, 3]);
+    let check = runner(history.source.root(), &history.place);
+    let check = check.args(["publish", "-q", "--", "check"]);
+    check.run().succeeded();
+    let answer = history.json(0, &["--then-build"], CHECK);
+    assert_eq!(history.found(&answer), (3, 2, vec![]));
+    // Another build is another program, whose verdicts nobody knows yet.
+    let answer = history.json(0, &["--then-build=build --release"], "test $(c1) = 1");
+    assert_eq!(history.found(&answer), (3, 2, vec![]));
+    assert!(history.compiled().contains("--release"));
+}
+
+/// A script that is not found in the work tree would make the first published commit the bad one.
+#[test]
+fn what_cannot_be_run_is_no_verdict() {
+    let history = History::new(4, 2, &[0]);
+    let said = history.run(&[], "exec ./no-such-check");
+    refused(&said, "cannot run");
+    let answer = history.json(0, &[], CHECK);
+    assert_eq!(history.found(&answer), (2, 1, vec![]));
+}
+
 /// A published command that names a place would have another checkout built, and that one be judged.
 #[test]
 fn a_build_stays_in_the_scratch_work_tree() {

@@ -9,7 +9,7 @@ use serde_json::json;
 use super::cli::{BisectArgs, StartArgs};
 use super::scratch::{Judged, Kept, Scratch};
 use super::sources::{NoStart, Sources};
-use super::trial::Trials;
+use super::trial::{Needed, Trials};
 use super::{Call, Failure, Setup, print_first, print_json, short};
 use crate::cargo::CargoCommand;
 use crate::engine::bisect::{self, Answer, Next, Verdict};
@@ -34,6 +34,7 @@ struct Bisect<'a> {
     /// What is known of each.
     judged: Vec<Option<Judged>>,
     kept: Kept,
+    needed: Needed,
     /// The cargo commands, once unpublished commits are built.
     building: Option<Vec<CargoCommand>>,
     pinned_is_said: bool,
@@ -60,19 +61,22 @@ pub fn run(args: &BisectArgs, call: Call<'_>) -> Result<ExitCode> {
     };
     let sources = Sources::open(start, call, setup).map_err(none)?;
     let of = |one: &Commit| {
-        let points = sources.points(&one.id).into_iter();
-        points.filter(|point| point.toolchain == setup.toolchain && point.part == setup.part)
+        let mut points = sources.points(&one.id);
+        points.retain(|point| point.toolchain == setup.toolchain && point.part == setup.part);
+        // Of two that have a program of one name, it is the same that counts at each commit.
+        points.sort_by(|one, other| one.commands.cmp(&other.commands));
+        points
     };
-    let points: Vec<Vec<Point>> = line.iter().map(|one| of(one).collect()).collect();
+    let points: Vec<Vec<Point>> = line.iter().map(of).collect();
     if args.then_build.is_none() {
         check_published(&line, &points, setup, &sources.store)?;
     }
     let ends = [&*line[0].id, &*line[line.len() - 1].id];
-    let scratch = &Scratch::take(args, call, &repository.root, ends)?;
+    let scratch = &Scratch::take(args, call, (&repository.root, setup), ends)?;
     if args.restart {
         scratch.forget()?;
     }
-    let kept = scratch.kept(&call.reporter);
+    let kept = scratch.kept(args, &call.reporter);
     let judged = line.iter().map(|one| kept.judged.get(&one.id).cloned());
     let mut bisect = Bisect {
         judged: judged.collect(),
@@ -87,9 +91,11 @@ pub fn run(args: &BisectArgs, call: Call<'_>) -> Result<ExitCode> {
         line,
         points,
         kept,
+        needed: Needed::new(),
         building: None,
         pinned_is_said: false,
     };
+    bisect.needed = bisect.needed();
     bisect.say_begin();
     let answer = bisect.answer();
     // Verdicts stay, and lead back here in no time.
@@ -194,12 +200,9 @@ impl Bisect<'_> {
     fn judge(&mut self, at: usize) -> Result<()> {
         let Commit { id, subject } = self.line[at].clone();
         let reporter = self.trials.sources.call.reporter;
-        let is_end = at == 0 || at + 1 == self.line.len();
-        let needed = self.kept.needed.clone().filter(|_| !is_end);
-        let needed = needed.unwrap_or_default();
         let what = format!("{} {subject}", short(&id));
         let from = (&self.points[at][..], self.building.as_deref());
-        let run = || self.trials.run(&id, from, &needed);
+        let run = || self.trials.run(&id, from, &self.needed);
         let (judged, programs) = reporter.during(&what, run)?;
         let pinned = programs.iter().filter(|one| one.pinned).count();
         if pinned > 0 && !std::mem::replace(&mut self.pinned_is_said, true) {
@@ -208,9 +211,9 @@ impl Bisect<'_> {
                 "paths of where it was built are in {pinned} of {id}; `headstart bisect --help` says what that means"
             ));
         }
-        if is_end {
-            let variables = programs.into_iter().flat_map(|one| one.variables);
-            self.need(variables.collect());
+        // The good end is asked next, if it can be.
+        if at + 1 < self.line.len() || self.points[0].is_empty() {
+            self.check_runs(&id, &judged)?;
         }
         self.say_step(&id, &subject, &judged);
         // What does not build may, once COMMAND's build or the network is another.
@@ -222,15 +225,37 @@ impl Bisect<'_> {
         Ok(())
     }
 
-    /// What both ends have is needed everywhere.
-    fn need(&mut self, variables: BTreeSet<String>) {
-        if variables.is_empty() {
-            return;
-        }
-        self.kept.needed = Some(match self.kept.needed.take() {
-            Some(needed) => needed.intersection(&variables).cloned().collect(),
-            None => variables,
+    /// Returns what is needed everywhere: what the outermost published commits have.
+    fn needed(&self) -> Needed {
+        let mut named = self.points.iter();
+        let first = named.find_map(|points| self.trials.named(points));
+        let last = named.rev().find_map(|points| self.trials.named(points));
+        let Some(first) = first else {
+            return Needed::new();
+        };
+        let last = last.unwrap_or_else(|| first.clone());
+        let both = first.into_iter().filter_map(|(name, by)| {
+            let other = last.get(&name)?;
+            Some((name, (*other == by).then_some(by)))
         });
+        both.collect()
+    }
+
+    /// Fails where a shell says of `id` that it cannot run COMMAND, and nothing says that it can be run elsewhere: every commit would look bad.
+    fn check_runs(&self, id: &str, judged: &Judged) -> Result<()> {
+        let mut known = self.judged.iter().flatten();
+        let runs = known.any(|one| one.verdict == Some(Verdict::Good));
+        let Some(code @ (126 | 127)) = judged.code.filter(|_| !runs) else {
+            return Ok(());
+        };
+        let short = short(id);
+        let what =
+            format!("COMMAND ended with {code} at {short}, as where a shell cannot run something");
+        let printed = self.trials.scratch.log(id)?;
+        let printed = printed.display();
+        let hint =
+            format!("paths in it are relative to a work tree of its own; it printed {printed}");
+        Err(Failure::new(what, hint).into())
     }
 
     /// Returns the cargo commands that build what is left: those that were typed, else those of the nearest starting point.
@@ -245,10 +270,20 @@ impl Bisect<'_> {
             let hint = "say how to build, for instance --then-build='build --workspace'";
             Failure::new("no starting point says how commits are built", hint)
         };
-        let point = nearest.find_map(|at| self.points[at].first());
-        let commands = point.ok_or_else(unknown)?.commands.iter().cloned();
-        let commands = commands.map(|args| CargoCommand { args }.without_running());
-        Ok(commands.collect())
+        // A check makes no program.
+        let makes = |one: &CargoCommand| {
+            !matches!(one.building_subcommand(), Some("check" | "c" | "clippy"))
+        };
+        let commands = nearest.find_map(|at| {
+            let all = self.points[at].iter().flat_map(|point| &point.commands);
+            let all: BTreeSet<&Vec<String>> = all.collect();
+            let all = all
+                .into_iter()
+                .map(|args| CargoCommand { args: args.clone() });
+            let all = all.filter(makes).map(CargoCommand::without_running);
+            Some(all.collect::<Vec<_>>()).filter(|all| !all.is_empty())
+        });
+        commands.ok_or_else(unknown)
     }
 
     /// Says that a commit is not what it was taken for, and forgets verdicts of a COMMAND that says so.

@@ -2,14 +2,14 @@
 //!
 //! A directory for each repository, range and COMMAND; it lies outside the user's checkout, and one process at a time has it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};
 
 use super::cli::BisectArgs;
-use super::{Call, Failure};
+use super::{Call, Failure, Setup};
 use crate::disk::lock::{self, Lock};
 use crate::disk::{self, DiskError, Staging, hash, place};
 use crate::engine::bisect::Verdict;
@@ -18,7 +18,7 @@ use crate::model::Digest;
 use crate::report::Reporter;
 
 /// The version of verdicts that this version writes and reads.
-const VERSION: u16 = 2;
+const VERSION: u16 = 3;
 /// The largest file of verdicts that is read: a hundred thousand of them.
 const MAX_BYTES: u64 = 16 << 20;
 /// cargo's directory in the work tree.
@@ -30,8 +30,8 @@ pub struct Kept {
     version: u16,
     /// What was found out about each commit.
     pub judged: BTreeMap<String, Judged>,
-    /// The variables of programs that both ends have, as far as they are known.
-    pub needed: Option<BTreeSet<String>>,
+    /// How those were built that were.
+    pub then_build: Option<String>,
 }
 
 /// What COMMAND said of a commit, or why it could not be asked.
@@ -62,7 +62,7 @@ impl Scratch {
     pub fn take(
         args: &BisectArgs,
         call: Call<'_>,
-        root: &Path,
+        (root, setup): (&Path, &Setup),
         ends: [&str; 2],
     ) -> Result<Scratch> {
         let parent = match &args.scratch {
@@ -73,7 +73,7 @@ impl Scratch {
         let hint = "name a directory elsewhere with --scratch";
         ensure!(!within(&parent, root), Failure::new(what, hint));
         let name = root.file_name().unwrap_or_default().to_string_lossy();
-        let id = identity(args, call, root, ends).short();
+        let id = identity(args, call, (root, setup), ends).short();
         let dir = parent.join(format!("{name}-{id}"));
         disk::make_dir(&dir)?;
         let dir = disk::canonical(&dir);
@@ -88,8 +88,18 @@ impl Scratch {
         Staging::new(&self.dir.join("tmp"), "bisect")
     }
 
-    /// Returns what is remembered; nothing, with a word, where that cannot be read.
-    pub fn kept(&self, reporter: &Reporter) -> Kept {
+    /// Returns what is remembered for `args`: what was built in another way was another program.
+    pub fn kept(&self, args: &BisectArgs, reporter: &Reporter) -> Kept {
+        let mut kept = self.all_kept(reporter);
+        if kept.then_build != args.then_build {
+            kept.judged.retain(|_, judged| !judged.built);
+            kept.then_build.clone_from(&args.then_build);
+        }
+        kept
+    }
+
+    /// Returns all that is remembered; nothing, with a word, where that cannot be read.
+    fn all_kept(&self, reporter: &Reporter) -> Kept {
         let fresh = || Kept {
             version: VERSION,
             ..Kept::default()
@@ -157,7 +167,12 @@ impl Scratch {
 }
 
 /// Returns what tells one bisect from another: an argument of COMMAND that is a file counts with what it holds.
-fn identity(args: &BisectArgs, call: Call<'_>, root: &Path, ends: [&str; 2]) -> Digest {
+fn identity(
+    args: &BisectArgs,
+    call: Call<'_>,
+    (root, setup): (&Path, &Setup),
+    ends: [&str; 2],
+) -> Digest {
     let content = |arg| {
         let path = Some(call.environment.dir.join(arg)).filter(|path| path.is_file());
         path.and_then(|path| hash::file(&path).ok())
@@ -166,7 +181,8 @@ fn identity(args: &BisectArgs, call: Call<'_>, root: &Path, ends: [&str; 2]) -> 
     let command = args.command.iter().map(|arg| arg.as_encoded_bytes());
     let command: Vec<_> = command.zip(contents).collect();
     let root = root.as_os_str().as_encoded_bytes();
-    let whole = postcard::to_allocvec(&(root, ends, command, &args.only));
+    let what = (&setup.part, &setup.toolchain);
+    let whole = postcard::to_allocvec(&(root, what, ends, command, &args.only));
     Digest::of(&whole.expect("these are plain values"))
 }
 

@@ -1,6 +1,6 @@
 //! One trial of a bisect: a commit's programs in the scratch work tree, placed or built, and COMMAND run beside them.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::os::unix::process::ExitStatusExt;
@@ -25,6 +25,9 @@ use crate::store::{ObjectError, Point};
 
 /// How long the programs of one commit may be on their way: nothing quicker would give them.
 const FETCHING: Duration = Duration::from_secs(600);
+
+/// The variables of programs that a commit must have, each with the commands that made them, where only those will do.
+pub type Needed = BTreeMap<String, Option<String>>;
 
 /// Everything that trials of one bisect share.
 #[derive(Debug)]
@@ -57,7 +60,7 @@ impl Trials<'_> {
         &mut self,
         commit: &str,
         (points, building): (&[Point], Option<&[CargoCommand]>),
-        needed: &BTreeSet<String>,
+        needed: &Needed,
     ) -> Result<(Judged, Vec<Program>)> {
         let clock = timer();
         let tree = self.scratch.at(self.repository, commit)?;
@@ -107,14 +110,29 @@ impl Trials<'_> {
             let what = (point.manifest, manifest.get());
             far.fetch(what, wanted.objects(), |_| FETCHING, (store, None))?;
             let programs = wanted.place(target, store, &self.staging);
-            placed.extend(programs.map_err(|error| match error {
+            let programs = programs.map_err(|error| match error {
                 ObjectError::Disk(error) => anyhow::Error::from(error),
                 error => NotHad(error.to_string()).into(),
-            })?);
+            })?;
+            // One of the same name is placed over.
+            placed.retain(|one: &Program| programs.iter().all(|other| other.path != one.path));
+            placed.extend(programs);
         }
         let why = "no such programs or tests were published";
         ensure!(!placed.is_empty(), NotHad(why.to_owned()));
         Ok(placed)
+    }
+
+    /// Returns the programs that the commit of `points` has, by their variables, each with the commands that made it; none if it cannot be
+    /// read.
+    pub fn named(&self, points: &[Point]) -> Option<BTreeMap<String, String>> {
+        let mut named = BTreeMap::new();
+        for point in points {
+            let candidate = self.sources.candidate(point).ok()?;
+            let (manifest, only) = (&candidate.manifest, &self.args.only[..]);
+            named.extend(Wanted { manifest, only }.named());
+        }
+        (!named.is_empty()).then_some(named)
     }
 
     /// Starts and builds in `workspace`; fails with [`NotHad`] where it does not build.
@@ -154,7 +172,10 @@ impl Trials<'_> {
                 report => lines.extend(report?),
             }
         }
-        Ok(message::live(&lines).iter().filter_map(built).collect())
+        let programs: Vec<Program> = message::live(&lines).iter().filter_map(built).collect();
+        let why = "the build made no program";
+        ensure!(!programs.is_empty(), NotHad(why.to_owned()));
+        Ok(programs)
     }
 
     /// Keeps what was said instead of a build.
@@ -229,11 +250,18 @@ fn verdict(code: i32) -> Verdict {
     }
 }
 
-/// Returns `programs` if all are there that are needed. Without one, COMMAND would find another program of that name.
-fn complete(programs: Vec<Program>, needed: &BTreeSet<String>) -> Result<Vec<Program>> {
-    let has = |name: &&String| programs.iter().any(|one| one.variables.contains(name));
-    match needed.iter().find(|name| !has(name)) {
-        Some(name) => Err(NotHad(format!("there is nothing for {name}")).into()),
+/// Returns `programs` if all are there that are needed, made as they are. Without one, COMMAND would find another program of that name.
+fn complete(programs: Vec<Program>, needed: &Needed) -> Result<Vec<Program>> {
+    let has = |(name, by): &(&String, &Option<String>)| {
+        let is_so = |one: &Program| one.by.is_empty() || by.as_ref().is_none_or(|by| *by == one.by);
+        let mut named = programs.iter().filter(|one| one.variables.contains(name));
+        named.any(is_so)
+    };
+    match needed.iter().find(|one| !has(one)) {
+        Some((name, None)) => Err(NotHad(format!("there is nothing for {name}")).into()),
+        Some((name, Some(by))) => {
+            Err(NotHad(format!("there is nothing for {name} by `cargo {by}`")).into())
+        }
         None => Ok(programs),
     }
 }
@@ -248,5 +276,6 @@ fn built(live: &Live) -> Option<Program> {
         path: artifact.executable.clone()?,
         variables: programs::variables(&package.name, &artifact.stem()),
         pinned: false,
+        by: String::new(),
     })
 }

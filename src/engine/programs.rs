@@ -26,6 +26,8 @@ pub struct Program {
     pub variables: Vec<String>,
     /// Whether it holds a path of where it was built.
     pub pinned: bool,
+    /// The commands that made it; empty where it was made just now.
+    pub by: String,
 }
 
 /// Returns the variables that lead to what a unit `stem` of `package` made: `HEADSTART_BIN_rg` and cargo's own for a program,
@@ -81,10 +83,20 @@ impl Wanted<'_> {
                 path,
                 variables: variables(&manifest.package(unit).name, &unit.name.stem),
                 pinned: !unit.pinned.is_empty(),
+                by: made_by(manifest),
             })
         };
         let all: Vec<_> = self.all().collect();
         all.into_par_iter().map(place).collect()
+    }
+
+    /// Returns the variables of the programs, each with the commands that made it.
+    pub fn named(&self) -> impl Iterator<Item = (String, String)> {
+        let manifest = self.manifest.get();
+        self.all().flat_map(|(unit, ..)| {
+            let names = variables(&manifest.package(unit).name, &unit.name.stem);
+            names.into_iter().map(|name| (name, made_by(manifest)))
+        })
     }
 
     /// Returns every executable file of a member, with its unit: of programs, tests, and libraries that are loaded.
@@ -105,6 +117,12 @@ impl Wanted<'_> {
             })
         })
     }
+}
+
+/// Returns the commands by which the programs of `manifest` were made.
+fn made_by(manifest: &Manifest) -> String {
+    let commands = manifest.commands.iter().map(|args| args.join(" "));
+    commands.collect::<Vec<_>>().join(" --then ")
 }
 
 /// Returns where cargo has `file` of `unit` at the end, below the target directory: programs without the hash.
