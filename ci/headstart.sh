@@ -47,7 +47,7 @@ install() {
     if [[ -d $source ]]; then
         from=(--path "$(realpath "$source")")
     else
-        from=(--git "$source" --rev "${HEADSTART_REV-}")
+        from=(--git "$source" ${HEADSTART_REV:+--rev "$HEADSTART_REV"})
     fi
     # By the machine's compiler and for the machine, whatever this repository builds with and for; and nobody shows it the key.
     (
@@ -74,7 +74,9 @@ plainly() {
     local command=() argument
     for argument in "$@" --then; do
         if [[ $argument == --then ]]; then
-            if ((${#command[@]})); then
+            if [[ ${command[0]-} == @(x|x.py|./x|./x.py) ]]; then
+                env -u HEADSTART_SIGN_KEY -u HEADSTART_KEY_PASSWORD ./x.py "${command[@]:1}"
+            elif ((${#command[@]})); then
                 RUSTC_WRAPPER=${RUSTC_WRAPPER-} env -u HEADSTART_SIGN_KEY -u HEADSTART_KEY_PASSWORD cargo "${command[@]}"
             fi
             command=()
@@ -114,9 +116,13 @@ fi
 if [[ -n ${HEADSTART_PUBLIC_KEY-} ]]; then
     headstart trust add "$HEADSTART_PUBLIC_KEY" >/dev/null || say "nobody is believed"
 fi
+if [[ ${HEADSTART_PUBLISH-} == yes && -z ${HEADSTART_PUBLISH_TO-} ]]; then
+    say "HEADSTART_PUBLISH_TO is empty: nothing is published"
+    if required; then exit 1; fi
+fi
 if ! publishes; then exec headstart start -- "$@"; fi
 
-headstart start || say "the build begins from nothing"
+headstart start --place-only -- "$@" || say "the build begins from nothing"
 options=()
 if [[ ${HEADSTART_UNSIGNED-} == yes ]]; then options+=(--unsigned); fi
 if required; then options+=(--required); fi

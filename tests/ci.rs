@@ -171,6 +171,37 @@ fn main_publishes_and_a_pull_request_reads() {
     prints(&clone, "3").nothing_ran();
 }
 
+/// The build of main would begin from nothing where its arguments say which workspace is meant; and a variable that is mistyped publish
+/// nothing for months.
+#[test]
+fn main_starts_what_it_publishes() {
+    let ci = Ci::new();
+    let url = ci.url();
+    let main = [
+        ("HEADSTART_PUBLISH_TO", url.as_str()),
+        ("HEADSTART_PUBLISH", "yes"),
+    ];
+    let source = &ci.chain.source;
+    let files = [".gitignore", "Cargo.toml", "Cargo.lock", "crates"];
+    for file in files {
+        source.rename(file, format!("sub/{file}"));
+    }
+    source.commit("below");
+    let args = "build --manifest-path sub/Cargo.toml";
+    ci.script("first", &main, args).1.succeeded();
+    let (_, again) = ci.script("again", &main, args);
+    assert!(!again.stderr.contains("Compiling"), "{}", again.stderr);
+    let without = [("HEADSTART_PUBLISH", "yes")];
+    let (_, said) = ci.script("without", &without, args);
+    assert!(
+        said.succeeded()
+            .stderr
+            .contains("HEADSTART_PUBLISH_TO is empty")
+    );
+    let required = [without[0], ("HEADSTART_REQUIRED", "yes")];
+    assert_eq!(ci.script("required", &required, args).1.code, 1);
+}
+
 /// CI would be green although the build failed, or others would start from one that never worked.
 #[test]
 fn a_build_that_fails_fails() {

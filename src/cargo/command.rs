@@ -5,6 +5,8 @@ use std::io::{self, BufRead, BufReader, Read, Seek};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::time::Duration;
 
 use super::{CargoError, Result};
 use crate::child;
@@ -117,6 +119,9 @@ pub struct Run<'a> {
     pub wrapper: Option<&'a Path>,
 }
 
+/// How long nothing must come before it is asked whether cargo has ended.
+const POLL: Duration = Duration::from_millis(200);
+
 /// Where cargo's messages on standard error go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Messages {
@@ -145,22 +150,30 @@ pub fn run(
     cargo.stdout(Stdio::piped()).stderr(stderr);
     let (mut child, _awaited) = child::spawn(&mut cargo).map_err(&failed)?;
     let stdout = child.stdout.take();
-    let stdout = stdout.expect("standard output was asked to be piped");
+    let lines = lines(stdout.expect("standard output was asked to be piped"));
     let mut report = Vec::new();
     // What the program or the tests print comes behind cargo's last message, and is theirs whatever it looks like.
     let mut reporting = true;
-    let (mut stdout, mut line) = (BufReader::new(stdout), Vec::new());
-    while stdout.read_until(b'\n', &mut line).map_err(&failed)? > 0 {
-        match std::str::from_utf8(&line) {
-            Ok(text) if reporting && text.starts_with('{') => {
-                reporting = !text.contains("\"reason\":\"build-finished\"");
-                report.push(text.trim_end().to_owned());
-            }
-            _ => pass_on(&line),
+    let mut take = |line: Vec<u8>| match std::str::from_utf8(&line) {
+        Ok(text) if reporting && text.starts_with('{') => {
+            reporting = !text.contains("\"reason\":\"build-finished\"");
+            report.push(text.trim_end().to_owned());
         }
-        line.clear();
-    }
-    let status = child.wait().map_err(&failed)?;
+        _ => pass_on(&line),
+    };
+    let status = loop {
+        match lines.recv_timeout(POLL) {
+            Ok(line) => take(line.map_err(&failed)?),
+            Err(RecvTimeoutError::Disconnected) => break child.wait().map_err(&failed)?,
+            Err(RecvTimeoutError::Timeout) => {
+                // What a test has left behind may hold the pipe for as long as it likes.
+                if let Some(status) = child.try_wait().map_err(&failed)? {
+                    lines.try_iter().flatten().for_each(take);
+                    break status;
+                }
+            }
+        }
+    };
     let mut stderr = String::new();
     if let Some(file) = &mut kept {
         file.rewind().map_err(&failed)?;
@@ -168,6 +181,22 @@ pub fn run(
     }
     check(command.shown(), status, stderr)?;
     Ok(report)
+}
+
+/// Returns the lines of `stdout` as they come, each with its end.
+fn lines(stdout: impl Read + Send + 'static) -> Receiver<io::Result<Vec<u8>>> {
+    let (send, lines) = mpsc::channel();
+    std::thread::spawn(move || {
+        let mut stdout = BufReader::new(stdout);
+        loop {
+            let mut line = Vec::new();
+            let read = stdout.read_until(b'\n', &mut line);
+            if matches!(read, Ok(0)) || send.send(read.map(|_| line)).is_err() {
+                return;
+            }
+        }
+    });
+    lines
 }
 
 /// Variables that no build script or proc-macro may see: with them it could sign whatever it likes.

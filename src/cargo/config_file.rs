@@ -36,31 +36,53 @@ pub fn with_wrapper(text: &str, program: &str, is_ours: impl Fn(&str) -> bool) -
         let why = "`build` is no table".to_owned();
         return Err(ConfigFileError::Unreadable(why));
     };
-    build.insert("rustc-wrapper", value(program));
-    Ok(document.to_string())
+    match build.get_mut("rustc-wrapper").and_then(Item::as_value_mut) {
+        Some(old) => {
+            let decor = old.decor().clone();
+            *old = program.into();
+            *old.decor_mut() = decor;
+        }
+        None => drop(build.insert("rustc-wrapper", value(program))),
+    }
+    Ok(in_lines_of(text, &document))
 }
 
-/// Returns `text` without our wrapper, and without the table that held nothing else.
+/// Returns `text` without our wrapper, and without the table if that was made for it.
 pub fn without_wrapper(text: &str, is_ours: impl Fn(&str) -> bool) -> Result<String> {
     let mut document = parse(text)?;
-    if wrapper(&document).is_some_and(is_ours)
-        && let Some(build) = document.get_mut("build").and_then(Item::as_table_like_mut)
-    {
-        build.remove("rustc-wrapper");
-        if build.is_empty() {
-            document.remove("build");
-        }
+    let Some(program) = wrapper(&document).filter(|program| is_ours(program)) else {
+        return Ok(text.to_owned());
+    };
+    let program = program.to_owned();
+    let mut without_table = document.clone();
+    without_table.remove("build");
+    let before = in_lines_of(text, &without_table);
+    if with_wrapper(&before, &program, is_ours)? == text {
+        return Ok(before);
     }
-    Ok(document.to_string())
+    let build = document.get_mut("build").and_then(Item::as_table_like_mut);
+    build.and_then(|build| build.remove("rustc-wrapper"));
+    Ok(in_lines_of(text, &document))
+}
+
+/// Returns the text of `document`, its lines ended as those of `text`.
+fn in_lines_of(text: &str, document: &DocumentMut) -> String {
+    let plain = document.to_string().replace("\r\n", "\n");
+    match text.contains("\r\n") {
+        true => plain.replace('\n', "\r\n"),
+        false => plain,
+    }
 }
 
 /// Returns `text` with the release lane, behind all else.
 pub fn with_lane(text: &str) -> Result<String> {
-    Ok(match (has_lane(text)?, text) {
+    let with = match (has_lane(text)?, text) {
         (true, _) => text.to_owned(),
         (false, "") => LANE_TEXT.to_owned(),
         (false, _) => format!("{text}\n{LANE_TEXT}"),
-    })
+    };
+    // Profiles may stand where nothing can be added behind them.
+    has_lane(&with).map(|_| with)
 }
 
 /// Returns `text` without the release lane, as it was before.
@@ -112,6 +134,8 @@ mod tests {
             "",
             "# mine\n[net]\nretry = 3 # often\n",
             "[build]\njobs = 2\n\n[alias]\nb = \"build\"\n",
+            "# work\n[build]\n# jobs = 4\n\n[net]\nretry = 3\n",
+            "[net]\r\nretry = 3\r\n",
         ];
         for text in texts {
             let with = with_wrapper(text, "/bin/headstart", is_ours).unwrap();
@@ -125,6 +149,21 @@ mod tests {
                 with
             );
         }
+    }
+
+    /// What the user wrote beside it would be gone, or the file as a whole be no configuration any more.
+    #[test]
+    fn what_stands_beside_it_stays() {
+        let text = "[build]\n# why\nrustc-wrapper = \"/old/headstart\" # keep\n";
+        let with = with_wrapper(text, "/new/headstart", is_ours).unwrap();
+        assert_eq!(with, text.replace("/old", "/new"));
+        let other = "[net]\r\nretry = 3\n";
+        assert_eq!(without_wrapper(other, is_ours).unwrap(), other);
+        let inline = "profile = { dev = { opt-level = 1 } }\n";
+        assert!(matches!(
+            with_lane(inline),
+            Err(ConfigFileError::Unreadable(_))
+        ));
     }
 
     /// A user's sccache that silently went away would be missed a week later.

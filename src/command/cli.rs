@@ -83,7 +83,7 @@ pub const KEEP_DAYS: u16 = 90;
 /// Options of every command that reads or writes a store.
 #[derive(Clone, Debug, Default, Args)]
 pub struct StoreArgs {
-    /// The store's directory [default: $HEADSTART_STORE, `store` in headstart.toml, the cache directory]
+    /// The store's directory [default: $HEADSTART_STORE, a directory in the user's cache]
     #[arg(long, value_name = "DIR")]
     pub store: Option<String>,
     /// A store far away: s3://, gs://, az://, https:// or file://; may be given again, nearest first; `none` for none
@@ -182,6 +182,9 @@ pub struct StartArgs {
     /// Decide, and place nothing
     #[arg(long)]
     pub dry_run: bool,
+    /// Place what these cargo arguments build, and run no cargo
+    #[arg(long, requires = "cargo")]
+    pub place_only: bool,
     /// Fail if there is no starting point
     #[arg(long)]
     pub required: bool,
@@ -265,7 +268,7 @@ pub struct DemoArgs {
 #[derive(Debug, Args)]
 #[command(after_help = help("status"))]
 pub struct StatusArgs {
-    /// The store's directory [default: $HEADSTART_STORE, `store` in headstart.toml, the cache directory]
+    /// The store's directory [default: $HEADSTART_STORE, a directory in the user's cache]
     #[arg(long, value_name = "DIR")]
     pub store: Option<String>,
     /// The target directory [default: cargo's]

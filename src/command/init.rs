@@ -47,7 +47,7 @@ pub fn run(args: &InitArgs, environment: &Environment) -> anyhow::Result<ExitCod
         say!("nothing was changed");
         return Ok(ExitCode::FAILURE);
     }
-    match after.is_empty() {
+    match after.is_empty() && !file.is_symlink() {
         true => disk::remove_file(&file)?,
         false => place::write_kept(&file, after.as_bytes())?,
     }
@@ -103,8 +103,7 @@ fn file(args: &InitArgs, environment: &Environment) -> anyhow::Result<PathBuf> {
     };
     let files = [dir.join("config"), dir.join("config.toml")];
     let old = files.iter().find(|file| file.is_file());
-    // A link to a file elsewhere, as people keep their configuration, must stay one.
-    Ok(disk::canonical(old.unwrap_or(&files[1])))
+    Ok(old.unwrap_or(&files[1]).clone())
 }
 
 /// Returns how the configuration names this program: by its bare name if that is what others have it by.

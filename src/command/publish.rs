@@ -165,7 +165,8 @@ fn build(
     } else {
         for command in commands {
             let more = cargo::run(command, how, messages, |line| match args.store.json {
-                true => call.reporter.note(String::from_utf8_lossy(line).trim_end()),
+                // It is no part of our answer, and nobody else's to keep back.
+                true => drop(std::io::stderr().write_all(line)),
                 false => drop(std::io::stdout().write_all(line)),
             })?;
             lines.get_or_insert_with(Vec::new).extend(more);

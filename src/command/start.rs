@@ -51,7 +51,7 @@ pub struct Outcome {
 pub fn run(args: &StartArgs, call: Call<'_>) -> Result<ExitCode> {
     let environment = call.environment;
     let commands = CargoCommand::split(&args.cargo);
-    let goes_on = !args.cargo.is_empty() && !args.dry_run;
+    let goes_on = !args.cargo.is_empty() && !args.dry_run && !args.place_only;
     let checkout = match args.cargo.is_empty() {
         true => Checkout::of(environment),
         false => Checkout::running(&commands[0], environment),
@@ -68,7 +68,12 @@ pub fn run(args: &StartArgs, call: Call<'_>) -> Result<ExitCode> {
         Err(error) => match error.downcast() {
             Ok(none) => report_none(args, none)?,
             // Nothing of ours fails a build: cargo runs all the same.
-            Err(error) if goes_on && !args.required => drop(failure::print(&error)),
+            Err(error) if goes_on && !args.required => {
+                failure::print(&error);
+                if args.store.json {
+                    print_json(&json!({ "commit": null, "why": error.to_string() }));
+                }
+            }
             Err(error) => return Err(error),
         },
     }
