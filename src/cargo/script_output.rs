@@ -16,33 +16,46 @@ pub fn told(output: &[u8]) -> impl Iterator<Item = &[u8]> {
 
 /// Returns the variables that `output` has set for the compile of its package, with their values; those in UTF-8.
 pub fn variables(output: &[u8]) -> impl Iterator<Item = (&str, &str)> {
-    let texts = told(output).filter_map(|line| std::str::from_utf8(line).ok());
-    texts.filter_map(|line| {
-        let set = line.trim_start_matches("cargo:").trim_start_matches(':');
-        set.strip_prefix("rustc-env=")?.split_once('=')
-    })
+    let set = pairs(output).filter(|(key, _)| *key == "rustc-env");
+    set.filter_map(|(_, value)| value.split_once('='))
 }
 
 /// Returns what may be a path in the lines of `output` by which the linker is told what to read.
 pub fn linked(output: &[u8]) -> impl Iterator<Item = &str> {
-    let texts = told(output).filter_map(|line| std::str::from_utf8(line).ok());
-    let arguments = texts.filter_map(|line| {
-        let (key, value) = line.split_once('=')?;
-        let key = key.trim_start_matches("cargo:").trim_start_matches(':');
-        (key.starts_with("rustc-link-") || key == "rustc-flags").then_some(value)
-    });
-    arguments.flat_map(arguments_paths)
+    let is_linkers = |key: &str| key.starts_with("rustc-link-") || key == "rustc-flags";
+    let all = pairs(output).filter(move |(key, _)| is_linkers(key) || key.ends_with("-link-arg"));
+    all.flat_map(|(_, value)| arguments_paths(value))
 }
 
-/// Returns what may be a path in flags for a compiler or a linker: `-L native=lib`, `-Clink-arg=-Tx.ld`, `-Wl,--version-script=x.map`.
+/// Returns the libraries in `output` that are linked from a file of their own: those of no kind, and `dylib`.
+pub fn libraries(output: &[u8]) -> impl Iterator<Item = &str> {
+    let named = pairs(output).filter(|(key, _)| *key == "rustc-link-lib");
+    named.filter_map(|(_, value)| {
+        let (kind, name) = value.split_once('=').unwrap_or(("dylib", value));
+        let is_shared = kind.split(':').next() == Some("dylib");
+        name.split(':').next().filter(|_| is_shared)
+    })
+}
+
+/// Returns what `output` told cargo, each a key with its value.
+fn pairs(output: &[u8]) -> impl Iterator<Item = (&str, &str)> {
+    let texts = told(output).filter_map(|line| std::str::from_utf8(line).ok());
+    texts.filter_map(|line| {
+        let line = line.trim_start_matches("cargo:").trim_start_matches(':');
+        line.split_once('=')
+    })
+}
+
+/// Returns what may be a path in flags for a compiler or a linker: `-L native=lib`, `-Clink-arg=-Tx.ld`, `-Wl,--version-script=x.map`, `@file`;
+/// one with a space in it where it is all that stands behind a sign.
 pub fn arguments_paths(flags: &str) -> impl Iterator<Item = &str> {
     let words = flags.split(|c: char| c.is_whitespace() || ",=".contains(c));
-    words.flat_map(|word| {
+    let wholes = flags.match_indices('=').map(|(at, _)| &flags[at + 1..]);
+    words.chain(wholes).chain([flags]).flat_map(|word| {
         let behind = word.strip_prefix('-').and_then(|word| word.get(1..));
-        [Some(word), behind]
-            .into_iter()
-            .flatten()
-            .filter(|word| !word.is_empty())
+        let in_file = word.strip_prefix('@');
+        let all = [Some(word), behind, in_file].into_iter().flatten();
+        all.filter(|word| !word.is_empty())
     })
 }
 

@@ -103,18 +103,17 @@ impl<'a> Far<'a> {
         let mut listed: Vec<Listed> = Vec::new();
         let key = head::key(toolchain);
         let wanted = self.keyring.wanted();
-        let ask = |tier, key, limit| {
-            let get = |tier: &dyn Tier| tier.get(key, limit, &|_| self.in_time());
-            self.tiers.ask(tier, get)
-        };
-        let (ask, list) = (&ask, key.as_str());
+        let get = |tier: &dyn Tier, key: &str, limit| tier.get(key, limit, &|_| self.in_time());
+        let (get, tiers, list) = (&get, &self.tiers, key.as_str());
         let step = reporter.step("Asking remotes", 0);
         // All at once, so that several that do not answer cost one wait.
         let answers: Vec<_> = std::thread::scope(|scope| {
             let of = |tier| {
-                let say = |key| scope.spawn(move || ask(tier, key, statement::MAX_BYTES));
+                // Where absence is no answer that one may have, S3 says that access is denied: the list tells whether the tier is well.
+                let say = |key| scope.spawn(move || get(tier, key, statement::MAX_BYTES));
                 let said = wanted.as_deref().map(say);
-                let listed = scope.spawn(move || ask(tier, list, MAX_HEAD_BYTES as u64));
+                let list = move |tier: &dyn Tier| get(tier, list, MAX_HEAD_BYTES as u64);
+                let listed = scope.spawn(move || tiers.ask(tier, list));
                 (tier, said, listed)
             };
             let asked: Vec<_> = self.tiers.well().map(of).collect();
@@ -303,7 +302,7 @@ impl<'a> Far<'a> {
         if fetched.lacking > 0
             && let Some(Trouble::Absent | Trouble::Unreachable(_)) = &fetched.trouble
         {
-            store.forget_index(name);
+            store.doubt_index(name, true);
         }
         say_fetched(&fetched, commit, size, clock.elapsed(), &reporter);
         Ok(fetched.lacking > 0 && fetched.trouble != Some(Trouble::Absent))

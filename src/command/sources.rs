@@ -130,6 +130,10 @@ impl<'a> Sources<'a> {
         let listed = self.listed.iter().find(of);
         match listed {
             Some(listed) if !self.is_whole(point.manifest) => self.adopt(listed),
+            Some(newer) if self.store.doubts_index(point.manifest) => {
+                let adopted = self.adopt(newer);
+                adopted.or_else(|_| self.still_believed(point, listed))
+            }
             _ => self.still_believed(point, listed),
         }
     }
@@ -180,6 +184,7 @@ impl<'a> Sources<'a> {
         let (store, staging) = (&self.store, self.store.staging("adopt")?);
         store.put_adopted(&staging, point.manifest, signatures)?;
         store.put_index(&staging, point.manifest, packed)?;
+        store.doubt_index(point.manifest, false);
         store.put_manifest_bytes(&staging, bytes)?;
         Ok(store.put_point(&staging, point)?)
     }

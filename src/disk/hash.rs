@@ -79,18 +79,36 @@ pub fn buffer(size_bytes: u64) -> Vec<u8> {
     vec![0; wanted.clamp(1, CHUNK_BYTES)]
 }
 
-/// Returns one digest of all names, kinds and contents below the directory `path`, symlinks followed.
+/// Returns one digest of all names, kinds and contents below the directory `path`, symlinks followed, with who may be executed; of a link that
+/// leads to nothing, where it leads.
 ///
 /// What cannot be read counts as its name alone, as cargo does (cargo: util/paths.rs, `mtime_recursive`).
 pub fn tree(path: &Path) -> Result<Digest> {
     let mut entries = walk::below(path)?;
     entries.sort_by(|a, b| a.relative.cmp(&b.relative));
     let files = entries.iter().map(|entry| {
-        let content = (entry.kind == Kind::File).then(|| of(&path.join(&entry.relative)));
+        let file = path.join(&entry.relative);
+        let content = match (entry.kind, entry.link) {
+            (Kind::File, _) => of(&file),
+            (Kind::Other, true) => target(&file),
+            _ => None,
+        };
         let name = entry.relative.as_os_str().as_encoded_bytes();
-        (name, entry.kind as u8, content.flatten())
+        (name, kind(&file, entry.kind), content)
     });
     Ok(listing(files))
+}
+
+/// Returns what a listing says of the `kind` of the file at `path`: whether it may be executed, too.
+pub fn kind(path: &Path, kind: Kind) -> u8 {
+    let is_executable = kind == Kind::File && super::is_executable(path).unwrap_or(false);
+    kind as u8 | u8::from(is_executable) << 7
+}
+
+/// Returns the digest of where the link at `path` leads.
+fn target(path: &Path) -> Option<Digest> {
+    let target = std::fs::read_link(path).ok()?;
+    Some(Digest::of(target.as_os_str().as_encoded_bytes()))
 }
 
 /// Returns one digest of a list of names, kinds and contents, in the order given.

@@ -165,7 +165,7 @@ impl Build<'_> {
         let dir = self.roots.locate(dir);
         let source = match (live.package.is_path, dir.root) {
             (true, _) => Source::Path,
-            (false, Root::CargoHome) => Source::Immutable,
+            (false, Root::CargoHome) if is_downloaded(&dir) => Source::Immutable,
             (false, _) => Source::Vendored,
         };
         let (name, version) = (&live.package.name, &live.package.version);
@@ -228,10 +228,13 @@ pub(super) fn watched_paths(candidate: &Candidate, roots: &Roots) -> Vec<Rooted>
     if candidate.package.source == Source::Vendored {
         paths.push(dir.clone());
     }
-    // cargo takes what lies in `$CARGO_HOME/{registry,git}` for immutable.
-    let is_downloaded = |path: &Rooted| package::is_downloaded(path.relative(), Path::new(""));
     paths.retain(|path| path.root != Root::CargoHome || !is_downloaded(path));
     paths
+}
+
+/// Tells whether `path`, in `$CARGO_HOME`, is in `registry` or `git` there, which cargo takes for immutable.
+fn is_downloaded(path: &Rooted) -> bool {
+    package::is_downloaded(path.relative(), Path::new(""))
 }
 
 /// Tells whether `path` lies in an `OUT_DIR`, and is not reached by way of it.

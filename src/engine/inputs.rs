@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use crate::cargo::makefile;
 use crate::cargo::package::FileRules;
+use crate::cargo::{makefile, script_output};
 use crate::disk::{self, hash, walk};
-use crate::engine::libraries;
 use crate::engine::live::only;
+use crate::engine::{libraries, pin};
 use crate::git;
 use crate::model::{Digest, Expected, Input, OutputFile, Root, Rooted, Roots, Seen, bytes_path};
 
@@ -81,15 +81,18 @@ pub fn linked_with<'a>(
         let ends = |end: &&str| disk::has_extension(Path::new(name), end);
         name.starts_with("lib") || LINKED.iter().any(ends)
     };
+    // As a whole where nothing but that is in it, so that what comes to lie there is seen as well.
+    let is_or_hidden = |name: String| name.starts_with('.') || is_looked_for(&name);
+    let all_looked_for = |path: &Path| walk::names(path).all(is_or_hidden);
     let read = own.flat_map(|path| match path.is_dir() {
-        true => {
+        true if !all_looked_for(&path) => {
             let names = walk::names(&path).filter(is_looked_for);
             names.map(|name| path.join(name)).collect()
         }
-        false => vec![path],
+        _ => vec![path],
     });
-    let files = read.filter(|path| path.is_file());
-    files.map(|path| roots.locate(&path)).collect()
+    let there = read.filter(|path| path.exists());
+    there.map(|path| roots.locate(&path)).collect()
 }
 
 /// Returns the further input that a file in a git directory stands for, read by a unit made at `made`: the
@@ -100,7 +103,14 @@ pub fn linked_with<'a>(
 pub fn git_head(rooted: &Rooted, roots: &Roots, made: SystemTime) -> Option<Input> {
     let here = roots.resolve(rooted);
     let dir = git::enclosing_git_dir(&here)?;
-    let moved = walk::mtime(&dir.join("logs/HEAD")).or_else(|| walk::mtime(&dir.join("HEAD")));
+    let moved = match walk::mtime(&dir.join("logs/HEAD")) {
+        // Who keeps no log may have any of them written, and by others than a commit.
+        None => git::refs_of_git_dir(dir)
+            .iter()
+            .filter_map(|one| walk::newest_mtime(one))
+            .max(),
+        logged => logged,
+    };
     let commit = match moved.is_some_and(|moved| moved > made) {
         true => String::new(),
         false => git::head_of_git_dir(dir)?,
@@ -127,13 +137,19 @@ fn is_git_index(path: &Path) -> bool {
     path.ends_with("index") && path.parent().is_some_and(is_git_dir)
 }
 
-/// Returns the inputs that glibc, and the shared libraries of the system that are needed, are to `files`, outputs of a unit in `build`.
-pub fn of_system(files: &[OutputFile], build: &Path, roots: &Roots) -> Vec<Input> {
+/// Returns the inputs that glibc, and the shared libraries of the system that are needed, are to `files`, outputs of a unit in `build`. Of what
+/// `is_script`s, compiled by the system's headers, nobody can tell how old a glibc will do.
+pub fn of_system(files: &[OutputFile], is_script: bool, build: &Path, roots: &Roots) -> Vec<Input> {
     let (mut glibc, mut names) = (None, BTreeSet::new());
-    for file in files.iter().filter(|file| file.executable) {
-        let program = build.join(bytes_path(&file.path));
-        glibc = glibc.max(libraries::glibc_needed(&program));
-        names.extend(libraries::needed(&program));
+    for file in files {
+        let path = build.join(bytes_path(&file.path));
+        if file.executable {
+            glibc = glibc.max(libraries::glibc_needed(&path));
+            names.extend(libraries::needed(&path));
+        }
+        if is_script && libraries::is_native(&path) {
+            glibc = glibc.max(libraries::glibc_here());
+        }
     }
     let input = |path: PathBuf, expected| Input {
         path: roots.locate(&path),
@@ -144,6 +160,25 @@ pub fn of_system(files: &[OutputFile], build: &Path, roots: &Roots) -> Vec<Input
     let there = names.iter().filter_map(|name| libraries::find(name));
     let libraries = there.map(|path| input(path, Expected::Library));
     glibc.into_iter().chain(libraries).collect()
+}
+
+/// Returns the inputs that the system's files and directories are which a script `told` cargo: another version of what it found lies
+/// elsewhere.
+pub fn found_by_script(told: &[u8], roots: &Roots) -> Vec<Input> {
+    let paths = script_output::told(told).flat_map(script_output::absolute_paths);
+    let paths: BTreeSet<&Path> = paths.map(bytes_path).collect();
+    let own = paths
+        .into_iter()
+        .filter(|path| pin::is_of_the_system(path) && path.exists());
+    let found: Vec<PathBuf> = own.map(Path::to_path_buf).collect();
+    let dirs: Vec<&Path> = found.iter().map(PathBuf::as_path).collect();
+    let linked = script_output::libraries(told).filter_map(|name| libraries::linked(name, &dirs));
+    let all: BTreeSet<PathBuf> = linked.chain(found.iter().cloned()).collect();
+    let input = |path: PathBuf| Input {
+        path: roots.locate(&path),
+        expected: Expected::Library,
+    };
+    all.into_iter().map(input).collect()
 }
 
 /// Returns what the reader sees where `input` is expected.
@@ -270,8 +305,8 @@ pub fn package_digest(dir: &Path, mut files: Vec<PathBuf>) -> Digest {
     files.sort();
     files.retain(|file| walk::mtime(&dir.join(file)).is_some());
     let entries = files.iter().map(|file| {
-        let (name, kind) = (file.as_os_str().as_encoded_bytes(), walk::Kind::File);
-        (name, kind as u8, hash::of(&dir.join(file)))
+        let (name, here) = (file.as_os_str().as_encoded_bytes(), dir.join(file));
+        (name, hash::kind(&here, walk::Kind::File), hash::of(&here))
     });
     hash::listing(entries)
 }

@@ -7,8 +7,10 @@ use std::env::consts::ARCH;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
+use crate::disk;
 use object::elf::{
-    DT_NEEDED, DT_RPATH, DT_RUNPATH, DynamicTag, EM_AARCH64, EM_X86_64, FileHeader64, VER_FLG_WEAK,
+    DT_NEEDED, DT_RPATH, DT_RUNPATH, DT_SONAME, DynamicTag, EM_AARCH64, EM_X86_64, FileHeader64,
+    VER_FLG_WEAK,
 };
 use object::read::elf::{Dyn, FileHeader, SectionTable};
 use object::{Endianness, ReadCache, ReadRef};
@@ -90,6 +92,25 @@ pub(super) fn climbs(path: &Path) -> usize {
     let from_its_own = dirs.filter_map(|dir| dir.strip_prefix("$ORIGIN"));
     let ups = from_its_own.map(|dir| dir.split('/').filter(|part| *part == "..").count());
     ups.max().unwrap_or(0)
+}
+
+/// Tells whether the file at `path` is compiled code: an object, or an archive of them.
+pub(super) fn is_native(path: &Path) -> bool {
+    let start = disk::read_start(path, 8).unwrap_or_default();
+    start.starts_with(b"\x7fELF") || start.starts_with(b"!<arch>")
+}
+
+/// Returns the shared library by which a program that is linked with `-l name` finds it when it runs, beside the file that the linker takes in `dirs`
+/// or where the system has it; none if it takes none.
+pub(super) fn linked(name: &str, dirs: &[&Path]) -> Option<PathBuf> {
+    let file = format!("lib{name}.so");
+    let there = dirs
+        .iter()
+        .map(|dir| dir.join(&file))
+        .find(|file| file.is_file());
+    let taken = there.or_else(|| find(&file))?;
+    let soname = dynamic(&taken, &[DT_SONAME]).into_iter().next()?;
+    Some(taken.with_file_name(soname))
 }
 
 /// Returns where the system has the library `name`; none where that is in no place that we know.

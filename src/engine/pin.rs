@@ -6,6 +6,8 @@ use std::fs::File;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use aho_corasick::AhoCorasick;
+use memchr::memmem;
 use object::read::archive::ArchiveFile;
 use object::{Object, ObjectSection, ReadCache, ReadRef};
 
@@ -34,9 +36,14 @@ pub fn scan(path: &Path, finder: &Finder) -> Result<Scanned, DiskError> {
     let overlap = longest.unwrap_or(1).saturating_sub(1);
     let mut hasher = blake3::Hasher::new();
     let mut found: Vec<Occurrence> = Vec::new();
-    let size_bytes = each_window(path, overlap, |window| {
+    let mut packed: Option<Packed> = None;
+    let size_bytes = each_window(path, overlap.max(BITCODE.len()), |window| {
         hasher.update(&window.bytes[window.carried..]);
-        let all = finder.held(window.bytes);
+        if packed.is_none() && memmem::find(window.bytes, BITCODE).is_some() {
+            packed = Some(Packed::new(finder));
+        }
+        let in_bits = packed.iter().flat_map(|packed| packed.held(window.bytes));
+        let all = finder.held(window.bytes).chain(in_bits);
         let new = all.filter(|one| one.end > window.carried);
         let moved = new.map(|one| Occurrence {
             start: one.start + window.start,
@@ -52,6 +59,55 @@ pub fn scan(path: &Path, finder: &Finder) -> Result<Scanned, DiskError> {
     })
 }
 
+/// What LLVM's bitcode begins with, which stands in libraries for optimising at link time. A text in it begins at any bit, and its bytes have eight or
+/// seven.
+const BITCODE: &[u8] = b"BC\xc0\xde";
+/// What is shorter stands anywhere by chance.
+const MIN_PACKED_BYTES: usize = 5;
+
+/// Finds roots in bitcode.
+struct Packed {
+    automaton: AhoCorasick,
+    roots: Vec<Root>,
+}
+
+impl Packed {
+    fn new(finder: &Finder) -> Packed {
+        let spellings = finder.roots().spellings();
+        let all = spellings.flat_map(|(root, path)| {
+            let ways = [8, 7]
+                .into_iter()
+                .flat_map(|width| (0..8).map(move |at| (width, at)));
+            ways.map(move |(width, at)| (root, packed(path, width, at)))
+        });
+        let (roots, texts): (Vec<Root>, Vec<Vec<u8>>) = all
+            .filter(|(_, text)| text.len() >= MIN_PACKED_BYTES)
+            .unzip();
+        let automaton = AhoCorasick::new(texts).expect("a hundred short patterns are no trouble");
+        Packed { automaton, roots }
+    }
+
+    fn held<'a>(&'a self, bytes: &'a [u8]) -> impl Iterator<Item = Occurrence> + 'a {
+        let all = self.automaton.find_iter(bytes);
+        all.map(|found| Occurrence {
+            root: self.roots[found.pattern().as_usize()],
+            start: found.start(),
+            end: found.end(),
+        })
+    }
+}
+
+/// Returns the whole bytes of `text` where each of its own has `width` bits and the first begins at the bit `at`, the lowest first.
+fn packed(text: &[u8], width: usize, at: usize) -> Vec<u8> {
+    let own = text
+        .iter()
+        .flat_map(|byte| (0..width).map(move |bit| byte >> bit & 1));
+    let bits: Vec<u8> = std::iter::repeat_n(0, at).chain(own).collect();
+    let whole = bits.chunks_exact(8).skip(usize::from(at > 0));
+    let byte = |bits: &[u8]| bits.iter().rev().fold(0, |byte, bit| byte << 1 | bit);
+    whole.map(byte).collect()
+}
+
 /// Tells whether `path` is where the system installs what everybody has.
 pub fn is_of_the_system(path: &Path) -> bool {
     const DIRS: [&str; 11] = [
@@ -65,9 +121,19 @@ pub fn is_of_the_system(path: &Path) -> bool {
 pub fn outside(output: &[u8], finder: &Finder, dir: &Path) -> Option<String> {
     let remapped = Roots::remapped();
     let moved = finder.rewrite(output, &remapped);
+    // Who works in `/usr/src` or `/opt` has neighbours there.
+    let trees = finder.roots().spellings();
+    let trees = trees.filter(|(root, _)| matches!(root, Root::Workspace | Root::Repository));
+    let beside: Vec<&Path> = trees
+        .filter_map(|(_, path)| bytes_path(path).parent())
+        .collect();
+    let is_systems = |path: &Path| {
+        let is_neighbour = |dir: &&Path| dir.parent().is_some() && path.starts_with(dir);
+        is_of_the_system(path) && !beside.iter().any(is_neighbour)
+    };
     let is_path = |path: &PathBuf| {
         let top: PathBuf = path.components().take(2).collect();
-        let is_known = remapped.locate(path).root != Root::Absolute || is_of_the_system(path);
+        let is_known = remapped.locate(path).root != Root::Absolute || is_systems(path);
         top.parent().is_some() && top.is_dir() && !is_known
     };
     let straight = script_output::told(&moved).flat_map(script_output::absolute_paths);
@@ -126,8 +192,31 @@ mod tests {
     use super::scan;
     use crate::disk::hash::CHUNK_BYTES;
     use crate::model::rewrite::Finder;
-    use crate::model::{Digest, Roots};
+    use crate::model::{Digest, Root, Roots};
     use std::path::Path;
+
+    /// Where a program is optimised when it is linked, a library holds no byte of the builder's path, and what is linked of it elsewhere does.
+    #[test]
+    fn a_root_in_bitcode_is_seen_at_any_bit() {
+        let roots = Roots::new(Path::new("/builder/ws"), Path::new("/t"), Path::new("/c"));
+        let finder = Finder::new(&roots);
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("f");
+        for (width, at) in [(8, 0), (8, 1), (8, 7), (7, 0), (7, 3)] {
+            let text = super::packed(b"x/builder/ws/out/y", width, at);
+            for (magic, count) in [
+                (super::BITCODE, 1),
+                (&b"none"[..], usize::from((width, at) == (8, 0))),
+            ] {
+                std::fs::write(&file, [magic, &text].concat()).unwrap();
+                let found = scan(&file, &finder).unwrap().roots;
+                let found: Vec<_> = found.iter().map(|one| one.root).collect();
+                let expected = vec![Root::Workspace; count.max(found.len().min(1) * count)];
+                assert_eq!(found.is_empty(), expected.is_empty(), "{width} {at}");
+                assert!(found.iter().all(|root| *root == Root::Workspace));
+            }
+        }
+    }
 
     /// A root across two reads would be missed, and the output taken for movable.
     #[test]

@@ -21,7 +21,7 @@ use crate::engine::{Build, Inspector, Ledger, disclosure, hold, inputs, live, pi
 use crate::git;
 use crate::model::{
     Content, Digest, Expected, Finder, Input, Located, Manifest, OutputFile, Pin, Root, Rooted,
-    Roots, UnitName, bytes_path,
+    Roots, Source, UnitName, bytes_path,
 };
 use crate::store::{Point, Store, StoreError, format};
 
@@ -226,15 +226,22 @@ impl Build<'_> {
             });
             inputs.extend(head);
         }
+        let told = match name.runs_script() {
+            true => std::fs::read(build_dir.join(name.script_dir()).join("output")),
+            false => Ok(Vec::new()),
+        };
+        let told = told.unwrap_or_default();
         let read = self.linked(candidate, files).into_iter();
-        for path in read.chain(self.read_by_linker(candidate, files)) {
+        for path in read.chain(self.read_by_linker(candidate, files, &told)) {
             if is_newer(&path) {
                 return Err(LeftOut::Changed(path.shown()));
             }
             inputs.push(inputs::watched(path, self.roots));
         }
         inputs.extend(self.package_input(candidate)?);
-        inputs.extend(inputs::of_system(files, build_dir, self.roots));
+        let is_script = name.runs_script();
+        inputs.extend(inputs::of_system(files, is_script, build_dir, self.roots));
+        inputs.extend(inputs::found_by_script(&told, self.roots));
         // What lies beside `OUT_DIR` is placed nowhere: the script runs again where it is not there.
         let written = beside.written_by(candidate, build_dir).into_iter();
         let watched = |path: PathBuf| inputs::watched(Rooted::new(Root::Build, &path), self.roots);
@@ -257,26 +264,25 @@ impl Build<'_> {
     }
 
     /// Returns what a linker reads in the work tree that a script, or a flag of a unit that was linked, names: rustc lists none of it.
-    fn read_by_linker(&self, candidate: &Candidate, files: &[OutputFile]) -> Vec<Rooted> {
-        let name = &candidate.live.name;
-        let told = match name.runs_script() {
-            true => std::fs::read(
-                self.workspace
-                    .build_dir
-                    .join(name.script_dir())
-                    .join("output"),
-            ),
-            false => Ok(Vec::new()),
-        };
-        let told = told.unwrap_or_default();
-        let is_linked = files.iter().any(|file| file.executable);
-        let flags = candidate.fingerprint.rustflags.iter().filter(|_| is_linked);
+    fn read_by_linker(
+        &self,
+        candidate: &Candidate,
+        files: &[OutputFile],
+        told: &[u8],
+    ) -> Vec<Rooted> {
+        // A library that is linked statically goes into the crate that names it.
+        let is_linked =
+            candidate.package.source == Source::Path || files.iter().any(|file| file.executable);
+        let typed = self.manifest.commands.iter();
+        let typed = typed.flat_map(|args| args.iter().skip_while(|arg| *arg != "--"));
+        let flags = candidate.fingerprint.rustflags.iter().chain(typed);
+        let flags = flags.filter(|_| is_linked);
         let flags = flags.flat_map(|flag| script_output::arguments_paths(flag));
         let dirs = [
             &self.workspace.root,
             &self.roots.resolve(&candidate.package.dir),
         ];
-        let paths = script_output::linked(&told).chain(flags);
+        let paths = script_output::linked(told).chain(flags);
         inputs::linked_with(paths, dirs.map(PathBuf::as_path), self.roots)
     }
 

@@ -191,6 +191,20 @@ pub fn head_of_git_dir(path: &Path) -> Option<String> {
     Some(text(trim(&output)))
 }
 
+/// Returns what may have been written when HEAD of the git directory `dir` moved, where it keeps no log.
+pub fn refs_of_git_dir(dir: &Path) -> Vec<PathBuf> {
+    let common = std::fs::read_to_string(dir.join("commondir")).unwrap_or_default();
+    let common = dir.join(common.trim());
+    let head = std::fs::read_to_string(dir.join("HEAD")).unwrap_or_default();
+    let branch = head
+        .trim()
+        .strip_prefix("ref: ")
+        .map(|name| common.join(name));
+    let names = ["packed-refs", "reftable"].map(|name| common.join(name));
+    let own = ["HEAD", "reftable"].map(|name| dir.join(name));
+    names.into_iter().chain(branch).chain(own).collect()
+}
+
 /// Returns one digest of the names, modes and contents in the index file `path`; none where git cannot read it.
 pub fn index_digest(path: &Path) -> Option<Digest> {
     let output = in_git_dir(path, &["ls-files", "--stage", "-z"])?;

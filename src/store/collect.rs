@@ -162,7 +162,7 @@ impl Store {
         for point in points.iter().filter(|one| !self.has_manifest(one.manifest)) {
             sweep.remove(&self.point_path(point))?;
         }
-        for dir in ["indexes", "rest", "asked", "adopted"] {
+        for dir in ["indexes", "doubted", "rest", "asked", "adopted"] {
             let days = if dir == "adopted" { ADOPTED_DAYS } else { 0 };
             sweep.now_unix_s = now_unix_s - days * SECONDS_A_DAY;
             for (digest, path) in named(&self.root.join(dir))? {

@@ -13,7 +13,7 @@ mod rest;
 
 use std::path::{Path, PathBuf};
 
-use crate::disk::place::MODE_STORED;
+use crate::disk::place::{self, MODE_STORED};
 use crate::disk::{self, CopyError, DiskError, Finish, PLAIN, Staging, walk};
 use crate::model::{Digest, Manifest};
 use format::FormatError;
@@ -244,9 +244,18 @@ impl Store {
         write(staging, &self.file("indexes", digest), packed, STORED)
     }
 
-    /// Forgets that again.
-    pub fn forget_index(&self, digest: Digest) {
-        drop(disk::remove_file(&self.file("indexes", digest)));
+    /// Notes that objects are not where the index of the manifest `digest` says, or takes that back when another is kept.
+    pub fn doubt_index(&self, digest: Digest, is_doubted: bool) {
+        let mark = self.file("doubted", digest);
+        drop(match is_doubted {
+            true => place::write_by(&mark.with_extension("new"), &mark, b""),
+            false => disk::remove_file(&mark),
+        });
+    }
+
+    /// Tells whether that was noted.
+    pub fn doubts_index(&self, digest: Digest) -> bool {
+        self.file("doubted", digest).exists()
     }
 
     /// Returns where a tier has the objects of `manifest`, called `digest`; none if that is not known here.

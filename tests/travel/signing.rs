@@ -10,7 +10,7 @@ use headstart::store::pack::{self, Index};
 use headstart::store::point::Point;
 use headstart::store::{Store, format};
 use headstart::trust::SecretKey;
-use headstart_testkit::{Output, Workspace, headstart};
+use headstart_testkit::{Fault, Output, Workspace, headstart};
 use serde_json::Value;
 
 use crate::common::PROGRAM;
@@ -401,6 +401,20 @@ fn a_root_gives_up_a_key() {
     let mut asked = server.requests();
     asked.retain(|path| !path.contains("packs"));
     assert_eq!(asked.len(), 2, "{asked:#?}");
+}
+
+/// A bucket whose readers may not list it says of what is not there that access is denied: it would be left alone as a whole.
+#[test]
+fn a_root_that_said_nothing_where_nobody_may_ask_is_no_matter() {
+    let signing = Signing::unsigned();
+    signing.sign(&["ours"], &[]).succeeded();
+    signing.believe("ours", &[]);
+    signing.believe("root", &["--root"]);
+    let server = signing.far.server();
+    server.fails(Fault::Denied, "v1/keys");
+    let clone = clone(&signing.far, "clone");
+    let said = signing.far.start(&clone, &server.url(), &[]).succeeded();
+    assert_eq!(said.json()["units"]["fresh"], 4, "{}", said.stderr);
 }
 
 /// What the root said before, given out again, would have a stolen key believed.

@@ -78,7 +78,7 @@ fn a_pack_that_was_cut_costs_its_own_units() {
         assert_eq!(json["units"]["fresh"], 2, "{url}: {}", said.stderr);
         // Where it lies may be said wrongly: it is asked for again.
         let name = json["manifest"].as_str().expect("it has a name");
-        assert!(!far.store().join("indexes").join(name).exists());
+        assert!(far.store().join("doubted").join(name).exists());
         prints(&clone, "13");
     }
 }
