@@ -118,7 +118,10 @@ if [[ -n ${HEADSTART_PUBLIC_KEY-} ]]; then
 fi
 if [[ ${HEADSTART_PUBLISH-} == yes && -z ${HEADSTART_PUBLISH_TO-} ]]; then
     say "HEADSTART_PUBLISH_TO is empty: nothing is published"
-    if required; then exit 1; fi
+    if required; then
+        headstart start -- "$@"
+        exit 1
+    fi
 fi
 if ! publishes; then exec headstart start -- "$@"; fi
 

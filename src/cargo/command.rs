@@ -121,6 +121,10 @@ pub struct Run<'a> {
 
 /// How long nothing must come before it is asked whether cargo has ended.
 const POLL: Duration = Duration::from_millis(200);
+/// How many lines are read before somebody takes them.
+const MAX_AHEAD: usize = 1024;
+/// How many lines are taken that come when cargo has ended: more is somebody's who goes on.
+const MAX_BEHIND: usize = 100_000;
 
 /// Where cargo's messages on standard error go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -168,7 +172,8 @@ pub fn run(
             Err(RecvTimeoutError::Timeout) => {
                 // What a test has left behind may hold the pipe for as long as it likes.
                 if let Some(status) = child.try_wait().map_err(&failed)? {
-                    lines.try_iter().flatten().for_each(take);
+                    let more = std::iter::from_fn(|| lines.recv_timeout(POLL).ok());
+                    more.take(MAX_BEHIND).flatten().for_each(take);
                     break status;
                 }
             }
@@ -185,7 +190,7 @@ pub fn run(
 
 /// Returns the lines of `stdout` as they come, each with its end.
 fn lines(stdout: impl Read + Send + 'static) -> Receiver<io::Result<Vec<u8>>> {
-    let (send, lines) = mpsc::channel();
+    let (send, lines) = mpsc::sync_channel(MAX_AHEAD);
     std::thread::spawn(move || {
         let mut stdout = BufReader::new(stdout);
         loop {

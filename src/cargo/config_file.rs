@@ -67,10 +67,14 @@ pub fn without_wrapper(text: &str, is_ours: impl Fn(&str) -> bool) -> Result<Str
 
 /// Returns the text of `document`, its lines ended as those of `text`.
 fn in_lines_of(text: &str, document: &DocumentMut) -> String {
-    let plain = document.to_string().replace("\r\n", "\n");
+    lines_of(text, &document.to_string().replace("\r\n", "\n"))
+}
+
+/// Returns `plain`, its lines ended as those of `text`.
+fn lines_of(text: &str, plain: &str) -> String {
     match text.contains("\r\n") {
         true => plain.replace('\n', "\r\n"),
-        false => plain,
+        false => plain.to_owned(),
     }
 }
 
@@ -79,7 +83,7 @@ pub fn with_lane(text: &str) -> Result<String> {
     let with = match (has_lane(text)?, text) {
         (true, _) => text.to_owned(),
         (false, "") => LANE_TEXT.to_owned(),
-        (false, _) => format!("{text}\n{LANE_TEXT}"),
+        (false, _) => text.to_owned() + &lines_of(text, &format!("\n{LANE_TEXT}")),
     };
     // Profiles may stand where nothing can be added behind them.
     has_lane(&with).map(|_| with)
@@ -88,7 +92,8 @@ pub fn with_lane(text: &str) -> Result<String> {
 /// Returns `text` without the release lane, as it was before.
 pub fn without_lane(text: &str) -> Result<String> {
     has_lane(text)?;
-    let before = text.replacen(&format!("\n{LANE_TEXT}"), "", 1);
+    let behind = lines_of(text, &format!("\n{LANE_TEXT}"));
+    let before = text.replacen(&behind, "", 1);
     Ok(before.replacen(LANE_TEXT, "", 1))
 }
 
@@ -102,7 +107,7 @@ fn has_lane(text: &str) -> Result<bool> {
     match lane(text)? {
         None => Ok(false),
         // Written by somebody else, it may be the same and stand in other words.
-        found if found == lane(LANE_TEXT)? && text.contains(LANE_TEXT) => Ok(true),
+        found if found == lane(LANE_TEXT)? && text.contains(&lines_of(text, LANE_TEXT)) => Ok(true),
         Some(_) => Err(ConfigFileError::Tuned),
     }
 }

@@ -22,9 +22,15 @@ pub fn variables(output: &[u8]) -> impl Iterator<Item = (&str, &str)> {
 
 /// Returns what may be a path in the lines of `output` by which the linker is told what to read.
 pub fn linked(output: &[u8]) -> impl Iterator<Item = &str> {
-    let is_linkers = |key: &str| key.starts_with("rustc-link-") || key == "rustc-flags";
-    let all = pairs(output).filter(move |(key, _)| is_linkers(key) || key.ends_with("-link-arg"));
-    all.flat_map(|(_, value)| arguments_paths(value))
+    let flags = pairs(output).flat_map(|(key, value)| match key {
+        "rustc-link-search" => vec!["-L", value],
+        "rustc-flags" => value.split_whitespace().collect(),
+        _ if key.starts_with("rustc-link-arg") || key.ends_with("-link-arg") => {
+            vec![LINKERS, value]
+        }
+        _ => Vec::new(),
+    });
+    flag_paths(flags)
 }
 
 /// Returns the libraries in `output` that are linked from a file of their own: those of no kind, and `dylib`.
@@ -46,16 +52,45 @@ fn pairs(output: &[u8]) -> impl Iterator<Item = (&str, &str)> {
     })
 }
 
-/// Returns what may be a path in flags for a compiler or a linker: `-L native=lib`, `-Clink-arg=-Tx.ld`, `-Wl,--version-script=x.map`, `@file`;
-/// one with a space in it where it is all that stands behind a sign.
-pub fn arguments_paths(flags: &str) -> impl Iterator<Item = &str> {
-    let words = flags.split(|c: char| c.is_whitespace() || ",=".contains(c));
-    let wholes = flags.match_indices('=').map(|(at, _)| &flags[at + 1..]);
-    words.chain(wholes).chain([flags]).flat_map(|word| {
+/// What stands before an argument of the linker.
+const LINKERS: &str = "-Clink-arg";
+
+/// Returns what may be a path in `flags` of rustc, as far as a linker is told of it: `-L native=lib`, `-Clink-arg=-Tx.ld`, `-C
+/// link-args=-Wl,--version-script=x.map`, `-Clinker=x`, `@file`.
+pub fn flag_paths<'a>(flags: impl IntoIterator<Item = &'a str>) -> impl Iterator<Item = &'a str> {
+    let mut before = "";
+    let found = flags.into_iter().flat_map(move |flag| {
+        let before = std::mem::replace(&mut before, flag);
+        let codegen = flag.strip_prefix("-C").unwrap_or(flag);
+        let is_codegen = before == "-C" || flag.starts_with("-C");
+        let told = codegen.split_once('=').filter(|_| is_codegen);
+        match (before, flag.strip_prefix("-L").unwrap_or_default(), told) {
+            ("-L", ..) => vec![behind_kind(flag)],
+            (LINKERS, ..) => argument_paths(flag).collect(),
+            (_, "", Some(("linker", path))) => vec![path],
+            (_, "", Some(("link-arg" | "link-args", value))) => argument_paths(value).collect(),
+            (_, "", _) => flag.strip_prefix('@').into_iter().collect(),
+            (_, dir, _) => vec![behind_kind(dir)],
+        }
+    });
+    found.filter(|path| !path.is_empty())
+}
+
+/// Returns the directory of `-L`, which may have a kind before it.
+fn behind_kind(dir: &str) -> &str {
+    dir.split_once('=').map_or(dir, |(_, dir)| dir)
+}
+
+/// Returns what may be a path in an argument of the linker; one with a space in it where it is all of the argument, or stands behind a sign.
+fn argument_paths(argument: &str) -> impl Iterator<Item = &str> {
+    let words = argument.split(|c: char| c.is_whitespace() || ",=".contains(c));
+    let wholes = argument
+        .match_indices('=')
+        .map(|(at, _)| &argument[at + 1..]);
+    words.chain(wholes).chain([argument]).flat_map(|word| {
         let behind = word.strip_prefix('-').and_then(|word| word.get(1..));
-        let in_file = word.strip_prefix('@');
-        let all = [Some(word), behind, in_file].into_iter().flatten();
-        all.filter(|word| !word.is_empty())
+        let all = [Some(word), behind, word.strip_prefix('@')];
+        all.into_iter().flatten()
     })
 }
 
@@ -82,7 +117,7 @@ pub fn climbing_paths(line: &[u8]) -> impl Iterator<Item = &[u8]> {
 
 #[cfg(test)]
 mod tests {
-    use super::{absolute_paths, climbing_paths, told, variables};
+    use super::{absolute_paths, climbing_paths, flag_paths, libraries, linked, told, variables};
 
     /// A secret that a script reads from a file and compiles in would be published.
     #[test]
@@ -99,6 +134,28 @@ mod tests {
             cargo::rerun-if-changed=/b\ncargo::warning=w";
         let lines: Vec<_> = told(output).collect();
         assert_eq!(lines, [&b"cargo:root=/a"[..], b"cargo::rustc-cfg=x"]);
+    }
+
+    /// A library that only the linker reads would stay as it was; or the name of a library, or a CPU, be taken for a directory.
+    #[test]
+    fn what_a_linker_is_told_is_found() {
+        let flags = "-L native=vendor -Lmore -C link-arg=-Tx.ld -Ctarget-cpu=native @args";
+        let found: Vec<&str> = flag_paths(flags.split(' ')).collect();
+        let expected = ["vendor", "more", "x.ld", "args"];
+        assert!(
+            expected.iter().all(|path| found.contains(path)),
+            "{found:?}"
+        );
+        assert!(!found.contains(&"native"), "{found:?}");
+        let told = b"cargo:rustc-link-search=native=/a b/c\ncargo:rustc-link-lib=static=zz\n\
+            cargo::rustc-cdylib-link-arg=y.ld";
+        let found: Vec<&str> = linked(told).collect();
+        let has = |path: &&str| found.contains(path);
+        assert!(["/a b/c", "y.ld"].iter().all(has), "{found:?}");
+        assert!(!["static", "zz", "native"].iter().any(has), "{found:?}");
+        let named = b"cargo:rustc-link-lib=dylib=a\ncargo:rustc-link-lib=b:c\n\
+            cargo:rustc-link-lib=static=d";
+        assert_eq!(libraries(named).collect::<Vec<_>>(), ["a", "b"]);
     }
 
     /// A path that goes unseen lets a reader link with what lies at the publisher's.

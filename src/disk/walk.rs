@@ -99,6 +99,9 @@ pub fn newest_mtime(path: &Path) -> Option<SystemTime> {
     newest(path, |meta| meta.modified().ok())
 }
 
+/// How far two times of one moment may lie apart.
+const TICK: Duration = Duration::from_millis(20);
+
 /// Returns when something at or below `path` was written, put there or given its time last, directories and links included, and links
 /// and moved directories on the way to it from `root`, that itself too if it is `movable`: the system says so, where a file that was
 /// moved or copied keeps its modification time.
@@ -109,11 +112,14 @@ pub fn newest_change(path: &Path, root: &Path, movable: bool) -> Option<SystemTi
     Some(newest(path, changed)?.max(moved.unwrap_or(SystemTime::UNIX_EPOCH)))
 }
 
-/// Returns when the link at `path` was made, or the directory moved: that is the only one of its times that shows it. What is done in it later
-/// hides that.
+/// Returns when the link at `path` was made, or the directory moved: that is the only one of its times that shows it, and what it was moved into has
+/// been written by then. What is done in it later hides that.
 fn moved(path: &Path) -> Option<SystemTime> {
     let meta = std::fs::symlink_metadata(path).ok()?;
-    let is_moved = |time: &SystemTime| meta.is_dir() && meta.modified().ok() != Some(*time);
+    let written = path.parent().and_then(mtime).map(|time| time + TICK);
+    let is_moved = |time: &SystemTime| {
+        meta.is_dir() && meta.modified().ok() != Some(*time) && written >= Some(*time)
+    };
     match meta.is_symlink() {
         true => changed(&meta),
         false => ctime(&meta).filter(is_moved),

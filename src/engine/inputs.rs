@@ -84,15 +84,16 @@ pub fn linked_with<'a>(
     // As a whole where nothing but that is in it, so that what comes to lie there is seen as well.
     let is_or_hidden = |name: String| name.starts_with('.') || is_looked_for(&name);
     let all_looked_for = |path: &Path| walk::names(path).all(is_or_hidden);
-    let read = own.flat_map(|path| match path.is_dir() {
-        true if !all_looked_for(&path) => {
-            let names = walk::names(&path).filter(is_looked_for);
-            names.map(|name| path.join(name)).collect()
+    let read = own.flat_map(|path| {
+        let names = walk::names(&path).filter(is_looked_for);
+        let files = names.map(|name| path.join(name));
+        let files: Vec<PathBuf> = files.filter(|file| file.is_file()).collect();
+        match path.is_file() || (path.is_dir() && all_looked_for(&path)) {
+            true => vec![path],
+            false => files,
         }
-        _ => vec![path],
     });
-    let there = read.filter(|path| path.exists());
-    there.map(|path| roots.locate(&path)).collect()
+    read.map(|path| roots.locate(&path)).collect()
 }
 
 /// Returns the further input that a file in a git directory stands for, read by a unit made at `made`: the
@@ -147,8 +148,8 @@ pub fn of_system(files: &[OutputFile], is_script: bool, build: &Path, roots: &Ro
             glibc = glibc.max(libraries::glibc_needed(&path));
             names.extend(libraries::needed(&path));
         }
-        if is_script && libraries::is_native(&path) {
-            glibc = glibc.max(libraries::glibc_here());
+        if is_script && glibc.is_none() && libraries::is_native(&path) {
+            glibc = libraries::glibc_here();
         }
     }
     let input = |path: PathBuf, expected| Input {
@@ -167,9 +168,11 @@ pub fn of_system(files: &[OutputFile], is_script: bool, build: &Path, roots: &Ro
 pub fn found_by_script(told: &[u8], roots: &Roots) -> Vec<Input> {
     let paths = script_output::told(told).flat_map(script_output::absolute_paths);
     let paths: BTreeSet<&Path> = paths.map(bytes_path).collect();
-    let own = paths
-        .into_iter()
-        .filter(|path| pin::is_of_the_system(path) && path.exists());
+    // A work tree or a target directory may lie there as well.
+    let is_systems = |path: &&Path| {
+        pin::is_of_the_system(path) && roots.locate(path).root == Root::Absolute && path.exists()
+    };
+    let own = paths.into_iter().filter(is_systems);
     let found: Vec<PathBuf> = own.map(Path::to_path_buf).collect();
     let dirs: Vec<&Path> = found.iter().map(PathBuf::as_path).collect();
     let linked = script_output::libraries(told).filter_map(|name| libraries::linked(name, &dirs));
@@ -325,6 +328,16 @@ mod tests {
     use super::compare;
     use crate::model::{Digest, Expected, Input, Root, Roots, Seen};
     use std::path::Path;
+
+    /// Where the target directory lies below `/usr`, as in many containers, every script that names its `OUT_DIR` would run again in each clone.
+    #[test]
+    fn what_lies_in_a_root_is_not_the_systems() {
+        let told = b"cargo:rustc-link-search=native=/usr/lib\n";
+        for (build, count) in [("/usr/lib", 0), ("/home/u/ws/target", 1)] {
+            let roots = Roots::new(Path::new("/home/u/ws"), Path::new(build), Path::new("/c"));
+            assert_eq!(super::found_by_script(told, &roots).len(), count, "{build}");
+        }
+    }
 
     /// What rustc's bootstrap builds behind a library that it has put into a sysroot would be built again in each clone.
     #[test]

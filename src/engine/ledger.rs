@@ -135,24 +135,29 @@ impl Ledger {
     pub fn note_workspace(&self, told: &Path) -> Result<(), DiskError> {
         let told = told.as_os_str().as_encoded_bytes();
         let key = Digest::of(told).hex();
-        match self.read(".", "workspace") {
-            None => self.write(".", "workspace", told),
-            Some(first) if first != told && !self.dir.join("others").join(&key).exists() => {
-                self.write("others", &key, told)
-            }
-            Some(_) => Ok(()),
-        }
+        let (dir, key) = match self.read(".", "workspace") {
+            Some(first) if first != told => ("others", &*key),
+            _ => (".", "workspace"),
+        };
+        disk::touch(&self.dir.join(dir).join(key)).or_else(|_| self.write(dir, key, told))
     }
 
-    /// Returns the roots of the workspaces that have used the build directory, as far as that was noted.
-    pub fn workspaces(&self) -> Vec<PathBuf> {
+    /// Returns the roots of the workspaces that have used the build directory, as far as that was noted, each with when something was compiled
+    /// or placed for it last.
+    pub fn workspaces(&self) -> Vec<(PathBuf, SystemTime)> {
         let others = walk::names(&self.dir.join("others"));
-        let others = others.filter_map(|key| self.read("others", &key));
-        let noted = self.read(".", "workspace").into_iter().chain(others);
-        let noted = noted.map(|told| bytes_path(&told).to_path_buf());
-        let starts = self.starts().into_iter();
-        let all = noted.chain(starts.filter_map(|one| one.workspace));
-        all.map(|told| self.resolve(&told)).collect()
+        let others = others.map(|key| Path::new("others").join(key));
+        let files = others.chain([PathBuf::from("workspace")]);
+        let noted = files.filter_map(|file| {
+            let file = self.dir.join(file);
+            let told = disk::read(&file, MAX_LEDGER_BYTES).ok()?;
+            Some((self.resolve(bytes_path(&told)), walk::mtime(&file)?))
+        });
+        let starts = self.starts().into_iter().filter_map(|one| {
+            let end = Duration::from_secs(one.unix_s.unsigned_abs() + 1);
+            Some((self.resolve(&one.workspace?), UNIX_EPOCH + end))
+        });
+        noted.chain(starts).collect()
     }
 
     /// Returns the root that is `told`, without links.

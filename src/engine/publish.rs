@@ -166,7 +166,11 @@ impl Build<'_> {
         let hashes = all.map(|one| layout::unit_hash(&one.live.name.dir));
         let hashes: HashSet<&str> = hashes.collect();
         let all = candidates.iter();
-        let wanted = all.flat_map(|one| watched_paths(one, self.roots));
+        let wanted = all.flat_map(|one| {
+            // What many units are linked with is read once.
+            let linked = self.read_by_linker(one, &[], &self.told(one));
+            watched_paths(one, self.roots).into_iter().chain(linked)
+        });
         let wanted: HashSet<Rooted> = wanted.collect();
         let step = self.reporter.step("Reading sources", wanted.len() as u64);
         let watch = |path: Rooted| {
@@ -226,17 +230,14 @@ impl Build<'_> {
             });
             inputs.extend(head);
         }
-        let told = match name.runs_script() {
-            true => std::fs::read(build_dir.join(name.script_dir()).join("output")),
-            false => Ok(Vec::new()),
-        };
-        let told = told.unwrap_or_default();
+        let told = self.told(candidate);
         let read = self.linked(candidate, files).into_iter();
         for path in read.chain(self.read_by_linker(candidate, files, &told)) {
             if is_newer(&path) {
                 return Err(LeftOut::Changed(path.shown()));
             }
-            inputs.push(inputs::watched(path, self.roots));
+            let known = watched.get(&path).cloned().flatten();
+            inputs.push(known.unwrap_or_else(|| inputs::watched(path, self.roots)));
         }
         inputs.extend(self.package_input(candidate)?);
         let is_script = name.runs_script();
@@ -263,6 +264,14 @@ impl Build<'_> {
         all.collect()
     }
 
+    /// Returns what the script told cargo that `candidate` runs; nothing of a compile.
+    fn told(&self, candidate: &Candidate) -> Vec<u8> {
+        let name = &candidate.live.name;
+        let output = self.workspace.build_dir.join(name.script_dir());
+        let read = || std::fs::read(output.join("output")).ok();
+        name.runs_script().then(read).flatten().unwrap_or_default()
+    }
+
     /// Returns what a linker reads in the work tree that a script, or a flag of a unit that was linked, names: rustc lists none of it.
     fn read_by_linker(
         &self,
@@ -274,10 +283,11 @@ impl Build<'_> {
         let is_linked =
             candidate.package.source == Source::Path || files.iter().any(|file| file.executable);
         let typed = self.manifest.commands.iter();
+        let typed = typed.filter(|args| args.iter().any(|arg| arg == "rustc"));
         let typed = typed.flat_map(|args| args.iter().skip_while(|arg| *arg != "--"));
         let flags = candidate.fingerprint.rustflags.iter().chain(typed);
-        let flags = flags.filter(|_| is_linked);
-        let flags = flags.flat_map(|flag| script_output::arguments_paths(flag));
+        let flags = flags.filter(|_| is_linked).map(String::as_str);
+        let flags = script_output::flag_paths(flags);
         let dirs = [
             &self.workspace.root,
             &self.roots.resolve(&candidate.package.dir),

@@ -45,8 +45,8 @@ pub(super) struct Recorder<'a> {
     pub(super) root: PathBuf,
     /// Whether the target directory lies inside the only work tree of its clone.
     pub(super) alone: bool,
-    /// The roots of all workspaces that have used the target directory, as far as that was noted.
-    pub(super) workspaces: Vec<PathBuf>,
+    /// The roots of all workspaces that have used the target directory, as far as that was noted, each with when one did last.
+    pub(super) workspaces: Vec<(PathBuf, SystemTime)>,
     /// What is known of units that a start placed here, each with the time that its files were given.
     pub(super) placed: HashMap<(UnitName, SystemTime), Placed>,
     /// The same of units that were hits here, each with the manifest that it is of.
@@ -209,16 +209,23 @@ impl Recorder<'_> {
         noted.map_or(self.alone, |told| self.ledger.resolve(told) == self.root)
     }
 
-    /// Tells whether a script of `package` may have run for another work tree that shares the target directory: no note tells for which it
-    /// did, and cargo compares times alone. A tree that is gone may have had it.
-    fn may_be_anothers(&self, package: &Package) -> bool {
+    /// Tells whether a script of `package` that ended at `ended` may have run for another work tree that shares the target directory: no note
+    /// tells for which it did, and cargo compares times alone. It did not where nothing was compiled for that tree since, or it has no
+    /// such package; what lies beside a workspace has another name in each.
+    fn may_be_anothers(&self, package: &Package, ended: Option<SystemTime>) -> bool {
         let manifest = package.dir.relative().join("Cargo.toml");
-        let in_workspace = package.dir.root == Root::Workspace;
-        let has = |root: &&PathBuf| {
-            let lacks = in_workspace && root.is_dir() && !root.join(&manifest).is_file();
-            **root != self.root && !lacks
+        let name = format!("\"{}\"", package.name);
+        let has = |root: &Path| {
+            let text = std::fs::read_to_string(root.join(&manifest));
+            !root.is_dir() || text.is_ok_and(|text| text.contains(&name))
         };
-        package.source == Source::Path && self.workspaces.iter().any(|root| has(&root))
+        let mut others = self
+            .workspaces
+            .iter()
+            .filter(|(root, _)| *root != self.root);
+        package.source == Source::Path
+            && package.dir.root == Root::Workspace
+            && others.any(|(root, last)| Some(*last) >= ended && has(root))
     }
 
     /// Returns where the build directory was when `outputs` were compiled; none if it was here. Without a note rustc's own list of
@@ -343,10 +350,11 @@ impl Recorder<'_> {
 
     /// What a build script left: its output, and everything in `OUT_DIR`.
     fn script_run(&self, candidate: &Candidate, recorded: &mut Recorded) -> Result<()> {
-        if self.may_be_anothers(&candidate.package) {
+        let dir = recorded.unit.name.script_dir();
+        let ended = walk::mtime(&self.in_build(&dir).join("output"));
+        if self.may_be_anothers(&candidate.package, ended) {
             return Err(LeftOut::OtherTree);
         }
-        let dir = recorded.unit.name.script_dir();
         self.text(recorded, dir.join("output"), true)?;
         let told = disk::read(&self.in_build(&dir).join("output"), MAX_TEXT_BYTES)?;
         let mut set = script_output::variables(&told);

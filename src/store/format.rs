@@ -9,8 +9,8 @@ use crate::model::manifest::Malformed;
 const MAGIC: &[u8; 8] = b"HEADSTRT";
 /// The manifest version that this version writes and reads.
 pub(super) const VERSION: u16 = 11;
-/// The largest manifest that is decoded; some tens of times that, what somebody made who meant no good takes in memory.
-const MAX_DECODED_BYTES: u64 = 64 << 20;
+/// The largest manifest that is decoded; what somebody made who meant no good takes some tens of times that in memory.
+const MAX_DECODED_BYTES: u64 = 256 << 20;
 /// zstd's level: 3 halves a manifest again over 1, at a cost of milliseconds.
 const LEVEL: i32 = 3;
 
