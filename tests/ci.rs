@@ -107,15 +107,17 @@ fn without_headstart() -> String {
     dirs.collect::<Vec<_>>().join(":")
 }
 
+/// Returns what a job of the main branch has that publishes to `url`.
+fn of_main(url: &str) -> [(&str, &str); 2] {
+    [("HEADSTART_PUBLISH_TO", url), ("HEADSTART_PUBLISH", "yes")]
+}
+
 /// Everything that the recipe is for: main is published, a pull request starts from it and leaves nothing behind.
 #[test]
 fn main_publishes_and_a_pull_request_reads() {
     let ci = Ci::new();
     let url = ci.url();
-    let main = [
-        ("HEADSTART_PUBLISH_TO", url.as_str()),
-        ("HEADSTART_PUBLISH", "yes"),
-    ];
+    let main = of_main(&url);
     let (_, first) = ci.script("main", &main, "build --workspace --then test --workspace");
     assert!(first.succeeded().stdout.contains("written to file://"));
 
@@ -177,10 +179,7 @@ fn main_publishes_and_a_pull_request_reads() {
 fn main_starts_what_it_publishes() {
     let ci = Ci::new();
     let url = ci.url();
-    let main = [
-        ("HEADSTART_PUBLISH_TO", url.as_str()),
-        ("HEADSTART_PUBLISH", "yes"),
-    ];
+    let main = of_main(&url);
     let source = &ci.chain.source;
     let files = [".gitignore", "Cargo.toml", "Cargo.lock", "crates"];
     for file in files {
@@ -211,10 +210,7 @@ fn a_build_that_fails_fails() {
         .source
         .append("crates/c2/src/lib.rs", "compile_error!(\"broken\");\n");
     ci.chain.source.commit("broken");
-    let main = [
-        ("HEADSTART_PUBLISH_TO", url.as_str()),
-        ("HEADSTART_PUBLISH", "yes"),
-    ];
+    let main = of_main(&url);
     for (name, variables) in [("main", &main[..]), ("pull-request", &[])] {
         let (_, said) = ci.script(name, variables, "build --then test");
         assert_eq!(said.code, 101, "{name}: {}", said.stderr);

@@ -116,9 +116,9 @@ pub fn newest_change(path: &Path, root: &Path, movable: bool) -> Option<SystemTi
 /// been written by then. What is done in it later hides that.
 fn moved(path: &Path) -> Option<SystemTime> {
     let meta = std::fs::symlink_metadata(path).ok()?;
-    let written = path.parent().and_then(mtime).map(|time| time + TICK);
+    let written = || path.parent().and_then(mtime).map(|time| time + TICK);
     let is_moved = |time: &SystemTime| {
-        meta.is_dir() && meta.modified().ok() != Some(*time) && written >= Some(*time)
+        meta.is_dir() && meta.modified().ok() != Some(*time) && written() >= Some(*time)
     };
     match meta.is_symlink() {
         true => changed(&meta),

@@ -153,9 +153,9 @@ impl Beginning<'_> {
     /// Nothing is known of a unit that cargo would compile again for its own sake: a touched source asks for it, and so does who removes what
     /// was compiled since the start.
     pub fn hit(&self, (seed, made): &(Seed, Made)) -> Option<()> {
-        let may_be = !made.elsewhere && self.is_first();
-        // cargo reads the list of sources that is placed, and would take such a path for two.
-        let may_be = may_be && !spaced(&made.roots) && !spaced(self.roots);
+        // cargo reads the list of sources that is placed, and would take a path with a space in it for two.
+        let is_read = !spaced(&made.roots) && !spaced(self.roots);
+        let may_be = !made.elsewhere && is_read && self.is_first();
         let is_known = may_be && self.is_untouched(made) && self.has_variables(made);
         if !is_known || !self.has_libraries(made) {
             return None;

@@ -17,7 +17,7 @@ use crate::engine::build::{Build, Candidate, LeftOut, Result, is_out_dir};
 use crate::engine::moved::Before;
 use crate::engine::recipe::is_archive;
 use crate::engine::relocate::Catalog;
-use crate::engine::{Ledger, LiveUnit, disclosure, libraries, pin};
+use crate::engine::{Ledger, LiveUnit, beside, disclosure, libraries, pin};
 use crate::model::manifest::link_stays_in_out_dir;
 use crate::model::secrets::is_given_away;
 use crate::model::session::{DEP_GRAPH, SessionFile};
@@ -209,10 +209,10 @@ impl Recorder<'_> {
         noted.map_or(self.alone, |told| self.ledger.resolve(told) == self.root)
     }
 
-    /// Tells whether a script of `package` that ended at `ended` may have run for another work tree that shares the target directory: no note
+    /// Tells whether a script of `package` that began at `begun` may have run for another work tree that shares the target directory: no note
     /// tells for which it did, and cargo compares times alone. It did not where nothing was compiled for that tree since, or it has no
     /// such package; what lies beside a workspace has another name in each.
-    fn may_be_anothers(&self, package: &Package, ended: Option<SystemTime>) -> bool {
+    fn may_be_anothers(&self, package: &Package, begun: Option<SystemTime>) -> bool {
         let manifest = package.dir.relative().join("Cargo.toml");
         let name = format!("\"{}\"", package.name);
         let has = |root: &Path| {
@@ -225,7 +225,7 @@ impl Recorder<'_> {
             .filter(|(root, _)| *root != self.root);
         package.source == Source::Path
             && package.dir.root == Root::Workspace
-            && others.any(|(root, last)| Some(*last) >= ended && has(root))
+            && others.any(|(root, last)| Some(*last) >= begun && has(root))
     }
 
     /// Returns where the build directory was when `outputs` were compiled; none if it was here. Without a note rustc's own list of
@@ -351,8 +351,8 @@ impl Recorder<'_> {
     /// What a build script left: its output, and everything in `OUT_DIR`.
     fn script_run(&self, candidate: &Candidate, recorded: &mut Recorded) -> Result<()> {
         let dir = recorded.unit.name.script_dir();
-        let ended = walk::mtime(&self.in_build(&dir).join("output"));
-        if self.may_be_anothers(&candidate.package, ended) {
+        let [begun, _] = beside::ran(&self.build.workspace.build_dir, &recorded.unit.name);
+        if self.may_be_anothers(&candidate.package, begun) {
             return Err(LeftOut::OtherTree);
         }
         self.text(recorded, dir.join("output"), true)?;

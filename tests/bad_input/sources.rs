@@ -173,15 +173,7 @@ fn what_a_directory_was_moved_over_is_not_published_either() {
     source.rename("crates/c1/src", "crates/c1/one");
     source.rename("crates/c1/two", "crates/c1/src");
     source.commit("two");
-    source.cargo().build(&[]).nothing_ran();
-    let said = chain
-        .run(source.root(), &["publish", "--json"])
-        .succeeded()
-        .json();
-    assert!(said["left_out"].to_string().contains("lib-c1"), "{said}");
-    let clone = chain.elsewhere("clone");
-    chain.start(clone.root()).succeeded();
-    prints(&clone, "13");
+    publishes_without_c1(&chain);
 }
 
 /// cargo looks at the newest file of a package whose script declares nothing: one that is gone would stay in what everybody is served.
