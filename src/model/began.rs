@@ -3,7 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 /// How rustc began. Each has a stable code for machines and a sentence for people.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[derive(
+    Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error, strum::IntoStaticStr,
+)]
+#[strum(serialize_all = "kebab-case")]
 pub enum Began {
     /// From a session of a starting point, or one that rustc made here of what cargo takes for another unit.
     #[error("from {}: {reused} of {total} work products reused", session(commit.as_deref()))]
@@ -76,26 +79,12 @@ pub enum Began {
 }
 
 impl Began {
-    /// Returns the stable code, for `--json`.
+    /// Returns the stable code, for `--json`: its name in kebab-case, but for what was made here.
     pub fn code(&self) -> &'static str {
         match self {
             Began::Seeded { commit: None, .. } => "inherited",
-            Began::Seeded { .. } => "seeded",
-            Began::Hit { .. } => "hit",
-            Began::OwnSession => "own-session",
-            Began::NotIncremental => "not-incremental",
-            Began::NoSession => "no-session",
-            Began::OtherArguments => "other-arguments",
-            Began::UnsureCompiler => "unsure-compiler",
-            Began::NotCalibrated => "not-calibrated",
-            Began::SeedLost => "seed-lost",
-            Began::SeedLate => "seed-late",
-            Began::SeedUnusable => "seed-unusable",
-            Began::SeedingOff => "seeding-off",
             Began::SeedCrashed { commit: None, .. } => "inherited-crashed",
-            Began::SeedCrashed { .. } => "seed-crashed",
-            Began::OwnCrashed { .. } => "own-crashed",
-            Began::UnknownFlag { .. } => "unknown-flag",
+            other => other.into(),
         }
     }
 }

@@ -3,7 +3,8 @@
 use super::unit::Pin;
 
 /// Why a unit got its verdict. Each has a stable code for machines and a sentence for people.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, strum::IntoStaticStr)]
+#[strum(serialize_all = "kebab-case")]
 pub enum Reason {
     /// Every input is the same here.
     #[error("every input is the same")]
@@ -65,28 +66,8 @@ pub enum Reason {
 }
 
 impl Reason {
-    /// Returns the stable code, for `--json`.
+    /// Returns the stable code, for `--json`: its name in kebab-case.
     pub fn code(&self) -> &'static str {
-        match self {
-            Reason::InputsMatch => "inputs-match",
-            Reason::AlreadyFresh => "already-fresh",
-            Reason::OtherSettings => "other-settings",
-            Reason::Changed(_) => "changed",
-            Reason::Gone(_) => "gone",
-            Reason::AlwaysReruns(_) => "always-reruns",
-            Reason::OtherCommit => "other-commit",
-            Reason::OlderGlibc(_) => "older-glibc",
-            Reason::Variable(_) => "variable",
-            Reason::Pinned(..) => "pinned",
-            Reason::OtherBuild(_) => "other-build",
-            Reason::OtherAnswer(_) => "other-answer",
-            Reason::LeftHere(_) => "left-here",
-            Reason::Dependency(_) => "dependency",
-            Reason::NotLocked => "not-locked",
-            Reason::Unproven => "unproven",
-            Reason::ObjectMissing(_) => "object-missing",
-            Reason::ObjectUnreadable(_) => "object-unreadable",
-            Reason::ObjectDamaged(_) => "object-damaged",
-        }
+        self.into()
     }
 }
