@@ -46,6 +46,7 @@ fn note(started_unix_ms: u64, waited_ms: u64) -> Note {
             elapsed_ms: 100,
             remapped: true,
             arguments: None,
+            line: Vec::new(),
             names: None,
             crashed: false,
         },

@@ -489,3 +489,38 @@ fn unpacked_debug_information_is_placed() {
         assert!(ours == theirs, "{}", file.display());
     }
 }
+
+/// cargo would ask rustc three times what it is, in each fresh clone: as long as all that headstart needs to place a small project.
+#[test]
+fn cargo_need_not_ask_rustc_what_it_is() {
+    let (chain, place) = (fixture::chain(2), Place::new());
+    publish(&chain, &place, &["build"]);
+    let info = |of: &Workspace| fs::read(of.path("target/.rustc_info.json")).ok();
+    let told = info(&chain);
+    assert!(told.is_some());
+    let there = clone_elsewhere(&chain, &place, "there");
+    let start = || runner(there.clone.root(), &place).home(&there.home);
+    start_by(start(), &["--place-only", "--", "build"]);
+    assert_eq!(info(&there.clone), told);
+    start_by(start(), &["--", "build"]);
+    assert_eq!(
+        info(&there.clone),
+        told,
+        "cargo took it for another rustc's"
+    );
+
+    // What other flags make of rustc's answers is known of other flags alone, and what of them another machine may take otherwise, of none.
+    let kept = || fs::read_dir(place.store().join("answers")).map_or(0, Iterator::count);
+    for (flags, kept_then) in [("--cfg=x", 2), ("-Ctarget-cpu=native", 2)] {
+        let of = clone_elsewhere(&chain, &place, flags);
+        let config = format!("[build]\nrustflags = [\"{flags}\"]\n");
+        of.clone.edit(".cargo/config.toml", &config);
+        let publish = ["publish", "--allow-dirty", "--", "build"];
+        runner(of.clone.root(), &place)
+            .args(publish)
+            .run()
+            .succeeded();
+        assert_eq!(kept(), kept_then, "{flags}");
+        assert_ne!(info(&of.clone), told);
+    }
+}

@@ -266,6 +266,8 @@ impl<'a> Ready<'a> {
             report: built.lines.as_deref().map(message::live),
         };
         check_still_there(&self.repository, &build.manifest)?;
+        let answers = setup.answers(call.environment, store);
+        answers.and_then(|answers| answers.keep());
         let started = timer();
         let failed = || format!("cannot publish into {}", store.root().display());
         let published = publish(&build).with_context(failed)?;

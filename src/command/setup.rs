@@ -11,10 +11,12 @@ use super::init::is_ours;
 use crate::cargo::{CargoCommand, Run, Workspace, workspace};
 use crate::config::{self, Environment};
 use crate::disk;
+use crate::engine::answers::Answers;
 use crate::engine::inputs;
 use crate::git::Repository;
 use crate::model::{Part, Root, Roots, Toolchain};
 use crate::report::Reporter;
+use crate::store::Store;
 
 /// A command under way: where and when it was typed, and who hears of what it does.
 #[derive(Clone, Copy, Debug)]
@@ -119,6 +121,16 @@ impl Setup {
             repository,
             part,
         })
+    }
+
+    /// Returns what rustc tells cargo here, to keep in `store` or to take from it; none where that may differ, or another program runs cargo.
+    pub fn answers(&self, environment: &Environment, store: &Store) -> Option<Answers> {
+        let (build, settings) = (
+            &self.workspace.build_dir,
+            environment.rustc_settings(&self.workspace.root),
+        );
+        let is_plain = self.part.target_dir.is_empty();
+        is_plain.then(|| Answers::of(store, build, (&self.toolchain, &self.sysroot), &settings))?
     }
 
     /// Returns the directory of `headstart.toml`: the workspace's root, but the top of the work tree for one of several parts.

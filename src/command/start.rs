@@ -17,6 +17,10 @@ use super::{
     Call, Failure, NAMED_BY_JSON, Setup, bring, gc, print_first, print_json, short, timer, wrapped,
 };
 use crate::cargo::{CargoCommand, Locked, command as cargo};
+use crate::config::Environment;
+use crate::disk;
+use crate::engine::ahead::Ahead;
+use crate::engine::answers::Answers;
 use crate::engine::hold::{self, Held};
 use crate::engine::ledger::{Decision as Noted, ReasonText, Started};
 use crate::engine::observe::Reader;
@@ -43,6 +47,8 @@ pub struct Outcome {
     pub restored: Restored,
     /// For how many units there is a session to begin from.
     pub seeds: usize,
+    /// What can be prepared for those that cargo will compile.
+    pub ahead: Ahead,
     /// How long all of it took, in seconds.
     pub seconds: f64,
 }
@@ -63,8 +69,13 @@ pub fn run(args: &StartArgs, call: Call<'_>) -> Result<ExitCode> {
         Some(checkout) => checkout.start(args, call),
         None => start_here(args, &commands[0], call),
     };
+    let mut ahead = None;
     match started {
-        Ok(outcomes) => report(args, &outcomes, checkout.is_some(), call.now),
+        Ok(outcomes) => {
+            report(args, &outcomes, checkout.is_some(), call.now);
+            let plain = outcomes.into_iter().filter(|_| checkout.is_none());
+            ahead = plain.map(|outcome| outcome.ahead).next();
+        }
         Err(error) => match error.downcast() {
             Ok(none) => report_none(args, none)?,
             // Nothing of ours fails a build: cargo runs all the same.
@@ -81,18 +92,32 @@ pub fn run(args: &StartArgs, call: Call<'_>) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     warn_of_other_wrapper(call);
+    let work = || build(&commands, checkout.as_ref(), args.store.json, environment);
+    match &ahead {
+        Some(ahead) => ahead.during(work)?,
+        None => work()?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Runs `commands`, rustc's bootstrap's in its `checkout`; with `json` nothing that they say is an answer of ours.
+fn build(
+    commands: &[CargoCommand],
+    checkout: Option<&Checkout>,
+    json: bool,
+    environment: &Environment,
+) -> Result<()> {
     let how = wrapped(environment);
-    for command in &commands {
-        let x = checkout.as_ref().and_then(|one| one.x(command));
-        let stdout = match args.store.json {
-            // What it says is no part of our answer.
+    for command in commands {
+        let x = checkout.and_then(|one| one.x(command));
+        let stdout = match json {
             true => std::io::stderr().into(),
             false => Stdio::inherit(),
         };
         let (program, given) = x.unwrap_or_else(|| ("cargo".into(), &command.args));
         cargo::run_plainly(&program, given, how, stdout)?;
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }
 
 /// Starts the workspace that `command` builds.
@@ -150,6 +175,12 @@ pub(super) fn start_from(sources: &Sources<'_>, setup: &Setup) -> Result<Outcome
     let others = || (0..candidates.len()).filter(other);
     let nearest = (chosen, surveys.swap_remove(chosen));
     let (mut decisions, mut restored) = starter.place(&candidates, nearest, &offered)?;
+    let ahead = ahead(
+        setup,
+        sources,
+        candidates[chosen].manifest.get(),
+        &decisions,
+    );
     for at in others() {
         if let Some(held) = &mut starter.held {
             held.later();
@@ -164,6 +195,7 @@ pub(super) fn start_from(sources: &Sources<'_>, setup: &Setup) -> Result<Outcome
         restored.bytes += more.bytes;
     }
     if let Some(held) = &starter.held {
+        ahead.answers.as_ref().and_then(Answers::place);
         for at in std::iter::once(chosen).chain(others()) {
             bring::rest_later(sources, &candidates[at], &held.build);
         }
@@ -174,8 +206,27 @@ pub(super) fn start_from(sources: &Sources<'_>, setup: &Setup) -> Result<Outcome
         decisions,
         restored,
         seeds: offered.len(),
+        ahead,
         seconds: clock.elapsed().as_secs_f64(),
     })
+}
+
+/// Returns what can be prepared for the units of `manifest`, on which `decisions` were taken.
+fn ahead(setup: &Setup, sources: &Sources<'_>, manifest: &Manifest, decisions: &[Noted]) -> Ahead {
+    let verdict = Action::Seed.to_string();
+    let units = manifest.units.iter().zip(decisions);
+    let near = units.filter(|(_, noted)| noted.verdict == verdict);
+    let (root, environment) = (
+        disk::canonical(&setup.workspace.root),
+        sources.call.environment,
+    );
+    Ahead {
+        build: setup.workspace.build_dir.clone(),
+        rustc: setup.sysroot.join("bin/rustc"),
+        environment: environment.at(&root),
+        answers: setup.answers(environment, &sources.store),
+        keys: near.filter_map(|(unit, _)| offer::key_of(unit)).collect(),
+    }
 }
 
 /// Decides and places; what was read of the reader's files is kept from one starting point to the next.

@@ -328,6 +328,26 @@ impl Environment {
         set.flatten()
     }
 
+    /// Returns all by which cargo may be told to run another rustc for a build in `workspace`, or to give it other flags: variables but those of
+    /// directories, and its configuration.
+    pub fn rustc_settings(&self, workspace: &Path) -> String {
+        const PREFIXES: [&str; 5] = [
+            "CARGO_BUILD_",
+            "CARGO_ENCODED_",
+            "CARGO_TARGET_",
+            "RUSTC",
+            "RUST_TARGET_PATH",
+        ];
+        let is_named = |name: &str| PREFIXES.iter().any(|prefix| name.starts_with(prefix));
+        let is_one = |name: &str| is_named(name) && !name.ends_with("_DIR") || name == "RUSTFLAGS";
+        let variables = self.texts().filter(|(name, _)| is_one(name));
+        let variables = variables.map(|(name, value)| format!("{name}={value}\0"));
+        let files = self.cargo_configs(workspace);
+        variables
+            .chain(files.map(|(_, table)| table.to_string()))
+            .collect()
+    }
+
     /// Returns cargo's configuration files for a build in `dir` that can be read, nearest first.
     fn cargo_configs(&self, dir: &Path) -> impl Iterator<Item = (PathBuf, toml::Table)> {
         let above = dir.ancestors().map(|dir| dir.join(".cargo"));

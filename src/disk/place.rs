@@ -229,6 +229,13 @@ pub fn copy(from: &Path, to: &Path) -> Result<()> {
     copied.map_err(failed("copy", from))
 }
 
+/// Moves the directory `from` to `to`, whose parent is made; an empty directory there gives way.
+#[expect(clippy::disallowed_methods, reason = "disk renames")]
+pub fn move_dir(from: &Path, to: &Path) -> Result<()> {
+    to.parent().map_or(Ok(()), make_dir)?;
+    std::fs::rename(from, to).map_err(failed("move", from))
+}
+
 /// Writes `bytes` to `path` by way of `aside`, a name that nobody else uses; makes their directories if need be.
 ///
 /// For single small files, of which a [`Staging`] is several times the cost. What stands at `aside`, a link for instance, goes.

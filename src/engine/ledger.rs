@@ -10,14 +10,15 @@ use serde::{Deserialize, Serialize};
 use crate::cargo::layout::{OWN_DIR, unit_hash};
 use crate::disk::{self, DiskError, PLAIN, Staging, place, walk};
 use crate::engine::Seed;
-use crate::model::{Began, Compiled, Digest, UnitName, bytes_path};
+use crate::model::session::DEP_GRAPH;
+use crate::model::{Began, Compiled, Digest, Session, UnitName, bytes_path};
 use crate::rustc::argv::ledger_key;
 use crate::rustc::dep_graph::{ArgsHash, MAX_ARGS_HASH_BYTES};
 
 /// The largest ledger file that is read.
 const MAX_LEDGER_BYTES: u64 = 64 << 20;
 /// The version of seeds that this version writes and reads.
-const SEED_VERSION: u16 = 4;
+const SEED_VERSION: u16 = 5;
 /// How many starts are remembered.
 const MAX_STARTS: usize = 20;
 /// How far a file's time may lie from the clock that timed rustc: file systems count in seconds at worst.
@@ -115,7 +116,9 @@ impl Ledger {
 
     /// Returns the directories that it writes into.
     pub fn dirs(&self) -> impl Iterator<Item = PathBuf> {
-        let names = ["tmp", "compiled", "others", "probes", "seeds", "sessions"];
+        let names = [
+            "ahead", "tmp", "compiled", "others", "probes", "seeds", "sessions",
+        ];
         names.into_iter().map(|name| self.dir.join(name))
     }
 
@@ -259,6 +262,17 @@ impl Ledger {
     /// Removes the seed of the unit `key`.
     pub fn remove_seed(&self, key: &str) -> Result<(), DiskError> {
         disk::remove_file(&self.dir.join("seeds").join(key))
+    }
+
+    /// Returns the directory in which a start prepares `session`, complete where it is there; none for one that nobody could relocate.
+    pub fn ahead(&self, session: &Session) -> Option<PathBuf> {
+        let graph = session.file(DEP_GRAPH)?;
+        Some(self.dir.join("ahead").join(graph.digest.hex()))
+    }
+
+    /// Removes what was prepared and not taken.
+    pub fn clear_ahead(&self) -> Result<(), DiskError> {
+        disk::remove_dir(&self.dir.join("ahead"))
     }
 
     /// Returns rustc's hash of a set of arguments, if it was asked for before.

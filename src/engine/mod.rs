@@ -3,7 +3,9 @@
 //! Decisions ([`plan`], [`choose`], [`bisect`]) are pure; [`restore`], [`seed`], `inherit`, [`hit`], [`alike`] and [`ledger`] alone write into a
 //! target directory, and [`programs`] into one that is no build's.
 
+pub mod ahead;
 pub mod alike;
+pub mod answers;
 mod assembly;
 mod beside;
 pub mod bisect;

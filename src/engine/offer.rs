@@ -138,6 +138,7 @@ impl Candidate<'_> {
             commit: manifest.commit.clone(),
             manifest: self.survey.name,
             arguments: compiled.arguments?,
+            line: compiled.line.clone(),
             wait_ms: seed::patience_ms(compiled.elapsed_ms),
             session,
             patches: patches.collect(),

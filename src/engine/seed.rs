@@ -38,6 +38,8 @@ pub struct Seed {
     pub manifest: Digest,
     /// What its rustc was told, without the roots.
     pub arguments: Digest,
+    /// The same as it was told, as [`Compiled::line`].
+    pub line: Vec<String>,
     /// How long a build may wait for the session while it is fetched.
     pub wait_ms: u64,
     /// The session.
@@ -152,10 +154,13 @@ impl Beginning<'_> {
         let store = Store::open(&seed.store).map_err(|_| Began::SeedLost)?;
         let staging = Staging::new(&self.ledger.staging_parent(), "seed")?;
         self.fill(crate_dir, &placed_name(&seed.session.name), |dir| {
+            let ahead = self.ledger.ahead(&seed.session);
+            let is_here = ahead.is_some_and(|ahead| place::move_dir(&ahead, dir).is_ok());
             // A probe takes about as long as copying, and cargo seldom has work for every core behind a changed crate.
             let (hash, copied) = std::thread::scope(|scope| {
                 let hash = scope.spawn(|| self.args_hash(seed.arguments));
-                let copied = copy(&seed.session, dir, &store, &staging);
+                let copy = || copy(&seed.session, dir, &store, &staging);
+                let copied = if is_here { Ok(()) } else { copy() };
                 (hash.join().ok().flatten(), copied)
             });
             copied?;
@@ -197,10 +202,11 @@ impl Beginning<'_> {
     }
 
     /// Returns rustc's hash of the unit's arguments; asked once for each set of them in a build directory.
-    fn args_hash(&self, arguments: Digest) -> Option<ArgsHash> {
-        let mut line = self.invocation.with_out_dir(Path::new(""), &self.further);
-        line.insert(0, self.program.to_owned());
+    pub(super) fn args_hash(&self, arguments: Digest) -> Option<ArgsHash> {
+        let program = disk::canonical(&self.environment.program_at(self.program)?);
+        let line = [&self.invocation.line()[..], &self.further].concat();
         let mut text = line.join(OsStr::new("\0"));
+        text.push(program);
         text.push(arguments.hex());
         let key = Digest::of(text.as_encoded_bytes()).hex();
         if let Some(known) = self.ledger.args_hash(&key) {
@@ -208,7 +214,8 @@ impl Beginning<'_> {
         }
         let staging = Staging::new(&self.ledger.staging_parent(), "probe").ok()?;
         let scratch = staging.dir.path();
-        let asked = probe::args_hash(self.program, self.invocation, &self.further, scratch);
+        let compiler = (self.program, &*self.environment.dir);
+        let asked = probe::args_hash(compiler, self.invocation, &self.further, scratch);
         let hash = asked.ok().flatten()?;
         // What cannot be kept is asked again.
         drop(self.ledger.write_args_hash(&key, &hash));
@@ -303,7 +310,12 @@ impl From<DiskError> for Began {
 }
 
 /// Copies the files of `session` from `store` to the directory `to`, if they can all be had, and whole.
-fn copy(session: &Session, to: &Path, store: &Store, staging: &Staging) -> Result<(), Began> {
+pub(super) fn copy(
+    session: &Session,
+    to: &Path,
+    store: &Store,
+    staging: &Staging,
+) -> Result<(), Began> {
     for file in &session.files {
         let copied = store.get(file.digest, staging, &to.join(&file.name), PLAIN);
         copied.map_err(|error| match error {

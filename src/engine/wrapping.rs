@@ -2,7 +2,7 @@
 //!
 //! cargo tells a wrapper nothing else. Publisher and reader read the same from it, so their outputs name the same.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 use memchr::memmem;
@@ -14,7 +14,7 @@ use crate::config::Environment;
 use crate::disk::{self, hash};
 use crate::engine::{Ledger, inputs};
 use crate::git;
-use crate::model::{Digest, Finder, Root, Roots};
+use crate::model::{Digest, Finder, Root, Roots, bytes_path};
 use crate::rustc::argv::Invocation;
 
 /// A compiler that is wrapped, and what is around it.
@@ -52,6 +52,18 @@ impl Wrapped<'_> {
         let mut context = vec![name, OsStr::new(&compiler), bootstrap, clippy, conf];
         context.extend(Some(OsStr::new(&target)).filter(|_| !target.is_empty()));
         Some(told.digest(&Finder::new(self.roots), &context))
+    }
+
+    /// Returns what of the arguments rustc hashes, as it is `told`; nothing where a reader could not tell it the same, by [`Compiled::line`].
+    pub fn line(&self, told: &Invocation) -> Vec<String> {
+        let is_plain = told.behind.is_none() && told.source.is_relative();
+        let texts = told.line().into_iter().map(OsString::into_string);
+        let line: Vec<String> = texts.filter_map(Result::ok).collect();
+        let finder = Finder::new(self.roots);
+        let is_free =
+            |arg: &String| finder.held(arg.as_bytes()).next().is_none() && arg != "--sysroot";
+        let can_be_told = is_plain && told.incremental.is_some() && line.iter().all(is_free);
+        line.into_iter().filter(|_| can_be_told).collect()
     }
 
     /// Returns what tells this compiler, and the rustc `behind` it, from others of the same names; none where one of them is
@@ -126,6 +138,18 @@ pub fn roots(invocation: &Invocation, environment: &Environment) -> Option<Roots
     are_text.then_some(roots)
 }
 
+/// Returns the options that put a fixed path for each root; rustc takes the last that matches, so the
+/// deepest root comes last.
+pub fn remaps(roots: &Roots) -> Vec<OsString> {
+    let mut spellings: Vec<(Root, &[u8])> = roots.spellings().collect();
+    spellings.sort_by_key(|(_, path)| path.len());
+    let option = |(root, path): (Root, &[u8])| {
+        let (from, to) = (bytes_path(path).as_os_str(), OsStr::new(root.remapped()));
+        [OsStr::new("--remap-path-prefix"), from, to].join(OsStr::new("="))
+    };
+    spellings.into_iter().map(option).collect()
+}
+
 /// Tells whether `invocation` is a build script that may open what lies beside it by `file!()`, where cargo names its source in full.
 fn opens_by_file(invocation: &Invocation) -> bool {
     let script = invocation.crate_name.starts_with("build_script_");
@@ -169,10 +193,11 @@ fn target_dir(target: &str) -> Option<&OsStr> {
 
 #[cfg(test)]
 mod tests {
-    use super::build_dir;
+    use super::{build_dir, remaps};
     use crate::config::Environment;
+    use crate::model::Roots;
     use crate::rustc::argv::Invocation;
-    use std::path::PathBuf;
+    use std::path::{Path, PathBuf};
 
     #[track_caller]
     fn check(out_dir: &str, target: Option<&str>, profile: &str, expected: Option<&str>) {
@@ -184,6 +209,23 @@ mod tests {
         invocation.target = target.map(str::to_owned);
         let expected = expected.map(|dir| scratch.path().join(dir));
         assert_eq!(build_dir(&invocation, scratch.path()), expected);
+    }
+
+    /// With the workspace last, the target directory inside it would keep the workspace's name, and the
+    /// same unit would differ between a target directory inside and outside.
+    #[test]
+    fn the_deepest_root_is_remapped_last() {
+        let roots = Roots::new(
+            Path::new("/w"),
+            Path::new("/w/target"),
+            Path::new("/home/u/.cargo"),
+        );
+        let options = remaps(&roots);
+        assert_eq!(options[0], "--remap-path-prefix=/w=.");
+        assert_eq!(
+            options[1],
+            "--remap-path-prefix=/w/target=/headstart/target"
+        );
     }
 
     /// With another build directory the outputs keep the builder's paths, and are of use nowhere else.

@@ -255,6 +255,10 @@ pub struct Compiled {
     /// The compiler and what it was told, without the roots; none for a unit that is not compiled incrementally, or where
     /// that is not known for sure.
     pub arguments: Option<Digest>,
+    /// What of the arguments rustc hashes, as it was told; nothing where it was told of a place, or by another program, or where cargo does
+    /// not run it at the workspace's root.
+    #[serde(default)]
+    pub line: Vec<String>,
     /// Where its outputs went; none for a unit that is not compiled incrementally.
     pub names: Option<OutputNames>,
     /// Whether rustc crashed on a seed and was run again without: its state is believed no more.

@@ -100,6 +100,16 @@ const CODEGEN_NOT_HASHED: [&str; 5] = [
     "link-arg",
     "link-args",
 ];
+/// Flags and codegen options that a probe goes without.
+const NOT_ASKED: [&str; 6] = [
+    "--extern",
+    "-L",
+    "--out-dir",
+    "--diagnostic-width",
+    "--color",
+    SOURCE,
+];
+const CODEGEN_NOT_ASKED: [&str; 2] = ["incremental", "extra-filename"];
 /// What of `--json` rustc hashes.
 const JSON_HASHED: [&str; 2] = ["artifacts", "future-incompat"];
 
@@ -261,13 +271,18 @@ impl Invocation {
         args
     }
 
+    /// Returns what of this line makes rustc hash the same, without what says where files lie and how messages look.
+    pub fn line(&self) -> Vec<OsString> {
+        let mut args = Vec::new();
+        let kept = self.parts.iter().filter(|part| part.is_asked());
+        kept.for_each(|part| part.write(&mut args));
+        args
+    }
+
     /// Returns the arguments that make rustc hash the same as this line does behind `further` options, and compile `source` into `scratch`.
     pub fn as_probe(&self, source: &Path, scratch: &Path, further: &[OsString]) -> Vec<OsString> {
         let mut args: Vec<OsString> = self.behind.iter().chain(further).cloned().collect();
-        let dropped = ["--extern", "-L", "--out-dir", SOURCE];
-        let own = |part: &&Part| !dropped.contains(&part.flag) && !part.is_codegen("incremental");
-        let kept = self.parts.iter().filter(own);
-        kept.for_each(|part| part.write(&mut args));
+        args.extend(self.line());
         args.push(source.as_os_str().to_owned());
         push(&mut args, "--out-dir", scratch.as_os_str());
         let mut incremental = OsString::from("incremental=");
@@ -320,6 +335,11 @@ impl Part {
         self.flag != SOURCE
             && !NOT_HASHED.contains(&self.flag)
             && !CODEGEN_NOT_HASHED.iter().any(|name| self.is_codegen(name))
+    }
+
+    fn is_asked(&self) -> bool {
+        !NOT_ASKED.contains(&self.flag)
+            && !CODEGEN_NOT_ASKED.iter().any(|name| self.is_codegen(name))
     }
 
     fn tells_apart(&self) -> bool {

@@ -19,12 +19,12 @@ const PLAIN_LIBRARY: &str = "//! Nothing.\n#![no_std]\n";
 /// An empty program, for which nothing is generated.
 const PROGRAM: &str = "//! Nothing.\n#![no_main]\n";
 
-/// Returns what `program` hashes the arguments of `invocation` to; none where it will not compile even an empty crate
+/// Returns what `program` hashes the arguments of `invocation` to, which cargo runs in `dir`; none where it will not compile even an empty crate
 /// with them, or writes a dep-graph that we cannot read.
 ///
 /// Works in `scratch`, which must be empty. Takes 30 to 130 ms.
 pub fn args_hash(
-    program: &OsStr,
+    (program, dir): (&OsStr, &Path),
     invocation: &Invocation,
     further: &[std::ffi::OsString],
     scratch: &Path,
@@ -37,7 +37,7 @@ pub fn args_hash(
     let source = scratch.join("nothing.rs");
     std::fs::write(&source, text).map_err(disk::failed("write", &source))?;
     let args = invocation.as_probe(&source, scratch, further);
-    if !run::run_silently(program, &args) {
+    if !run::run_silently(program, &args, dir) {
         return Ok(None);
     }
     let mut crates = walk::directories(&scratch.join("incremental")).into_iter();

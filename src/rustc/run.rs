@@ -3,6 +3,7 @@
 use std::ffi::{OsStr, OsString};
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
 
 use crate::child;
@@ -75,11 +76,11 @@ pub fn forward(line: &[u8]) {
     drop(std::io::stderr().write_all(line));
 }
 
-/// Runs `program` with `args` without showing anything, and tells whether it succeeded.
+/// Runs `program` with `args` in `dir` without showing anything, and tells whether it succeeded.
 #[expect(clippy::disallowed_methods, reason = "rustc::run starts rustc")]
-pub fn run_silently(program: &OsStr, args: &[OsString]) -> bool {
+pub fn run_silently(program: &OsStr, args: &[OsString], dir: &Path) -> bool {
     let mut command = Command::new(program);
-    command.args(args).stdin(Stdio::null());
+    command.current_dir(dir).args(args).stdin(Stdio::null());
     command.stdout(Stdio::null()).stderr(Stdio::null());
     command.status().is_ok_and(|status| status.success())
 }

@@ -162,8 +162,11 @@ impl Store {
         for point in points.iter().filter(|one| !self.has_manifest(one.manifest)) {
             sweep.remove(&self.point_path(point))?;
         }
-        for dir in ["indexes", "doubted", "rest", "asked", "adopted"] {
-            let days = if dir == "adopted" { ADOPTED_DAYS } else { 0 };
+        for dir in ["indexes", "doubted", "rest", "asked", "adopted", "answers"] {
+            let days = match dir {
+                "adopted" | "answers" => ADOPTED_DAYS,
+                _ => 0,
+            };
             sweep.now_unix_s = now_unix_s - days * SECONDS_A_DAY;
             for (digest, path) in named(&self.root.join(dir))? {
                 if !self.has_manifest(digest) {

@@ -8,7 +8,7 @@ use crate::model::manifest::Malformed;
 /// The first bytes of every manifest.
 const MAGIC: &[u8; 8] = b"HEADSTRT";
 /// The manifest version that this version writes and reads.
-pub(super) const VERSION: u16 = 11;
+pub(super) const VERSION: u16 = 12;
 /// The largest manifest that is decoded; what somebody made who meant no good takes some tens of times that in memory.
 const MAX_DECODED_BYTES: u64 = 256 << 20;
 /// zstd's level: 3 halves a manifest again over 1, at a cost of milliseconds.

@@ -229,6 +229,21 @@ impl Store {
         }
     }
 
+    /// Keeps what rustc told cargo of itself, under `name`.
+    pub fn put_answers(&self, name: Digest, bytes: &[u8]) -> Result<()> {
+        write(
+            &self.staging("answers")?,
+            &self.file("answers", name),
+            bytes,
+            PLAIN,
+        )
+    }
+
+    /// Returns it, if it is kept.
+    pub fn answers(&self, name: Digest) -> Option<Vec<u8>> {
+        disk::read(&self.file("answers", name), MAX_POINT_BYTES).ok()
+    }
+
     /// Returns the bytes of the manifest `digest`, checked against its name.
     pub fn manifest_bytes(&self, digest: Digest) -> Result<Vec<u8>> {
         let unusable = |problem| Err(StoreError::Unusable("manifest", digest.short(), problem));

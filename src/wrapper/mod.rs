@@ -17,7 +17,7 @@ use crate::engine::seed::{Beginning, Sown};
 use crate::engine::wrapping::{self, Wrapped};
 use crate::engine::{Ledger, identity};
 use crate::model::session::OutputNames;
-use crate::model::{Began, Compiled, Digest, Root, Roots, began, bytes_path};
+use crate::model::{Began, Compiled, Digest, Root, began};
 use crate::report::Reporter;
 use crate::rustc::argv::{Invocation, seed_key};
 use crate::rustc::run::{self, Ended};
@@ -145,7 +145,7 @@ fn compiled(told: &Invocation) -> Compiled {
 /// Prepares the compile `given` by cargo as it is `told` to rustc.
 fn prepare<'a>(wrapped: Wrapped<'a>, given: &Invocation, told: &'a Invocation) -> Beginning<'a> {
     let (roots, environment) = (wrapped.roots, wrapped.environment);
-    let remaps = remaps(roots);
+    let remaps = wrapping::remaps(roots);
     // The same in every clone where it lies in the workspace.
     let out_dir = told.out_dir.strip_prefix(&environment.dir);
     let out_dir = out_dir.unwrap_or(&told.out_dir);
@@ -156,6 +156,7 @@ fn prepare<'a>(wrapped: Wrapped<'a>, given: &Invocation, told: &'a Invocation) -
         remapped: true,
         incremental: sessions.map(|dir| dir.relative().to_string_lossy().into_owned()),
         arguments: wrapped.arguments(told),
+        line: wrapped.line(told),
         names: incremental.map(|_| OutputNames {
             told: out_dir.as_os_str().as_encoded_bytes().to_vec(),
             stem: told.stem(),
@@ -331,18 +332,6 @@ fn is_artifact(line: &[u8]) -> bool {
     line.starts_with(b"{\"$message_type\":\"artifact\"")
 }
 
-/// Returns the options that put a fixed path for each root; rustc takes the last that matches, so the
-/// deepest root comes last.
-fn remaps(roots: &Roots) -> Vec<OsString> {
-    let mut spellings: Vec<(Root, &[u8])> = roots.spellings().collect();
-    spellings.sort_by_key(|(_, path)| path.len());
-    let option = |(root, path): (Root, &[u8])| {
-        let (from, to) = (bytes_path(path).as_os_str(), OsStr::new(root.remapped()));
-        [OsStr::new("--remap-path-prefix"), from, to].join(OsStr::new("="))
-    };
-    spellings.into_iter().map(option).collect()
-}
-
 fn note(
     done: &Done,
     [begun, ended]: [SystemTime; 2],
@@ -370,26 +359,7 @@ fn note(
 
 #[cfg(test)]
 mod tests {
-    use super::{ERROR_IN_SOURCE, ERROR_NOWHERE, is_artifact, remaps};
-    use crate::model::Roots;
-    use std::path::Path;
-
-    /// With the workspace last, the target directory inside it would keep the workspace's name, and the
-    /// same unit would differ between a target directory inside and outside.
-    #[test]
-    fn the_deepest_root_is_remapped_last() {
-        let roots = Roots::new(
-            Path::new("/w"),
-            Path::new("/w/target"),
-            Path::new("/home/u/.cargo"),
-        );
-        let options = remaps(&roots);
-        assert_eq!(options[0], "--remap-path-prefix=/w=.");
-        assert_eq!(
-            options[1],
-            "--remap-path-prefix=/w/target=/headstart/target"
-        );
-    }
+    use super::{ERROR_IN_SOURCE, ERROR_NOWHERE, is_artifact};
 
     /// A damaged session would be kept and fail every build, or a mistake in a source be compiled twice.
     #[test]

@@ -21,7 +21,7 @@ use crate::common::driver::fake_rustc;
 pub(crate) struct Here {
     pub(crate) scratch: Scratch,
     pub(crate) rustc: PathBuf,
-    key: OnceLock<String>,
+    idle: OnceLock<Compiled>,
 }
 
 impl Here {
@@ -29,11 +29,11 @@ impl Here {
         let scratch = Scratch::new();
         let rustc = fake_rustc(&scratch, "bin", script);
         fs::create_dir_all(scratch.path("target/debug/.fingerprint")).expect("it is ours");
-        let key = OnceLock::new();
+        let idle = OnceLock::new();
         Here {
             scratch,
             rustc,
-            key,
+            idle,
         }
     }
 
@@ -110,13 +110,16 @@ impl Here {
     }
 
     /// The name of the unit's seed.
-    pub(crate) fn seed_key(&self) -> &str {
-        self.key
-            .get_or_init(|| format!("foo={}", self.compiled_idly().metadata))
+    pub(crate) fn seed_key(&self) -> String {
+        format!("foo={}", self.compiled_idly().metadata)
     }
 
     /// What is noted of the unit where a rustc that does nothing compiles it.
-    fn compiled_idly(&self) -> Compiled {
+    fn compiled_idly(&self) -> &Compiled {
+        self.idle.get_or_init(|| self.compile_idly())
+    }
+
+    fn compile_idly(&self) -> Compiled {
         let idle = match self.scratch.path("idle/rustc") {
             made if made.exists() => made,
             _ => fake_rustc(&self.scratch, "idle", ""),
@@ -159,6 +162,7 @@ impl Here {
             commit: "c0ffee".to_owned(),
             manifest: Digest::of(b"a manifest"),
             arguments: *arguments,
+            line: self.compiled_idly().line.clone(),
             wait_ms: 0,
             session,
             patches: vec![(25, *b"0123456789abcdef")],
@@ -168,7 +172,7 @@ impl Here {
             made: None,
         };
         let key = self.seed_key();
-        self.ledger().write_seed(key, &seed).expect("it is ours");
+        self.ledger().write_seed(&key, &seed).expect("it is ours");
         digest
     }
 }

@@ -114,9 +114,9 @@ impl Coming {
         fs::remove_file(store.object(graph)).expect("it is ours");
         let ledger = here.ledger();
         let key = here.seed_key();
-        let mut seed = ledger.seed(key).expect("it was noted");
+        let mut seed = ledger.seed(&key).expect("it was noted");
         seed.wait_ms = wait_ms;
-        ledger.write_seed(key, &seed).expect("it is ours");
+        ledger.write_seed(&key, &seed).expect("it is ours");
         Coming {
             store,
             manifest: seed.manifest,
