@@ -292,10 +292,11 @@ fn sorted(base: &mut Nodes) -> Option<Vec<(u32, u32)>> {
     Some(all)
 }
 
-/// Returns a part of a node's key, which is a hash.
+/// Returns a part of a node's key, which is a hash; of an item's, the first half is its crate's.
 fn short(node: &Node<'_>) -> u32 {
-    let [a, b, c, d, ..] = *node.key;
-    u32::from_le_bytes([a, b, c, d]) ^ u32::from(node.kind)
+    let [a, b, c, d, _, _, _, _, e, f, g, h, ..] = *node.key;
+    let of = u32::from_le_bytes;
+    of([a, b, c, d]) ^ of([e, f, g, h]) ^ u32::from(node.kind)
 }
 
 #[cfg(test)]
