@@ -283,22 +283,39 @@ fn a_repository_has_no_say_in_the_store() {
 /// Nobody types gc: a store would grow without end.
 #[test]
 fn a_store_is_collected_by_itself() {
-    let chain = expired();
-    let mark = File::open(chain.place.store().join("headstart-store")).expect("it is there");
-    let days = Duration::from_secs(2 * 24 * 60 * 60);
-    mark.set_modified(SystemTime::now() - days)
-        .expect("it is ours");
+    let chain = not_collected_lately();
     let clone = chain.elsewhere("later");
     // Who wants nothing done behind them leaves it to the next.
     let mut start = chain.command(clone.root(), &["start"]);
     output(start.env("HEADSTART_LATER", "off")).succeeded();
-    chain.start(clone.root()).succeeded();
+    let mut start = chain.command(clone.root(), &["start"]);
+    output(start.env_remove("CI")).succeeded();
     let begun = Instant::now();
     while !files(&chain.place.store().join("objects")).is_empty() {
         assert!(begun.elapsed() < PATIENCE, "nothing was deleted");
         std::thread::sleep(Duration::from_millis(50));
     }
     builds_right(&clone);
+}
+
+/// What a job leaves behind is ended with its container: each time, for ever.
+#[test]
+fn a_job_waits_until_the_store_is_collected() {
+    let chain = not_collected_lately();
+    let clone = chain.elsewhere("job");
+    let mut start = chain.command(clone.root(), &["start"]);
+    output(start.env("CI", "true")).succeeded();
+    assert!(files(&chain.place.store().join("objects")).is_empty());
+}
+
+/// A store with what has expired, that was collected hours ago.
+fn not_collected_lately() -> Chain {
+    let chain = expired();
+    let mark = File::open(chain.place.store().join("headstart-store")).expect("it is there");
+    let hours = Duration::from_secs(2 * 60 * 60);
+    mark.set_modified(SystemTime::now() - hours)
+        .expect("it is ours");
+    chain
 }
 
 /// A start or build would fail, or make something else, because somebody collects.

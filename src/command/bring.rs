@@ -6,7 +6,7 @@ use std::ffi::OsStr;
 use std::num::NonZero;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{ExitCode, Stdio};
+use std::process::{Child, ExitCode, Stdio};
 use std::time::{Duration, SystemTime};
 
 use super::Call;
@@ -134,22 +134,22 @@ pub(super) fn rest_later(sources: &Sources<'_>, candidate: &Candidate, build: &P
     fetch.extend([OsStr::new("--from"), build.as_ref()]);
     fetch.extend([OsStr::new("--store"), store.root().as_ref(), name.as_ref()]);
     // What does not come is compiled from nothing, and says so then.
-    later(environment, &fetch, &remotes);
+    drop(later(environment, &fetch, &remotes));
 }
 
-/// Runs this program with `args` in another process that goes on when this one has ended, with these remotes; nobody hears of it. Does
-/// nothing where the user wants no such processes.
+/// Runs this program with `args` in another process that goes on when this one has ended, with these remotes; nobody hears of it. None
+/// where the user wants no such processes.
 #[expect(clippy::disallowed_methods, reason = "commands start headstart again")]
-pub(super) fn later(environment: &Environment, args: &[&OsStr], remotes: &[&str]) {
+pub(super) fn later(environment: &Environment, args: &[&OsStr], remotes: &[&str]) -> Option<Child> {
     if environment.is_off(LATER_VAR) {
-        return;
+        return None;
     }
     let mut later = std::process::Command::new(&environment.program);
     later.args(args).current_dir(&environment.dir);
     later.env("HEADSTART_REMOTES", remotes.join(" "));
     later.stdin(Stdio::null()).stdout(Stdio::null());
     later.stderr(Stdio::null()).process_group(0);
-    drop(later.spawn());
+    later.spawn().ok()
 }
 
 /// Fetches all that is lacking of a manifest that is here, as long as half of the disk's room is left; first the sessions that somebody

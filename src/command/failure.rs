@@ -7,10 +7,8 @@ use crate::cargo::CargoError;
 use crate::config::{CONFIG_FILE, ConfigError};
 use crate::disk::DiskError;
 use crate::engine::publish::PublishError;
-use crate::engine::restore::RestoreError;
 use crate::git::GitError;
 use crate::store::StoreError;
-use crate::trust::beliefs::BeliefsError;
 use crate::trust::{KeyError, TrustError};
 
 /// A failure of a command itself, with its hint.
@@ -85,15 +83,14 @@ pub(super) fn hint(error: &anyhow::Error) -> Option<String> {
         return Some(failure.hint.clone());
     }
     let full = "make room there, or name another place: --store, or --target-dir of a start";
-    if let Some(RestoreError::NoRoom { .. }) = find(error) {
-        return Some(full.to_owned());
-    }
     if let Some(DiskError { path, cause, .. }) = find(error) {
         let (kind, path) = (cause.kind(), path.display());
         let file = "make it a directory, or name another: --store, or --target-dir of a start";
+        let by_file = "correct the file; nobody is believed by what cannot be understood";
         return Some(match kind {
             ErrorKind::StorageFull | ErrorKind::QuotaExceeded => full.to_owned(),
             ErrorKind::NotADirectory => file.to_owned(),
+            ErrorKind::InvalidData => by_file.to_owned(),
             _ => format!("see whether {path} is there, and whether you may use it"),
         });
     }
@@ -119,22 +116,19 @@ fn trust_hint(error: &anyhow::Error) -> Option<&'static str> {
             }
             TrustError::Unsigned => "whoever publishes there can sign, by `headstart key new`",
             TrustError::Strangers(_) => "if you know that key, `headstart trust add` believes it",
-            TrustError::Mismatch(_) | TrustError::Unreadable(_) => {
+            TrustError::Newer(_) => "update headstart",
+            TrustError::Mismatch(_) | TrustError::Unreadable(_) | TrustError::Statement(_) => {
                 "tell whoever publishes there; publishing that commit again replaces what is damaged"
             }
         });
     }
-    if let Some(error) = find::<KeyError>(error) {
-        return Some(match error {
-            KeyError::NotPublic => "name the line that begins with RW, or the .pub file",
-            KeyError::NotSecret => "`headstart key new` or `minisign -G` makes one",
-            KeyError::NoPassword => "set HEADSTART_KEY_PASSWORD; the .pub file needs none",
-            KeyError::WrongPassword => "see what HEADSTART_KEY_PASSWORD is set to",
-            KeyError::Damaged => "take a copy of the key, or make a new one and revoke this one",
-        });
-    }
-    let by_file = matches!(find(error)?, BeliefsError::File(..));
-    by_file.then_some("correct the file; nobody is believed by what cannot be understood")
+    Some(match find::<KeyError>(error)? {
+        KeyError::NotPublic => "name the line that begins with RW, or the .pub file",
+        KeyError::NotSecret => "`headstart key new` or `minisign -G` makes one",
+        KeyError::NoPassword => "set HEADSTART_KEY_PASSWORD; the .pub file needs none",
+        KeyError::WrongPassword => "see what HEADSTART_KEY_PASSWORD is set to",
+        KeyError::Damaged => "take a copy of the key, or make a new one and revoke this one",
+    })
 }
 
 fn store_hint(error: &anyhow::Error) -> Option<&'static str> {

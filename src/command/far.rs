@@ -199,6 +199,9 @@ impl<'a> Far<'a> {
 
     /// Returns the manifest `name`, written in `epoch`, with its index, from the nearest tier that has both whole.
     pub(super) fn bundle(&self, epoch: Epoch, name: Digest) -> Result<Vec<u8>, Trouble> {
+        if !self.in_time() {
+            return Err(Trouble::Stopped);
+        }
         let key = pack::bundle_key(epoch, name);
         self.tiers.find(
             |tier| tier.get(&key, MAX_BUNDLE_BYTES, &|_| self.in_time()),
@@ -247,7 +250,8 @@ impl<'a> Far<'a> {
             return Ok(true);
         }
         let Some(index) = store.index(name, manifest) else {
-            return Ok(false);
+            // One that came from a tier has one, which the next start brings again.
+            return Ok(store.adopted(name).is_some());
         };
         let objects = objects.filter(|one| !arrivals.is_some_and(|there| there.has(*one)));
         let objects = fetch::lacking((manifest, &index), store, objects);
@@ -264,7 +268,13 @@ impl<'a> Far<'a> {
             reporter.warn(why);
             return Ok(true);
         }
-        let staging = store.staging("fetch")?;
+        let staging = match store.staging("fetch") {
+            Ok(staging) => staging,
+            Err(why) => {
+                reporter.warn(format!("nothing is fetched of {commit}: {why}"));
+                return Ok(true);
+            }
+        };
         let size = index.stored_bytes(&objects);
         let worth = worth(size);
         let asked = self.answers.then_some((name, manifest));

@@ -3,13 +3,14 @@
 use std::ffi::OsStr;
 
 use anyhow::{Result, ensure};
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::bring::{LATER_NICE, LATER_VAR, later};
 use super::cli::{GcArgs, Provider, StoreArgs};
 use super::{Call, Failure, far, print_json};
 use crate::config::RemoteConfig;
-use crate::model::retention::{self, Plan};
+use crate::model::retention;
 use crate::report::{Reporter, bytes, count};
 use crate::store::collect::Removed;
 use crate::store::{Store, StoreError};
@@ -17,11 +18,15 @@ use crate::tier::{Tier, Trouble};
 use crate::travel::collect::{self, COLLECTED, Over};
 
 /// What is collected of a store.
+#[derive(Serialize)]
 struct Collected {
-    store: Store,
-    plan: Plan,
-    max_bytes: u64,
+    path: String,
+    expired: usize,
+    crowded_out: usize,
+    #[serde(flatten)]
     removed: Removed,
+    bytes_left: u64,
+    bytes_max: u64,
 }
 
 /// What is collected of a remote, or why not.
@@ -75,7 +80,8 @@ pub fn run(args: &GcArgs, call: Call<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Has another process collect the store that a command used, if nobody has for a day.
+/// Has another process collect the store that a command used, if nobody has for an hour. In a job of CI that is waited for: what a job
+/// leaves behind is ended with it.
 pub(super) fn by_itself(call: Call<'_>, args: &StoreArgs) {
     let (environment, typed) = (call.environment, args.store.as_deref());
     if environment.is_off(LATER_VAR) {
@@ -93,7 +99,8 @@ pub(super) fn by_itself(call: Call<'_>, args: &StoreArgs) {
         let gc = ["gc", "--quiet", "--max-size", &max_bytes, "--store"];
         let mut gc: Vec<&OsStr> = gc.iter().map(OsStr::new).collect();
         gc.push(store.root().as_ref());
-        later(environment, &gc, &[]);
+        let gc = later(environment, &gc, &[]).filter(|_| environment.is_set("CI"));
+        gc.and_then(|mut gc| gc.wait().ok());
     }
 }
 
@@ -125,10 +132,12 @@ fn in_store(args: &GcArgs, call: Call<'_>) -> Result<Option<Collected>> {
         removed = store.sweep(&inventory, &plan, now_unix_s, &|| step.inc(1))?;
     }
     Ok(Some(Collected {
-        store,
-        plan,
-        max_bytes,
+        path: store.root().display().to_string(),
+        expired: plan.expired.len(),
+        crowded_out: plan.crowded_out.len(),
         removed,
+        bytes_left: plan.remaining_bytes,
+        bytes_max: max_bytes,
     }))
 }
 
@@ -198,19 +207,6 @@ fn lifecycle(
 }
 
 fn as_json(dry_run: bool, collected: Option<&Collected>, far: &[Answer<'_>]) -> Value {
-    let store = collected.map(|one| {
-        json!({
-            "path": one.store.root().display().to_string(),
-            "expired": one.plan.expired.len(),
-            "crowded_out": one.plan.crowded_out.len(),
-            "starting_points": one.removed.starting_points,
-            "objects": one.removed.objects,
-            "files": one.removed.files,
-            "bytes": one.removed.bytes,
-            "bytes_left": one.plan.remaining_bytes,
-            "bytes_max": one.max_bytes,
-        })
-    });
     let remote = |(name, over): &Answer<'_>| match over {
         Ok(over) => json!({
             "url": name,
@@ -221,7 +217,7 @@ fn as_json(dry_run: bool, collected: Option<&Collected>, far: &[Answer<'_>]) -> 
         Err(trouble) => json!({ "url": name, "error": trouble.to_string() }),
     };
     let remotes: Vec<Value> = far.iter().map(remote).collect();
-    json!({ "dry_run": dry_run, "store": store, "remotes": remotes })
+    json!({ "dry_run": dry_run, "store": collected, "remotes": remotes })
 }
 
 fn print(dry_run: bool, collected: Option<&Collected>, far: &[Answer<'_>]) {
@@ -232,14 +228,14 @@ fn print(dry_run: bool, collected: Option<&Collected>, far: &[Answer<'_>]) {
         Some(one) => {
             let points = count(one.removed.starting_points, "starting point");
             let objects = count(one.removed.objects, "object");
-            let (expired, size) = (one.plan.expired.len(), bytes(one.removed.bytes));
+            let (expired, size) = (one.expired, bytes(one.removed.bytes));
             let what = match one.removed.files {
                 0 => "nothing to delete".to_owned(),
                 _ => format!("{deleted} {points} ({expired} had expired) and {objects}: {size}"),
             };
-            say!("store {}: {what}", one.store.root().display());
-            let (left, max) = (bytes(one.plan.remaining_bytes), bytes(one.max_bytes));
-            let why = match one.plan.remaining_bytes > one.max_bytes {
+            say!("store {}: {what}", one.path);
+            let (left, max) = (bytes(one.bytes_left), bytes(one.bytes_max));
+            let why = match one.bytes_left > one.bytes_max {
                 true => "; what was used in the last hour stays",
                 false => "",
             };

@@ -11,7 +11,7 @@ use crate::disk::{self, place};
 use crate::report::count;
 use crate::tier::{Tier, Trouble};
 use crate::trust::beliefs::{self, EVERY_REPOSITORY};
-use crate::trust::statement::{self, MAX_BYTES, Statement, StatementError};
+use crate::trust::statement::{self, MAX_BYTES, Statement};
 use crate::trust::{KeyId, PublicKey, SecretKey, TrustError};
 
 /// Runs the command.
@@ -140,11 +140,11 @@ impl Rotation<'_> {
             match Statement::read(&bytes, &self.repository, roots) {
                 Ok(there) if there.generation > newest.generation => newest = there,
                 Ok(_) => {}
-                Err(error @ StatementError::Newer(_)) => {
+                Err(error @ TrustError::Newer(_)) => {
                     let what = format!("what {name} says is not replaced: {error}");
                     return Err(Failure::new(what, "update headstart").into());
                 }
-                Err(error @ StatementError::Trust(TrustError::Strangers(_))) => {
+                Err(error @ TrustError::Strangers(_)) => {
                     let what = format!("what {name} says is not replaced: {error}");
                     let hint = "sign with that root, which readers may believe; if it is a stranger's, remove it from `v1/keys` there first";
                     return Err(Failure::new(what, hint).into());

@@ -17,6 +17,8 @@ const NEAR_ANCESTORS: usize = 64;
 const MAX_ANCESTORS: usize = 2000;
 /// How many starting points are compared; the nearest few differ by what changed between them.
 const MAX_CANDIDATES: usize = 3;
+/// Of how many commits it may turn out that their starting points cannot be used: each is asked for, and said to be of no use.
+const MAX_REFUSED: usize = 8;
 
 /// Why there is none where some were published.
 const UNUSABLE: &str = "none of the manifests can be used";
@@ -48,7 +50,7 @@ impl Search<'_> {
             return Ok(candidates);
         }
         let (mut found, mut others) = (Found::default(), Found::default());
-        let (mut looked_at, mut unusable) = (0, false);
+        let (mut looked_at, mut refused) = (0, 0);
         let mut other_toolchain: Option<Point> = None;
         // Most often it is near, and a long history takes git a while.
         for limit in [NEAR_ANCESTORS, MAX_ANCESTORS] {
@@ -63,11 +65,11 @@ impl Search<'_> {
                     true => &mut found,
                     false => &mut others,
                 };
-                if ours.is_empty() || all.commits == MAX_CANDIDATES {
+                if ours.is_empty() || all.commits == MAX_CANDIDATES || refused == MAX_REFUSED {
                     continue;
                 }
                 let usable = sources.candidates(ours);
-                unusable |= usable.is_empty();
+                refused += usize::from(usable.is_empty());
                 all.commits += usize::from(!usable.is_empty());
                 all.candidates.extend(usable);
                 if found.commits == MAX_CANDIDATES || (at == 0 && found.commits > 0) {
@@ -81,7 +83,7 @@ impl Search<'_> {
         }
         match [found, others].into_iter().find(|all| all.commits > 0) {
             Some(nearest) => Ok(nearest.candidates),
-            None if unusable => Err(NoStart(UNUSABLE.to_owned()).into()),
+            None if refused > 0 => Err(NoStart(UNUSABLE.to_owned()).into()),
             None => Err(self.why_none(looked_at, other_toolchain).into()),
         }
     }

@@ -258,7 +258,8 @@ fn stretch_at(begun: usize, size_bytes: usize) -> Range<usize> {
 /// Returns the copies of the next frame of `rest`, which are for a stretch of `size_bytes`.
 fn next_copies(rest: &mut &[u8], size_bytes: usize) -> Option<Copies> {
     let most = size_bytes + SLACK_BYTES as usize;
-    let decoder = zstd::Decoder::with_buffer(rest).ok()?;
+    let mut decoder = zstd::Decoder::with_buffer(rest).ok()?;
+    decoder.window_log_max(pack::MAX_WINDOW_LOG).ok()?;
     let mut plain = Vec::new();
     // One more, so that the frame is read to its end, and one that is longer is seen.
     let mut frame = decoder.single_frame().take(most as u64 + 1);

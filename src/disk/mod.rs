@@ -31,6 +31,11 @@ impl DiskError {
     pub fn is_missing(&self) -> bool {
         self.cause.kind() == std::io::ErrorKind::NotFound
     }
+
+    /// Tells whether this user may not do that.
+    pub fn is_denied(&self) -> bool {
+        self.cause.kind() == std::io::ErrorKind::PermissionDenied
+    }
 }
 
 /// What an operation on a file or directory returns.
@@ -43,6 +48,12 @@ pub fn failed(operation: &'static str, path: &Path) -> impl FnOnce(std::io::Erro
         path: path.to_path_buf(),
         cause,
     }
+}
+
+/// Returns the error that the file at `path` cannot be understood, and why.
+pub fn unusable(path: &Path, why: impl Into<String>) -> DiskError {
+    let why: String = why.into();
+    failed("use", path)(std::io::Error::new(std::io::ErrorKind::InvalidData, why))
 }
 
 /// Returns the content of the file at `path`, which may have at most `limit_bytes`.

@@ -191,7 +191,7 @@ impl Staging {
         let aside = self.aside();
         if reflink_copy::reflink(source, &aside).is_err() {
             drop(std::fs::remove_file(&aside));
-            self.reflink.store(false, Ordering::Relaxed);
+            self.reflink.store(!source.exists(), Ordering::Relaxed);
             return None;
         }
         Some(aside)

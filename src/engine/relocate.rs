@@ -7,13 +7,13 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 use indexmap::IndexSet;
+use rustc_hash::FxHashMap;
 
 use crate::disk::hash::each_window;
 use crate::disk::{self, DiskError, walk};
 use crate::model::session::{Formula, NamesFormula, OutputNames, Site};
 use crate::model::{Located, Root, Rooted, Roots, bytes_path};
 use crate::rustc::crate_source::{self, Fingerprint};
-use crate::rustc::dep_graph::Search;
 use crate::rustc::nodes::Nodes;
 use crate::rustc::output_names;
 
@@ -73,13 +73,11 @@ impl Catalog {
     ) -> Result<(Vec<Site>, Vec<Located>), DiskError> {
         let own = names.map(outputs).unwrap_or_default();
         let all = self.hashes.iter().chain(&own);
-        let wanted: HashMap<Fingerprint, &Located> =
-            all.map(|(hash, located)| (*hash, located)).collect();
-        let search = Search::new(&wanted);
+        let wanted = all.map(|(hash, located)| (*hash, located)).collect();
         let mut table: IndexSet<&Located> = IndexSet::new();
         let mut sites = Vec::new();
-        for (at, located) in found(path, &search)? {
-            let located = table.insert_full(*located).0;
+        for (at, located) in found(path, &wanted)? {
+            let located = table.insert_full(located).0;
             let located = u32::try_from(located).expect("fewer than 2^32 crates");
             let offset = at as u64;
             sites.push(Site { offset, located });
@@ -88,17 +86,22 @@ impl Catalog {
     }
 }
 
-/// Returns where the dep-graph at `path` holds what is looked for: of a known form as a key or a result, else wherever it stands.
-fn found<'a, T>(path: &Path, search: &Search<'a, T>) -> Result<Vec<(usize, &'a T)>, DiskError> {
+/// Returns where the dep-graph at `path` holds what is `wanted`: of a known form as a key or a result, else wherever it stands.
+fn found<'a>(
+    path: &Path,
+    wanted: &FxHashMap<Fingerprint, &'a Located>,
+) -> Result<Vec<(usize, &'a Located)>, DiskError> {
     let mut found = Vec::new();
     let known = Nodes::read(path).and_then(|mut nodes| {
-        nodes.each_hash(|at, hash| found.extend(search.find(hash).map(|one| (at, one))))
+        nodes.each_hash(|at, hash| found.extend(wanted.get(hash).map(|one| (at, *one))))
     });
     if known.is_none() {
         found.clear();
         each_window(path, OVERLAP, |window| {
-            let all = search.places(window.bytes);
-            found.extend(all.map(|(at, one)| (window.start + at, one)));
+            for (at, hash) in window.bytes.windows(size_of::<Fingerprint>()).enumerate() {
+                let hash: &Fingerprint = hash.try_into().expect("it is as long");
+                found.extend(wanted.get(hash).map(|one| (window.start + at, *one)));
+            }
         })?;
     }
     Ok(found)
@@ -147,7 +150,7 @@ fn sources(places: &Roots, files: &[Option<Rooted>; 3]) -> Vec<(Fingerprint, Loc
 
 #[cfg(test)]
 mod tests {
-    use super::{Catalog, Located, Nodes, fingerprint, places};
+    use super::{Catalog, Formula, Located, Nodes, fingerprint, found, places};
     use crate::model::Roots;
     use crate::rustc::nodes;
     use std::path::Path;
@@ -188,6 +191,28 @@ mod tests {
             let hash = fingerprint(&reader, files, *formula);
             assert_eq!(elsewhere.hashes.get(&hash), Some(located));
             assert_eq!(elsewhere.sites(&graph, None).unwrap().0, []);
+        }
+    }
+
+    /// A hash that is passed over stays the builder's, and the codegen units behind it are compiled again.
+    #[test]
+    fn every_hash_is_found_wherever_it_stands() {
+        let one = Located::Crate {
+            files: [None, None, None],
+            formula: Formula {
+                further_fields: 1,
+                path_kind: None,
+            },
+        };
+        let wanted = (1..=5).map(|n| ([n; 16], &one)).collect();
+        let (dir, mut bytes) = (tempfile::tempdir().unwrap(), vec![9; 40]);
+        bytes[..16].fill(1);
+        bytes[24..].fill(5);
+        let graph = dir.path().join("graph");
+        for (size, places) in [(40, &[0, 24][..]), (39, &[0]), (15, &[])] {
+            std::fs::write(&graph, &bytes[..size]).unwrap();
+            let found = found(&graph, &wanted).unwrap();
+            assert!(found.iter().map(|(at, _)| at).eq(places), "{size}");
         }
     }
 

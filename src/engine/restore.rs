@@ -11,14 +11,14 @@ use rayon::prelude::*;
 
 use crate::cargo::dep_info;
 use crate::disk::place::mode_for;
-use crate::disk::{self, DiskError, Finish, Result, Staging, space};
+use crate::disk::{self, Finish, Result, Staging, failed, space};
 use crate::engine::hold::Held;
 use crate::engine::plan::{built_again, dependency, deps};
 use crate::engine::{Action, Decision, Survey};
 use crate::model::{
     Content, Finder, Fingerprint, Manifest, OutputFile, Reason, Roots, Unit, bytes_path,
 };
-use crate::report::Reporter;
+use crate::report::{self, Reporter};
 use crate::store::{ObjectError, Store};
 use crate::travel::arrivals::Arrivals;
 
@@ -31,24 +31,6 @@ pub struct Restored {
     pub bytes: u64,
 }
 
-/// Why nothing more could be placed; what was placed is whole, the rest is dirty for cargo.
-#[derive(Debug, thiserror::Error)]
-pub enum RestoreError {
-    /// There is not enough room; no unit was touched.
-    #[error("{} needs {} and has only {} free", path.display(), crate::report::bytes(*needed_bytes), crate::report::bytes(*free_bytes))]
-    NoRoom {
-        /// The build directory.
-        path: PathBuf,
-        /// What placing would write.
-        needed_bytes: u64,
-        /// What is free.
-        free_bytes: u64,
-    },
-    /// An operation failed.
-    #[error("{0}")]
-    Disk(#[from] DiskError),
-}
-
 impl Held {
     /// Places what `survey` says of `store` and what came for it, and amends the decisions on units whose objects are missing or
     /// damaged.
@@ -58,7 +40,7 @@ impl Held {
         roots: &Roots,
         (store, arrivals): (&Store, Option<&Arrivals>),
         reporter: &Reporter,
-    ) -> Result<Restored, RestoreError> {
+    ) -> Result<Restored> {
         let manifest = survey.manifest.get();
         let decisions = &mut survey.decisions;
         let here = arrivals.map_or(0, Arrivals::size_bytes);
@@ -89,15 +71,15 @@ impl Held {
     }
 
     /// Fails where the disk has no room for `needed_bytes`.
-    fn check_room(&self, needed_bytes: u64) -> Result<(), RestoreError> {
-        match space::free_bytes(&self.build) {
-            Some(free_bytes) if free_bytes < needed_bytes => Err(RestoreError::NoRoom {
-                path: self.build.to_path_buf(),
-                needed_bytes,
-                free_bytes,
-            }),
-            _ => Ok(()),
+    fn check_room(&self, needed_bytes: u64) -> Result<()> {
+        let free_bytes = space::free_bytes(&self.build).unwrap_or(u64::MAX);
+        if free_bytes >= needed_bytes {
+            return Ok(());
         }
+        let (needed, free) = (report::bytes(needed_bytes), report::bytes(free_bytes));
+        let why = format!("it needs {needed} and has only {free} free");
+        let cause = std::io::Error::new(std::io::ErrorKind::StorageFull, why);
+        Err(failed("place outputs in", &self.build)(cause))
     }
 }
 

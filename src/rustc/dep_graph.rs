@@ -1,12 +1,8 @@
-//! A session's `dep-graph.bin`: its header, and looking for hashes in it.
+//! The header of a session's `dep-graph.bin`.
 //!
-//! Knows nothing of nodes and edges, whose encoding changes from version to version: a hash of 128 bits is found
-//! where it stands, whatever stands around it.
+//! Knows nothing of nodes and edges, whose encoding changes from version to version.
 
-use std::collections::HashMap;
 use std::ops::Range;
-
-use super::crate_source::Fingerprint;
 
 /// How many bytes hold the header, whatever the version's text.
 pub const MAX_HEADER_BYTES: usize = MAGIC.len() + 2 + 1 + 255 + MAX_ARGS_HASH_BYTES;
@@ -48,51 +44,9 @@ fn minor(version: &str) -> Option<u32> {
     version.strip_prefix("1.")?.split('.').next()?.parse().ok()
 }
 
-/// Looks for any of many hashes in a stream of bytes.
-#[derive(Debug)]
-pub struct Search<'a, T> {
-    wanted: &'a HashMap<Fingerprint, T>,
-    /// One bit for each value of a hash's first [`FILTER_BITS`] bits: most places are passed over by it alone.
-    filter: Vec<u64>,
-}
-
-/// 512 KB, which stay in a core's second cache: with 20,000 hashes one place of 200 gets past it.
-const FILTER_BITS: u32 = 22;
-
-impl<'a, T> Search<'a, T> {
-    /// Returns a search for the keys of `wanted`.
-    pub fn new(wanted: &'a HashMap<Fingerprint, T>) -> Search<'a, T> {
-        let mut filter = vec![0; 1 << (FILTER_BITS - 6)];
-        for hash in wanted.keys() {
-            let bit = Self::bit(hash);
-            filter[bit / 64] |= 1 << (bit % 64);
-        }
-        Search { wanted, filter }
-    }
-
-    /// Returns each place in `bytes` where a wanted hash begins, with what is known of it.
-    pub fn places<'b>(&'b self, bytes: &'b [u8]) -> impl Iterator<Item = (usize, &'a T)> + 'b {
-        let all = bytes.windows(16).enumerate();
-        all.filter_map(|(at, window)| Some((at, self.find(window.try_into().ok()?)?)))
-    }
-
-    /// Returns what is known of `hash`, if it is wanted.
-    pub fn find(&self, hash: &Fingerprint) -> Option<&'a T> {
-        let bit = Self::bit(hash);
-        let is_likely = self.filter[bit / 64] & (1 << (bit % 64)) != 0;
-        is_likely.then(|| self.wanted.get(hash))?
-    }
-
-    fn bit(hash: &Fingerprint) -> usize {
-        let first = u32::from_le_bytes([hash[0], hash[1], hash[2], hash[3]]);
-        (first & ((1 << FILTER_BITS) - 1)) as usize
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{Search, header};
-    use std::collections::HashMap;
+    use super::header;
 
     fn file(version: &str) -> Vec<u8> {
         let mut bytes = b"RSIC\0\0".to_vec();
@@ -133,18 +87,5 @@ mod tests {
         let whole = file("1.95.0");
         assert!(header(&whole[..whole.len() - 6]).is_none());
         assert!(header(b"RSIC\0\0\xff1.95").is_none());
-    }
-
-    /// A hash that is passed over stays the builder's, and the codegen units behind it are compiled again.
-    #[test]
-    fn every_hash_is_found_wherever_it_stands() {
-        let wanted: HashMap<[u8; 16], u8> = (1..=5).map(|n| ([n; 16], n)).collect();
-        let search = Search::new(&wanted);
-        let mut bytes = vec![9; 40];
-        bytes[..16].fill(1);
-        bytes[24..].fill(5);
-        let found: Vec<(usize, u8)> = search.places(&bytes).map(|(at, n)| (at, *n)).collect();
-        assert_eq!(found, [(0, 1), (24, 5)]);
-        assert_eq!(search.places(&bytes[..15]).count(), 0);
     }
 }

@@ -7,6 +7,8 @@ use std::collections::{HashMap, HashSet};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use serde::Serialize;
+
 use super::format::{self, FormatError};
 use super::{Result, Store, StoreError};
 use crate::disk::{self, DiskError, walk};
@@ -16,8 +18,8 @@ use crate::model::{Digest, SECONDS_A_DAY};
 /// What says with which signatures a manifest came stays this long after it: a manifest that came back without it, by a process
 /// that was stopped in between, would be believed for lying here.
 const ADOPTED_DAYS: i64 = 366;
-/// How often a store is collected without being asked.
-const BY_ITSELF_DAYS: i64 = 1;
+/// How often a store is collected without being asked, in seconds.
+const BY_ITSELF_S: i64 = 60 * 60;
 
 /// What a store holds, as far as collecting must know.
 #[derive(Debug, Default)]
@@ -31,7 +33,7 @@ pub struct Inventory {
 }
 
 /// What was removed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Removed {
     /// Starting points.
     pub starting_points: usize,
@@ -61,12 +63,11 @@ impl Store {
         disk::touch(&self.object(digest)).is_ok()
     }
 
-    /// Tells whether nobody has collected this store for a day, and notes that somebody does.
+    /// Tells whether nobody has begun to collect this store for an hour, and notes that somebody does.
     pub fn claims_collection(&self, now_unix_s: i64) -> bool {
         let mark = self.root.join(super::VERSION_FILE);
         let last = used(&mark).ok().flatten();
-        last.is_some_and(|(last, _)| last < now_unix_s - BY_ITSELF_DAYS * SECONDS_A_DAY)
-            && disk::touch(&mark).is_ok()
+        last.is_some_and(|(last, _)| last < now_unix_s - BY_ITSELF_S) && disk::touch(&mark).is_ok()
     }
 
     /// Returns what this store holds; `read` is called for each manifest.
@@ -118,6 +119,8 @@ impl Store {
             Err(StoreError::Unusable(.., problem)) if !is_later(&problem) => {
                 Ok((i64::MIN, Vec::new()))
             }
+            // Somebody else's, who keeps it to himself.
+            Err(StoreError::Disk(error)) if error.is_denied() => Ok((i64::MIN, Vec::new())),
             Err(error) => Err(error),
         }
     }
@@ -133,77 +136,60 @@ impl Store {
         now_unix_s: i64,
         before: &dyn Fn(),
     ) -> Result<Removed> {
-        let mut sweep = Sweep {
-            now_unix_s,
-            before,
-            removed: Removed::default(),
+        let mut removed = Removed::default();
+        let mut remove = |path: &Path, now_unix_s: i64| -> Result<bool, DiskError> {
+            before();
+            let Some((used_unix_s, bytes)) = used(path)? else {
+                return Ok(true);
+            };
+            if !is_idle(used_unix_s, now_unix_s) {
+                return Ok(false);
+            }
+            match disk::remove_file(path) {
+                // It is somebody else's.
+                Err(error) if error.is_denied() => return Ok(false),
+                removed => removed?,
+            }
+            removed.files += 1;
+            removed.bytes += bytes;
+            Ok(true)
         };
         let points = self.all_points();
         let mut spared: HashSet<u32> = HashSet::new();
         for at in plan.expired.iter().chain(&plan.crowded_out) {
             let digest = inventory.manifests[*at];
+            let manifest = self.manifest_path(digest);
             // Its points first: one that leads nowhere is a warning at each start.
-            if sweep.idle(&self.manifest_path(digest))? {
+            if used(&manifest)?.is_some_and(|(used_unix_s, _)| is_idle(used_unix_s, now_unix_s)) {
                 for point in points.iter().filter(|one| one.manifest == digest) {
-                    sweep.remove(&self.point_path(point))?;
+                    remove(&self.point_path(point), now_unix_s)?;
                 }
             }
-            match sweep.remove(&self.manifest_path(digest))? {
-                true => sweep.removed.starting_points += 1,
+            match remove(&manifest, now_unix_s)? {
+                true => removed.starting_points += 1,
                 false => spared.extend(&inventory.held[*at].objects),
             }
         }
         for at in &plan.objects {
             let position = u32::try_from(*at).expect("fewer than 2^32 objects");
-            let gone = !spared.contains(&position)
-                && sweep.remove(&self.object(inventory.digests[*at]))?;
-            sweep.removed.objects += usize::from(gone);
+            let object = self.object(inventory.digests[*at]);
+            let gone = !spared.contains(&position) && remove(&object, now_unix_s)?;
+            removed.objects += usize::from(gone);
         }
         for point in points.iter().filter(|one| !self.has_manifest(one.manifest)) {
-            sweep.remove(&self.point_path(point))?;
+            remove(&self.point_path(point), now_unix_s)?;
         }
+        let serves = walk::names(&self.root.join("manifests")).next().is_some();
         for dir in ["indexes", "doubted", "rest", "asked", "adopted", "answers"] {
-            let days = match dir {
-                "adopted" | "answers" => ADOPTED_DAYS,
-                _ => 0,
-            };
-            sweep.now_unix_s = now_unix_s - days * SECONDS_A_DAY;
+            let stays = dir == "adopted" || dir == "answers" && serves;
+            let days = if stays { ADOPTED_DAYS } else { 0 };
             for (digest, path) in named(&self.root.join(dir))? {
                 if !self.has_manifest(digest) {
-                    sweep.remove(&path)?;
+                    remove(&path, now_unix_s - days * SECONDS_A_DAY)?;
                 }
             }
         }
-        Ok(sweep.removed)
-    }
-}
-
-/// One sweep under way.
-struct Sweep<'a> {
-    now_unix_s: i64,
-    before: &'a dyn Fn(),
-    removed: Removed,
-}
-
-impl Sweep<'_> {
-    /// Tells whether the file at `path` is there and was not used lately.
-    fn idle(&self, path: &Path) -> Result<bool, DiskError> {
-        Ok(used(path)?.is_some_and(|(used_unix_s, _)| is_idle(used_unix_s, self.now_unix_s)))
-    }
-
-    /// Removes the file at `path` if it is still idle; tells whether it is gone.
-    fn remove(&mut self, path: &Path) -> Result<bool, DiskError> {
-        (self.before)();
-        let Some((used_unix_s, bytes)) = used(path)? else {
-            return Ok(true);
-        };
-        if !is_idle(used_unix_s, self.now_unix_s) {
-            return Ok(false);
-        }
-        disk::remove_file(path)?;
-        self.removed.files += 1;
-        self.removed.bytes += bytes;
-        Ok(true)
+        Ok(removed)
     }
 }
 

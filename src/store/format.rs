@@ -1,7 +1,5 @@
 //! How a manifest is written: a versioned header, then postcard in one zstd frame. See `docs/format.md`.
 
-use std::io::Read;
-
 use crate::model::Manifest;
 use crate::model::manifest::Malformed;
 
@@ -10,7 +8,7 @@ const MAGIC: &[u8; 8] = b"HEADSTRT";
 /// The manifest version that this version writes and reads.
 pub(super) const VERSION: u16 = 12;
 /// The largest manifest that is decoded; what somebody made who meant no good takes some tens of times that in memory.
-const MAX_DECODED_BYTES: u64 = 256 << 20;
+const MAX_DECODED_BYTES: usize = 256 << 20;
 /// zstd's level: 3 halves a manifest again over 1, at a cost of milliseconds.
 const LEVEL: i32 = 3;
 
@@ -74,15 +72,11 @@ pub(super) fn sized(bytes: &[u8]) -> Result<(&[u8], &[u8])> {
 pub fn decode(bytes: &[u8]) -> Result<Manifest> {
     let rest = versioned(bytes, MAGIC, VERSION)?;
     let (size, packed) = rest.split_first_chunk().ok_or(FormatError::Damaged)?;
-    let size_bytes = u64::from_le_bytes(*size);
-    if size_bytes > MAX_DECODED_BYTES {
-        return Err(FormatError::Damaged);
-    }
-    let decoder = zstd::stream::Decoder::new(packed).map_err(|_| FormatError::Damaged)?;
-    let mut plain = Vec::new();
-    let read = decoder.take(size_bytes + 1).read_to_end(&mut plain);
-    read.map_err(|_| FormatError::Damaged)?;
-    if plain.len() as u64 != size_bytes {
+    let size = usize::try_from(u64::from_le_bytes(*size)).ok();
+    let size = size.filter(|size| *size <= MAX_DECODED_BYTES);
+    let size = size.ok_or(FormatError::Damaged)?;
+    let plain = zstd::bulk::decompress(packed, size).map_err(|_| FormatError::Damaged)?;
+    if plain.len() != size {
         return Err(FormatError::Damaged);
     }
     let manifest: Manifest = postcard::from_bytes(&plain).map_err(|_| FormatError::Damaged)?;

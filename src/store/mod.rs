@@ -58,6 +58,8 @@ const VERSION_PREFIX: &str = "headstart store ";
 const MAX_MANIFEST_BYTES: u64 = 256 << 20;
 /// The largest point that is read.
 const MAX_POINT_BYTES: u64 = 1 << 20;
+/// What the files of a store in the making are called.
+const CREATE: &str = "create";
 /// How a stored file looks.
 const STORED: Finish = Finish::with_mode(MODE_STORED);
 
@@ -100,7 +102,7 @@ impl Store {
         disk::make_dir(root)?;
         let root = root.to_path_buf();
         let store = Store { root };
-        let (path, staging) = (store.root.join(VERSION_FILE), store.staging("create")?);
+        let (path, staging) = (store.root.join(VERSION_FILE), store.staging(CREATE)?);
         let version = format!("{VERSION_PREFIX}{KNOWN}\n");
         staging.write(&path, version.as_bytes(), PLAIN)?;
         Ok(store)
@@ -346,10 +348,13 @@ fn write(staging: &Staging, path: &Path, bytes: &[u8], finish: Finish) -> Result
     Ok(staging.write(path, bytes, finish)?)
 }
 
+/// Tells whether `dir` has nothing but what an interrupted [`Store::create`] leaves.
 fn is_empty(dir: &Path) -> bool {
-    std::fs::read_dir(dir).is_ok_and(|mut entries| {
-        entries.all(|entry| entry.is_ok_and(|entry| entry.file_name() == "tmp"))
-    })
+    let begun = |name: String| name.starts_with(&format!("{CREATE}-"));
+    let all_begun = |dir: &Path| walk::names(dir).all(begun);
+    std::fs::read_dir(dir).is_ok()
+        && walk::names(dir).all(|name| name == "tmp")
+        && all_begun(&dir.join("tmp"))
 }
 
 fn check_version(root: &Path, bytes: &[u8]) -> Result<()> {

@@ -20,6 +20,8 @@ const FRAME_BYTES: u64 = 64 << 10;
 const LEVEL: i32 = 3;
 /// Objects up to this size are compressed at once: of larger ones, which come as a stream, zstd has what came before in two places, which is slower.
 const AT_ONCE_BYTES: u64 = 16 << 20;
+/// As far as a frame may look back, by its logarithm: four times as far as zstd does at the levels used. Who reads needs as much memory.
+pub const MAX_WINDOW_LOG: u32 = 24;
 /// What an index has at most for each object of its manifest: a frame of its own and those of its bases, each in a pack of its own.
 const MAX_ENTRY_BYTES: usize = 512;
 /// What it has beside that.
@@ -220,7 +222,9 @@ pub fn compress(mut content: impl std::io::Read, size_bytes: u64) -> std::io::Re
 
 /// Returns a reader of what `frame` holds. Whoever reads stops at the size that the manifest says.
 pub fn decompress(frame: &[u8]) -> std::io::Result<impl std::io::Read + '_> {
-    Ok(zstd::stream::Decoder::with_buffer(frame)?.single_frame())
+    let mut decoder = zstd::stream::Decoder::with_buffer(frame)?;
+    decoder.window_log_max(MAX_WINDOW_LOG)?;
+    Ok(decoder.single_frame())
 }
 
 /// Returns where a tier keeps a manifest with its index.

@@ -188,7 +188,9 @@ fn aside_name(file: &OutputFile) -> String {
 /// Tells whether `dir` is such a directory, and nobody's any more.
 fn is_left(dir: &Path) -> bool {
     let name = dir.file_name().unwrap_or_default().as_encoded_bytes();
-    name.starts_with(NAME.as_bytes()) && !lock::is_held(&dir.join(LOCK))
+    let lock = dir.join(LOCK);
+    // Without one it is being made.
+    name.starts_with(NAME.as_bytes()) && lock.exists() && !lock::is_held(&lock)
 }
 
 /// Stores what `store` lacks of the outputs of `manifest` and `build` still holds: of archives, or of all. What changed since is passed
@@ -236,7 +238,7 @@ fn with_offsets(content: &Content) -> Vec<(u64, (Digest, u64))> {
 
 #[cfg(test)]
 mod tests {
-    use super::Arrivals;
+    use super::{Arrivals, LOCK};
     use crate::disk::PLAIN;
     use crate::model::{Content, Digest, OutputFile, Piece, Recipe};
     use crate::store::{ObjectError, Store};
@@ -439,6 +441,7 @@ mod tests {
         for planted in [None, Some(&longer[..])] {
             std::fs::create_dir(&left).unwrap();
             std::fs::write(&victim, b"mine").unwrap();
+            std::fs::write(left.join(LOCK), "").unwrap();
             let aside = left.join(super::aside_name(&one));
             match planted {
                 None => std::os::unix::fs::symlink(&victim, aside).unwrap(),
@@ -461,8 +464,13 @@ mod tests {
         let store = Store::create(&dir.path().join("store")).unwrap();
         let left = dir.path().join("arrivals-left");
         std::fs::create_dir(&left).unwrap();
+        std::fs::write(left.join(LOCK), "").unwrap();
+        let begun = dir.path().join("arrivals-begun");
+        std::fs::create_dir(&begun).unwrap();
         let arrivals = || Arrivals::of(&[], &HashSet::new(), &store, dir.path()).unwrap();
         let (first, second) = (arrivals(), arrivals());
         assert!(!left.exists() && first.dir().exists() && second.dir().exists());
+        // What is being made has its lock a moment later.
+        assert!(begun.exists());
     }
 }

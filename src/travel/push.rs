@@ -137,11 +137,12 @@ impl Push<'_> {
         read.map_or(Head::default(), |read| read.head)
     }
 
-    /// Returns where the tier has what the starting points before this one are made of, those of the same commands first.
+    /// Returns where the tier has what the starting points before this one are made of, those of the same part and commands first.
     /// One that cannot be read costs bytes, no more.
     fn known(&mut self, head: &Head, point: &Point) -> Known {
         let mut before: Vec<&Entry> = head.entries.iter().collect();
-        before.sort_by_key(|entry| entry.point.commands != point.commands);
+        let other = |one: &Point| (one.part != point.part, one.commands != point.commands);
+        before.sort_by_key(|entry| other(&entry.point));
         let mut known = Known::default();
         for entry in before.into_iter().take(MAX_PREDECESSORS) {
             let name = entry.point.manifest;

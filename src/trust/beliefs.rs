@@ -63,24 +63,13 @@ struct Revoked {
     key: KeyId,
 }
 
-/// Why the user's keys are not known, or not changed.
-#[derive(Debug, thiserror::Error)]
-pub enum BeliefsError {
-    /// The file cannot be understood, and why; none of it is believed then.
-    #[error("cannot use {}: {}", .0.display(), .1)]
-    File(PathBuf, String),
-    /// The file cannot be read or written.
-    #[error("{0}")]
-    Disk(#[from] DiskError),
-}
-
 /// Returns the file in the configuration directory `dir`.
 pub fn file(dir: &Path) -> PathBuf {
     dir.join(FILE)
 }
 
 /// Returns what the user with the configuration directory `dir` believes: nothing where there is no file.
-pub fn read(dir: &Path) -> Result<Beliefs, BeliefsError> {
+pub fn read(dir: &Path) -> Result<Beliefs, DiskError> {
     let path = file(dir);
     let bytes = match disk::read(&path, MAX_BYTES) {
         Err(error) if error.is_missing() => return Ok(Beliefs::default()),
@@ -88,13 +77,13 @@ pub fn read(dir: &Path) -> Result<Beliefs, BeliefsError> {
     };
     let text = String::from_utf8(bytes).map_err(|_| "it is no UTF-8".to_owned());
     let parsed = text.and_then(|text| parse(&text));
-    parsed.map_err(|why| BeliefsError::File(path, why))
+    parsed.map_err(|why| disk::unusable(&path, why))
 }
 
 /// Reads what the user believes, has `change` change it, and writes it if that did; returns what `change` does.
 ///
 /// Several processes may do so at once: each waits for the one before. Comments in the file stay.
-pub fn change<T>(dir: &Path, change: impl FnOnce(&mut Beliefs) -> T) -> Result<T, BeliefsError> {
+pub fn change<T>(dir: &Path, change: impl FnOnce(&mut Beliefs) -> T) -> Result<T, DiskError> {
     disk::make_dir(dir)?;
     let _lock = lock::exclusive(&dir.join(LOCK), || {})?;
     let mut beliefs = read(dir)?;

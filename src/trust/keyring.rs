@@ -6,10 +6,10 @@
 use std::path::{Path, PathBuf};
 
 use super::TrustError;
-use super::beliefs::{self, Beliefs, BeliefsError, Role};
+use super::beliefs::{self, Beliefs, Role};
 use super::keys::{KeyId, PublicKey};
-use super::statement::{self, Statement, StatementError, add_new};
-use crate::disk::{self, PLAIN, Staging, lock};
+use super::statement::{self, Statement, add_new};
+use crate::disk::{self, DiskError, PLAIN, Staging, lock};
 
 /// The directory of the newest statements, one for each repository.
 const DIR: &str = "keys";
@@ -26,7 +26,7 @@ pub struct Keyring {
 
 impl Keyring {
     /// Returns the keys that the user with the configuration directory `dir` believes in `repository`.
-    pub fn read(dir: &Path, repository: Option<String>) -> Result<Keyring, BeliefsError> {
+    pub fn read(dir: &Path, repository: Option<String>) -> Result<Keyring, DiskError> {
         let mut keyring = Keyring {
             dir: dir.to_path_buf(),
             beliefs: beliefs::read(dir)?,
@@ -69,12 +69,14 @@ impl Keyring {
     }
 
     /// Does the same and keeps nothing; tells whether it is newer than what was seen.
-    pub fn consider(&mut self, bytes: &[u8]) -> Result<bool, StatementError> {
+    pub fn consider(&mut self, bytes: &[u8]) -> Result<bool, TrustError> {
         let roots = self.beliefs.roots(self.repository());
         let new = Statement::read(bytes, self.repository(), &roots)?;
         let seen = self.statement.as_ref().map_or(0, |one| one.generation);
         if new.generation < seen {
-            return Err(StatementError::Older(new.generation, seen));
+            let number = new.generation;
+            let why = format!("it is statement {number}, and statement {seen} was seen before");
+            return Err(TrustError::Statement(why));
         }
         // Of two with one number, the first that was seen counts.
         let newer = new.generation > seen;
@@ -113,7 +115,7 @@ impl Keyring {
     }
 
     /// Returns the newest statement that was kept; none of a root that is not believed any more.
-    fn kept(&self) -> Result<Option<Statement>, BeliefsError> {
+    fn kept(&self) -> Result<Option<Statement>, DiskError> {
         let roots = self.beliefs.roots(self.repository());
         if roots.is_empty() {
             return Ok(None);
@@ -125,13 +127,13 @@ impl Keyring {
         };
         match Statement::read(&bytes, self.repository(), &roots) {
             Ok(statement) => Ok(Some(statement)),
-            Err(StatementError::Trust(TrustError::Strangers(_))) => Ok(None),
-            Err(error) => Err(BeliefsError::File(path, error.to_string())),
+            Err(TrustError::Strangers(_)) => Ok(None),
+            Err(error) => Err(disk::unusable(&path, error.to_string())),
         }
     }
 
     /// Keeps the newest statement, unless another process has kept a newer one meanwhile.
-    fn keep(&self, bytes: &[u8]) -> Result<(), BeliefsError> {
+    fn keep(&self, bytes: &[u8]) -> Result<(), DiskError> {
         let dir = self.dir.join(DIR);
         disk::make_dir(&dir)?;
         let _lock = lock::exclusive(&self.dir.join(beliefs::LOCK), || {})?;

@@ -46,6 +46,12 @@ pub enum TrustError {
     /// No signature can be read.
     #[error("its signature cannot be read: {0}")]
     Unreadable(&'static str),
+    /// A later version wrote the statement of a root.
+    #[error("it is of format {0}, which this version does not know")]
+    Newer(u16),
+    /// The statement of a root does not count, and why.
+    #[error("{0}")]
+    Statement(String),
 }
 
 /// What is believed, or why not.

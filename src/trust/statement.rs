@@ -5,7 +5,7 @@
 use serde::Deserialize;
 
 use super::keys::{KeyId, PublicKey, SecretKey};
-use super::{TrustError, verify};
+use super::{Result, TrustError, verify};
 use crate::model::Digest;
 
 /// The version that this version writes and reads.
@@ -36,29 +36,6 @@ pub struct Statement {
 struct Header {
     version: u16,
 }
-
-/// Why a statement does not count.
-#[derive(Debug, thiserror::Error)]
-pub enum StatementError {
-    /// No root that is believed signed it.
-    #[error("{0}")]
-    Trust(#[from] TrustError),
-    /// It is no statement.
-    #[error("it cannot be understood: {0}")]
-    Text(String),
-    /// A later version wrote it.
-    #[error("it is of format {0}, which this version does not know")]
-    Newer(u16),
-    /// It is about another repository.
-    #[error("it is about the repository `{0}`")]
-    Repository(String),
-    /// A newer one was seen.
-    #[error("it is statement {0}, and statement {1} was seen before")]
-    Older(u64, u64),
-}
-
-/// A statement, or why it does not count.
-type Result<T, E = StatementError> = std::result::Result<T, E>;
 
 /// Returns where a tier keeps the newest statement about `repository`.
 pub fn key(repository: &str) -> String {
@@ -91,7 +68,10 @@ impl Statement {
         let statement = Statement::parse(text)?;
         match statement.repository == repository {
             true => Ok(statement),
-            false => Err(StatementError::Repository(statement.repository)),
+            false => {
+                let why = format!("it is about the repository `{}`", statement.repository);
+                Err(TrustError::Statement(why))
+            }
         }
     }
 
@@ -101,7 +81,7 @@ impl Statement {
         let header: Header = toml::from_str(text).map_err(wrong)?;
         match header.version {
             VERSION => toml::from_str(text).map_err(wrong),
-            newer => Err(StatementError::Newer(newer)),
+            newer => Err(TrustError::Newer(newer)),
         }
     }
 
@@ -149,6 +129,6 @@ pub(super) fn add_new<T: Clone + PartialEq>(all: &mut Vec<T>, further: &[T]) {
     }
 }
 
-fn unreadable(why: &str) -> StatementError {
-    StatementError::Text(why.trim().to_owned())
+fn unreadable(why: &str) -> TrustError {
+    TrustError::Statement(format!("it cannot be understood: {}", why.trim()))
 }

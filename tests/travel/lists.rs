@@ -1,11 +1,11 @@
-//! The list of a remote: who may replace it by what.
+//! The list of a remote: who may replace it by what, and what is asked for of it.
 
 use std::fs;
 
 use headstart::store::head;
 
 use crate::common::PROGRAM;
-use crate::common::chain::refused;
+use crate::common::chain::{found_nothing, refused};
 use crate::far::Far;
 
 /// Whoever publishes without the key would take away what all others can believe.
@@ -88,4 +88,27 @@ fn a_remote_that_is_only_read_is_not_written_to() {
     let said = publish(&[]).succeeded();
     assert!(said.stderr.contains("only read"), "{}", said.stderr);
     refused(&publish(&["--required"]), "could not be written to");
+}
+
+/// Before a change of formats all that is listed may be of no use: each of hundreds would be asked for, and said to be, at each start.
+#[test]
+fn what_cannot_be_used_is_not_asked_for_without_end() {
+    let far = Far::published(None);
+    for at in 0..11 {
+        far.chain.source.edit("note.txt", at.to_string());
+        far.chain.source.commit("next");
+        far.publish(None);
+    }
+    let weeks = fs::read_dir(far.remote.join("v1/manifests")).expect("it was published");
+    let files = weeks.flat_map(|week| fs::read_dir(week.expect("it is ours").path()));
+    for file in files.flatten() {
+        fs::write(file.expect("it is ours").path(), "of another format").expect("it is ours");
+    }
+    let server = far.server();
+    let said = far.start(&far.clone("other"), &server.url(), &["--believe-store"]);
+    found_nothing(&said, "none of the manifests can be used");
+    let asked = server.requests();
+    let manifests = asked.iter().filter(|path| path.contains("manifests"));
+    assert_eq!(manifests.count(), 8, "{asked:#?}");
+    assert_eq!(said.stderr.matches("is not used").count(), 8);
 }

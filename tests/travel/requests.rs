@@ -1,7 +1,10 @@
 //! What a starting point costs on the way: requests and bytes.
 
+use headstart_testkit::Workspace;
+use headstart_testkit::fixture::Lock;
+
 use crate::common::chain::{builds_right, explain, prints};
-use crate::common::{publish_by, rests, runner};
+use crate::common::{Place, publish_by, rests, runner};
 use crate::far::Far;
 
 /// Everything a build is spared depends on this: a fresh clone on another machine runs no rustc.
@@ -108,4 +111,37 @@ fn a_publisher_with_an_empty_store_writes_nothing_twice() {
     std::fs::remove_dir_all(far.chain.place.store()).expect("it is ours");
     let said = far.publish(None)["remotes"][0].clone();
     assert_eq!(said["objects"], 0, "{said}");
+}
+
+/// Three workspaces of one repository are built by one command: each would find the other two listed last, and write all that it has.
+#[test]
+fn each_part_knows_what_was_published_of_it() {
+    let parts = ["one", "two", "three"];
+    let files = parts.iter().flat_map(|part| {
+        let manifest = format!("[package]\nname = \"{part}\"\nversion = \"0.1.0\"\n[workspace]\n");
+        let main = format!("fn main() {{\n    println!(\"{part}\");\n}}\n");
+        let lock = Lock::new().local(part, &[]).file().1;
+        [
+            ("Cargo.toml", manifest),
+            ("src/main.rs", main),
+            ("Cargo.lock", lock),
+        ]
+        .map(|(file, text)| (format!("{part}/{file}"), text))
+    });
+    let place = Place::new();
+    let ignored = (".gitignore".to_owned(), "target\n".to_owned());
+    let source = Workspace::new(files.chain([ignored]));
+    let remote = format!("file://{}", place.scratch.path("remote").display());
+    let publish = |part: &str| {
+        let runner = runner(&source.path(part), &place).env("HEADSTART_REMOTES", &remote);
+        let said = publish_by(runner, &["build"]);
+        said["remotes"][0]["bytes"]
+            .as_u64()
+            .expect("it is a number")
+    };
+    let whole = parts.map(publish)[0];
+    source.append("one/src/main.rs", "// edited\n");
+    source.commit("next");
+    let next = publish("one");
+    assert!(next < whole / 3, "{next} of {whole}");
 }

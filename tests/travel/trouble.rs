@@ -125,6 +125,31 @@ fn a_disk_that_fills_ends_the_fetching() {
     builds_right(&clone);
 }
 
+/// A store that root or a read-only disk keeps would cost all that it has, and fail the job, for what it lacks.
+#[test]
+fn a_store_that_cannot_be_written_serves_what_it_has() {
+    let far = Far::published(None);
+    let server = far.server();
+    let first = far.clone("first");
+    let start = |clone| far.start(clone, &server.url(), &["--believe-store"]);
+    start(&first).succeeded();
+    far.gathers(&first);
+    let tmp = far.store().join("tmp");
+    fs::remove_dir_all(&tmp).expect("it is there");
+    fs::write(&tmp, "").expect("it is ours");
+    let clone = far.clone("second");
+    // The session of c2 was never fetched.
+    clone.append("crates/c2/src/lib.rs", "// edited\n");
+    let said = start(&clone).succeeded();
+    assert_eq!(said.json()["units"]["fresh"], 2, "{}", said.stderr);
+    assert!(
+        said.stderr.contains("nothing is fetched of"),
+        "{}",
+        said.stderr
+    );
+    builds_right(&clone);
+}
+
 /// Where there is room for one copy of what is placed, and not for two, nothing would be placed once it had come.
 #[test]
 fn a_disk_has_room_for_what_is_there_already() {
