@@ -302,10 +302,14 @@ fn a_store_is_collected_by_itself() {
 #[test]
 fn a_job_waits_until_the_store_is_collected() {
     let chain = not_collected_lately();
-    let clone = chain.elsewhere("job");
-    let mut start = chain.command(clone.root(), &["start"]);
-    output(start.env("CI", "true")).succeeded();
-    assert!(files(&chain.place.store().join("objects")).is_empty());
+    let expired = chain.manifest_file();
+    chain.source.edit("note.txt", "another commit");
+    chain.source.commit("next");
+    let publish = ["publish", "--required", "--", "build"];
+    let mut publish = chain.command(chain.source.root(), &publish);
+    output(publish.env("CI", "true")).succeeded();
+    assert!(!expired.exists());
+    chain.serves();
 }
 
 /// A store with what has expired, that was collected hours ago.

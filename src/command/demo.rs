@@ -226,11 +226,7 @@ fn as_json(measured: &Measured) -> serde_json::Value {
         "commit": measured.commit,
         "alone_seconds": measured.alone.as_secs_f64(),
         "started_seconds": measured.started.as_secs_f64(),
-        "units": {
-            "fresh": measured.start.count(Action::Place),
-            "near": measured.start.count(Action::Seed),
-            "absent": measured.start.count(Action::Leave),
-        },
+        "units": measured.start.counts(),
         "bytes": measured.start.restored.bytes,
     })
 }

@@ -117,7 +117,8 @@ fn trust_hint(error: &anyhow::Error) -> Option<&'static str> {
             TrustError::Unsigned => "whoever publishes there can sign, by `headstart key new`",
             TrustError::Strangers(_) => "if you know that key, `headstart trust add` believes it",
             TrustError::Newer(_) => "update headstart",
-            TrustError::Mismatch(_) | TrustError::Unreadable(_) | TrustError::Statement(_) => {
+            TrustError::Statement(_) => return None,
+            TrustError::Mismatch(_) | TrustError::Unreadable(_) => {
                 "tell whoever publishes there; publishing that commit again replaces what is damaged"
             }
         });

@@ -1,6 +1,7 @@
 //! `headstart gc`: deletes what a store has no room for, and what remotes hold of weeks that are over for good.
 
 use std::ffi::OsStr;
+use std::process::Child;
 
 use anyhow::{Result, ensure};
 use serde::Serialize;
@@ -80,28 +81,21 @@ pub fn run(args: &GcArgs, call: Call<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Has another process collect the store that a command used, if nobody has for an hour. In a job of CI that is waited for: what a job
-/// leaves behind is ended with it.
-pub(super) fn by_itself(call: Call<'_>, args: &StoreArgs) {
+/// Has another process collect the store that a command used, if nobody has for an hour; returns it.
+pub(super) fn by_itself(call: Call<'_>, args: &StoreArgs) -> Option<Child> {
     let (environment, typed) = (call.environment, args.store.as_deref());
     if environment.is_off(LATER_VAR) {
-        return;
+        return None;
     }
-    let root = environment.store(typed);
-    let Some(store) = root.ok().and_then(|root| Store::open(&root).ok()) else {
-        return;
-    };
-    let max_bytes = match environment.store_max_bytes() {
-        Ok(max_bytes) => max_bytes.to_string(),
-        Err(error) => return call.reporter.warn(error),
-    };
-    if store.claims_collection(call.now_unix_s()) {
-        let gc = ["gc", "--quiet", "--max-size", &max_bytes, "--store"];
-        let mut gc: Vec<&OsStr> = gc.iter().map(OsStr::new).collect();
-        gc.push(store.root().as_ref());
-        let gc = later(environment, &gc, &[]).filter(|_| environment.is_set("CI"));
-        gc.and_then(|mut gc| gc.wait().ok());
-    }
+    let store = Store::open(&environment.store(typed).ok()?).ok()?;
+    let max_bytes = environment.store_max_bytes();
+    let warn = |error| call.reporter.warn(error);
+    let max_bytes = max_bytes.map_err(warn).ok()?.to_string();
+    let gc = ["gc", "--quiet", "--max-size", &max_bytes, "--store"];
+    let mut gc: Vec<&OsStr> = gc.iter().map(OsStr::new).collect();
+    gc.push(store.root().as_ref());
+    let is_due = store.claims_collection(call.now_unix_s());
+    is_due.then(|| later(environment, &gc, &[]))?
 }
 
 /// Collects the local store; none where there is no store.

@@ -23,6 +23,7 @@ use super::{
 };
 use crate::cargo::{CargoCommand, Messages, command as cargo, message};
 use crate::config::Environment;
+use crate::engine::answers::Answers;
 use crate::engine::publish::{Published, publish};
 use crate::engine::{Build, Ledger, hold};
 use crate::git::Repository;
@@ -68,6 +69,7 @@ struct Ready<'a> {
     dirty: bool,
     what: What,
     store: Store,
+    answers: Option<Answers>,
 }
 
 /// What is built.
@@ -216,6 +218,10 @@ impl<'a> Ready<'a> {
             let told = ledger.told(&setup.workspace.root);
             drop(made.and_then(|()| ledger.note_workspace(&told)));
         }
+        let answers = match &what {
+            What::Workspace(setup) => setup.answers(commands, environment, &store),
+            What::Rustc(_) => None,
+        };
         Ok(Ready {
             args,
             commands,
@@ -225,11 +231,13 @@ impl<'a> Ready<'a> {
             dirty,
             what,
             store,
+            answers,
         })
     }
 
     /// Stores what was built, and writes it to the remotes.
     fn publish(&self, built: &Built) -> Result<Vec<Outcome>> {
+        self.answers.as_ref().and_then(Answers::keep);
         let setups = match &self.what {
             What::Workspace(setup) => return Ok(vec![self.publish_one(setup, built)?]),
             What::Rustc(checkout) => checkout.clone().with_tools()?.built()?,
@@ -266,8 +274,6 @@ impl<'a> Ready<'a> {
             report: built.lines.as_deref().map(message::live),
         };
         check_still_there(&self.repository, &build.manifest)?;
-        let answers = setup.answers(call.environment, store);
-        answers.and_then(|answers| answers.keep());
         let started = timer();
         let failed = || format!("cannot publish into {}", store.root().display());
         let published = publish(&build).with_context(failed)?;
@@ -275,7 +281,10 @@ impl<'a> Ready<'a> {
         let started = timer();
         let pushed = self.push(setup, &published.point)?;
         let push_time = started.elapsed();
-        gc::by_itself(call, &self.args.store);
+        // What a job of CI leaves behind is ended with it.
+        let in_job = call.environment.named("CI").is_some_and(|ci| ci != "false");
+        let gc = gc::by_itself(call, &self.args.store).filter(|_| in_job);
+        gc.and_then(|mut gc| gc.wait().ok());
         Ok(Outcome {
             published,
             cargo_time: built.time,

@@ -65,7 +65,10 @@ impl Search<'_> {
                     true => &mut found,
                     false => &mut others,
                 };
-                if ours.is_empty() || all.commits == MAX_CANDIDATES || refused == MAX_REFUSED {
+                // What is here need not be asked for.
+                let hopeless = refused >= MAX_REFUSED
+                    && !ours.iter().any(|point| sources.is_whole(point.manifest));
+                if ours.is_empty() || all.commits == MAX_CANDIDATES || hopeless {
                     continue;
                 }
                 let usable = sources.candidates(ours);

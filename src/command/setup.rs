@@ -123,14 +123,20 @@ impl Setup {
         })
     }
 
-    /// Returns what rustc tells cargo here, to keep in `store` or to take from it; none where that may differ, or another program runs cargo.
-    pub fn answers(&self, environment: &Environment, store: &Store) -> Option<Answers> {
-        let (build, settings) = (
-            &self.workspace.build_dir,
-            environment.rustc_settings(&self.workspace.root),
-        );
-        let is_plain = self.part.target_dir.is_empty();
-        is_plain.then(|| Answers::of(store, build, (&self.toolchain, &self.sysroot), &settings))?
+    /// Returns what rustc tells cargo here where that runs `commands`, to keep in `store` or to take from it; none where that may differ, or
+    /// another program runs cargo.
+    pub fn answers(
+        &self,
+        commands: &[CargoCommand],
+        environment: &Environment,
+        store: &Store,
+    ) -> Option<Answers> {
+        let mut args = commands.iter().flat_map(|command| &command.args);
+        // clippy asks with another program in rustc's place.
+        let differs = args.any(|arg| arg.starts_with("--config") || arg == "clippy");
+        let is_plain = self.part.target_dir.is_empty() && !differs;
+        let (build, compiler) = (&self.workspace.build_dir, (&self.toolchain, &*self.sysroot));
+        is_plain.then(|| Answers::of(store, build, compiler, &environment.rustc_settings()))?
     }
 
     /// Returns the directory of `headstart.toml`: the workspace's root, but the top of the work tree for one of several parts.

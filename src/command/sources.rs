@@ -140,7 +140,7 @@ impl<'a> Sources<'a> {
 
     /// Tells whether the manifest `name` is here, with its index if it came from a tier: what was written right before the machine
     /// stopped may be empty.
-    fn is_whole(&self, name: Digest) -> bool {
+    pub(super) fn is_whole(&self, name: Digest) -> bool {
         let manifest = self.store.manifest(name).ok();
         let has_index = |manifest| self.store.index(name, &manifest).is_some();
         manifest.is_some_and(|one| self.store.adopted(name).is_none() || has_index(one))

@@ -1,6 +1,7 @@
 //! `headstart start`: find the nearest starting point, decide, place, and say so.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::Path;
 use std::process::{ExitCode, Stdio};
 
 use anyhow::{Result, ensure};
@@ -19,7 +20,7 @@ use super::{
 use crate::cargo::{CargoCommand, Locked, command as cargo};
 use crate::config::Environment;
 use crate::disk;
-use crate::engine::ahead::Ahead;
+use crate::engine::ahead::{AHEAD_VAR, Ahead};
 use crate::engine::answers::Answers;
 use crate::engine::hold::{self, Held};
 use crate::engine::ledger::{Decision as Noted, ReasonText, Started};
@@ -49,6 +50,8 @@ pub struct Outcome {
     pub seeds: usize,
     /// What can be prepared for those that cargo will compile.
     pub ahead: Ahead,
+    /// What rustc tells cargo here, where no cargo has asked.
+    pub answers: Option<Answers>,
     /// How long all of it took, in seconds.
     pub seconds: f64,
 }
@@ -69,12 +72,11 @@ pub fn run(args: &StartArgs, call: Call<'_>) -> Result<ExitCode> {
         Some(checkout) => checkout.start(args, call),
         None => start_here(args, &commands[0], call),
     };
-    let mut ahead = None;
+    let mut begun = None;
     match started {
         Ok(outcomes) => {
             report(args, &outcomes, checkout.is_some(), call.now);
-            let plain = outcomes.into_iter().filter(|_| checkout.is_none());
-            ahead = plain.map(|outcome| outcome.ahead).next();
+            begun = outcomes.into_iter().find(|_| checkout.is_none());
         }
         Err(error) => match error.downcast() {
             Ok(none) => report_none(args, none)?,
@@ -92,11 +94,17 @@ pub fn run(args: &StartArgs, call: Call<'_>) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     warn_of_other_wrapper(call);
-    let work = || build(&commands, checkout.as_ref(), args.store.json, environment);
-    match &ahead {
-        Some(ahead) => ahead.during(work)?,
-        None => work()?,
+    let work = |ahead: Option<&Path>| {
+        let own = environment.clone();
+        let own = ahead.map_or(own.clone(), |dir| own.with(AHEAD_VAR, dir));
+        build(&commands, checkout.as_ref(), args.store.json, &own)
+    };
+    match &begun {
+        Some(begun) => begun.ahead.during(work)?,
+        None => work(None)?,
     }
+    // Only what came of a cargo that succeeded.
+    begun.and_then(|begun| begun.answers?.keep());
     Ok(ExitCode::SUCCESS)
 }
 
@@ -125,7 +133,7 @@ fn start_here(args: &StartArgs, command: &CargoCommand, call: Call<'_>) -> Resul
     let setup = Setup::of(command, call.environment, args.target_dir.as_deref())?;
     let outcome = start(args, &setup, call);
     if !args.dry_run {
-        gc::by_itself(call, &args.store);
+        drop(gc::by_itself(call, &args.store));
     }
     Ok(vec![outcome?])
 }
@@ -181,6 +189,11 @@ pub(super) fn start_from(sources: &Sources<'_>, setup: &Setup) -> Result<Outcome
         candidates[chosen].manifest.get(),
         &decisions,
     );
+    let args = sources.args;
+    let commands = CargoCommand::split(&args.cargo);
+    let answers = || setup.answers(&commands, sources.call.environment, &sources.store);
+    let goes_on = !args.cargo.is_empty() && !args.place_only;
+    let answers = goes_on.then(answers).flatten();
     for at in others() {
         if let Some(held) = &mut starter.held {
             held.later();
@@ -195,7 +208,7 @@ pub(super) fn start_from(sources: &Sources<'_>, setup: &Setup) -> Result<Outcome
         restored.bytes += more.bytes;
     }
     if let Some(held) = &starter.held {
-        ahead.answers.as_ref().and_then(Answers::place);
+        answers.as_ref().and_then(Answers::place);
         for at in std::iter::once(chosen).chain(others()) {
             bring::rest_later(sources, &candidates[at], &held.build);
         }
@@ -207,6 +220,7 @@ pub(super) fn start_from(sources: &Sources<'_>, setup: &Setup) -> Result<Outcome
         restored,
         seeds: offered.len(),
         ahead,
+        answers,
         seconds: clock.elapsed().as_secs_f64(),
     })
 }
@@ -216,15 +230,11 @@ fn ahead(setup: &Setup, sources: &Sources<'_>, manifest: &Manifest, decisions: &
     let verdict = Action::Seed.to_string();
     let units = manifest.units.iter().zip(decisions);
     let near = units.filter(|(_, noted)| noted.verdict == verdict);
-    let (root, environment) = (
-        disk::canonical(&setup.workspace.root),
-        sources.call.environment,
-    );
+    let root = disk::canonical(&setup.workspace.root);
     Ahead {
         build: setup.workspace.build_dir.clone(),
         rustc: setup.sysroot.join("bin/rustc"),
-        environment: environment.at(&root),
-        answers: setup.answers(environment, &sources.store),
+        environment: sources.call.environment.at(&root),
         keys: near.filter_map(|(unit, _)| offer::key_of(unit)).collect(),
     }
 }
@@ -372,6 +382,13 @@ fn noted(manifest: &Manifest, decisions: &[Decision]) -> Vec<Noted> {
 }
 
 impl Outcome {
+    /// Returns how many units got each verdict.
+    pub fn counts(&self) -> BTreeMap<String, usize> {
+        let count = |action: Action| (action.to_string(), self.count(action));
+        let all = [Action::Place, Action::Keep, Action::Seed, Action::Leave];
+        all.map(count).into()
+    }
+
     /// Returns how many units got the verdict of `action`.
     pub fn count(&self, action: Action) -> usize {
         let verdict = action.to_string();
@@ -386,12 +403,7 @@ fn as_json(outcome: &Outcome) -> serde_json::Value {
         "behind": outcome.behind,
         "target_dir": outcome.point.part.target_dir,
         "manifest": outcome.point.manifest.hex(),
-        "units": {
-            "fresh": outcome.count(Action::Place),
-            "kept": outcome.count(Action::Keep),
-            "near": outcome.count(Action::Seed),
-            "absent": outcome.count(Action::Leave),
-        },
+        "units": outcome.counts(),
         "bytes": outcome.restored.bytes,
         "files": outcome.restored.files,
         "sessions": outcome.seeds,

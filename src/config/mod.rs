@@ -328,9 +328,9 @@ impl Environment {
         set.flatten()
     }
 
-    /// Returns all by which cargo may be told to run another rustc for a build in `workspace`, or to give it other flags: variables but those of
-    /// directories, and its configuration.
-    pub fn rustc_settings(&self, workspace: &Path) -> String {
+    /// Returns all by which cargo may be told here to run another rustc, or to give it other flags: variables but those of directories, its
+    /// configuration, and us in rustc's place.
+    pub fn rustc_settings(&self) -> String {
         const PREFIXES: [&str; 5] = [
             "CARGO_BUILD_",
             "CARGO_ENCODED_",
@@ -342,10 +342,11 @@ impl Environment {
         let is_one = |name: &str| is_named(name) && !name.ends_with("_DIR") || name == "RUSTFLAGS";
         let variables = self.texts().filter(|(name, _)| is_one(name));
         let variables = variables.map(|(name, value)| format!("{name}={value}\0"));
-        let files = self.cargo_configs(workspace);
-        variables
-            .chain(files.map(|(_, table)| table.to_string()))
-            .collect()
+        let files = self.cargo_configs(&self.dir);
+        let files = files.map(|(_, table)| table.to_string());
+        let own = self.program.metadata().and_then(|meta| meta.modified());
+        let own = format!("{:?} {:?}", self.program, own.ok());
+        variables.chain(files).chain([own]).collect()
     }
 
     /// Returns cargo's configuration files for a build in `dir` that can be read, nearest first.

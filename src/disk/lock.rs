@@ -14,15 +14,12 @@ pub struct Lock {
 /// Locks the file at `path`, made if need be; waits as long as another process holds it.
 ///
 /// `on_wait` is called once, before waiting. A file system without locks gives no lock and no error, as
-/// with cargo, and so does NFS, where even asking may last for ever.
+/// with cargo.
 #[expect(clippy::disallowed_methods, reason = "disk locks")]
 pub fn exclusive(path: &Path, on_wait: impl FnOnce()) -> Result<Lock> {
     let mut options = OpenOptions::new();
     let options = options.read(true).write(true).create(true).truncate(false);
     let file = options.open(path).map_err(failed("open", path))?;
-    if is_on_nfs(&file) {
-        return Ok(Lock { _file: file });
-    }
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
@@ -40,19 +37,20 @@ pub fn exclusive(path: &Path, on_wait: impl FnOnce()) -> Result<Lock> {
 /// Takes the lock for a moment, shared with others that ask: whoever locks the file has to wait for that, not to try.
 #[expect(clippy::disallowed_methods, reason = "disk locks")]
 pub fn is_held(path: &Path) -> bool {
-    let file = File::open(path).ok().filter(|file| !is_on_nfs(file));
-    file.is_some_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
+    let file = File::open(path);
+    file.is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
 }
 
 /// Locks the file at `path` beside others that read; none where somebody holds it alone, or it is not there, or cannot be locked.
 #[expect(clippy::disallowed_methods, reason = "disk locks")]
 pub fn shared(path: &Path) -> Option<Lock> {
     let file = File::open(path).ok()?;
-    let is_free = is_on_nfs(&file) || file.try_lock_shared().is_ok();
-    is_free.then_some(Lock { _file: file })
+    file.try_lock_shared().ok()?;
+    Some(Lock { _file: file })
 }
 
-/// Tells whether `file` lies where cargo takes no locks, as they may be waited for for ever. Source: cargo: util/flock.rs, `is_on_nfs_mount`.
-fn is_on_nfs(file: &File) -> bool {
-    rustix::fs::fstatfs(file).is_ok_and(|stat| stat.f_type == rustix::fs::NFS_SUPER_MAGIC)
+/// Tells whether the directory `dir` lies where cargo takes no locks, as they may be waited for for ever. Source: cargo:
+/// util/flock.rs, `is_on_nfs_mount`.
+pub fn is_on_nfs(dir: &Path) -> bool {
+    rustix::fs::statfs(dir).is_ok_and(|stat| stat.f_type == rustix::fs::NFS_SUPER_MAGIC)
 }

@@ -8,16 +8,21 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::config::Environment;
-use crate::disk::{Staging, place};
-use crate::engine::answers::Answers;
-use crate::engine::seed::{self, Beginning};
+use crate::disk::{self, Staging, place};
+use crate::engine::seed::{self, Beginning, SEED_VAR};
 use crate::engine::{Ledger, Seed, wrapping};
-use crate::model::Compiled;
+use crate::model::session::DEP_GRAPH;
+use crate::model::{Compiled, Session};
 use crate::rustc::argv::Invocation;
+use crate::rustc::session;
 use crate::store::Store;
 
 /// What may lie prepared, in bytes: cargo need not compile all that a start takes for changed.
 const MAX_BYTES: u64 = 256 << 20;
+
+/// Where the wrapper looks for what was prepared for the cargo that runs it: a directory of the one start that runs that, so that nothing is
+/// taken of one that was interrupted.
+pub const AHEAD_VAR: &str = "HEADSTART_AHEAD";
 
 /// What can be prepared for a build.
 #[derive(Debug)]
@@ -30,28 +35,35 @@ pub struct Ahead {
     pub environment: Environment,
     /// The seeds, by name, what others depend on first.
     pub keys: Vec<String>,
-    /// What rustc tells cargo there, to be kept.
-    pub answers: Option<Answers>,
 }
 
 impl Ahead {
-    /// Prepares what can be while `work` runs, and returns what that does.
-    pub fn during<T>(&self, work: impl FnOnce() -> T) -> T {
-        let (ledger, ends) = (Ledger::of(&self.build), AtomicBool::new(false));
+    /// Prepares what can be while `work` runs, which is given the directory for [`AHEAD_VAR`], and returns what that does.
+    pub fn during<T>(&self, work: impl FnOnce(Option<&Path>) -> T) -> T {
+        let ledger = Ledger::of(&self.build);
+        let wanted = !self.keys.is_empty() && !self.environment.is_off(SEED_VAR);
+        let staging = || Staging::new(&ledger.staging_parent(), "ahead").ok();
+        let Some(staging) = wanted.then(staging).flatten() else {
+            return work(None);
+        };
+        let ends = AtomicBool::new(false);
         std::thread::scope(|scope| {
-            let prepared = scope.spawn(|| self.prepare(&ledger, &ends));
-            let done = work();
+            let prepared = scope.spawn(|| self.prepare(&ledger, &staging, &ends));
+            let done = work(Some(staging.dir.path()));
             ends.store(true, Ordering::Relaxed);
             drop(prepared.join());
-            drop(ledger.clear_ahead());
-            self.answers.as_ref().and_then(Answers::keep);
             done
         })
     }
 
-    fn prepare(&self, ledger: &Ledger, ends: &AtomicBool) {
+    fn prepare(&self, ledger: &Ledger, staging: &Staging, ends: &AtomicBool) {
         let mut bytes = 0;
         for seed in self.keys.iter().filter_map(|key| ledger.seed(key)) {
+            let own = session::newest(&self.build.join(&seed.session.crate_dir));
+            let own = own.filter(|own| !seed::is_placed(own));
+            if own.is_some() && own != seed.replaces {
+                continue;
+            }
             bytes += seed
                 .session
                 .files
@@ -63,7 +75,7 @@ impl Ahead {
             }
             // What is missing then, the wrapper makes.
             self.hash(&seed, ledger);
-            copy(&seed, ledger);
+            copy(&seed, staging);
         }
     }
 
@@ -99,12 +111,17 @@ impl Ahead {
 }
 
 /// Copies the session of `seed` to where the wrapper looks for it first.
-fn copy(seed: &Seed, ledger: &Ledger) -> Option<()> {
-    let to = ledger.ahead(&seed.session)?;
+fn copy(seed: &Seed, staging: &Staging) -> Option<()> {
+    let to = prepared(staging.dir.path(), &seed.session)?;
     let store = Store::open(&seed.store).ok()?;
-    let staging = Staging::new(&ledger.staging_parent(), "ahead").ok()?;
     let dir = staging.aside();
-    crate::disk::make_dir(&dir).ok()?;
-    seed::copy(&seed.session, &dir, &store, &staging).ok()?;
+    disk::make_dir(&dir).ok()?;
+    seed::copy(&seed.session, &dir, &store, staging).ok()?;
     place::move_dir(&dir, &to).ok()
+}
+
+/// Returns where in the directory `dir` `session` is, whole, if it was prepared; none for one that nobody could relocate.
+pub(super) fn prepared(dir: &Path, session: &Session) -> Option<PathBuf> {
+    let graph = session.file(DEP_GRAPH)?;
+    Some(dir.join(graph.digest.hex()))
 }

@@ -65,7 +65,7 @@ pub fn lock(build: &Path, profiles: &BTreeSet<&str>, reporter: &Reporter) -> Res
     for profile in ordered {
         let dir = build.join(profile);
         disk::make_dir(&dir)?;
-        for name in layout::LOCKS {
+        for name in layout::LOCKS.iter().filter(|_| !lock::is_on_nfs(&dir)) {
             let wait = || reporter.note(format!("waiting for a build in {}", dir.display()));
             locks.push(lock::exclusive(&dir.join(name), wait)?);
         }

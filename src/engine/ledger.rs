@@ -10,8 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::cargo::layout::{OWN_DIR, unit_hash};
 use crate::disk::{self, DiskError, PLAIN, Staging, place, walk};
 use crate::engine::Seed;
-use crate::model::session::DEP_GRAPH;
-use crate::model::{Began, Compiled, Digest, Session, UnitName, bytes_path};
+use crate::model::{Began, Compiled, Digest, UnitName, bytes_path};
 use crate::rustc::argv::ledger_key;
 use crate::rustc::dep_graph::{ArgsHash, MAX_ARGS_HASH_BYTES};
 
@@ -116,9 +115,7 @@ impl Ledger {
 
     /// Returns the directories that it writes into.
     pub fn dirs(&self) -> impl Iterator<Item = PathBuf> {
-        let names = [
-            "ahead", "tmp", "compiled", "others", "probes", "seeds", "sessions",
-        ];
+        let names = ["tmp", "compiled", "others", "probes", "seeds", "sessions"];
         names.into_iter().map(|name| self.dir.join(name))
     }
 
@@ -262,17 +259,6 @@ impl Ledger {
     /// Removes the seed of the unit `key`.
     pub fn remove_seed(&self, key: &str) -> Result<(), DiskError> {
         disk::remove_file(&self.dir.join("seeds").join(key))
-    }
-
-    /// Returns the directory in which a start prepares `session`, complete where it is there; none for one that nobody could relocate.
-    pub fn ahead(&self, session: &Session) -> Option<PathBuf> {
-        let graph = session.file(DEP_GRAPH)?;
-        Some(self.dir.join("ahead").join(graph.digest.hex()))
-    }
-
-    /// Removes what was prepared and not taken.
-    pub fn clear_ahead(&self) -> Result<(), DiskError> {
-        disk::remove_dir(&self.dir.join("ahead"))
     }
 
     /// Returns rustc's hash of a set of arguments, if it was asked for before.

@@ -1,6 +1,6 @@
 //! What headstart is for: choosing, planning, restoring and publishing starting points.
 //!
-//! Decisions ([`plan`], [`choose`], [`bisect`]) are pure; [`restore`], [`seed`], `inherit`, [`hit`], [`alike`] and [`ledger`] alone write into a
+//! Decisions ([`plan`], [`choose`], [`bisect`]) are pure; [`restore`], [`seed`], `inherit`, [`hit`], [`alike`], [`ahead`], [`answers`] and [`ledger`] alone write into a
 //! target directory, and [`programs`] into one that is no build's.
 
 pub mod ahead;

@@ -13,8 +13,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::Environment;
 use crate::disk::{self, DiskError, PLAIN, Staging, place};
+use crate::engine::ahead::{AHEAD_VAR, prepared};
 use crate::engine::hit::Made;
 use crate::engine::names::{Called, Patch};
+use crate::engine::wrapping::BOOTSTRAP_VAR;
 use crate::engine::{Ledger, identity, inherit};
 use crate::model::session::DEP_GRAPH;
 use crate::model::{Began, Compiled, Digest, Roots, Session};
@@ -24,6 +26,8 @@ use crate::rustc::probe;
 use crate::rustc::session::{self, PLACED_TIMESTAMP, Parts};
 use crate::store::{ObjectError, Store};
 
+/// Turns all seeding off when it is `0`, `off` or `no`.
+pub const SEED_VAR: &str = "HEADSTART_SEED";
 /// The longest that a build waits for one session, in milliseconds: nobody sees what it waits for.
 const LONGEST_WAIT_MS: u64 = 30_000;
 /// How often it looks.
@@ -154,7 +158,8 @@ impl Beginning<'_> {
         let store = Store::open(&seed.store).map_err(|_| Began::SeedLost)?;
         let staging = Staging::new(&self.ledger.staging_parent(), "seed")?;
         self.fill(crate_dir, &placed_name(&seed.session.name), |dir| {
-            let ahead = self.ledger.ahead(&seed.session);
+            let ahead = self.environment.path(AHEAD_VAR);
+            let ahead = ahead.and_then(|dir| prepared(&dir, &seed.session));
             let is_here = ahead.is_some_and(|ahead| place::move_dir(&ahead, dir).is_ok());
             // A probe takes about as long as copying, and cargo seldom has work for every core behind a changed crate.
             let (hash, copied) = std::thread::scope(|scope| {
@@ -208,6 +213,8 @@ impl Beginning<'_> {
         let mut text = line.join(OsStr::new("\0"));
         text.push(program);
         text.push(arguments.hex());
+        // cargo's configuration may set it for rustc alone, which a start does not see.
+        text.push(self.environment.var(BOOTSTRAP_VAR).unwrap_or_default());
         let key = Digest::of(text.as_encoded_bytes()).hex();
         if let Some(known) = self.ledger.args_hash(&key) {
             return Some(known);

@@ -89,7 +89,9 @@ impl Wrapped<'_> {
 }
 
 /// Variables that rustc or clippy hash beside the arguments.
-const HASHED_VARIABLES: [&str; 3] = ["RUSTC_BOOTSTRAP", "CLIPPY_ARGS", "CLIPPY_CONF_DIR"];
+const HASHED_VARIABLES: [&str; 3] = [BOOTSTRAP_VAR, "CLIPPY_ARGS", "CLIPPY_CONF_DIR"];
+/// Turns on what is unstable.
+pub const BOOTSTRAP_VAR: &str = "RUSTC_BOOTSTRAP";
 /// The largest build script that is looked into.
 const MAX_SCRIPT_BYTES: u64 = 1 << 20;
 /// How far above `--out-dir` a profile's directory lies at most: `<profile>/build/<package>-<hash>`.

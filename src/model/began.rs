@@ -4,7 +4,15 @@ use serde::{Deserialize, Serialize};
 
 /// How rustc began. Each has a stable code for machines and a sentence for people.
 #[derive(
-    Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error, strum::IntoStaticStr,
+    Clone,
+    Debug,
+    PartialEq,
+    Eq,
+    Serialize,
+    Deserialize,
+    thiserror::Error,
+    strum::IntoStaticStr,
+    strum::VariantNames,
 )]
 #[strum(serialize_all = "kebab-case")]
 pub enum Began {

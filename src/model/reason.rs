@@ -3,7 +3,9 @@
 use super::unit::Pin;
 
 /// Why a unit got its verdict. Each has a stable code for machines and a sentence for people.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, strum::IntoStaticStr)]
+#[derive(
+    Clone, Debug, PartialEq, Eq, thiserror::Error, strum::IntoStaticStr, strum::VariantNames,
+)]
 #[strum(serialize_all = "kebab-case")]
 pub enum Reason {
     /// Every input is the same here.

@@ -61,14 +61,7 @@ impl Reporter {
 
 /// Returns a size for people: `1.2 GB`.
 pub fn bytes(count: u64) -> String {
-    let (unit, size) = match count {
-        ..1_000 => return format!("{count} B"),
-        1_000..1_000_000 => ("kB", 1e3),
-        1_000_000..1_000_000_000 => ("MB", 1e6),
-        1_000_000_000..1_000_000_000_000 => ("GB", 1e9),
-        1_000_000_000_000.. => ("TB", 1e12),
-    };
-    format!("{:.1} {unit}", count as f64 / size)
+    bytesize::ByteSize(count).display().si().to_string()
 }
 
 /// Returns `count` with its noun: `1 unit`, `2 units`.

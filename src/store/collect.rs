@@ -119,8 +119,6 @@ impl Store {
             Err(StoreError::Unusable(.., problem)) if !is_later(&problem) => {
                 Ok((i64::MIN, Vec::new()))
             }
-            // Somebody else's, who keeps it to himself.
-            Err(StoreError::Disk(error)) if error.is_denied() => Ok((i64::MIN, Vec::new())),
             Err(error) => Err(error),
         }
     }

@@ -350,11 +350,12 @@ fn write(staging: &Staging, path: &Path, bytes: &[u8], finish: Finish) -> Result
 
 /// Tells whether `dir` has nothing but what an interrupted [`Store::create`] leaves.
 fn is_empty(dir: &Path) -> bool {
-    let begun = |name: String| name.starts_with(&format!("{CREATE}-"));
-    let all_begun = |dir: &Path| walk::names(dir).all(begun);
-    std::fs::read_dir(dir).is_ok()
-        && walk::names(dir).all(|name| name == "tmp")
-        && all_begun(&dir.join("tmp"))
+    let all = |dir: &Path, fits: fn(&str) -> bool| {
+        let fits = |entry: std::fs::DirEntry| entry.file_name().to_str().is_some_and(fits);
+        std::fs::read_dir(dir).is_ok_and(|mut all| all.all(|one| one.is_ok_and(fits)))
+    };
+    let tmp = dir.join("tmp");
+    all(dir, |name| name == "tmp") && (!tmp.exists() || all(&tmp, |name| name.starts_with(CREATE)))
 }
 
 fn check_version(root: &Path, bytes: &[u8]) -> Result<()> {

@@ -13,7 +13,7 @@ use memchr::memmem;
 use crate::config::Environment;
 use crate::disk::{self, Staging, place};
 use crate::engine::ledger::Note;
-use crate::engine::seed::{Beginning, Sown};
+use crate::engine::seed::{Beginning, SEED_VAR, Sown};
 use crate::engine::wrapping::{self, Wrapped};
 use crate::engine::{Ledger, identity};
 use crate::model::session::OutputNames;
@@ -32,8 +32,6 @@ const CANNOT_RUN: u8 = 127;
 const MAX_RESPONSE_BYTES: u64 = 64 << 20;
 /// The longest line that is given to rustc as it is: half of what Linux takes, with the environment.
 const LONG_LINE_BYTES: usize = 1 << 20;
-/// Turns all seeding off when it is `0`, `off` or `no`.
-const SEED_VAR: &str = "HEADSTART_SEED";
 /// What stands in a line by which rustc blames a source. Inside of a message quotes are escaped, so it is never its text.
 /// Source: rustc: rustc_errors/src/json.rs, in the order of its fields.
 const ERROR_IN_SOURCE: &[u8] = b"\"level\":\"error\",\"spans\":[{";

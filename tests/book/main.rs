@@ -14,7 +14,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use headstart::model::{Began, Reason};
 use headstart_testkit::{Headstart, Scratch, headstart};
+use strum::VariantNames;
 
 use common::PROGRAM;
 use common::around::{output, skipped, succeeds};
@@ -151,21 +153,14 @@ fn links_lead_somewhere() {
 #[test]
 fn every_reason_is_explained() {
     let chapter = fs::read_to_string("book/src/troubleshooting.md").expect("it is there");
-    let mut codes = Vec::new();
-    for file in ["src/model/reason.rs", "src/model/began.rs"] {
-        let text = fs::read_to_string(file).expect("the tests run in the package's root");
-        let quoted = |line: &str| {
-            line.split_once(" => \"")?
-                .1
-                .split_once('"')
-                .map(|(code, _)| code.to_owned())
-        };
-        codes.extend(
-            text.lines()
-                .filter_map(quoted)
-                .filter(|code| !code.contains(' ')),
-        );
-    }
+    let of_sessions = Began::VARIANTS
+        .iter()
+        .chain(&["inherited", "inherited-crashed"]);
+    let codes: Vec<&str> = Reason::VARIANTS
+        .iter()
+        .chain(of_sessions)
+        .copied()
+        .collect();
     assert!(codes.len() > 20, "{codes:?}");
     let missing: Vec<_> = codes
         .iter()

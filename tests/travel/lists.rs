@@ -90,10 +90,8 @@ fn a_remote_that_is_only_read_is_not_written_to() {
     refused(&publish(&["--required"]), "could not be written to");
 }
 
-/// Before a change of formats all that is listed may be of no use: each of hundreds would be asked for, and said to be, at each start.
-#[test]
-fn what_cannot_be_used_is_not_asked_for_without_end() {
-    let far = Far::published(None);
+/// Publishes eleven commits more, and makes of each manifest there what nobody can use.
+fn spoil(far: &Far) {
     for at in 0..11 {
         far.chain.source.edit("note.txt", at.to_string());
         far.chain.source.commit("next");
@@ -104,6 +102,13 @@ fn what_cannot_be_used_is_not_asked_for_without_end() {
     for file in files.flatten() {
         fs::write(file.expect("it is ours").path(), "of another format").expect("it is ours");
     }
+}
+
+/// Before a change of formats all that is listed may be of no use: each of hundreds would be asked for, and said to be, at each start.
+#[test]
+fn what_cannot_be_used_is_not_asked_for_without_end() {
+    let far = Far::published(None);
+    spoil(&far);
     let server = far.server();
     let said = far.start(&far.clone("other"), &server.url(), &["--believe-store"]);
     found_nothing(&said, "none of the manifests can be used");
@@ -111,4 +116,20 @@ fn what_cannot_be_used_is_not_asked_for_without_end() {
     let manifests = asked.iter().filter(|path| path.contains("manifests"));
     assert_eq!(manifests.count(), 8, "{asked:#?}");
     assert_eq!(said.stderr.matches("is not used").count(), 8);
+}
+
+/// What is here would not be found behind what a remote has lost.
+#[test]
+fn what_is_here_is_found_behind_what_cannot_be_used() {
+    let far = Far::published(None);
+    let server = far.server();
+    let start = |name| far.start(&far.clone(name), &server.url(), &["--believe-store"]);
+    start("before").succeeded();
+    spoil(&far);
+    let said = start("after").succeeded().json();
+    assert_eq!(
+        (&said["behind"], &said["units"]["fresh"]),
+        (&11.into(), &4.into()),
+        "{said}"
+    );
 }

@@ -1,12 +1,16 @@
 //! What a start prepares while cargo still looks around, and the wrapper finds.
 
 use std::fs;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use headstart::config::Environment;
-use headstart::engine::ahead::Ahead;
+use headstart::disk::walk;
+use headstart::engine::ahead::{AHEAD_VAR, Ahead};
 use headstart::model::Began;
+use headstart_testkit::Output;
 
+use crate::common::around::output;
 use crate::common::driver::PROBE;
 use crate::here::Here;
 
@@ -28,22 +32,23 @@ impl Here {
             rustc: self.rustc.clone(),
             environment: environment.with("CARGO_HOME", "/home/u/.cargo"),
             keys: vec![self.seed_key()],
-            answers: None,
         }
     }
 
-    /// How many files there are in a directory of the ledger.
-    fn noted(&self, dir: &str) -> usize {
-        let dir = self.scratch.path("target/.headstart").join(dir);
-        fs::read_dir(dir).map_or(0, Iterator::count)
+    /// Compiles as cargo would have it that a start runs, which prepares in `dir`.
+    fn compile_ahead(&self, dir: Option<&Path>) -> Output {
+        let dir = dir.expect("something is prepared");
+        output(self.command(&self.args(&[])).env(AHEAD_VAR, dir))
     }
+}
 
-    fn wait_until_prepared(&self) {
-        let begun = Instant::now();
-        while self.noted("ahead") == 0 {
-            assert!(begun.elapsed() < PATIENCE, "nothing was prepared");
-            std::thread::sleep(Duration::from_millis(5));
-        }
+/// Waits until a session lies in `dir`, whole; its hash was asked before.
+fn wait_until_prepared(dir: Option<&Path>) {
+    let dir = dir.expect("something is prepared");
+    let (begun, digits) = (Instant::now(), 64);
+    while !walk::names(dir).any(|name| name.len() == digits) {
+        assert!(begun.elapsed() < PATIENCE, "nothing was prepared");
+        std::thread::sleep(Duration::from_millis(5));
     }
 }
 
@@ -52,11 +57,11 @@ impl Here {
 fn what_is_prepared_is_not_made_again() {
     let here = Here::new(&counting());
     here.seed(&here.arguments());
-    here.ahead().during(|| {
-        here.wait_until_prepared();
+    here.ahead().during(|dir| {
+        wait_until_prepared(dir);
         // Nothing else has the session now.
         fs::remove_dir_all(here.scratch.path("store/objects")).expect("it is there");
-        let run = here.compile(&[]);
+        let run = here.compile_ahead(dir);
         assert_eq!(
             run.stdout, "RSIC\0\0\u{4}1.95hereHASHnodes 0123456789abcdef nodes",
             "{}",
@@ -74,8 +79,9 @@ fn what_is_prepared_is_not_made_again() {
 fn what_is_not_taken_is_removed() {
     let here = Here::new(&counting());
     here.seed(&here.arguments());
-    here.ahead().during(|| here.wait_until_prepared());
-    assert_eq!((here.noted("ahead"), here.noted("tmp")), (0, 0));
+    here.ahead().during(wait_until_prepared);
+    let left = walk::names(&here.scratch.path("target/.headstart/tmp"));
+    assert_eq!(left.count(), 0);
 }
 
 /// A session that is damaged in the store would come into the build by this way.
@@ -87,14 +93,49 @@ fn what_is_damaged_is_not_prepared() {
     let object = object.join(&graph);
     fs::remove_file(&object).expect("it is there");
     fs::write(&object, "RSIC, but another").expect("it is ours");
-    here.ahead().during(|| {
+    here.ahead().during(|dir| {
         let begun = Instant::now();
         // It is removed by whoever reads it first.
         while object.exists() {
             assert!(begun.elapsed() < PATIENCE, "nobody has read it");
             std::thread::sleep(Duration::from_millis(5));
         }
-        assert_eq!(here.compile(&[]).stdout, "graph: \n");
+        assert_eq!(here.compile_ahead(dir).stdout, "graph: \n");
     });
     assert_eq!(here.note().began, Began::SeedLost);
+}
+
+/// What an interrupted start has left may be torn: a power failure keeps names, not contents.
+#[test]
+fn what_another_start_prepared_is_not_taken() {
+    let here = Here::new(&format!("{}; echo \"graph: $graph\"", counting()));
+    here.seed(&here.arguments());
+    here.ahead().during(|dir| {
+        wait_until_prepared(dir);
+        fs::remove_dir_all(here.scratch.path("store/objects")).expect("it is there");
+        here.compile(&[]);
+        assert_eq!(here.note().began, Began::SeedLost);
+    });
+}
+
+/// Copies of what rustc does not begin from would cost a busy build time, and a disk room.
+#[test]
+fn nothing_is_prepared_in_vain() {
+    let here = Here::new(&counting());
+    here.seed(&here.arguments());
+    let off = here.ahead();
+    let off = Ahead {
+        environment: off.environment.clone().with("HEADSTART_SEED", "off"),
+        ..off
+    };
+    off.during(|dir| assert_eq!(dir, None));
+    // rustc has a session of its own, which stays.
+    let own = here
+        .scratch
+        .path("target/debug/incremental/foo-1/s-hoesqv6wan-1-x");
+    fs::create_dir_all(&own).expect("it is ours");
+    fs::write(own.with_file_name("s-hoesqv6wan-1.lock"), "").expect("it is ours");
+    here.ahead()
+        .during(|_| std::thread::sleep(Duration::from_millis(200)));
+    assert!(!here.scratch.path("probes").exists());
 }
