@@ -95,8 +95,10 @@ pub fn run(args: &StartArgs, call: Call<'_>) -> Result<ExitCode> {
     }
     warn_of_other_wrapper(call);
     let work = |ahead: Option<&Path>| {
-        let own = environment.clone();
-        let own = ahead.map_or(own.clone(), |dir| own.with(AHEAD_VAR, dir));
+        let mut own = environment.clone();
+        if let Some(dir) = ahead {
+            own = own.with(AHEAD_VAR, dir);
+        }
         build(&commands, checkout.as_ref(), args.store.json, &own)
     };
     match &begun {

@@ -51,8 +51,7 @@ pub fn failed(operation: &'static str, path: &Path) -> impl FnOnce(std::io::Erro
 }
 
 /// Returns the error that the file at `path` cannot be understood, and why.
-pub fn unusable(path: &Path, why: impl Into<String>) -> DiskError {
-    let why: String = why.into();
+pub fn unusable(path: &Path, why: String) -> DiskError {
     failed("use", path)(std::io::Error::new(std::io::ErrorKind::InvalidData, why))
 }
 

@@ -14,7 +14,6 @@ use crate::engine::{Ledger, Seed, wrapping};
 use crate::model::session::DEP_GRAPH;
 use crate::model::{Compiled, Session};
 use crate::rustc::argv::Invocation;
-use crate::rustc::session;
 use crate::store::Store;
 
 /// What may lie prepared, in bytes: cargo need not compile all that a start takes for changed.
@@ -59,17 +58,12 @@ impl Ahead {
     fn prepare(&self, ledger: &Ledger, staging: &Staging, ends: &AtomicBool) {
         let mut bytes = 0;
         for seed in self.keys.iter().filter_map(|key| ledger.seed(key)) {
-            let own = session::newest(&self.build.join(&seed.session.crate_dir));
-            let own = own.filter(|own| !seed::is_placed(own));
+            let own = seed::own_session(&self.build.join(&seed.session.crate_dir));
             if own.is_some() && own != seed.replaces {
                 continue;
             }
-            bytes += seed
-                .session
-                .files
-                .iter()
-                .map(|file| file.size_bytes)
-                .sum::<u64>();
+            let sizes = seed.session.files.iter().map(|file| file.size_bytes);
+            bytes += sizes.sum::<u64>();
             if bytes > MAX_BYTES || ends.load(Ordering::Relaxed) {
                 return;
             }

@@ -14,7 +14,7 @@ use crate::engine::plan::deps;
 use crate::engine::relocate::fingerprint;
 use crate::engine::{Action, Decision, Inspector, Ledger, Present, Seed, Survey, seed};
 use crate::model::{Located, Manifest, Roots, Session, Unit};
-use crate::rustc::{argv, session};
+use crate::rustc::argv;
 use crate::store::Store;
 
 /// One session that a unit could begin from.
@@ -151,8 +151,7 @@ impl Candidate<'_> {
 
     /// Returns the session that rustc made here itself, with how similar its past is by the times of files.
     fn own_session(&self, build: &Path, inspector: &Inspector<'_>) -> Option<(String, Similarity)> {
-        let own = session::newest(&build.join(&self.session.crate_dir));
-        let own = own.filter(|name| !seed::is_placed(name))?;
+        let own = seed::own_session(&build.join(&self.session.crate_dir))?;
         let package = &self.survey.manifest.get().package(self.unit).dir;
         let (changed_inputs, inputs) = inspector.changed_inputs(self.unit, package)?;
         let other = |dep: &usize| self.survey.evidence[*dep].present != Present::Fresh;

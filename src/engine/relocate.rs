@@ -3,7 +3,7 @@
 //! Rule: only rustc's hashes of where files lie are replaced, each by the hash of the same file at the reader's place.
 //! What rustc then finds there it hashes itself, so a crate of another content, name or kind is seen. See note 0007.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use indexmap::IndexSet;
@@ -44,7 +44,7 @@ impl OutputNames {
 /// Everything at one machine's places whose hash may stand in a session.
 #[derive(Debug)]
 pub struct Catalog {
-    hashes: HashMap<Fingerprint, Located>,
+    hashes: FxHashMap<Fingerprint, Located>,
 }
 
 impl Catalog {
@@ -54,7 +54,7 @@ impl Catalog {
         let deps = profiles.into_iter().map(deps);
         let targets = walk::directories(&roots.dir(Root::Sysroot).join("lib/rustlib")).into_iter();
         let libraries = targets.map(|target| target.join("lib"));
-        let mut hashes = HashMap::new();
+        let mut hashes = FxHashMap::default();
         for crates in deps.chain(libraries).map(|dir| crates_in(&dir)) {
             for paths in crates.into_values() {
                 let files = paths.map(|path| path.map(|path| roots.locate(&path)));
@@ -72,11 +72,10 @@ impl Catalog {
         names: Option<&OutputNames>,
     ) -> Result<(Vec<Site>, Vec<Located>), DiskError> {
         let own = names.map(outputs).unwrap_or_default();
-        let all = self.hashes.iter().chain(&own);
-        let wanted = all.map(|(hash, located)| (*hash, located)).collect();
+        let find = |hash: &Fingerprint| own.get(hash).or_else(|| self.hashes.get(hash));
         let mut table: IndexSet<&Located> = IndexSet::new();
         let mut sites = Vec::new();
-        for (at, located) in found(path, &wanted)? {
+        for (at, located) in found(path, find)? {
             let located = table.insert_full(located).0;
             let located = u32::try_from(located).expect("fewer than 2^32 crates");
             let offset = at as u64;
@@ -86,21 +85,21 @@ impl Catalog {
     }
 }
 
-/// Returns where the dep-graph at `path` holds what is `wanted`: of a known form as a key or a result, else wherever it stands.
+/// Returns where the dep-graph at `path` holds what `find` knows: of a known form as a key or a result, else wherever it stands.
 fn found<'a>(
     path: &Path,
-    wanted: &FxHashMap<Fingerprint, &'a Located>,
+    find: impl Fn(&Fingerprint) -> Option<&'a Located>,
 ) -> Result<Vec<(usize, &'a Located)>, DiskError> {
     let mut found = Vec::new();
     let known = Nodes::read(path).and_then(|mut nodes| {
-        nodes.each_hash(|at, hash| found.extend(wanted.get(hash).map(|one| (at, *one))))
+        nodes.each_hash(|at, hash| found.extend(find(hash).map(|one| (at, one))))
     });
     if known.is_none() {
         found.clear();
         each_window(path, OVERLAP, |window| {
             for (at, hash) in window.bytes.windows(size_of::<Fingerprint>()).enumerate() {
                 let hash: &Fingerprint = hash.try_into().expect("it is as long");
-                found.extend(wanted.get(hash).map(|one| (window.start + at, *one)));
+                found.extend(find(hash).map(|one| (window.start + at, one)));
             }
         })?;
     }
@@ -108,7 +107,7 @@ fn found<'a>(
 }
 
 /// Returns every form of the hash of `names`.
-fn outputs(names: &OutputNames) -> HashMap<Fingerprint, Located> {
+fn outputs(names: &OutputNames) -> FxHashMap<Fingerprint, Located> {
     let form = |formula| (names.fingerprint(&formula), Located::Outputs(formula));
     output_names::formulas(names.kinds).map(form).collect()
 }
@@ -204,14 +203,14 @@ mod tests {
                 path_kind: None,
             },
         };
-        let wanted = (1..=5).map(|n| ([n; 16], &one)).collect();
+        let find = |hash: &[u8; 16]| (1..=5).any(|n| *hash == [n; 16]).then_some(&one);
         let (dir, mut bytes) = (tempfile::tempdir().unwrap(), vec![9; 40]);
         bytes[..16].fill(1);
         bytes[24..].fill(5);
         let graph = dir.path().join("graph");
         for (size, places) in [(40, &[0, 24][..]), (39, &[0]), (15, &[])] {
             std::fs::write(&graph, &bytes[..size]).unwrap();
-            let found = found(&graph, &wanted).unwrap();
+            let found = found(&graph, find).unwrap();
             assert!(found.iter().map(|(at, _)| at).eq(places), "{size}");
         }
     }

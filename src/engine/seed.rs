@@ -301,6 +301,11 @@ pub(super) fn is_placed(name: &str) -> bool {
     Parts::of(name).is_some_and(|parts| parts.timestamp == PLACED_TIMESTAMP)
 }
 
+/// Returns the newest session in `crate_dir`, if it is one that rustc made there itself.
+pub(super) fn own_session(crate_dir: &Path) -> Option<String> {
+    session::newest(crate_dir).filter(|name| !is_placed(name))
+}
+
 /// Removes a session with its lock file, that first, so that nobody reads half of one.
 pub(super) fn remove(crate_dir: &Path, name: &str) -> Result<(), DiskError> {
     if let Some(parts) = Parts::of(name) {

@@ -57,13 +57,17 @@ impl Wrapped<'_> {
     /// Returns what of the arguments rustc hashes, as it is `told`; nothing where a reader could not tell it the same, by [`Compiled::line`].
     pub fn line(&self, told: &Invocation) -> Vec<String> {
         let is_plain = told.behind.is_none() && told.source.is_relative();
-        let texts = told.line().into_iter().map(OsString::into_string);
-        let line: Vec<String> = texts.filter_map(Result::ok).collect();
+        if told.incremental.is_none() || !is_plain {
+            return Vec::new();
+        }
         let finder = Finder::new(self.roots);
-        let is_free =
-            |arg: &String| finder.held(arg.as_bytes()).next().is_none() && arg != "--sysroot";
-        let can_be_told = is_plain && told.incremental.is_some() && line.iter().all(is_free);
-        line.into_iter().filter(|_| can_be_told).collect()
+        let is_free = |arg: &str| finder.held(arg.as_bytes()).next().is_none();
+        let texts = told.line().into_iter().map(OsString::into_string);
+        let texts = texts.map(|text| {
+            text.ok()
+                .filter(|text| is_free(text) && text != "--sysroot")
+        });
+        texts.collect::<Option<_>>().unwrap_or_default()
     }
 
     /// Returns what tells this compiler, and the rustc `behind` it, from others of the same names; none where one of them is

@@ -221,7 +221,7 @@ pub fn write(
         leb128::write(bytes, count as u64);
     }
     for edge in edges {
-        // All four at a known length, of which the highest go again: quicker than so many.
+        // The highest, which are zero, go again.
         bytes.extend(edge.to_le_bytes());
         bytes.truncate(bytes.len() + width - 4);
     }

@@ -42,14 +42,20 @@ impl Here {
     }
 }
 
-/// Waits until a session lies in `dir`, whole; its hash was asked before.
-fn wait_until_prepared(dir: Option<&Path>) {
-    let dir = dir.expect("something is prepared");
-    let (begun, digits) = (Instant::now(), 64);
-    while !walk::names(dir).any(|name| name.len() == digits) {
+/// Waits until `is_so`.
+#[track_caller]
+fn until(is_so: impl Fn() -> bool) {
+    let begun = Instant::now();
+    while !is_so() {
         assert!(begun.elapsed() < PATIENCE, "nothing was prepared");
         std::thread::sleep(Duration::from_millis(5));
     }
+}
+
+/// Waits until a session lies in `dir`, whole; its hash was asked before.
+fn wait_until_prepared(dir: Option<&Path>) {
+    let (dir, digits) = (dir.expect("something is prepared"), 64);
+    until(|| walk::names(dir).any(|name| name.len() == digits));
 }
 
 /// A build would wait for each unit's probe and copy, one after the other, while a core has nothing to do.
@@ -62,11 +68,7 @@ fn what_is_prepared_is_not_made_again() {
         // Nothing else has the session now.
         fs::remove_dir_all(here.scratch.path("store/objects")).expect("it is there");
         let run = here.compile_ahead(dir);
-        assert_eq!(
-            run.stdout, "RSIC\0\0\u{4}1.95hereHASHnodes 0123456789abcdef nodes",
-            "{}",
-            run.stderr
-        );
+        Here::shows_the_seed(&run);
     });
     let began = here.note().began;
     assert!(matches!(began, Began::Seeded { .. }), "{began:?}");
@@ -94,12 +96,8 @@ fn what_is_damaged_is_not_prepared() {
     fs::remove_file(&object).expect("it is there");
     fs::write(&object, "RSIC, but another").expect("it is ours");
     here.ahead().during(|dir| {
-        let begun = Instant::now();
         // It is removed by whoever reads it first.
-        while object.exists() {
-            assert!(begun.elapsed() < PATIENCE, "nobody has read it");
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        until(|| !object.exists());
         assert_eq!(here.compile_ahead(dir).stdout, "graph: \n");
     });
     assert_eq!(here.note().began, Began::SeedLost);

@@ -134,6 +134,16 @@ impl Here {
         noted
     }
 
+    /// Of what rustc showed, the dep-graph is the seed's with this machine's hashes.
+    #[track_caller]
+    pub(crate) fn shows_the_seed(run: &Output) {
+        assert_eq!(
+            run.stdout, "RSIC\0\0\u{4}1.95hereHASHnodes 0123456789abcdef nodes",
+            "{}",
+            run.stderr
+        );
+    }
+
     /// Notes a seed whose dep-graph holds one hash, and returns its object.
     pub(crate) fn seed(&self, arguments: &Digest) -> Digest {
         self.seed_instead_of(arguments, None)
